@@ -1,0 +1,217 @@
+//! What a valid configuration says. Parsing makes these values; nothing else checks them again.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::address::{AddressRange, Family};
+
+/// A whole configuration, already checked: pool names are unique and no two ranges overlap.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// `address-pools`, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// `peers`: BGP routers. Checked and kept; no BGP speaker exists yet.
+    pub peers: Vec<Peer>,
+    /// `bfd-profiles`. Checked and kept; no BGP speaker exists yet.
+    pub bfd_profiles: Vec<BfdProfile>,
+}
+
+impl Config {
+    /// The pool of that name.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The pool that holds `address`; at most one does.
+    #[must_use]
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.contains(address))
+    }
+}
+
+/// `address-pools[].protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announcement {
+    /// `layer2`: ARP and neighbour discovery.
+    Layer2,
+    /// `bgp`: accepted; not announced until a BGP speaker exists.
+    Bgp,
+}
+
+/// One entry of `address-pools`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// `name`
+    pub name: String,
+    /// `protocol`
+    pub protocol: Announcement,
+    /// `addresses`, in the order of the file: the order of allocation.
+    pub ranges: Vec<AddressRange>,
+    /// `auto-assign`: whether services that do not name the pool get addresses from it.
+    pub auto_assign: bool,
+    /// `avoid-buggy-ips`: never give out IPv4 addresses that end in .0 or .255.
+    pub avoid_buggy_ips: bool,
+    /// `bgp-advertisements`
+    pub bgp_advertisements: Vec<BgpAdvertisement>,
+    /// `priority` (ours): lower is tried first; `None` comes last, then in the order of the file.
+    pub priority: Option<u32>,
+    /// `namespaces` (ours): only services in these; empty means any.
+    pub namespaces: Vec<String>,
+    /// `namespace-selectors` (ours), OR-ed; empty means any namespace.
+    pub namespace_selectors: Vec<LabelSelector>,
+    /// `service-selectors` (ours), OR-ed; empty means any service.
+    pub service_selectors: Vec<LabelSelector>,
+    /// `node-selectors` (ours), OR-ed: the nodes that may announce; empty means any.
+    pub node_selectors: Vec<LabelSelector>,
+    /// `interfaces` (ours): the links to announce on; empty means all that fit.
+    pub interfaces: Vec<String>,
+}
+
+impl Pool {
+    /// Whether `address` is one of the pool's and may be given out (`avoid-buggy-ips`).
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.ranges.iter().any(|range| range.contains(address)) && !self.avoids(address)
+    }
+
+    /// Whether `avoid-buggy-ips` keeps `address` from being given out.
+    #[must_use]
+    pub fn avoids(&self, address: IpAddr) -> bool {
+        self.avoid_buggy_ips
+            && matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
+    }
+
+    /// Whether it has any address of that family.
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        self.ranges.iter().any(|range| range.family() == family)
+    }
+}
+
+/// One entry of `bgp-advertisements`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BgpAdvertisement {
+    /// `aggregation-length`: IPv4 prefix length, default 32.
+    pub aggregation_length: u8,
+    /// `aggregation-length-v6`: IPv6 prefix length, default 128.
+    pub aggregation_length_v6: u8,
+    /// `localpref`, default 0.
+    pub localpref: u32,
+    /// `communities`, aliases resolved, ascending.
+    pub communities: Vec<u32>,
+}
+
+impl Default for BgpAdvertisement {
+    fn default() -> Self {
+        Self {
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            localpref: 0,
+            communities: Vec::new(),
+        }
+    }
+}
+
+/// One entry of `peers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// `my-asn`
+    pub my_asn: u32,
+    /// `peer-asn`
+    pub peer_asn: u32,
+    /// `peer-address`
+    pub address: IpAddr,
+    /// `source-address`
+    pub source_address: Option<IpAddr>,
+    /// `peer-port`, default 179.
+    pub port: u16,
+    /// `hold-time`, default 90 s, whole seconds.
+    pub hold_time: Duration,
+    /// `keepalive-time`, default a third of the hold time.
+    pub keepalive_time: Duration,
+    /// `router-id`
+    pub router_id: Option<IpAddr>,
+    /// `node-selectors`, OR-ed; empty means every node.
+    pub node_selectors: Vec<LabelSelector>,
+    /// `password`, empty for none.
+    pub password: String,
+    /// `bfd-profile`
+    pub bfd_profile: Option<String>,
+    /// `ebgp-multihop`
+    pub ebgp_multihop: bool,
+}
+
+/// One entry of `bfd-profiles`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BfdProfile {
+    /// `name`
+    pub name: String,
+    /// `receive-interval`, 10 to 60,000 ms.
+    pub receive_interval: Option<Duration>,
+    /// `transmit-interval`, 10 to 60,000 ms.
+    pub transmit_interval: Option<Duration>,
+    /// `echo-interval`, 10 to 60,000 ms.
+    pub echo_interval: Option<Duration>,
+    /// `detect-multiplier`, 2 to 255.
+    pub detect_multiplier: Option<u8>,
+    /// `minimum-ttl`, 1 to 254.
+    pub minimum_ttl: Option<u8>,
+    /// `echo-mode`
+    pub echo_mode: bool,
+    /// `passive-mode`
+    pub passive_mode: bool,
+}
+
+/// Labels that an object must have: all of `match_labels` and all of `match_expressions`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LabelSelector {
+    /// `match-labels`
+    pub match_labels: BTreeMap<String, String>,
+    /// `match-expressions`
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// One entry of `match-expressions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelExpression {
+    /// `key`
+    pub key: String,
+    /// `operator` with its `values`
+    pub operator: LabelOperator,
+}
+
+/// `operator` of a label expression, with the semantics of `metav1.LabelSelector`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelOperator {
+    /// `In`: present, with one of these values.
+    In(Vec<String>),
+    /// `NotIn`: absent, or present with none of these values.
+    NotIn(Vec<String>),
+    /// `Exists`
+    Exists,
+    /// `DoesNotExist`
+    DoesNotExist,
+}
+
+impl LabelSelector {
+    /// Whether an object with these labels is selected.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|expression| expression.matches(labels))
+    }
+}
+
+impl LabelExpression {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match &self.operator {
+            LabelOperator::In(values) => value.is_some_and(|value| values.contains(value)),
+            LabelOperator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Kubernetes API objects to our views, for both daemons, so that they cannot disagree about an
+//! object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+
+use crate::address::{Family, canonical};
+use crate::names::{ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, annotation};
+use crate::view::{
+    AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NodeView, Protocol, ServiceKey,
+    ServiceView, TrafficPolicy,
+};
+
+/// The view of a Service; `None` without namespace or name, which the API server never sends.
+#[must_use]
+pub fn service_view(service: &Service) -> Option<ServiceView> {
+    let meta = &service.metadata;
+    let key = ServiceKey { namespace: meta.namespace.clone()?, name: meta.name.clone()? };
+    let spec = service.spec.as_ref();
+    let annotations = meta.annotations.as_ref();
+    let ingress = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref())
+        .and_then(|load_balancer| load_balancer.ingress.as_deref())
+        .unwrap_or_default();
+    let assigned = distinct(ingress.iter().filter_map(|entry| canonical(entry.ip.as_deref()?)));
+    Some(ServiceView {
+        uid: meta.uid.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        labels: meta.labels.clone().unwrap_or_default(),
+        load_balancer: spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"),
+        class: spec.and_then(|spec| spec.load_balancer_class.clone()),
+        cluster_ips: cluster_ips(service),
+        family_policy: match spec.and_then(|spec| spec.ip_family_policy.as_deref()) {
+            Some("PreferDualStack") => FamilyPolicy::PreferDualStack,
+            Some("RequireDualStack") => FamilyPolicy::RequireDualStack,
+            _ => FamilyPolicy::SingleStack,
+        },
+        traffic_policy: match spec.and_then(|spec| spec.external_traffic_policy.as_deref()) {
+            Some("Local") => TrafficPolicy::Local,
+            _ => TrafficPolicy::Cluster,
+        },
+        ports: ports(service),
+        selector: spec.and_then(|spec| spec.selector.as_ref()).map(joined).unwrap_or_default(),
+        address_requests: address_requests(service),
+        requested_pool: annotated(annotations, annotation::ADDRESS_POOL)
+            .map(|(_, pool)| pool.trim().to_owned())
+            .filter(|pool| !pool.is_empty()),
+        sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
+            .map(|(_, key)| key.to_owned())
+            .filter(|key| !key.is_empty()),
+        status_is_canonical: is_canonical(ingress, &assigned),
+        status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
+        assigned,
+        key,
+    })
+}
+
+/// The view of an `EndpointSlice`; `None` if it belongs to no Service or holds host names.
+#[must_use]
+pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
+    let meta = &slice.metadata;
+    let service = ServiceKey {
+        namespace: meta.namespace.clone()?,
+        name: meta.labels.as_ref()?.get(LABEL_SERVICE_NAME)?.clone(),
+    };
+    let family = match slice.address_type.as_str() {
+        "IPv4" => Family::V4,
+        "IPv6" => Family::V6,
+        _ => return None,
+    };
+    let endpoints = slice
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let conditions = endpoint.conditions.as_ref();
+            let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+            EndpointView { node: endpoint.node_name.clone(), ready, serving }
+        })
+        .collect();
+    Some(EndpointSliceView { name: meta.name.clone()?, service, family, endpoints })
+}
+
+/// The view of a Node; `None` without a name, which the API server never sends.
+#[must_use]
+pub fn node_view(node: &Node) -> Option<NodeView> {
+    let meta = &node.metadata;
+    let status = node.status.as_ref();
+    let addresses = status
+        .and_then(|status| status.addresses.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .filter(|address| matches!(address.type_.as_str(), "InternalIP" | "ExternalIP"))
+        .filter_map(|address| canonical(&address.address));
+    let network_unavailable = status
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True");
+    let labels = meta.labels.clone().unwrap_or_default();
+    Some(NodeView {
+        name: meta.name.clone()?,
+        addresses: distinct(addresses),
+        network_unavailable,
+        excluded: labels.contains_key(LABEL_EXCLUDE_FROM_LB),
+        unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false),
+        labels,
+    })
+}
+
+fn cluster_ips(service: &Service) -> Vec<IpAddr> {
+    let Some(spec) = service.spec.as_ref() else { return Vec::new() };
+    let many = spec.cluster_ips.iter().flatten();
+    // An API server without dual stack fills only the older field.
+    let texts = many.chain(spec.cluster_ip.iter());
+    distinct(texts.filter_map(|text| canonical(text)))
+}
+
+fn ports(service: &Service) -> Vec<(Protocol, u16)> {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let known = ports.iter().filter_map(|port| {
+        let protocol = match port.protocol.as_deref() {
+            None | Some("TCP") => Protocol::Tcp,
+            Some("UDP") => Protocol::Udp,
+            Some("SCTP") => Protocol::Sctp,
+            Some(_) => return None,
+        };
+        Some((protocol, u16::try_from(port.port).ok()?))
+    });
+    known.collect()
+}
+
+fn address_requests(service: &Service) -> Vec<AddressRequest> {
+    let field = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.load_balancer_ip.as_deref())
+        .map(|text| ("spec.loadBalancerIP".to_owned(), text));
+    let annotations = service.metadata.annotations.as_ref();
+    let annotation = annotated(annotations, annotation::LOAD_BALANCER_IPS);
+    field
+        .into_iter()
+        .chain(annotation)
+        .filter(|(_, text)| !text.trim().is_empty())
+        .map(|(source, text)| AddressRequest { source, text: text.to_owned() })
+        .collect()
+}
+
+/// The annotation under the first prefix that is present, with its full name.
+fn annotated<'a>(
+    annotations: Option<&'a BTreeMap<String, String>>,
+    suffix: &str,
+) -> Option<(String, &'a str)> {
+    ANNOTATION_PREFIXES.iter().find_map(|prefix| {
+        let name = format!("{prefix}{suffix}");
+        let value = annotations?.get(&name)?;
+        Some((name, value.as_str()))
+    })
+}
+
+fn joined(selector: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut seen = BTreeSet::new();
+    addresses.filter(|address| seen.insert(*address)).collect()
+}
+
+fn is_canonical(ingress: &[LoadBalancerIngress], assigned: &[IpAddr]) -> bool {
+    ingress.len() == assigned.len()
+        && ingress.iter().zip(assigned).all(|(entry, address)| {
+            entry.ip.as_deref() == Some(address.to_string().as_str())
+                && entry.hostname.as_deref().is_none_or(str::is_empty)
+                // The API server adds `ipMode: VIP` to what is written without it.
+                && entry.ip_mode.as_deref().is_none_or(|mode| mode == "VIP")
+        })
+}
+
+/// The manager of the newest entry that owns `status.loadBalancer`.
+fn status_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
+    entries
+        .iter()
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(owns_load_balancer_status))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
+}
+
+fn owns_load_balancer_status(FieldsV1(fields): &FieldsV1) -> bool {
+    fields.get("f:status").is_some_and(|status| status.get("f:loadBalancer").is_some())
+}
+
+#[cfg(test)]
+mod tests;

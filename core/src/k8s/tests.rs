@@ -1,0 +1,139 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn service(value: Value) -> ServiceView {
+    let service: Service = serde_json::from_value(value).expect("a Service");
+    service_view(&service).expect("a view")
+}
+
+fn named(mut value: Value) -> Value {
+    value["metadata"]["name"] = json!("web");
+    value["metadata"]["namespace"] = json!("shop");
+    value
+}
+
+#[test]
+fn the_new_annotation_prefix_wins_over_the_old_one() {
+    let view = service(named(json!({ "metadata": { "annotations": {
+        "metallb.universe.tf/address-pool": "old",
+        "metallb.io/address-pool": "new",
+        "metallb.universe.tf/allow-shared-ip": "key",
+    } } })));
+    assert_eq!(view.requested_pool.as_deref(), Some("new"));
+    assert_eq!(view.sharing_key.as_deref(), Some("key"));
+}
+
+#[test]
+fn both_ways_to_ask_for_an_address_are_seen_and_named() {
+    let view = service(named(json!({
+        "metadata": { "annotations": { "metallb.universe.tf/loadBalancerIPs": "10.0.0.2,fd00::2" } },
+        "spec": { "loadBalancerIP": "10.0.0.1" },
+    })));
+    let requests: Vec<_> = view
+        .address_requests
+        .iter()
+        .map(|request| (request.source.as_str(), request.text.as_str()))
+        .collect();
+    assert_eq!(
+        requests,
+        [
+            ("spec.loadBalancerIP", "10.0.0.1"),
+            ("metallb.universe.tf/loadBalancerIPs", "10.0.0.2,fd00::2"),
+        ]
+    );
+}
+
+#[test]
+fn junk_and_duplicates_in_a_status_are_ignored_but_mark_it_for_rewriting() {
+    let rows = [
+        (json!([]), vec![], true),
+        (json!([{ "ip": "10.0.0.1" }]), vec!["10.0.0.1"], true),
+        (json!([{ "ip": "10.0.0.1", "ipMode": "VIP" }]), vec!["10.0.0.1"], true),
+        (json!([{ "ip": "10.0.0.1", "ipMode": "Proxy" }]), vec!["10.0.0.1"], false),
+        (json!([{ "ip": "10.0.0.1" }, { "ip": "10.0.0.1" }]), vec!["10.0.0.1"], false),
+        (json!([{ "ip": "192.168.064.1" }]), vec!["192.168.64.1"], false),
+        (json!([{ "ip": "::ffff:1.2.3.4" }]), vec!["1.2.3.4"], false),
+        (json!([{ "ip": "nonsense" }]), vec![], false),
+        (json!([{ "hostname": "web.example" }]), vec![], false),
+    ];
+    for (ingress, want, canonical) in rows {
+        let view =
+            service(named(json!({ "status": { "loadBalancer": { "ingress": ingress.clone() } } })));
+        let got: Vec<_> = view.assigned.iter().map(ToString::to_string).collect();
+        assert_eq!(got, want, "{ingress}");
+        assert_eq!(view.status_is_canonical, canonical, "{ingress}");
+    }
+}
+
+#[test]
+fn a_headless_service_has_no_cluster_address() {
+    let view = service(named(json!({ "spec": { "clusterIP": "None", "clusterIPs": ["None"] } })));
+    assert_eq!(view.cluster_ips, Vec::<IpAddr>::new());
+}
+
+#[test]
+fn the_newest_writer_of_the_status_is_named() {
+    let view = service(named(json!({ "metadata": { "managedFields": [
+        { "manager": "controller", "time": "2026-01-01T00:00:00Z",
+          "fieldsV1": { "f:status": { "f:loadBalancer": {} } } },
+        { "manager": "other", "time": "2026-01-02T00:00:00Z",
+          "fieldsV1": { "f:status": { "f:loadBalancer": {} } } },
+        { "manager": "kubectl", "time": "2026-01-03T00:00:00Z",
+          "fieldsV1": { "f:spec": {} } },
+    ] } })));
+    assert_eq!(view.status_manager.as_deref(), Some("other"));
+}
+
+#[test]
+fn absent_endpoint_conditions_mean_ready_and_serving() {
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": { "name": "web-x", "namespace": "shop",
+                      "labels": { "kubernetes.io/service-name": "web" } },
+        "addressType": "IPv4",
+        "endpoints": [
+            { "addresses": ["10.1.0.1"], "nodeName": "n1" },
+            { "addresses": ["10.1.0.2"], "conditions": { "ready": false, "serving": true } },
+            { "addresses": ["10.1.0.3"], "conditions": { "ready": false, "serving": false } },
+            { "addresses": ["10.1.0.4"], "conditions": { "ready": true, "serving": false } },
+        ],
+    }))
+    .expect("an EndpointSlice");
+    let view = endpoint_slice_view(&slice).expect("a view");
+    let usable: Vec<_> = view.endpoints.iter().map(EndpointView::is_usable).collect();
+    assert_eq!(usable, [true, true, false, true]);
+    assert_eq!(view.endpoints[0].node.as_deref(), Some("n1"));
+}
+
+#[test]
+fn a_slice_of_host_names_or_of_no_service_has_no_view() {
+    for value in [
+        json!({ "metadata": { "name": "a", "namespace": "b" }, "addressType": "IPv4", "endpoints": [] }),
+        json!({ "metadata": { "name": "a", "namespace": "b",
+                "labels": { "kubernetes.io/service-name": "web" } },
+                "addressType": "FQDN", "endpoints": [] }),
+    ] {
+        let slice: EndpointSlice = serde_json::from_value(value).expect("an EndpointSlice");
+        assert_eq!(endpoint_slice_view(&slice), None);
+    }
+}
+
+#[test]
+fn a_node_keeps_its_addresses_and_leaves_its_host_name() {
+    let node: Node = serde_json::from_value(json!({
+        "metadata": { "name": "n1",
+            "labels": { "node.kubernetes.io/exclude-from-external-load-balancers": "" } },
+        "spec": { "unschedulable": true },
+        "status": {
+            "addresses": [
+                { "type": "InternalIP", "address": "192.168.64.4" },
+                { "type": "Hostname", "address": "10.9.9.9" },
+            ],
+            "conditions": [{ "type": "NetworkUnavailable", "status": "True" }],
+        },
+    }))
+    .expect("a Node");
+    let view = node_view(&node).expect("a view");
+    assert_eq!(view.addresses, ["192.168.64.4".parse::<IpAddr>().expect("an address")]);
+    assert!(view.excluded && view.unschedulable && view.network_unavailable);
+}

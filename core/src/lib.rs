@@ -1,0 +1,27 @@
+//! FerroLB's decisions, and nothing else: no clock, no socket, no async runtime, no API client.
+//!
+//! The daemons hand in what they saw and carry out what comes back:
+//!
+//! ```text
+//!  ConfigMap ──▶ config ──▶ Config ─┐
+//!  Service   ──▶ k8s ──▶ view ──────┼─▶ alloc ──▶ Decision ──▶ the controller writes a status
+//!  Node, EndpointSlice ──▶ view ────┼─▶ elect ──▶ which Vips this node announces
+//!  frames    ──▶ wire ──────────────┴─▶ announce ──▶ frames that the speaker sends
+//! ```
+//!
+//! State machines are driven by verbs: `set_*` (what is wanted), `handle_*` (what happened),
+//! `poll_*` (take an output, or the next deadline with its reason). `now` is the last argument.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod address;
+pub mod config;
+#[cfg(feature = "k8s")]
+pub mod k8s;
+pub mod names;
+mod reason;
+mod time;
+pub mod view;
+
+pub use reason::Reason;
+pub use time::Instant;

@@ -1,0 +1,50 @@
+//! Names that others read: annotations, labels, Event reasons, field managers. Each stands here
+//! once.
+
+/// Annotation suffixes, valid under each of [`ANNOTATION_PREFIXES`].
+pub mod annotation {
+    /// Allocate only from the pool of this name.
+    pub const ADDRESS_POOL: &str = "address-pool";
+    /// Sharing key: services with the same key may share an address.
+    pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
+    /// Comma-separated wanted addresses, at most one of each family.
+    pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+}
+
+/// Prefixes of the annotations that we read; the first one that is present wins.
+pub const ANNOTATION_PREFIXES: [&str; 2] = ["metallb.io/", "metallb.universe.tf/"];
+
+/// `kubernetes.io/service-name`: the Service that an `EndpointSlice` belongs to.
+pub const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Nodes with this label are used for announcing only if no node without it is eligible.
+pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// Field manager of the controller's writes, as it appears in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "ferrolb-controller";
+
+/// `reportingComponent` of the controller's Events.
+pub const CONTROLLER_COMPONENT: &str = "ferrolb-controller";
+/// `reportingComponent` of the speaker's Events.
+pub const SPEAKER_COMPONENT: &str = "ferrolb-speaker";
+
+/// `reason` of the Events that we write: MetalLB's where the meaning is the same, then ours.
+pub mod event {
+    /// Normal, on a Service: an address was given.
+    pub const IP_ALLOCATED: &str = "IPAllocated";
+    /// Warning, on a Service: no address could be given; the text says why.
+    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
+    /// Normal, on a Service: the address was taken away; the text says why.
+    pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    /// Normal, on a Service: this node announces its address.
+    pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
+    pub const CONFIG_REFUSED: &str = "ConfigRefused";
+    /// Normal, on the `ConfigMap`: it is in force.
+    pub const CONFIG_ACCEPTED: &str = "ConfigAccepted";
+}
+
+/// Name of the `ConfigMap` when no option says otherwise.
+pub const DEFAULT_CONFIG_NAME: &str = "config";
+/// The key in the `ConfigMap` that holds the configuration.
+pub const CONFIG_KEY: &str = "config";

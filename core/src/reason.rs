@@ -1,0 +1,117 @@
+//! Why something was refused, declined or dropped.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident => $word:literal),+ $(,)?) => {
+        /// A stable `snake_case` word for everything that we refuse, decline or drop: the same
+        /// word in log, metric label, Event and `explain`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, for documentation and tests.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // --- configuration ---
+    /// There is no usable configuration yet (absent, empty, or minikube's unconfigured `- -`).
+    NotConfigured => "not_configured",
+    /// The configuration has errors; the last good one stays in force.
+    ConfigRefused => "config_refused",
+
+    // --- allocation ---
+    /// The Service has no cluster address (yet), so no address family is known.
+    NoClusterIp => "no_cluster_ip",
+    /// Every pool that the Service may use is full.
+    PoolExhausted => "pool_exhausted",
+    /// The annotation names a pool that does not exist.
+    UnknownPool => "unknown_pool",
+    /// No pool may serve this Service (auto-assign, namespaces, selectors or family).
+    NoPoolMatches => "no_pool_matches",
+    /// The wanted address is not a valid address, or two of one family were asked for.
+    BadRequestedAddress => "bad_requested_address",
+    /// The wanted address lies in no pool that the Service may use.
+    RequestedAddressOutsidePools => "requested_address_outside_pools",
+    /// The wanted address is held by another Service.
+    RequestedAddressInUse => "requested_address_in_use",
+    /// The Service belongs to another load balancer (`spec.loadBalancerClass`).
+    OtherClass => "other_class",
+    /// The Service port would take a port that the node itself needs from the host.
+    PortShadowsNode => "port_shadows_node",
+    /// Another writer rewrites the status that we wrote.
+    StatusContested => "status_contested",
+
+    // --- election ---
+    /// The Service has no address yet.
+    NoAddress => "no_address",
+    /// No endpoint of the Service is usable anywhere.
+    NoEndpoint => "no_endpoint",
+    /// `externalTrafficPolicy: Local`, and this node has no usable endpoint.
+    NoLocalEndpoint => "no_local_endpoint",
+    /// Another node is the owner.
+    NotOwner => "not_owner",
+    /// The address belongs to a node itself: its kernel answers, nobody announces.
+    NodeAddress => "node_address",
+    /// The node's condition `NetworkUnavailable` is true.
+    NetworkUnavailable => "network_unavailable",
+    /// The exclude label is on this node, and a node without it is eligible.
+    ExcludedNode => "excluded_node",
+    /// No link of this node may carry the address.
+    NoLink => "no_link",
+    /// The speaker of that node does not answer.
+    SpeakerSilent => "speaker_silent",
+
+    // --- frames ---
+    /// Shorter than its protocol's header.
+    Truncated => "truncated",
+    /// Not Ethernet and IPv4 (hardware type, protocol type or lengths; RFC 826).
+    NotEthernetIpv4 => "not_ethernet_ipv4",
+    /// An ARP operation other than request and reply.
+    UnknownOperation => "unknown_operation",
+    /// An ARP reply: nothing to answer.
+    ArpReply => "arp_reply",
+    /// Asks for an address that we do not announce on this link.
+    NotOurs => "not_ours",
+    /// Sent by this node itself.
+    OwnFrame => "own_frame",
+    /// Sent by another cluster node; answering it would build a forwarding loop.
+    ClusterNode => "cluster_node",
+    /// Addressed to another station (Ethernet destination neither broadcast nor ours).
+    OtherDestination => "other_destination",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_snake_case_and_unique() {
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert!(words.iter().all(|word| {
+            word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        }));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len(), "a word must mean one thing");
+    }
+}

@@ -1,0 +1,154 @@
+//! Our reduced pictures of API objects: only what a decision reads. Whole objects are never kept:
+//! at 10,000 services they take 346 MiB, the views about 10.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::address::Family;
+
+/// Namespace and name of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+}
+
+/// `namespace/name`
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// `spec.ports[].protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// `TCP`, also when absent
+    Tcp,
+    /// `UDP`
+    Udp,
+    /// `SCTP`
+    Sctp,
+}
+
+/// `spec.externalTrafficPolicy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// Any node takes the traffic; the backend sees a node's address.
+    Cluster,
+    /// Only nodes with an endpoint take it; the backend sees the client's address.
+    Local,
+}
+
+/// `spec.ipFamilyPolicy`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyPolicy {
+    /// `SingleStack`, also when absent
+    SingleStack,
+    /// `PreferDualStack`
+    PreferDualStack,
+    /// `RequireDualStack`
+    RequireDualStack,
+}
+
+/// Where a Service asks for addresses, and the words it uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressRequest {
+    /// `spec.loadBalancerIP`, or the annotation's name.
+    pub source: String,
+    /// The value as the user wrote it.
+    pub text: String,
+}
+
+/// What a decision reads of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// `metadata.uid`: tells a re-created Service from its predecessor.
+    pub uid: String,
+    /// `metadata.resourceVersion` that this view was read at: the fence of every write.
+    pub resource_version: String,
+    /// `metadata.labels`, for `service-selectors`.
+    pub labels: BTreeMap<String, String>,
+    /// Whether `spec.type` is `LoadBalancer`.
+    pub load_balancer: bool,
+    /// `spec.loadBalancerClass`
+    pub class: Option<String>,
+    /// `spec.clusterIPs`, valid addresses only: empty for a headless Service.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.ipFamilyPolicy`
+    pub family_policy: FamilyPolicy,
+    /// `spec.externalTrafficPolicy`
+    pub traffic_policy: TrafficPolicy,
+    /// `spec.ports`, as protocol and port
+    pub ports: Vec<(Protocol, u16)>,
+    /// `spec.selector` in one canonical text (`a=b,c=d`): the backend key of address sharing.
+    pub selector: String,
+    /// Every request for addresses that the Service makes (two are a contradiction).
+    pub address_requests: Vec<AddressRequest>,
+    /// Annotation `address-pool`: the pool that the Service asks for.
+    pub requested_pool: Option<String>,
+    /// Annotation `allow-shared-ip`: its sharing key.
+    pub sharing_key: Option<String>,
+    /// `status.loadBalancer.ingress[].ip`: canonical, without duplicates, in order.
+    pub assigned: Vec<IpAddr>,
+    /// Whether the status is exactly `assigned` and nothing else: no junk, no duplicate, no host
+    /// name, no `ipMode` other than VIP. Otherwise it has to be written anew.
+    pub status_is_canonical: bool,
+    /// The manager that last wrote `status.loadBalancer` (`metadata.managedFields`).
+    pub status_manager: Option<String>,
+}
+
+/// One endpoint of an `EndpointSlice`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointView {
+    /// `endpoints[].nodeName`; without it the endpoint serves policy Cluster only.
+    pub node: Option<String>,
+    /// `conditions.ready`, nil means true.
+    pub ready: bool,
+    /// `conditions.serving`, nil means the value of `ready`.
+    pub serving: bool,
+}
+
+impl EndpointView {
+    /// Whether kube-proxy may send traffic to it: ready, or serving while it terminates.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.ready || self.serving
+    }
+}
+
+/// What a decision reads of an `EndpointSlice`. A dual-stack Service has one slice or more for each
+/// family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSliceView {
+    /// `metadata.name`, within the Service's namespace.
+    pub name: String,
+    /// The Service that it belongs to (label `kubernetes.io/service-name`).
+    pub service: ServiceKey,
+    /// `addressType`
+    pub family: Family,
+    /// `endpoints`
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// What a decision reads of a Node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`, for `node-selectors`.
+    pub labels: BTreeMap<String, String>,
+    /// `status.addresses` of type `InternalIP` and `ExternalIP`: canonical, without duplicates.
+    pub addresses: Vec<IpAddr>,
+    /// Condition `NetworkUnavailable` is true.
+    pub network_unavailable: bool,
+    /// The label `node.kubernetes.io/exclude-from-external-load-balancers` is present.
+    pub excluded: bool,
+    /// `spec.unschedulable`: cordoned.
+    pub unschedulable: bool,
+}
