@@ -160,10 +160,7 @@ impl Lab {
     }
 
     /// Runs async code with an administrator's client, in the control plane's network.
-    pub fn api<T: Send>(
-        &self,
-        work: impl AsyncFnOnce(Client) -> Result<T> + Send,
-    ) -> Result<T> {
+    pub fn api<T: Send>(&self, work: impl AsyncFnOnce(Client) -> Result<T> + Send) -> Result<T> {
         self.api_from(CONTROL_PLANE, &self.kubeconfig(), work)
     }
 
@@ -202,7 +199,9 @@ impl Lab {
 
     fn admin_command(&self, tool: &str) -> Result<Command> {
         let program = self.tools.binary(tool)?;
-        let mut command = self.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
+        let mut command = self
+            .host(CONTROL_PLANE)?
+            .command(&program.to_string_lossy());
         command.env("KUBECONFIG", self.kubeconfig());
         Ok(command)
     }

@@ -115,7 +115,10 @@ impl State {
     /// Lets the lab outlive this process.
     pub fn detach(&self) -> Result<()> {
         File::create(self.dir.join("detached")).context("cannot mark the lab as detached")?;
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.owner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         Ok(())
     }
 
@@ -139,7 +142,11 @@ impl State {
         let mut ending = self.ending.write().unwrap_or_else(PoisonError::into_inner);
         *ending = true;
         let _labs = lock_all_labs()?;
-        if self.dir.exists() { self.remove() } else { Ok(()) }
+        if self.dir.exists() {
+            self.remove()
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes a network namespace that is about to be made.
@@ -160,7 +167,12 @@ impl State {
             .append(true)
             .open(self.dir.join("resources"))
             .and_then(|mut file| file.write_all(format!("{kind} {name}\n").as_bytes()))
-            .with_context(|| format!("cannot note {kind} {name} in the state of lab {}", self.name))
+            .with_context(|| {
+                format!(
+                    "cannot note {kind} {name} in the state of lab {}",
+                    self.name
+                )
+            })
     }
 
     fn noted(&self, kind: &str) -> Vec<String> {
@@ -206,10 +218,21 @@ impl State {
             .into_iter()
             .flatten()
             .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .file_name()
+                        .to_str()?
+                        .strip_suffix(".json")?
+                        .to_owned(),
+                )
+            })
             .collect();
         names.sort();
-        names.iter().filter_map(|name| self.process(name).ok()).collect()
+        names
+            .iter()
+            .filter_map(|name| self.process(name).ok())
+            .collect()
     }
 
     /// Is nobody there any more who would remove this lab?
@@ -226,8 +249,11 @@ impl State {
     /// Every process of the lab that is alive: those started by name, and whoever else runs in
     /// its network namespaces or cgroups.
     fn live_processes(&self) -> Vec<ProcessId> {
-        let mut found: Vec<ProcessId> =
-            self.processes().into_iter().filter_map(|record| record.id).collect();
+        let mut found: Vec<ProcessId> = self
+            .processes()
+            .into_iter()
+            .filter_map(|record| record.id)
+            .collect();
         found.extend(process::in_netns(&self.noted("netns")));
         found.extend(process::in_cgroups(&self.noted("cgroup")));
         found.retain(ProcessId::is_alive);

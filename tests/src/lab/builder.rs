@@ -51,12 +51,18 @@ impl Builder {
     /// One node like minikube's: named `minikube`, 192.168.64.4, with the labels that kubeadm
     /// gives a control plane.
     pub fn like_minikube(self, like_minikube: bool) -> Self {
-        Self { like_minikube, ..self }
+        Self {
+            like_minikube,
+            ..self
+        }
     }
 
     /// The lab outlives this process, until `lab down`, and is named exactly as said.
     pub fn detached(self) -> Self {
-        Self { detached: true, ..self }
+        Self {
+            detached: true,
+            ..self
+        }
     }
 
     /// Whether each step is shown.
@@ -73,7 +79,9 @@ impl Builder {
         let tools = Tools::ensure(self.kind.modules())?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
-                Ok(()) => self.progress.say(format_args!("  removed what lab {dead} had left")),
+                Ok(()) => self
+                    .progress
+                    .say(format_args!("  removed what lab {dead} had left")),
                 Err(error) => Progress::Shown.say(format_args!("  {error:#}")),
             }
         }
@@ -84,9 +92,17 @@ impl Builder {
         let state = Arc::new(State::create(&name)?);
         ending::end_on_signal(&state)?;
         let network = Network::plan(&name, &self.node_addresses());
-        let plan = Plan { kind: self.kind, like_minikube: self.like_minikube, network };
+        let plan = Plan {
+            kind: self.kind,
+            like_minikube: self.like_minikube,
+            network,
+        };
         // Owned until it is up: an error on the way removes it.
-        let ownership = if self.detached { Ownership::Starting } else { Ownership::Owned };
+        let ownership = if self.detached {
+            Ownership::Starting
+        } else {
+            Ownership::Owned
+        };
         let mut lab = Lab::new(state, plan, tools, ownership);
         self.bring_up(&lab)?;
         if self.detached {
@@ -113,6 +129,8 @@ impl Builder {
         if self.like_minikube {
             return vec![("minikube".to_owned(), lan_address(4))];
         }
-        (1..=self.nodes).map(|i| (format!("n{i}"), lan_address(10 + i))).collect()
+        (1..=self.nodes)
+            .map(|i| (format!("n{i}"), lan_address(10 + i)))
+            .collect()
     }
 }
