@@ -48,6 +48,8 @@ reasons! {
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.
     RequestedAddressInUse => "requested_address_in_use",
+    /// The Service keeps an address that no pool gives to it any more.
+    HeldOutsidePools => "held_outside_pools",
     /// The Service belongs to another load balancer (`spec.loadBalancerClass`).
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.
@@ -108,7 +110,8 @@ mod tests {
     fn every_word_is_snake_case_and_unique() {
         let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert!(words.iter().all(|word| {
-            word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            word.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         }));
         words.sort_unstable();
         words.dedup();
