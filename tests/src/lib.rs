@@ -26,6 +26,7 @@ pub mod hollow;
 pub mod kube_proxy;
 pub mod lab;
 pub mod net;
+pub mod observe;
 pub mod pki;
 pub mod preflight;
 pub mod process;
