@@ -18,6 +18,7 @@ use std::path::Path;
 
 pub mod command;
 pub mod control_plane;
+pub mod daemon;
 pub mod echo;
 mod ending;
 mod failure;
