@@ -108,7 +108,8 @@ mod tests {
     fn every_word_is_snake_case_and_unique() {
         let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert!(words.iter().all(|word| {
-            word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            word.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         }));
         words.sort_unstable();
         words.dedup();
