@@ -53,7 +53,10 @@ impl Image {
     /// Adds a file that needs no other: a static program.
     #[must_use]
     pub fn file(mut self, source: &Path, target: &str) -> Self {
-        self.files.push(ImageFile { target: target.into(), source: source.to_owned() });
+        self.files.push(ImageFile {
+            target: target.into(),
+            source: source.to_owned(),
+        });
         self
     }
 
@@ -61,10 +64,11 @@ impl Image {
     pub fn program(mut self, path: &str) -> Result<Self> {
         let path = PathBuf::from(path);
         let libraries = libraries::of(&path)?;
-        self.files.extend(libraries.into_iter().chain([path]).map(|path| ImageFile {
-            target: path.clone(),
-            source: path,
-        }));
+        self.files
+            .extend(libraries.into_iter().chain([path]).map(|path| ImageFile {
+                target: path.clone(),
+                source: path,
+            }));
         Ok(self)
     }
 
@@ -84,7 +88,10 @@ impl Image {
     /// Where it runs.
     #[must_use]
     pub fn working_dir(self, working_dir: &'static str) -> Self {
-        Self { working_dir, ..self }
+        Self {
+            working_dir,
+            ..self
+        }
     }
 
     /// The name that manifests use.
@@ -108,14 +115,19 @@ impl Image {
         files.sort();
         // Two programs load the same libc.
         files.dedup_by(|a, b| a.target == b.target);
-        let name: String =
-            self.reference.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name: String = self
+            .reference
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
         let packed = cache.join(format!("{name}-{}.tar", self.content(&files)?));
         if !packed.exists() {
             // Written aside and renamed: an interrupted one leaves nothing that looks whole.
             let aside = NamedTempFile::new_in(cache).context("cannot create the archive")?;
             archive::write(self, &files, aside.as_file(), cache)?;
-            aside.persist(&packed).context("cannot move the archive in place")?;
+            aside
+                .persist(&packed)
+                .context("cannot move the archive in place")?;
         }
         Ok(packed)
     }
@@ -162,8 +174,9 @@ fn digest_of(path: &Path) -> Result<impl AsRef<[u8]>> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
-        let read =
-            file.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))?;
+        let read = file
+            .read(&mut buffer)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         if read == 0 {
             return Ok(hasher.finalize());
         }

@@ -19,11 +19,11 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
-use kube::{Api, Client};
+use kube::Api;
 use serde_json::json;
 
-use crate::image::{self, Image};
-use crate::lab::{Lab, NodeKind};
+use crate::image;
+use crate::lab::Lab;
 use crate::net::Host;
 use crate::preflight::Program;
 use crate::{hollow, kube_proxy};
@@ -62,8 +62,11 @@ pub(crate) fn start_nodes(lab: &Lab) -> Result<()> {
     // Image files go to disk while the nodes introduce themselves to the API server.
     thread::scope(|scope| {
         let load = scope.spawn(|| lab.load_images(&[image::pause(), coredns]));
-        lab.nodes().iter().try_for_each(|node| wait_ready(lab, node))?;
-        load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        lab.nodes()
+            .iter()
+            .try_for_each(|node| wait_ready(lab, node))?;
+        load.join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     dns::start(lab)
 }
@@ -74,6 +77,14 @@ fn boot(lab: &Lab, node: &Host) -> Result<()> {
     containerd::start(&machine)?;
     kubelet::start(&machine)?;
     lab.spawn(machine.inside(kube_proxy::process(lab, node)?)?)
+}
+
+fn is_ready(node: Option<&Node>) -> bool {
+    let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn wait_ready(lab: &Lab, node: &Host) -> Result<()> {
@@ -90,7 +101,9 @@ fn wait_ready(lab: &Lab, node: &Host) -> Result<()> {
         };
         // A kubelet may not give itself these: as kubeadm does, the administrator does it.
         let labels = json!({ "metadata": { "labels": hollow::labels(lab.plan(), node) } });
-        nodes.patch(&node.name, &PatchParams::default(), &Patch::Merge(&labels)).await?;
+        nodes
+            .patch(&node.name, &PatchParams::default(), &Patch::Merge(&labels))
+            .await?;
         Ok(())
     })
 }

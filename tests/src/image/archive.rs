@@ -26,7 +26,9 @@ pub(super) fn write(image: &Image, files: &[ImageFile], to: &File, cache: &Path)
         "RepoTags": [image.reference],
         "Layers": [LAYER],
     }]);
-    let length = layer.stream_position().context("cannot tell the layer's length")?;
+    let length = layer
+        .stream_position()
+        .context("cannot tell the layer's length")?;
     layer.rewind().context("cannot read the layer")?;
     let mut archive = Builder::new(BufWriter::new(to));
     let mut add = |name: &str, length: u64, data: &mut dyn io::Read| {
@@ -35,15 +37,21 @@ pub(super) fn write(image: &Image, files: &[ImageFile], to: &File, cache: &Path)
     add(LAYER, length, &mut layer)?;
     add(&config_name, config.len() as u64, &mut config.as_bytes())?;
     let manifest = manifest.to_string();
-    add("manifest.json", manifest.len() as u64, &mut manifest.as_bytes())?;
+    add(
+        "manifest.json",
+        manifest.len() as u64,
+        &mut manifest.as_bytes(),
+    )?;
     archive.into_inner()?.flush()?;
     Ok(())
 }
 
 /// Writes the layer; its SHA-256.
 fn write_layer(image: &Image, files: &[ImageFile], to: &File) -> Result<String> {
-    let mut layer =
-        Builder::new(Hashing { inner: BufWriter::new(to), hasher: Sha256::new() });
+    let mut layer = Builder::new(Hashing {
+        inner: BufWriter::new(to),
+        hasher: Sha256::new(),
+    });
     for (folder, mode) in folders(image, files) {
         let mut header = header(EntryType::Directory, mode, 0);
         layer.append_data(&mut header, relative(&folder), io::empty())?;
@@ -63,9 +71,13 @@ fn write_layer(image: &Image, files: &[ImageFile], to: &File) -> Result<String> 
 /// All folders that the image needs, outer ones first, with their modes.
 fn folders(image: &Image, files: &[ImageFile]) -> Vec<(PathBuf, u32)> {
     let working_dir = Path::new(image.working_dir);
-    let above = files.iter().flat_map(|file| file.target.ancestors().skip(1));
-    let mut folders: BTreeSet<PathBuf> =
-        above.chain(working_dir.ancestors()).map(Path::to_owned).collect();
+    let above = files
+        .iter()
+        .flat_map(|file| file.target.ancestors().skip(1));
+    let mut folders: BTreeSet<PathBuf> = above
+        .chain(working_dir.ancestors())
+        .map(Path::to_owned)
+        .collect();
     folders.remove(Path::new("/"));
     let mut all: Vec<_> = folders.into_iter().map(|folder| (folder, 0o755)).collect();
     all.push((PathBuf::from("/tmp"), 0o1777));

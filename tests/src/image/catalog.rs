@@ -33,7 +33,9 @@ pub fn redis() -> Result<Image> {
 
 /// The DNS server that `tools` built.
 pub fn coredns(binary: &Path) -> Image {
-    Image::new(COREDNS).file(binary, "/coredns").entrypoint(&["/coredns"])
+    Image::new(COREDNS)
+        .file(binary, "/coredns")
+        .entrypoint(&["/coredns"])
 }
 
 /// The page of the reference walk.
@@ -46,15 +48,21 @@ pub fn walk_app(binary: &Path) -> Image {
 
 /// The controller of this version.
 pub fn controller(binary: &Path) -> Image {
-    Image::new(concat!("ghcr.io/ferrolb/controller:", env!("CARGO_PKG_VERSION")))
-        .file(binary, "/controller")
-        .entrypoint(&["/controller"])
-        .user("65532:65532")
+    Image::new(concat!(
+        "ghcr.io/ferrolb/controller:",
+        env!("CARGO_PKG_VERSION")
+    ))
+    .file(binary, "/controller")
+    .entrypoint(&["/controller"])
+    .user("65532:65532")
 }
 
 /// The speaker of this version. It opens raw sockets: only uid 0 gets the capability.
 pub fn speaker(binary: &Path) -> Image {
-    Image::new(concat!("ghcr.io/ferrolb/speaker:", env!("CARGO_PKG_VERSION")))
-        .file(binary, "/speaker")
-        .entrypoint(&["/speaker"])
+    Image::new(concat!(
+        "ghcr.io/ferrolb/speaker:",
+        env!("CARGO_PKG_VERSION")
+    ))
+    .file(binary, "/speaker")
+    .entrypoint(&["/speaker"])
 }

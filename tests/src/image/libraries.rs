@@ -10,7 +10,10 @@ use crate::command::stdout_of;
 /// Paths of the libraries and of the loader itself, as the program asks for them.
 pub(super) fn of(program: &Path) -> Result<Vec<PathBuf>> {
     if !program.exists() {
-        bail!("{} does not exist: install the package that has it", program.display());
+        bail!(
+            "{} does not exist: install the package that has it",
+            program.display()
+        );
     }
     Ok(parse(&stdout_of(Command::new("ldd").arg(program), "")?))
 }

@@ -10,8 +10,16 @@ fn packing_the_same_content_twice_gives_the_same_file() {
     let first = image.pack_into(cache.path()).unwrap();
     let bytes = fs::read(&first).unwrap();
     fs::remove_file(&first).unwrap();
-    assert_eq!(image.pack_into(cache.path()).unwrap(), first, "the name follows from the content");
-    assert_eq!(fs::read(&first).unwrap(), bytes, "the bytes follow from the content");
+    assert_eq!(
+        image.pack_into(cache.path()).unwrap(),
+        first,
+        "the name follows from the content"
+    );
+    assert_eq!(
+        fs::read(&first).unwrap(),
+        bytes,
+        "the bytes follow from the content"
+    );
 }
 
 #[test]
@@ -37,7 +45,11 @@ fn the_archive_names_a_layer_whose_digest_is_in_the_configuration() {
     assert_eq!(config["config"]["Entrypoint"][0], "/bin/hello");
     let files = entries(layer);
     assert_eq!(files["bin/hello"], b"hello");
-    assert!(files.contains_key("data/"), "the working directory must exist: {:?}", files.keys());
+    assert!(
+        files.contains_key("data/"),
+        "the working directory must exist: {:?}",
+        files.keys()
+    );
 }
 
 #[test]
@@ -46,7 +58,10 @@ fn ldd_names_libraries_and_the_loader() {
                 \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f1c)\n\
                 \t/lib64/ld-linux-x86-64.so.2 (0x00007f1d)\n";
     let found = libraries::parse(said);
-    let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
+    let expected = [
+        "/lib/x86_64-linux-gnu/libc.so.6",
+        "/lib64/ld-linux-x86-64.so.2",
+    ];
     assert_eq!(found, expected.map(PathBuf::from));
 }
 

@@ -27,7 +27,9 @@ impl Lab {
         let spec = record.spec.clone();
         let log = self.state.log(&spec.name);
         let die_with_parent = self.ownership == Ownership::Owned;
-        let child = self.spawner.run(move || spec.spawn(&log, die_with_parent))?;
+        let child = self
+            .spawner
+            .run(move || spec.spawn(&log, die_with_parent))?;
         record.id = i32::try_from(child.id()).ok().and_then(ProcessId::of);
         self.state.write_process(&record)?;
         let name = record.spec.name;
@@ -40,7 +42,10 @@ impl Lab {
         if self.alive(name).is_some() {
             return Ok(());
         }
-        let ended = self.children().get_mut(name).and_then(|child| child.wait().ok());
+        let ended = self
+            .children()
+            .get_mut(name)
+            .and_then(|child| child.wait().ok());
         let how = ended.map_or_else(String::new, |status| format!(" ({status})"));
         let tail = log_tail(&self.state.log(name), TAIL);
         bail!("{name} has ended{how}; its log:\n{tail}")
@@ -48,7 +53,11 @@ impl Lab {
 
     /// The process of this name, if it runs.
     pub fn alive(&self, name: &str) -> Option<ProcessId> {
-        self.state.process(name).ok()?.id.filter(ProcessId::is_alive)
+        self.state
+            .process(name)
+            .ok()?
+            .id
+            .filter(ProcessId::is_alive)
     }
 
     /// Asks a process to end (SIGTERM), and kills it if it takes longer than 10 s.
@@ -63,13 +72,18 @@ impl Lab {
 
     fn end(&self, name: &str, signal: Signal) -> Result<()> {
         let mut record = self.state.process(name)?;
-        let id = record.id.take().with_context(|| format!("{name} is stopped already"))?;
+        let id = record
+            .id
+            .take()
+            .with_context(|| format!("{name} is stopped already"))?;
         end_all(&[id], signal, GRACE);
         if id.is_alive() {
             end_all(&[id], Signal::KILL, GRACE);
         }
         if let Some(mut child) = self.children().remove(name) {
-            child.wait().with_context(|| format!("cannot wait for {name}"))?;
+            child
+                .wait()
+                .with_context(|| format!("cannot wait for {name}"))?;
         }
         self.state.write_process(&record)
     }
@@ -98,7 +112,9 @@ impl Lab {
 
     /// Sends a signal to a process that runs.
     pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        let id = self.alive(name).with_context(|| format!("{name} does not run"))?;
+        let id = self
+            .alive(name)
+            .with_context(|| format!("{name} does not run"))?;
         id.signal(signal);
         Ok(())
     }

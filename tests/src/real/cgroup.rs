@@ -26,7 +26,10 @@ fn pass_on_controllers(root: &Path) {
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     for controller in controllers.split_ascii_whitespace() {
         // One at a time, and refusal is no error: a kubelet says itself which one it misses.
-        let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
+        let _ = fs::write(
+            root.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 

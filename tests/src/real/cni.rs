@@ -18,7 +18,11 @@ const PLUGINS: [&str; 4] = ["bridge", "host-local", "portmap", "loopback"];
 pub(super) fn plugin_dir() -> Result<&'static str> {
     PLUGIN_DIRS
         .into_iter()
-        .find(|dir| PLUGINS.iter().all(|plugin| Path::new(dir).join(plugin).exists()))
+        .find(|dir| {
+            PLUGINS
+                .iter()
+                .all(|plugin| Path::new(dir).join(plugin).exists())
+        })
         .with_context(|| {
             format!(
                 "the lab needs the CNI plugins {} in {}: run `apt-get install -y \

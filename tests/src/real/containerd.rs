@@ -26,8 +26,11 @@ const NAMESPACE: &str = "k8s.io";
 /// Starts containerd and waits until it listens.
 pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
     let config = machine.config.join("containerd.toml");
-    fs::write(&config, configuration(cni::plugin_dir()?, &cni::write_config(machine)?))
-        .context("cannot write the configuration of containerd")?;
+    fs::write(
+        &config,
+        configuration(cni::plugin_dir()?, &cni::write_config(machine)?),
+    )
+    .context("cannot write the configuration of containerd")?;
     let name = format!("containerd-{}", machine.host.name);
     let spec = machine
         .host

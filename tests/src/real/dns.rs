@@ -8,7 +8,8 @@ const MANIFEST: &str = include_str!("../../manifests/coredns.yaml");
 
 /// Starts DNS and waits until it answers.
 pub(super) fn start(lab: &Lab) -> Result<()> {
-    lab.apply(MANIFEST).context("cannot create the cluster's DNS")?;
+    lab.apply(MANIFEST)
+        .context("cannot create the cluster's DNS")?;
     lab.kubectl(&[
         "--namespace=kube-system",
         "rollout",

@@ -18,7 +18,9 @@ pub(super) fn process_name(node: &Host) -> String {
 
 /// Starts the kubelet, which registers its node.
 pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
-    let Machine { lab, host, config, .. } = machine;
+    let Machine {
+        lab, host, config, ..
+    } = machine;
     let user = format!("system:node:{}", host.name);
     let kubeconfig = user_kubeconfig(lab, &user, Some("system:nodes"))?;
     let file = config.join("kubelet.yaml");
@@ -35,7 +37,9 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
 }
 
 fn configuration(machine: &Machine<'_>) -> Result<Value> {
-    let Machine { lab, host, config, .. } = machine;
+    let Machine {
+        lab, host, config, ..
+    } = machine;
     // The machine's own resolver is on no network of the lab.
     let resolver = config.join("resolv.conf");
     fs::write(&resolver, "").with_context(|| format!("cannot write {}", resolver.display()))?;

@@ -13,14 +13,23 @@ use crate::lab::Lab;
 impl Lab {
     /// Packs images and imports them into every node, under the names that manifests use.
     pub fn load_images(&self, images: &[Image]) -> Result<()> {
-        let packed = images.iter().map(Image::pack).collect::<Result<Vec<PathBuf>>>()?;
-        let machines =
-            self.nodes().into_iter().map(|node| Machine::new(self, node)).collect::<Result<Vec<_>>>()?;
+        let packed = images
+            .iter()
+            .map(Image::pack)
+            .collect::<Result<Vec<PathBuf>>>()?;
+        let machines = self
+            .nodes()
+            .into_iter()
+            .map(|node| Machine::new(self, node))
+            .collect::<Result<Vec<_>>>()?;
         thread::scope(|scope| {
-            let loads: Vec<_> =
-                machines.iter().map(|machine| scope.spawn(|| import(machine, &packed))).collect();
+            let loads: Vec<_> = machines
+                .iter()
+                .map(|machine| scope.spawn(|| import(machine, &packed)))
+                .collect();
             loads.into_iter().try_for_each(|load| {
-                load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                load.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
         })
     }
@@ -43,7 +52,11 @@ impl Lab {
 fn import(machine: &Machine<'_>, images: &[PathBuf]) -> Result<()> {
     images.iter().try_for_each(|image| {
         containerd::import(machine, image).with_context(|| {
-            format!("cannot import {} into {}", image.display(), machine.host.name)
+            format!(
+                "cannot import {} into {}",
+                image.display(),
+                machine.host.name
+            )
         })
     })
 }

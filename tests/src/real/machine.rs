@@ -35,7 +35,12 @@ impl<'a> Machine<'a> {
     pub(super) fn new(lab: &'a Lab, host: &'a Host) -> Result<Self> {
         let config = lab.state().subdir(&format!("nodes/{}", host.name))?;
         let data = lab.state().data_dir()?.join(&host.name);
-        Ok(Self { lab, host, config, data })
+        Ok(Self {
+            lab,
+            host,
+            config,
+            data,
+        })
     }
 
     /// The name of its first process among the lab's.
@@ -53,27 +58,48 @@ impl<'a> Machine<'a> {
         }
         for dir in ["run", "lib", "log"] {
             let dir = self.data.join(dir);
-            fs::create_dir_all(&dir)
-                .with_context(|| format!("cannot create {}", dir.display()))?;
+            fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         }
         self.lab.spawn(
             self.host
                 .process(self.process_name(), "unshare")
-                .args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"])
-                .args(["--mount-proc", "--propagation=private", "sh", "-c", BOOT, "boot"])
+                .args([
+                    "--mount",
+                    "--pid",
+                    "--uts",
+                    "--ipc",
+                    "--fork",
+                    "--kill-child",
+                ])
+                .args([
+                    "--mount-proc",
+                    "--propagation=private",
+                    "sh",
+                    "-c",
+                    BOOT,
+                    "boot",
+                ])
                 .arg(&self.host.name)
                 .arg(self.data.to_string_lossy())
                 .arg(self.lab.state().dir().to_string_lossy()),
         )?;
         let up = self.data.join("run/up");
-        wait_until(BOOT_WITHIN, || Ok(up.exists()), || self.lab.check_alive(&self.process_name()))
-            .context("the node's namespaces are not ready")
+        wait_until(
+            BOOT_WITHIN,
+            || Ok(up.exists()),
+            || self.lab.check_alive(&self.process_name()),
+        )
+        .context("the node's namespaces are not ready")
     }
 
     /// Process 1, as the machine around it knows it.
     pub(super) fn init(&self) -> Result<ProcessId> {
         let name = self.process_name();
-        let parent = self.lab.alive(&name).with_context(|| format!("{name} does not run"))?.pid();
+        let parent = self
+            .lab
+            .alive(&name)
+            .with_context(|| format!("{name} does not run"))?
+            .pid();
         fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
             .ok()
             .and_then(|children| ProcessId::of(children.trim().parse().ok()?))

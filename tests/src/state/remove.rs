@@ -2,6 +2,7 @@
 //! one stuck mount must not keep the rest.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -49,16 +50,27 @@ impl State {
         let mut errors = Vec::new();
         errors.extend(self.end_processes().err());
         errors.extend(self.unmount().err());
-        errors.extend(self.noted("cgroup").iter().flat_map(|path| remove_cgroup(path)));
-        errors.extend(self.noted("netns").iter().filter_map(|name| delete_netns(name).err()));
+        errors.extend(
+            self.noted("cgroup")
+                .iter()
+                .flat_map(|path| remove_cgroup(path)),
+        );
+        errors.extend(
+            self.noted("netns")
+                .iter()
+                .filter_map(|name| delete_netns(name).err()),
+        );
         if errors.is_empty() {
-            fs::remove_dir_all(&self.dir)
-                .map_err(|error| anyhow!("cannot remove {}: {error}", self.dir.display()))?;
-            return Ok(());
+            remove_dir(&super::data_dir(&self.name))?;
+            return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         // The state stays: the next `lab down` tries again.
-        bail!("lab {} is not wholly removed: {}", self.name, list.join("; "))
+        bail!(
+            "lab {} is not wholly removed: {}",
+            self.name,
+            list.join("; ")
+        )
     }
 
     /// Twice over: a supervisor among them may have started another process meanwhile.
@@ -68,7 +80,11 @@ impl State {
             if alive.is_empty() {
                 return Ok(());
             }
-            let wait = if signal == Signal::TERM { GRACE } else { KILL_WAIT };
+            let wait = if signal == Signal::TERM {
+                GRACE
+            } else {
+                KILL_WAIT
+            };
             process::end_all(&alive, signal, wait);
         }
         match self.live_processes().as_slice() {
@@ -94,7 +110,10 @@ impl State {
 }
 
 fn join(ids: &[ProcessId]) -> String {
-    ids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(", ")
+    ids.iter()
+        .map(ProcessId::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// In the order in which they were mounted.
@@ -102,7 +121,11 @@ fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // Field 5 is the mount point (proc(5)); our paths have no characters that it would escape.
     let mount_point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
-    table.lines().filter_map(mount_point).filter(|path| path.starts_with(dir)).collect()
+    table
+        .lines()
+        .filter_map(mount_point)
+        .filter(|path| path.starts_with(dir))
+        .collect()
 }
 
 /// Deletes the folder of this cgroup and those below it in every hierarchy.
@@ -118,6 +141,15 @@ fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
     errors
 }
 
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("cannot remove {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn delete_netns(name: &str) -> Result<()> {
     // Noted, but the lab was killed before it was made.
     if !Path::new("/run/netns").join(name).exists() || run("ip", &["netns", "delete", name]) {
@@ -127,5 +159,8 @@ fn delete_netns(name: &str) -> Result<()> {
 }
 
 fn run(program: &str, args: &[&str]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(args)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }

@@ -13,7 +13,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(name = "lab", version, max_term_width = 100)]
 pub(crate) struct Args {
     /// Which lab: several can run side by side
-    #[arg(long, global = true, default_value = "lab", env = "FERROLB_LAB", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "lab",
+        env = "FERROLB_LAB",
+        value_name = "NAME"
+    )]
     pub(crate) name: String,
 
     #[command(subcommand)]

@@ -22,16 +22,28 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
-        Verb::Kubectl { args } => return become_command(Lab::attach(name)?.kubectl_command()?, &args),
+        Verb::Kubectl { args } => {
+            return become_command(Lab::attach(name)?.kubectl_command()?, &args);
+        }
         Verb::Helm { args } => return become_command(Lab::attach(name)?.helm_command()?, &args),
         Verb::Cut { host, carrier } => Lab::attach(name)?.cut(&host, carrier)?,
         Verb::Heal { host } => Lab::attach(name)?.heal(&host)?,
-        Verb::Stop { process, kill: true } => Lab::attach(name)?.kill(&process)?,
-        Verb::Stop { process, kill: false } => Lab::attach(name)?.stop(&process)?,
+        Verb::Stop {
+            process,
+            kill: true,
+        } => Lab::attach(name)?.kill(&process)?,
+        Verb::Stop {
+            process,
+            kill: false,
+        } => Lab::attach(name)?.stop(&process)?,
         Verb::Start { process } => Lab::attach(name)?.start(&process)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
-        Verb::ServeEcho { pod, port, addresses } => echo::serve(&pod, &addresses, port)?,
+        Verb::ServeEcho {
+            pod,
+            port,
+            addresses,
+        } => echo::serve(&pod, &addresses, port)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -47,10 +59,19 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
         .progress(progress)
         .detached()
         .start()?;
-    progress.say(format_args!("lab {name} is up, {} in all\n", readable(began.elapsed())));
+    progress.say(format_args!(
+        "lab {name} is up, {} in all\n",
+        readable(began.elapsed())
+    ));
     print(&hosts_of(&lab))?;
-    let option = if name == "lab" { String::new() } else { format!(" --name {name}") };
-    progress.say(format_args!("\ntry `lab{option} kubectl get nodes`; end it with `lab{option} down`"));
+    let option = if name == "lab" {
+        String::new()
+    } else {
+        format!(" --name {name}")
+    };
+    progress.say(format_args!(
+        "\ntry `lab{option} kubectl get nodes`; end it with `lab{option} down`"
+    ));
     Ok(())
 }
 
@@ -78,8 +99,15 @@ fn status() -> Result<()> {
             text.push_str(&format!("{name}: starting or half removed\n"));
             continue;
         };
-        let keeper = if state.is_detached() { "until `lab down`" } else { "owned by a process" };
-        text.push_str(&format!("{name}: {keeper}, state in {}\n", state.dir().display()));
+        let keeper = if state.is_detached() {
+            "until `lab down`"
+        } else {
+            "owned by a process"
+        };
+        text.push_str(&format!(
+            "{name}: {keeper}, state in {}\n",
+            state.dir().display()
+        ));
         for record in state.processes() {
             let now = match record.id {
                 Some(id) if id.is_alive() => format!("pid {}", id.pid()),
@@ -105,7 +133,9 @@ fn hosts_of(lab: &Lab) -> String {
 
 fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
     let lab = Lab::attach(name)?;
-    let [program, args @ ..] = command else { bail!("no command to run") };
+    let [program, args @ ..] = command else {
+        bail!("no command to run")
+    };
     let mut command = lab.host(host)?.command(program);
     command.env("KUBECONFIG", lab.kubeconfig());
     become_command(command, args)
@@ -114,8 +144,11 @@ fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
 fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
     let state = State::open(name)?;
     let Some(process) = process else {
-        let names: String =
-            state.processes().iter().map(|record| format!("{}\n", record.spec.name)).collect();
+        let names: String = state
+            .processes()
+            .iter()
+            .map(|record| format!("{}\n", record.spec.name))
+            .collect();
         print(&names)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -124,7 +157,10 @@ fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
         bail!("no process named {process}: `lab logs` lists them");
     }
     let mut command = Command::new("tail");
-    command.args(["-n", "+1"]).args(follow.then_some("-F")).arg(log);
+    command
+        .args(["-n", "+1"])
+        .args(follow.then_some("-F"))
+        .arg(log);
     become_command(command, &[])
 }
 
@@ -135,5 +171,7 @@ fn become_command(mut command: Command, args: &[String]) -> Result<ExitCode> {
 }
 
 fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write")
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write")
 }
