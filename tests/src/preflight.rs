@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 /// A program and the package of Debian and Ubuntu that has it.
-type Program = (&'static str, &'static str);
+pub type Program = (&'static str, &'static str);
 
 /// What every lab runs.
 const PROGRAMS: &[Program] = &[
@@ -26,6 +26,7 @@ const KERNEL_FEATURES: &[(&str, &str)] = &[
     (
         "veth pairs (CONFIG_VETH)",
         "ip link add veth0 type veth peer name veth1",
+        "ip link add a type veth peer name b",
     ),
     ("IPv6 (CONFIG_IPV6)", "test -d /proc/sys/net/ipv6"),
     (
