@@ -5,11 +5,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::hollow::HollowPod;
 use ferrolb_tests::{Lab, NodeKind};
 use k8s_openapi::api::core::v1::Node;
@@ -217,6 +219,59 @@ fn lab_up_leaves_a_lab_that_other_commands_use_until_lab_down() -> Result<()> {
         String::from_utf8_lossy(&down.stderr)
     );
     assert_eq!(left, Left::default());
+    Ok(())
+}
+
+#[test]
+fn a_daemon_has_the_rights_and_capabilities_that_the_chart_gives_it_and_no_more() -> Result<()> {
+    let lab = Lab::builder("rights")
+        .nodes(1)
+        .kind(NodeKind::Hollow)
+        .start()?;
+    let dir = tempfile::tempdir()?;
+    let idle = dir.path().join("idle");
+    fs::write(&idle, "#!/bin/sh\nexec sleep 1000\n")?;
+    fs::set_permissions(&idle, fs::Permissions::from_mode(0o755))?;
+    let expected = [
+        (
+            Daemon::controller("cp"),
+            "patch services --subresource=status",
+            "0000000000000000",
+        ),
+        (
+            Daemon::speaker("n1"),
+            "watch endpointslices.discovery.k8s.io",
+            "0000000000002000",
+        ),
+    ];
+    for (daemon, its_own, capabilities) in expected {
+        let name = lab.start_daemon(&daemon.program(&idle))?;
+        let can = |what: &str| {
+            let kubeconfig = lab.state().dir().join("kubeconfigs").join(&name);
+            let mut kubectl = lab.kubectl_command()?;
+            kubectl
+                .arg("--kubeconfig")
+                .arg(kubeconfig)
+                .args(["auth", "can-i", "-A"]);
+            let answer = kubectl.args(what.split(' ')).output()?;
+            anyhow::Ok(String::from_utf8_lossy(&answer.stdout).trim() == "yes")
+        };
+        assert!(can(its_own)?, "{name} must be able to {its_own}");
+        assert!(
+            !can("update nodes")?,
+            "{name} must not be able to update nodes"
+        );
+        assert!(
+            !can("list secrets")?,
+            "{name} must not be able to list secrets"
+        );
+        let pid = lab.alive(&name).context("the daemon is gone")?.pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        assert!(
+            status.contains(&format!("CapEff:\t{capabilities}")),
+            "{name}: {status}"
+        );
+    }
     Ok(())
 }
 

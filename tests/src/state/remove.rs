@@ -2,6 +2,7 @@
 //! one stuck mount must not keep the rest.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -57,9 +58,8 @@ impl State {
                 .filter_map(|name| delete_netns(name).err()),
         );
         if errors.is_empty() {
-            fs::remove_dir_all(&self.dir)
-                .map_err(|error| anyhow!("cannot remove {}: {error}", self.dir.display()))?;
-            return Ok(());
+            remove_dir(&super::data_dir(&self.name))?;
+            return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         // The state stays: the next `lab down` tries again.
@@ -128,6 +128,15 @@ fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
         }
     }
     errors
+}
+
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("cannot remove {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn delete_netns(name: &str) -> Result<()> {
