@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod alloc;
 pub mod config;
 #[cfg(feature = "k8s")]
 pub mod k8s;

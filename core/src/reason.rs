@@ -48,6 +48,8 @@ reasons! {
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.
     RequestedAddressInUse => "requested_address_in_use",
+    /// The Service keeps an address that no pool gives to it any more.
+    HeldOutsidePools => "held_outside_pools",
     /// The Service belongs to another load balancer (`spec.loadBalancerClass`).
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.

@@ -203,3 +203,10 @@ async fn readyz(client: &Client) -> Result<()> {
     client.request_text(request).await?;
     Ok(())
 }
+
+impl Lab {
+    /// Waits until the API server is ready, after a test stopped and started it.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        wait_ready(self)
+    }
+}

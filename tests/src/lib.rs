@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub mod command;
 pub mod control_plane;
+pub mod daemon;
 pub mod echo;
 mod ending;
 mod failure;
@@ -27,6 +28,7 @@ pub mod image;
 pub mod kube_proxy;
 pub mod lab;
 pub mod net;
+pub mod observe;
 pub mod pki;
 pub mod preflight;
 pub mod process;

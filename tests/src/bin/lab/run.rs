@@ -54,7 +54,11 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     progress.say(format_args!("starting lab {name}"));
     let lab = Lab::builder(name)
         .nodes(args.nodes)
-        .kind(NodeKind::Hollow)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
         .like_minikube(args.like_minikube)
         .progress(progress)
         .detached()
