@@ -2,15 +2,16 @@
 //! means. Everything runs for real; whatever does not come out as said ends the demo with an error.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::image::{self, Image};
 use crate::lab::{Lab, NodeKind};
 use crate::net::Host;
 use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
 use crate::progress::{Progress, readable};
+use crate::{daemon, workspace};
 
 mod stage;
 
@@ -30,7 +31,7 @@ const POLL: Duration = Duration::from_millis(10);
 const ARP_WAIT: Duration = Duration::from_millis(500);
 
 /// Walks the reference walk on a cluster of three real nodes, and removes it.
-pub fn run(workspace: &Path) -> Result<()> {
+pub fn run() -> Result<()> {
     let started = Instant::now();
     let stage = Stage::new();
     stage.title("FerroLB: a LoadBalancer Service on a cluster that no cloud serves");
@@ -44,10 +45,13 @@ pub fn run(workspace: &Path) -> Result<()> {
         .kind(NodeKind::Real)
         .progress(Progress::Shown)
         .start()?;
-    let walk = Walk { lab: &lab, stage: &stage, workspace: workspace.to_owned() };
-    walk.take()?;
+    Progress::Shown.step("images", || lab.load_images(&images()?))?;
+    Walk { lab: &lab, stage: &stage }.take()?;
     stage.chapter("Away with it");
-    Progress::Shown.step("pods, nodes, network", || lab.end())?;
+    Progress::Shown.step("pods, nodes, network", || -> Result<()> {
+        drop(lab);
+        Ok(())
+    })?;
     stage.tell(&format!("Nothing is left on this machine. It took {}.", readable(started.elapsed())));
     Ok(())
 }
@@ -55,7 +59,16 @@ pub fn run(workspace: &Path) -> Result<()> {
 struct Walk<'a> {
     lab: &'a Lab,
     stage: &'a Stage,
-    workspace: PathBuf,
+}
+
+/// What the manifests of the walk and the chart name, under just these names.
+fn images() -> Result<[Image; 4]> {
+    Ok([
+        image::redis()?,
+        image::walk_app(&daemon::program("walk-app")?),
+        image::controller(&daemon::program("controller")?),
+        image::speaker(&daemon::program("speaker")?),
+    ])
 }
 
 impl Walk<'_> {
@@ -136,7 +149,7 @@ impl Walk<'_> {
 
     fn configure(&self) -> Result<()> {
         self.stage.chapter("Say which address may be given");
-        self.stage.file(&self.workspace.join("examples/reference-walk/config.yaml"))?;
+        self.stage.file(&workspace().join("examples/reference-walk/config.yaml"))?;
         let watch = self.stage.watch(
             self.lab.kubectl_command()?,
             &["get", "service", "test-lb", "--watch"],
@@ -283,14 +296,14 @@ impl Walk<'_> {
 
     fn quietly(&self, args: &[&str]) -> Result<String> {
         let mut command = self.lab.kubectl_command()?;
-        command.current_dir(&self.workspace).args(args);
+        command.current_dir(workspace()).args(args);
         crate::command::stdout_of(&mut command, "")
     }
 
     fn helm(&self, args: &[&str]) -> Result<()> {
         self.stage.command("helm", args);
         let mut command = self.lab.helm_command()?;
-        command.current_dir(&self.workspace).args(args);
+        command.current_dir(workspace()).args(args);
         // The notes repeat what the next chapters show.
         let said = crate::command::stdout_of(&mut command, "")?;
         self.stage.output(said.split("\nNOTES:").next().unwrap_or(&said));

@@ -19,6 +19,7 @@ use std::path::Path;
 
 pub mod command;
 pub mod control_plane;
+pub mod demo;
 pub mod daemon;
 pub mod echo;
 mod ending;

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
@@ -19,6 +20,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
     match args.command {
         Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
@@ -54,7 +56,11 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     progress.say(format_args!("starting lab {name}"));
     let lab = Lab::builder(name)
         .nodes(args.nodes)
-        .kind(NodeKind::Hollow)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
         .like_minikube(args.like_minikube)
         .progress(progress)
         .detached()
