@@ -67,10 +67,6 @@ pub fn user_kubeconfig(lab: &Lab, user: &str, group: Option<&str>) -> Result<Pat
     }
     let pki = pki(lab)?;
     let identity = Identity::Certificate(pki.client(user, group)?);
-    let path = lab
-        .state()
-        .subdir("kubeconfigs")?
-        .join(user.replace(':', "-"));
     write_kubeconfig(&path, &pki.ca(), lab.host(CONTROL_PLANE)?, &identity)?;
     Ok(path)
 }

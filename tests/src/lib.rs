@@ -20,6 +20,7 @@ use std::path::Path;
 pub mod command;
 pub mod control_plane;
 pub mod daemon;
+pub mod demo;
 pub mod echo;
 mod ending;
 mod failure;

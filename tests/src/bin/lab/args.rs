@@ -30,6 +30,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a lab and leave it running
     Up(UpArgs),
+    /// Walk the reference walk on a lab of its own, step by step, and remove it
+    Demo,
     /// Remove a lab with everything in it
     Down {
         /// Remove all labs of this machine, and what killed ones left behind

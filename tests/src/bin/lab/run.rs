@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
@@ -20,6 +21,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
     match args.command {
         Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
@@ -60,7 +62,11 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     progress.say(format_args!("starting lab {name}"));
     let builder = Lab::builder(name)
         .nodes(args.nodes)
-        .kind(NodeKind::Hollow)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
         .like_minikube(args.like_minikube)
         .progress(progress);
     let lab = match args.foreground {
