@@ -25,7 +25,7 @@ const KERNEL_FEATURES: &[(&str, &str)] = &[
     ("bridges (CONFIG_BRIDGE)", "ip link add br0 type bridge"),
     (
         "veth pairs (CONFIG_VETH)",
-        "ip link add a type veth peer name b",
+        "ip link add veth0 type veth peer name veth1",
     ),
     ("IPv6 (CONFIG_IPV6)", "test -d /proc/sys/net/ipv6"),
     (
