@@ -13,9 +13,6 @@ use rustix::process::Signal;
 use super::{State, lab_dir, lab_names, lock_all_labs};
 use crate::process::{self, ProcessId};
 
-/// How long the lab's processes have to end by themselves. Nothing in them is worth more.
-const GRACE: Duration = Duration::from_secs(2);
-
 /// After SIGKILL only the kernel's own work is left.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
@@ -73,19 +70,11 @@ impl State {
         )
     }
 
-    /// Twice over: a supervisor among them may have started another process meanwhile.
+    /// With SIGKILL: nothing in a lab is worth a graceful end. Twice over, since a supervisor among
+    /// them may have started another process meanwhile.
     fn end_processes(&self) -> Result<()> {
-        for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-            let alive = self.live_processes();
-            if alive.is_empty() {
-                return Ok(());
-            }
-            let wait = if signal == Signal::TERM {
-                GRACE
-            } else {
-                KILL_WAIT
-            };
-            process::end_all(&alive, signal, wait);
+        for _ in 0..2 {
+            process::end_all(&self.live_processes(), Signal::KILL, KILL_WAIT);
         }
         match self.live_processes().as_slice() {
             [] => Ok(()),
