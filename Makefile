@@ -1,0 +1,49 @@
+# Every task of the project; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := x86_64-unknown-linux-musl
+LAB := target/release/lab
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' $$(cat tests/packages.txt) 2>/dev/null \
+	    | awk '$$2 == "ii" { print $$1 }' | sort | comm -13 - <(sort tests/packages.txt)); \
+	if [ -n "$$missing" ]; then \
+	    echo "installing:" $$missing; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@! command -v rustup >/dev/null || rustup --quiet toolchain install --no-self-update
+
+.PHONY: build
+build: ## Build the static daemons and the kubectl plugin
+	cargo build --release --locked --target $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb -p walk-app
+
+.PHONY: check
+check: ## The quick inner loop: format, lints, unit tests, purity of core
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
+	tests/check-core-is-pure
+
+.PHONY: test
+test: build ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
+	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
+
+.PHONY: demo
+demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
+	cargo build --release --locked -p ferrolb-tests --bin lab
+	$(LAB) demo
+
+.PHONY: deny
+deny: ## Licences, banned crates and sources of every dependency
+	cargo deny --locked check licenses bans sources
+
+.PHONY: cargo-deny
+cargo-deny: ## Install cargo-deny if it is missing
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny@0.20.2
