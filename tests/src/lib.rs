@@ -19,8 +19,8 @@ use std::path::Path;
 
 pub mod command;
 pub mod control_plane;
-pub mod demo;
 pub mod daemon;
+pub mod demo;
 pub mod echo;
 mod ending;
 mod failure;
@@ -38,6 +38,7 @@ pub mod real;
 pub mod state;
 pub mod tools;
 pub mod wait;
+pub mod walk;
 
 pub use lab::{Lab, NodeKind};
 
