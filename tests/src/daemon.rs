@@ -24,8 +24,13 @@ use crate::pki::{Identity, write_kubeconfig};
 pub const NAMESPACE: &str = "metallb-system";
 
 /// Objects of the chart that are about rights; the rest is pods, which hollow nodes do not run.
-const RIGHTS: [&str; 5] =
-    ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"];
+const RIGHTS: [&str; 5] = [
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+];
 
 /// Which file of [`Lab::state`] says that the rights are there: the account of each component.
 const ACCOUNTS: &str = "accounts.json";
@@ -54,12 +59,21 @@ impl Daemon {
 
     fn new(component: &'static str, host: &str) -> Self {
         let host = host.to_owned();
-        Self { component, host, program: None, args: Vec::new(), env: BTreeMap::new() }
+        Self {
+            component,
+            host,
+            program: None,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+        }
     }
 
     /// Its program, where it is not the one of [`program`].
     pub fn program(self, program: impl Into<PathBuf>) -> Self {
-        Self { program: Some(program.into()), ..self }
+        Self {
+            program: Some(program.into()),
+            ..self
+        }
     }
 
     /// Adds an argument.
@@ -93,13 +107,19 @@ impl Daemon {
 /// images puts it.
 pub fn program(component: &str) -> Result<PathBuf> {
     let release = || {
-        let target = format!("target/{}-unknown-linux-musl/release", std::env::consts::ARCH);
+        let target = format!(
+            "target/{}-unknown-linux-musl/release",
+            std::env::consts::ARCH
+        );
         crate::workspace().join(target)
     };
     let dir = std::env::var_os("FERROLB_BIN_DIR").map_or_else(release, PathBuf::from);
-    let path = dir.join(format!("ferrolb-{component}"));
+    let path = dir.join(component);
     if !path.is_file() {
-        bail!("no {}: build the daemons, or set FERROLB_BIN_DIR", path.display());
+        bail!(
+            "no {}: build the daemons, or set FERROLB_BIN_DIR",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -121,7 +141,12 @@ impl Lab {
         write_kubeconfig(&kubeconfig, &ca, server, &Identity::Token(token))?;
         let mut spec = host
             .process(&name, "setpriv")
-            .args(["--no-new-privs", "--bounding-set", daemon.capabilities(), "--"])
+            .args([
+                "--no-new-privs",
+                "--bounding-set",
+                daemon.capabilities(),
+                "--",
+            ])
             .arg(program.to_string_lossy())
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
             .args(&daemon.args)
@@ -129,7 +154,8 @@ impl Lab {
             .env("FERROLB_NODE_NAME", &daemon.host)
             .env("FERROLB_HOST", host.ipv4.to_string());
         spec.env.extend(daemon.env.clone());
-        self.spawn(spec).with_context(|| format!("cannot start {name}"))?;
+        self.spawn(spec)
+            .with_context(|| format!("cannot start {name}"))?;
         Ok(name)
     }
 
@@ -148,7 +174,14 @@ impl Lab {
         let chart = crate::workspace().join("charts/ferrolb");
         let mut helm = self.helm_command()?;
         // Validated: against this cluster's version, not one that helm was built with.
-        helm.args(["template", "--validate", "--namespace", NAMESPACE, "ferrolb"]).arg(&chart);
+        helm.args([
+            "template",
+            "--validate",
+            "--namespace",
+            NAMESPACE,
+            "ferrolb",
+        ])
+        .arg(&chart);
         let rendered = stdout_of(&mut helm, "")?;
         let rights = rights_of(&rendered)?;
         let namespace =
@@ -157,14 +190,19 @@ impl Lab {
         let mut accounts = BTreeMap::new();
         for object in rights {
             let head: Head = serde_yaml::from_value(object.clone())?;
-            let component = head.metadata.labels.get("app.kubernetes.io/component").cloned();
+            let component = head
+                .metadata
+                .labels
+                .get("app.kubernetes.io/component")
+                .cloned();
             if let (true, Some(component)) = (head.kind == "ServiceAccount", component) {
                 accounts.insert(component, head.metadata.name);
             }
             yaml.push_str("---\n");
             yaml.push_str(&serde_yaml::to_string(&object)?);
         }
-        self.apply(&yaml).context("cannot apply the chart's rights")?;
+        self.apply(&yaml)
+            .context("cannot apply the chart's rights")?;
         self.state().write_json(ACCOUNTS, &accounts)?;
         Ok(accounts)
     }
@@ -208,7 +246,10 @@ fn rights_of(rendered: &str) -> Result<Vec<Value>> {
     for document in serde_yaml::Deserializer::from_str(rendered) {
         let object = Value::deserialize(document).context("cannot parse the rendered chart")?;
         // An empty document: a template that rendered to nothing.
-        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let kind = object
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if RIGHTS.contains(&kind) {
             rights.push(object);
         }

@@ -10,7 +10,7 @@ use crate::net::{Network, lan_address};
 use crate::progress::Progress;
 use crate::state::{State, remove_dead_labs};
 use crate::tools::Tools;
-use crate::{control_plane, ending, hollow, preflight};
+use crate::{control_plane, ending, hollow, preflight, real};
 
 /// Nodes have addresses from .11 on, the client has .100.
 const MAX_NODES: u8 = 80;
@@ -22,6 +22,7 @@ pub struct Builder {
     nodes: u8,
     kind: NodeKind,
     like_minikube: bool,
+    exactly: bool,
     detached: bool,
     progress: Progress,
 }
@@ -31,8 +32,9 @@ impl Builder {
         Self {
             name: name.to_owned(),
             nodes: 3,
-            kind: NodeKind::Hollow,
+            kind: NodeKind::Real,
             like_minikube: false,
+            exactly: false,
             detached: false,
             progress: Progress::Quiet,
         }
@@ -57,10 +59,19 @@ impl Builder {
         }
     }
 
-    /// The lab outlives this process, until `lab down`, and is named exactly as said.
+    /// The lab is named exactly as said, without the pid.
+    pub fn named_exactly(self) -> Self {
+        Self {
+            exactly: true,
+            ..self
+        }
+    }
+
+    /// The lab outlives this process, until `lab down`. It is named exactly as said.
     pub fn detached(self) -> Self {
         Self {
             detached: true,
+            exactly: true,
             ..self
         }
     }
@@ -75,7 +86,7 @@ impl Builder {
         if !(1..=MAX_NODES).contains(&self.nodes) {
             bail!("a lab has 1 to {MAX_NODES} nodes, not {}", self.nodes);
         }
-        preflight::check(&[])?;
+        preflight::check(self.kind.programs())?;
         let tools = Tools::ensure(self.kind.modules())?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
@@ -85,7 +96,7 @@ impl Builder {
                 Err(error) => Progress::Shown.say(format_args!("  {error:#}")),
             }
         }
-        let name = match self.detached {
+        let name = match self.exactly {
             true => self.name.clone(),
             false => format!("{}-{}", self.name, std::process::id()),
         };
@@ -116,10 +127,12 @@ impl Builder {
         let Self { progress, kind, .. } = self;
         progress.step("network", || lab.plan.network.create(&lab.state))?;
         let grace = match kind {
+            NodeKind::Real => None,
             NodeKind::Hollow => Some(hollow::NODE_MONITOR_GRACE),
         };
         progress.step("control plane", || control_plane::start(lab, grace))?;
         progress.step(format_args!("{} nodes", lab.nodes().len()), || match kind {
+            NodeKind::Real => real::start_nodes(lab),
             NodeKind::Hollow => hollow::start_nodes(lab),
         })?;
         lab.state.write_json("lab.json", &lab.plan)
