@@ -24,7 +24,7 @@ mod tests;
 pub use host::{Host, MacAddress, PodNet};
 
 /// Prefix of all network namespaces that labs make.
-const NETNS_PREFIX: &str = "fl-";
+pub(crate) const NETNS_PREFIX: &str = "fl-";
 
 /// Bits of the LAN's IPv4 prefix.
 const LAN_PREFIX_V4: u8 = 24;
@@ -203,7 +203,7 @@ pub fn lan_address(last: u8) -> Ipv4Addr {
 fn lan_address_v6(ipv4: Ipv4Addr) -> Ipv6Addr {
     let last = u16::from(ipv4.octets()[3]);
     // 100 becomes ::100, not ::64: a person compares them by eye.
-    let digits = (last / 100) << 8 | (last / 10 % 10) << 4 | last % 10;
+    let digits = (last / 100) << 8 | (last / 10 % 10) << 4 | (last % 10);
     Ipv6Addr::new(0xfd00, 0x64, 0, 0, 0, 0, 0, digits)
 }
 

@@ -5,10 +5,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::hollow::HollowPod;
 use ferrolb_tests::{Lab, NodeKind};
 use k8s_openapi::api::core::v1::Node;
@@ -129,19 +132,7 @@ fn the_api_server_can_be_stopped_and_started_again() -> Result<()> {
 
 #[test]
 fn what_a_killed_lab_left_is_removed_by_the_next_start() -> Result<()> {
-    let me = std::env::current_exe()?;
-    let mut owner = Command::new(me)
-        .args(["--exact", "a_lab_that_waits_to_be_killed", "--nocapture"])
-        .env(WAIT_TO_BE_KILLED, "1")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let name = format!("killed-{}", owner.id());
-    let stdout = BufReader::new(owner.stdout.take().context("no output")?);
-    let up = stdout
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line.contains("lab is up"));
-    assert!(up, "the lab to be killed must come up");
+    let (mut owner, name) = other_owner("killed")?;
     // A mount below the lab's state, as containers make them.
     let mounted = format!("/run/ferrolb-lab/{name}/mounted");
     fs::create_dir(&mounted)?;
@@ -171,43 +162,142 @@ fn what_a_killed_lab_left_is_removed_by_the_next_start() -> Result<()> {
 
 #[test]
 fn a_signal_removes_the_lab_before_its_owner_dies() -> Result<()> {
-    let me = std::env::current_exe()?;
-    let mut owner = Command::new(me)
-        .args(["--exact", "a_lab_that_waits_to_be_killed", "--nocapture"])
-        .env(WAIT_TO_BE_KILLED, "1")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let name = format!("killed-{}", owner.id());
-    let stdout = BufReader::new(owner.stdout.take().context("no output")?);
-    let up = stdout
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line.contains("lab is up"));
-    assert!(up, "the lab to be ended must come up");
-    Command::new("kill")
-        .args(["-TERM", &owner.id().to_string()])
-        .status()?;
-    assert!(!owner.wait()?.success(), "it dies of the signal");
-    assert_eq!(Left::of(&name), Left::default());
+    for signal in ["-INT", "-TERM"] {
+        let (mut owner, name) = other_owner("signalled")?;
+        Command::new("kill")
+            .args([signal, &owner.id().to_string()])
+            .status()?;
+        assert!(owner.wait()?.signal().is_some(), "it dies of the signal");
+        assert_eq!(Left::of(&name), Left::default());
+    }
     Ok(())
 }
 
-/// Set for the process that two tests above start from this same program.
-const WAIT_TO_BE_KILLED: &str = "FERROLB_TEST_WAIT_TO_BE_KILLED";
+#[test]
+fn lab_up_leaves_a_lab_that_other_commands_use_until_lab_down() -> Result<()> {
+    let name = format!("up-{}", std::process::id());
+    let lab = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(["--name", &name])
+            .args(args)
+            .output()
+    };
+    let up = lab(&["up", "--hollow", "--like-minikube"])?;
+    ensure!(
+        up.status.success(),
+        "lab up: {}",
+        String::from_utf8_lossy(&up.stderr)
+    );
+    let labels = lab(&[
+        "kubectl",
+        "get",
+        "node",
+        "minikube",
+        "--show-labels",
+        "-o",
+        "wide",
+    ])?;
+    let labels = String::from_utf8_lossy(&labels.stdout).into_owned();
+    let address = lab(&["exec", "minikube", "ip", "-4", "address", "show", "eth0"])?;
+    let taken = lab(&["up", "--hollow"])?;
+    let down = lab(&["down"])?;
+    let left = Left::of(&name);
+
+    assert!(
+        labels.contains("exclude-from-external-load-balancers"),
+        "{labels}"
+    );
+    assert!(labels.contains("192.168.64.4"), "{labels}");
+    assert!(String::from_utf8_lossy(&address.stdout).contains("192.168.64.4/24"));
+    assert!(
+        String::from_utf8_lossy(&taken.stderr).contains("already up"),
+        "a name is used once"
+    );
+    assert!(
+        down.status.success(),
+        "lab down: {}",
+        String::from_utf8_lossy(&down.stderr)
+    );
+    assert_eq!(left, Left::default());
+    Ok(())
+}
 
 #[test]
-fn a_lab_that_waits_to_be_killed() -> Result<()> {
-    if std::env::var_os(WAIT_TO_BE_KILLED).is_none() {
-        return Ok(());
-    }
-    let _lab = Lab::builder("killed")
+fn a_daemon_has_the_rights_and_capabilities_that_the_chart_gives_it_and_no_more() -> Result<()> {
+    let lab = Lab::builder("rights")
         .nodes(1)
         .kind(NodeKind::Hollow)
         .start()?;
-    std::io::stdout().write_all(b"lab is up\n")?;
-    loop {
-        std::thread::park();
+    let dir = tempfile::tempdir()?;
+    let idle = dir.path().join("idle");
+    fs::write(&idle, "#!/bin/sh\nexec sleep 1000\n")?;
+    fs::set_permissions(&idle, fs::Permissions::from_mode(0o755))?;
+    let expected = [
+        (
+            Daemon::controller("cp"),
+            "patch services --subresource=status",
+            "0000000000000000",
+        ),
+        (
+            Daemon::speaker("n1"),
+            "watch endpointslices.discovery.k8s.io",
+            "0000000000002000",
+        ),
+    ];
+    for (daemon, its_own, capabilities) in expected {
+        let name = lab.start_daemon(&daemon.program(&idle))?;
+        let can = |what: &str| {
+            let kubeconfig = lab.state().dir().join("kubeconfigs").join(&name);
+            let mut kubectl = lab.kubectl_command()?;
+            kubectl
+                .arg("--kubeconfig")
+                .arg(kubeconfig)
+                .args(["auth", "can-i", "-A"]);
+            let answer = kubectl.args(what.split(' ')).output()?;
+            anyhow::Ok(String::from_utf8_lossy(&answer.stdout).trim() == "yes")
+        };
+        assert!(can(its_own)?, "{name} must be able to {its_own}");
+        assert!(
+            !can("update nodes")?,
+            "{name} must not be able to update nodes"
+        );
+        assert!(
+            !can("list secrets")?,
+            "{name} must not be able to list secrets"
+        );
+        let pid = lab.alive(&name).context("the daemon is gone")?.pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        assert!(
+            status.contains(&format!("CapEff:\t{capabilities}")),
+            "{name}: {status}"
+        );
     }
+    Ok(())
+}
+
+/// Another process that owns a lab which is up, and the lab's name.
+fn other_owner(name: &str) -> Result<(Child, String)> {
+    let name = format!("{name}-{}", std::process::id());
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_lab"))
+        .args([
+            "up",
+            "--foreground",
+            "--hollow",
+            "--nodes",
+            "1",
+            "--name",
+            &name,
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = BufReader::new(owner.stderr.take().context("no output")?);
+    let mut said = stderr.lines().map_while(Result::ok);
+    let up = said.any(|line| line.contains("is up"));
+    ensure!(up, "the other lab did not come up: {:?}", owner.wait()?);
+    // Its standard error must stay open: it has more to say.
+    std::thread::spawn(move || said.for_each(drop));
+    Ok((owner, name))
 }
 
 const NODE_PORT: &str = "

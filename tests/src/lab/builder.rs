@@ -22,6 +22,7 @@ pub struct Builder {
     nodes: u8,
     kind: NodeKind,
     like_minikube: bool,
+    exactly: bool,
     detached: bool,
     progress: Progress,
 }
@@ -33,6 +34,7 @@ impl Builder {
             nodes: 3,
             kind: NodeKind::Real,
             like_minikube: false,
+            exactly: false,
             detached: false,
             progress: Progress::Quiet,
         }
@@ -57,10 +59,19 @@ impl Builder {
         }
     }
 
-    /// The lab outlives this process, until `lab down`, and is named exactly as said.
+    /// The lab is named exactly as said, without the pid.
+    pub fn named_exactly(self) -> Self {
+        Self {
+            exactly: true,
+            ..self
+        }
+    }
+
+    /// The lab outlives this process, until `lab down`. It is named exactly as said.
     pub fn detached(self) -> Self {
         Self {
             detached: true,
+            exactly: true,
             ..self
         }
     }
@@ -85,7 +96,7 @@ impl Builder {
                 Err(error) => Progress::Shown.say(format_args!("  {error:#}")),
             }
         }
-        let name = match self.detached {
+        let name = match self.exactly {
             true => self.name.clone(),
             false => format!("{}-{}", self.name, std::process::id()),
         };

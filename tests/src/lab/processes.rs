@@ -21,6 +21,7 @@ impl Lab {
         if self.alive(&spec.name).is_some() {
             bail!("{} runs already", spec.name);
         }
+        self.reap(&spec.name)?;
         let _not_ending = self.state.making()?;
         let mut record = ProcessRecord { spec, id: None };
         self.state.write_process(&record)?;
@@ -80,24 +81,22 @@ impl Lab {
         if id.is_alive() {
             end_all(&[id], Signal::KILL, GRACE);
         }
-        if let Some(mut child) = self.children().remove(name) {
-            child
-                .wait()
-                .with_context(|| format!("cannot wait for {name}"))?;
-        }
+        self.reap(name)?;
         self.state.write_process(&record)
+    }
+
+    /// Takes the exit status of a process that has ended, so that no zombie stays.
+    fn reap(&self, name: &str) -> Result<()> {
+        let ended = self.children().remove(name);
+        let status = ended.map(|mut child| child.wait()).transpose();
+        status
+            .map(drop)
+            .with_context(|| format!("cannot wait for {name}"))
     }
 
     /// Starts a process again that was stopped, was killed or has ended.
     pub fn start(&self, name: &str) -> Result<()> {
-        let record = self.state.process(name)?;
-        if let Some(mut ended) = self.children().remove(name) {
-            if ended.try_wait().ok().flatten().is_none() {
-                self.children().insert(name.to_owned(), ended);
-                bail!("{name} runs already");
-            }
-        }
-        self.spawn(record.spec)
+        self.spawn(self.state.process(name)?.spec)
     }
 
     /// Stops a process as a debugger does (SIGSTOP): it keeps its sockets and answers nothing.

@@ -10,11 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use rustix::process::Signal;
 
-use super::{State, lab_dir, lab_names, lock_all_labs};
+use super::{DATA_ROOT, State, data_dir, lab_dir, lab_names, lock_all_labs, names_in};
 use crate::process::{self, ProcessId};
-
-/// How long the lab's processes have to end by themselves. Nothing in them is worth more.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// After SIGKILL only the kernel's own work is left.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -28,6 +25,12 @@ pub fn remove_dead_labs() -> Result<Vec<(String, Result<()>)>> {
         let state = State::at(&name, lab_dir(&name));
         if state.is_dead() {
             removed.push((name, state.remove()));
+        }
+    }
+    // A reboot forgets a lab's state, but not its data.
+    for name in names_in(DATA_ROOT) {
+        if !lab_dir(&name).exists() {
+            remove_dir(&data_dir(&name))?;
         }
     }
     Ok(removed)
@@ -61,7 +64,7 @@ impl State {
                 .filter_map(|name| delete_netns(name).err()),
         );
         if errors.is_empty() {
-            remove_dir(&super::data_dir(&self.name))?;
+            remove_dir(&data_dir(&self.name))?;
             return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
@@ -73,19 +76,11 @@ impl State {
         )
     }
 
-    /// Twice over: a supervisor among them may have started another process meanwhile.
+    /// With SIGKILL: nothing in a lab is worth a graceful end. Twice over, since a supervisor among
+    /// them may have started another process meanwhile.
     fn end_processes(&self) -> Result<()> {
-        for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-            let alive = self.live_processes();
-            if alive.is_empty() {
-                return Ok(());
-            }
-            let wait = if signal == Signal::TERM {
-                GRACE
-            } else {
-                KILL_WAIT
-            };
-            process::end_all(&alive, signal, wait);
+        for _ in 0..2 {
+            process::end_all(&self.live_processes(), Signal::KILL, KILL_WAIT);
         }
         match self.live_processes().as_slice() {
             [] => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// A whole Kubernetes cluster on this machine, without a container engine.
 ///
@@ -48,34 +48,56 @@ pub(crate) enum Command {
     },
     /// Run kubectl as the administrator
     Kubectl {
+        /// What kubectl is told
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Run helm as the administrator
     Helm {
+        /// What helm is told
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Cut a host from the LAN: silently, its link stays up
     Cut {
+        /// `cp`, a node, or `client`
         host: String,
         /// Take the link down instead, as a pulled cable does
         #[arg(long)]
         carrier: bool,
     },
     /// Undo `cut`
-    Heal { host: String },
+    Heal {
+        /// `cp`, a node, or `client`
+        host: String,
+    },
     /// Stop a process of the lab, such as kube-apiserver
     Stop {
+        /// One that `lab status` lists
         process: String,
         /// Kill it (SIGKILL) instead of asking it to end
         #[arg(long)]
         kill: bool,
     },
     /// Start a stopped process again
-    Start { process: String },
+    Start {
+        /// One that `lab status` lists
+        process: String,
+    },
+    /// Start a controller or speaker on a host, with its own account and the chart's rights
+    Daemon {
+        /// Which one
+        #[arg(value_enum)]
+        component: Component,
+        /// `cp` or a node
+        host: String,
+        /// Its further arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Show the log of a process, or which logs there are
     Logs {
+        /// One that `lab status` lists
         process: Option<String>,
         /// Go on as it grows
         #[arg(short, long, requires = "process")]
@@ -94,6 +116,12 @@ pub(crate) enum Command {
     },
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Component {
+    Controller,
+    Speaker,
+}
+
 #[derive(ClapArgs)]
 pub(crate) struct UpArgs {
     /// How many nodes
@@ -105,4 +133,7 @@ pub(crate) struct UpArgs {
     /// One node like minikube's: named minikube, 192.168.64.4, labelled as a control plane
     #[arg(long, conflicts_with = "nodes")]
     pub(crate) like_minikube: bool,
+    /// Stay, and remove the lab on Ctrl-C
+    #[arg(long)]
+    pub(crate) foreground: bool,
 }

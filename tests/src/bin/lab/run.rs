@@ -7,13 +7,14 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
 
-use crate::args::{Args, Command as Verb, UpArgs};
+use crate::args::{Args, Command as Verb, Component, UpArgs};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
@@ -37,6 +38,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             kill: false,
         } => Lab::attach(name)?.stop(&process)?,
         Verb::Start { process } => Lab::attach(name)?.start(&process)?,
+        Verb::Daemon {
+            component,
+            host,
+            args,
+        } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
         Verb::ServeEcho {
@@ -52,7 +58,7 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     let began = Instant::now();
     let progress = Progress::Shown;
     progress.say(format_args!("starting lab {name}"));
-    let lab = Lab::builder(name)
+    let builder = Lab::builder(name)
         .nodes(args.nodes)
         .kind(if args.hollow {
             NodeKind::Hollow
@@ -60,9 +66,11 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
             NodeKind::Real
         })
         .like_minikube(args.like_minikube)
-        .progress(progress)
-        .detached()
-        .start()?;
+        .progress(progress);
+    let lab = match args.foreground {
+        true => builder.named_exactly().start()?,
+        false => builder.detached().start()?,
+    };
     progress.say(format_args!(
         "lab {name} is up, {} in all\n",
         readable(began.elapsed())
@@ -73,10 +81,21 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     } else {
         format!(" --name {name}")
     };
+    let end = if args.foreground {
+        "Ctrl-C".to_owned()
+    } else {
+        format!("`lab{option} down`")
+    };
     progress.say(format_args!(
-        "\ntry `lab{option} kubectl get nodes`; end it with `lab{option} down`"
+        "\ntry `lab{option} kubectl get nodes`; end it with {end}"
     ));
-    Ok(())
+    if !args.foreground {
+        return Ok(());
+    }
+    loop {
+        // The signal that ends this process removes the lab first.
+        std::thread::park();
+    }
 }
 
 fn down(name: &str, all: bool) -> Result<()> {
@@ -143,6 +162,17 @@ fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
     let mut command = lab.host(host)?.command(program);
     command.env("KUBECONFIG", lab.kubeconfig());
     become_command(command, args)
+}
+
+fn daemon(name: &str, component: Component, host: &str, args: &[String]) -> Result<()> {
+    let daemon = match component {
+        Component::Controller => Daemon::controller(host),
+        Component::Speaker => Daemon::speaker(host),
+    };
+    let daemon = args.iter().fold(daemon, |daemon, arg| daemon.arg(arg));
+    let process = Lab::attach(name)?.start_daemon(&daemon)?;
+    Progress::Shown.say(format_args!("{process} started, see `lab logs {process}`"));
+    Ok(())
 }
 
 fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
