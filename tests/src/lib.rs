@@ -28,6 +28,7 @@ pub mod hollow;
 pub mod image;
 pub mod kube_proxy;
 pub mod lab;
+pub mod leftovers;
 pub mod net;
 pub mod observe;
 pub mod pki;
