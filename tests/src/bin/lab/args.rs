@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::net::IpAddr;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// A whole Kubernetes cluster on this machine, without a container engine.
+///
+/// Hosts are network namespaces on a bridged LAN, 192.168.64.0/24 and fd00:64::/64: the control
+/// plane `cp` (.2), the nodes `n1`, `n2`, … (.11, .12, …) and `client` (.100), which is no part of
+/// the cluster. Nothing of the machine's own network is touched. Needs root.
+#[derive(Parser)]
+#[command(name = "lab", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Which lab: several can run side by side
+    #[arg(long, global = true, default_value = "lab", env = "FERROLB_LAB", value_name = "NAME")]
+    pub(crate) name: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start a lab and leave it running
+    Up(UpArgs),
+    /// Remove a lab with everything in it
+    Down {
+        /// Remove all labs of this machine, and what killed ones left behind
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show the labs of this machine, their hosts and processes
+    Status,
+    /// Run a command with the network of a host
+    Exec {
+        /// `cp`, a node, or `client`
+        host: String,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run kubectl as the administrator
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run helm as the administrator
+    Helm {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Cut a host from the LAN: silently, its link stays up
+    Cut {
+        host: String,
+        /// Take the link down instead, as a pulled cable does
+        #[arg(long)]
+        carrier: bool,
+    },
+    /// Undo `cut`
+    Heal { host: String },
+    /// Stop a process of the lab, such as kube-apiserver
+    Stop {
+        process: String,
+        /// Kill it (SIGKILL) instead of asking it to end
+        #[arg(long)]
+        kill: bool,
+    },
+    /// Start a stopped process again
+    Start { process: String },
+    /// Show the log of a process, or which logs there are
+    Logs {
+        process: Option<String>,
+        /// Go on as it grows
+        #[arg(short, long, requires = "process")]
+        follow: bool,
+    },
+    /// Build Kubernetes and the other tools, and start nothing
+    Build,
+    /// The server behind a hollow pod
+    #[command(hide = true)]
+    ServeEcho {
+        #[arg(long)]
+        pod: String,
+        #[arg(long)]
+        port: u16,
+        addresses: Vec<IpAddr>,
+    },
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct UpArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) nodes: u8,
+    /// Nodes without a kubelet: Node objects and a kube-proxy each
+    #[arg(long)]
+    pub(crate) hollow: bool,
+    /// One node like minikube's: named minikube, 192.168.64.4, labelled as a control plane
+    #[arg(long, conflicts_with = "nodes")]
+    pub(crate) like_minikube: bool,
+}
