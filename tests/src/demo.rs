@@ -256,7 +256,7 @@ impl Walk<'_> {
         let cut = Instant::now();
         self.lab.cut(owner, false)?;
         let by_another = |frame: &Frame| {
-            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source.octets() != old.0
+            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source != old
         };
         let frame = frames
             .wait_for(by_another, cut + PATIENCE)
@@ -286,7 +286,7 @@ impl Walk<'_> {
         let nodes = self.lab.nodes();
         nodes
             .into_iter()
-            .find(|node| node.mac.0 == answer.mac.octets())
+            .find(|node| node.mac == answer.mac)
             .with_context(|| format!("{} answers for {ADDRESS}, which is no node", answer.mac))
     }
 

@@ -10,6 +10,7 @@
 //!   real           nodes with containerd and kubelet, DNS    image    what runs on them
 //!   hollow         nodes without a kubelet and pods without a container, each pod an echo server
 //!   daemon         our controller and speaker as processes, with the chart's rights
+//!   observe        instruments on the LAN: frames, datagrams, connections, pages
 //!   failure        what is kept when a test fails
 //! ```
 //!
