@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::image::{self, Image};
 use crate::lab::{Lab, NodeKind};
 use crate::net::Host;
 use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
 use crate::progress::{Progress, readable};
-use crate::{daemon, workspace};
+use crate::wait::wait_until;
+use crate::{walk, workspace};
 
 mod stage;
 
@@ -25,8 +25,6 @@ const PORT: u16 = 30_000;
 const NODE_PORT: u16 = 31_001;
 /// Long enough for a machine with two busy cores; nothing below waits that long when all is well.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at something that no watch tells.
-const POLL: Duration = Duration::from_millis(10);
 /// How long all stations get to answer one ARP request.
 const ARP_WAIT: Duration = Duration::from_millis(500);
 
@@ -45,7 +43,7 @@ pub fn run() -> Result<()> {
         .kind(NodeKind::Real)
         .progress(Progress::Shown)
         .start()?;
-    Progress::Shown.step("images", || lab.load_images(&images()?))?;
+    Progress::Shown.step("images", || lab.load_images(&walk::images()?))?;
     Walk {
         lab: &lab,
         stage: &stage,
@@ -68,16 +66,6 @@ struct Walk<'a> {
     stage: &'a Stage,
 }
 
-/// What the manifests of the walk and the chart name, under just these names.
-fn images() -> Result<[Image; 4]> {
-    Ok([
-        image::redis()?,
-        image::walk_app(&daemon::program("walk-app")?),
-        image::controller(&daemon::program("controller")?),
-        image::speaker(&daemon::program("speaker")?),
-    ])
-}
-
 impl Walk<'_> {
     fn take(&self) -> Result<()> {
         self.install()?;
@@ -97,17 +85,7 @@ impl Walk<'_> {
     fn install(&self) -> Result<()> {
         self.stage
             .chapter("Install FerroLB, without a configuration");
-        self.helm(&[
-            "install",
-            "ferrolb",
-            "charts/ferrolb",
-            "-n",
-            "metallb-system",
-            "--create-namespace",
-            "--wait",
-            "--timeout",
-            "120s",
-        ])?;
+        self.helm(&walk::INSTALL)?;
         self.kubectl(&["-n", "metallb-system", "get", "pods", "-o", "wide"])
     }
 
@@ -115,10 +93,7 @@ impl Walk<'_> {
         self.stage
             .chapter("Deploy a page that counts its visits in redis");
         self.apply(&["redis.yaml", "test.yaml", "test-np.yaml", "test-lb.yaml"])?;
-        for name in ["deployment/redis", "deployment/test"] {
-            let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-            self.quietly(&["rollout", "status", name, &timeout])?;
-        }
+        walk::wait_deployed(self.lab)?;
         self.kubectl(&["get", "all"])?;
         self.stage
             .tell("redis has a name in the cluster's DNS, and one endpoint behind it:");
@@ -265,9 +240,7 @@ impl Walk<'_> {
             "--field-selector",
             &field,
         ])?;
-        for name in ["deployment/redis", "deployment/test"] {
-            self.quietly(&["rollout", "status", name, "--timeout=120s"])?;
-        }
+        walk::wait_deployed(self.lab)?;
         self.kubectl(&["get", "pods", "-o", "wide"])?;
         self.quietly(&["taint", "node", node, "walk-"]).map(drop)
     }
@@ -283,7 +256,7 @@ impl Walk<'_> {
         let cut = Instant::now();
         self.lab.cut(owner, false)?;
         let by_another = |frame: &Frame| {
-            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source.octets() != old.0
+            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source != old
         };
         let frame = frames
             .wait_for(by_another, cut + PATIENCE)
@@ -313,21 +286,18 @@ impl Walk<'_> {
         let nodes = self.lab.nodes();
         nodes
             .into_iter()
-            .find(|node| node.mac.0 == answer.mac.octets())
+            .find(|node| node.mac == answer.mac)
             .with_context(|| format!("{} answers for {ADDRESS}, which is no node", answer.mac))
     }
 
     /// Waits until something listens at the address. It fetches no page, so it is not counted.
     fn until_answered(&self) -> Result<()> {
         let address = SocketAddr::new(IpAddr::V4(ADDRESS), PORT);
-        self.lab.client()?.enter(|| {
-            let deadline = Instant::now() + PATIENCE;
-            while http_get(address, "/healthz", Duration::from_millis(100)).is_err() {
-                ensure!(Instant::now() < deadline, "{address} does not answer");
-                std::thread::sleep(POLL);
-            }
-            Ok(())
-        })?
+        let answers = || Ok(http_get(address, "/healthz", Duration::from_millis(100)).is_ok());
+        self.lab
+            .client()?
+            .enter(|| wait_until(PATIENCE, answers, || Ok(())))?
+            .with_context(|| format!("waiting for {address} to answer"))
     }
 
     fn fetch(&self, address: Ipv4Addr, port: u16) -> Result<()> {
@@ -357,14 +327,8 @@ impl Walk<'_> {
     }
 
     fn apply(&self, files: &[&str]) -> Result<()> {
-        let files: Vec<_> = files
-            .iter()
-            .map(|file| format!("examples/reference-walk/{file}"))
-            .collect();
-        let args: Vec<_> = std::iter::once("apply")
-            .chain(files.iter().flat_map(|file| ["-f", file.as_str()]))
-            .collect();
-        self.kubectl(&args)
+        let args = walk::apply_args(files);
+        self.kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn kubectl(&self, args: &[&str]) -> Result<()> {
@@ -376,14 +340,14 @@ impl Walk<'_> {
 
     fn quietly(&self, args: &[&str]) -> Result<String> {
         let mut command = self.lab.kubectl_command()?;
-        command.current_dir(workspace()).args(args);
+        walk::in_workspace(&mut command).args(args);
         crate::command::stdout_of(&mut command, "")
     }
 
     fn helm(&self, args: &[&str]) -> Result<()> {
         self.stage.command("helm", args);
         let mut command = self.lab.helm_command()?;
-        command.current_dir(workspace()).args(args);
+        walk::in_workspace(&mut command).args(args);
         // The notes repeat what the next chapters show.
         let said = crate::command::stdout_of(&mut command, "")?;
         self.stage
