@@ -21,48 +21,94 @@ use kube::api::ListParams;
 
 #[test]
 fn a_hollow_lab_has_ready_nodes_and_a_pod_that_serves_the_lan_through_a_node_port() -> Result<()> {
-    Lab::builder("nodeport")
-        .nodes(2)
-        .kind(NodeKind::Hollow)
-        .run(|lab| {
-            let ready = lab.api(async |client| {
-                let nodes = Api::<Node>::all(client)
-                    .list(&ListParams::default())
-                    .await?;
-                Ok(nodes.items.iter().filter(|node| is_ready(node)).count())
-            })?;
-            assert_eq!(ready, 2, "both nodes must be Ready");
+    hollow("nodeport").nodes(2).run(|lab| {
+        let ready = lab.api(async |client| {
+            let nodes = Api::<Node>::all(client)
+                .list(&ListParams::default())
+                .await?;
+            Ok(nodes.items.iter().filter(|node| is_ready(node)).count())
+        })?;
+        assert_eq!(ready, 2, "both nodes must be Ready");
 
-            lab.create_hollow_pod(&HollowPod::new("web", "n1").label("app", "web"))?;
-            lab.apply(NODE_PORT)?;
-            // kube-proxy masquerades what comes in on a node without the pod: the pod sees that node.
-            for node in ["n1", "n2"] {
-                let at = SocketAddr::from((lab.host(node)?.ipv4, 31001));
-                let page = lab.client()?.enter(|| eventually(|| get(at)))??;
-                assert!(
-                    page.starts_with("pod=web source="),
-                    "{node} answered {page:?}"
-                );
-            }
-            let seen = lab
-                .client()?
-                .enter(|| udp(SocketAddr::from((lab.host("n1")?.ipv4, 31002))))??;
+        let web = HollowPod::new("web", "n1").label("app", "web");
+        let addresses = lab.create_hollow_pod(&web)?;
+        assert_eq!(addresses.ipv4.to_string(), "10.244.1.2");
+        lab.apply(NODE_PORT)?;
+        // Policy Cluster: the pod sees the node that the client asked, as that node's own address
+        // on the way to the pod.
+        for (node, seen) in [("n1", "10.244.1.1"), ("n2", "192.168.64.12")] {
+            let page = from_client(lab, node, PAGE, get)?;
+            let expected = format!("pod=web source={seen} ");
             assert!(
-                seen.starts_with("ping pod=web source="),
-                "UDP answered {seen:?}"
+                page.starts_with(&expected),
+                "{node} answered {page:?}, not {expected:?}"
             );
+        }
+        let answer = from_client(lab, "n1", ECHO, udp)?;
+        assert!(
+            answer.starts_with("ping pod=web source=10.244.1.1 "),
+            "{answer:?}"
+        );
 
-            // A silent cut takes the node away, and only that one; healing brings it back.
-            let n2 = SocketAddr::from((lab.host("n2")?.ipv4, 31001));
-            lab.cut("n2", false)?;
-            assert!(
-                lab.client()?.enter(|| get(n2))?.is_err(),
-                "a node that is cut must not answer"
+        let n1 = SocketAddr::from((lab.host("n1")?.ipv6, PAGE));
+        let page = lab.client()?.enter(|| eventually(|| get(n1)))??;
+        assert!(
+            page.starts_with("pod=web source=fd00:244:1::1 "),
+            "IPv6 answered {page:?}"
+        );
+
+        let local = r#"{"spec":{"externalTrafficPolicy":"Local"}}"#;
+        lab.kubectl(&["patch", "service", "web", "--patch", local])?;
+        let client = format!("pod=web source={} ", lab.client()?.ipv4);
+        lab.client()?.enter(|| {
+            eventually(|| {
+                let page = get(SocketAddr::from((lab.host("n1")?.ipv4, PAGE)))?;
+                ensure!(
+                    page.starts_with(&client),
+                    "policy Local shows {page:?}, not {client:?}"
+                );
+                Ok(())
+            })
+        })??;
+
+        lab.delete_hollow_pod(&web)?;
+        assert!(
+            lab.alive(&web.process_name()).is_none(),
+            "its server goes with a pod"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_that_is_cut_is_silent_and_the_others_are_not() -> Result<()> {
+    hollow("cut").nodes(2).run(|lab| {
+        lab.create_hollow_pod(&HollowPod::new("web", "n1").label("app", "web"))?;
+        lab.apply(NODE_PORT)?;
+        for carrier in [false, true] {
+            from_client(lab, "n1", PAGE, get)?;
+            from_client(lab, "n2", PAGE, get)?;
+            lab.cut("n2", carrier)?;
+            let n2 = SocketAddr::from((lab.host("n2")?.ipv4, PAGE));
+            let silent = lab.client()?.enter(|| get(n2))?;
+            assert!(silent.is_err(), "a node that is cut answered {silent:?}");
+            from_client(lab, "n1", PAGE, get)?;
+            let link = lab
+                .host("n2")?
+                .command("ip")
+                .args(["link", "show", "eth0"])
+                .output()?;
+            let link = String::from_utf8_lossy(&link.stdout).into_owned();
+            assert_eq!(
+                link.contains("NO-CARRIER"),
+                carrier,
+                "with carrier {carrier}: {link}"
             );
             lab.heal("n2")?;
-            lab.client()?.enter(|| eventually(|| get(n2)))??;
-            Ok(())
-        })
+        }
+        from_client(lab, "n2", PAGE, get)?;
+        Ok(())
+    })
 }
 
 #[test]
@@ -84,8 +130,7 @@ fn two_labs_run_side_by_side_with_the_same_addresses() -> Result<()> {
         lab.apply(NODE_PORT)?;
     }
     for (lab, pod) in [(&one, "one"), (&two, "two")] {
-        let at = SocketAddr::from((lab.host("n1")?.ipv4, 31001));
-        let page = lab.client()?.enter(|| eventually(|| get(at)))??;
+        let page = from_client(lab, "n1", PAGE, get)?;
         assert!(
             page.starts_with(&format!("pod={pod} ")),
             "{pod} must answer, not {page:?}"
@@ -102,8 +147,16 @@ fn two_labs_run_side_by_side_with_the_same_addresses() -> Result<()> {
 }
 
 #[test]
-fn the_api_server_can_be_stopped_and_started_again() -> Result<()> {
+fn the_api_server_can_be_paused_and_stopped_and_goes_on_after() -> Result<()> {
     hollow("apistop").run(|lab| {
+        let get_nodes = ["get", "nodes", "-o", "name", "--request-timeout=2s"];
+        lab.pause("kube-apiserver")?;
+        assert!(
+            lab.kubectl(&get_nodes).is_err(),
+            "a paused API server answers nothing"
+        );
+        lab.resume("kube-apiserver")?;
+        assert_eq!(lab.kubectl(&get_nodes)?.trim(), "node/n1");
         lab.stop("kube-apiserver")?;
         assert!(
             lab.kubectl(&["get", "nodes", "--request-timeout=2s"])
@@ -145,6 +198,34 @@ fn what_a_killed_lab_left_is_removed_by_the_next_start() -> Result<()> {
         !Left::of(next.name()).is_nothing(),
         "the new lab is not taken for a dead one"
     );
+    Ok(())
+}
+
+#[test]
+fn what_labs_left_that_were_killed_while_they_started_is_removed_by_the_next_start() -> Result<()> {
+    let mut names = Vec::new();
+    // In the network, in the control plane, in the nodes; on a fast machine perhaps after.
+    for milliseconds in [20, 60, 150, 500, 2000] {
+        let name = format!("early{milliseconds}-{}", std::process::id());
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(["up", "--foreground", "--hollow", "--name", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        owner.kill()?;
+        owner.wait()?;
+        names.push(name);
+    }
+    assert!(
+        names.iter().any(|name| Left::of(name).state),
+        "at least one must have begun"
+    );
+    drop(hollow("next").start()?);
+    for name in names {
+        assert_eq!(Left::of(&name), Left::default(), "of {name}");
+    }
     Ok(())
 }
 
@@ -315,12 +396,17 @@ fn other_owner(name: &str) -> Result<(Child, String)> {
     Ok((owner, name))
 }
 
+/// The nodePorts below.
+const PAGE: u16 = 31001;
+const ECHO: u16 = 31002;
+
 const NODE_PORT: &str = "
 apiVersion: v1
 kind: Service
 metadata: { name: web }
 spec:
   type: NodePort
+  ipFamilyPolicy: RequireDualStack
   selector: { app: web }
   ports:
     - { name: tcp, port: 80, targetPort: 3000, nodePort: 31001 }
@@ -379,6 +465,17 @@ fn is_ready(node: &Node) -> bool {
     conditions
         .into_iter()
         .any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// Asks a port of a node from the client until it answers.
+fn from_client<T: Send>(
+    lab: &Lab,
+    node: &str,
+    port: u16,
+    ask: fn(SocketAddr) -> Result<T>,
+) -> Result<T> {
+    let at = SocketAddr::from((lab.host(node)?.ipv4, port));
+    lab.client()?.enter(|| eventually(|| ask(at)))?
 }
 
 /// Tries again until it works: kube-proxy programs a new Service after about 1 s, and does not

@@ -15,6 +15,15 @@ use crate::{control_plane, ending, hollow, preflight, real};
 /// Nodes have addresses from .11 on, the client has .100.
 const MAX_NODES: u8 = 80;
 
+/// `node n1`, `nodes n1, n2`, `nodes n1 to n9`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [only] => format!("node {only}"),
+        [first, .., last] if names.len() > 5 => format!("nodes {first} to {last}"),
+        _ => format!("nodes {}", names.join(", ")),
+    }
+}
+
 /// What a lab shall be.
 #[must_use]
 pub struct Builder {
@@ -145,7 +154,8 @@ impl Builder {
             NodeKind::Hollow => Some(hollow::NODE_MONITOR_GRACE),
         };
         progress.step("control plane", || control_plane::start(lab, grace))?;
-        progress.step(format_args!("{} nodes", lab.nodes().len()), || match kind {
+        let names: Vec<&str> = lab.nodes().iter().map(|node| node.name.as_str()).collect();
+        progress.step(format_args!("{kind} {}", listed(&names)), || match kind {
             NodeKind::Real => real::start_nodes(lab),
             NodeKind::Hollow => hollow::start_nodes(lab),
         })?;
