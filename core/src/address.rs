@@ -38,7 +38,10 @@ impl fmt::Display for Family {
 #[must_use]
 pub fn canonical(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let parsed = text.parse::<IpAddr>().ok().or_else(|| ipv4_with_leading_zeros(text))?;
+    let parsed = text
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| ipv4_with_leading_zeros(text))?;
     Some(parsed.to_canonical())
 }
 
@@ -52,7 +55,10 @@ fn ipv4_with_leading_zeros(text: &str) -> Option<IpAddr> {
         }
         *octet = part.parse().ok()?;
     }
-    parts.next().is_none().then(|| Ipv4Addr::from(octets).into())
+    parts
+        .next()
+        .is_none()
+        .then(|| Ipv4Addr::from(octets).into())
 }
 
 /// A contiguous range of addresses of one family, both ends included. Never empty.
@@ -130,8 +136,12 @@ pub fn to_number(address: IpAddr) -> u128 {
 #[must_use]
 pub fn successor(address: IpAddr) -> Option<IpAddr> {
     match address {
-        IpAddr::V4(v4) => u32::from(v4).checked_add(1).map(|n| Ipv4Addr::from(n).into()),
-        IpAddr::V6(v6) => u128::from(v6).checked_add(1).map(|n| Ipv6Addr::from(n).into()),
+        IpAddr::V4(v4) => u32::from(v4)
+            .checked_add(1)
+            .map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(v6) => u128::from(v6)
+            .checked_add(1)
+            .map(|n| Ipv6Addr::from(n).into()),
     }
 }
 
@@ -160,7 +170,11 @@ mod tests {
             ("", None),
         ];
         for (text, want) in rows {
-            assert_eq!(canonical(text), want.map(|want| want.parse().unwrap()), "{text:?}");
+            assert_eq!(
+                canonical(text),
+                want.map(|want| want.parse().unwrap()),
+                "{text:?}"
+            );
         }
     }
 
@@ -194,7 +208,10 @@ mod tests {
 
     #[test]
     fn the_last_address_of_a_family_has_no_successor() {
-        assert_eq!(successor("10.0.0.255".parse().unwrap()), Some("10.0.1.0".parse().unwrap()));
+        assert_eq!(
+            successor("10.0.0.255".parse().unwrap()),
+            Some("10.0.1.0".parse().unwrap())
+        );
         assert_eq!(successor("255.255.255.255".parse().unwrap()), None);
     }
 }

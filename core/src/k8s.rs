@@ -19,7 +19,10 @@ use crate::view::{
 #[must_use]
 pub fn service_view(service: &Service) -> Option<ServiceView> {
     let meta = &service.metadata;
-    let key = ServiceKey { namespace: meta.namespace.clone()?, name: meta.name.clone()? };
+    let key = ServiceKey {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+    };
     let spec = service.spec.as_ref();
     let annotations = meta.annotations.as_ref();
     let ingress = service
@@ -28,7 +31,11 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         .and_then(|status| status.load_balancer.as_ref())
         .and_then(|load_balancer| load_balancer.ingress.as_deref())
         .unwrap_or_default();
-    let assigned = distinct(ingress.iter().filter_map(|entry| canonical(entry.ip.as_deref()?)));
+    let assigned = distinct(
+        ingress
+            .iter()
+            .filter_map(|entry| canonical(entry.ip.as_deref()?)),
+    );
     Some(ServiceView {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
@@ -46,7 +53,10 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
             _ => TrafficPolicy::Cluster,
         },
         ports: ports(service),
-        selector: spec.and_then(|spec| spec.selector.as_ref()).map(joined).unwrap_or_default(),
+        selector: spec
+            .and_then(|spec| spec.selector.as_ref())
+            .map(joined)
+            .unwrap_or_default(),
         address_requests: address_requests(service),
         requested_pool: annotated(annotations, annotation::ADDRESS_POOL)
             .map(|(_, pool)| pool.trim().to_owned())
@@ -79,12 +89,25 @@ pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
         .iter()
         .map(|endpoint| {
             let conditions = endpoint.conditions.as_ref();
-            let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-            let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
-            EndpointView { node: endpoint.node_name.clone(), ready, serving }
+            let ready = conditions
+                .and_then(|conditions| conditions.ready)
+                .unwrap_or(true);
+            let serving = conditions
+                .and_then(|conditions| conditions.serving)
+                .unwrap_or(ready);
+            EndpointView {
+                node: endpoint.node_name.clone(),
+                ready,
+                serving,
+            }
         })
         .collect();
-    Some(EndpointSliceView { name: meta.name.clone()?, service, family, endpoints })
+    Some(EndpointSliceView {
+        name: meta.name.clone()?,
+        service,
+        family,
+        endpoints,
+    })
 }
 
 /// The view of a Node; `None` without a name, which the API server never sends.
@@ -109,13 +132,19 @@ pub fn node_view(node: &Node) -> Option<NodeView> {
         addresses: distinct(addresses),
         network_unavailable,
         excluded: labels.contains_key(LABEL_EXCLUDE_FROM_LB),
-        unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false),
+        unschedulable: node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.unschedulable)
+            .unwrap_or(false),
         labels,
     })
 }
 
 fn cluster_ips(service: &Service) -> Vec<IpAddr> {
-    let Some(spec) = service.spec.as_ref() else { return Vec::new() };
+    let Some(spec) = service.spec.as_ref() else {
+        return Vec::new();
+    };
     let many = spec.cluster_ips.iter().flatten();
     // An API server without dual stack fills only the older field.
     let texts = many.chain(spec.cluster_ip.iter());
@@ -123,7 +152,11 @@ fn cluster_ips(service: &Service) -> Vec<IpAddr> {
 }
 
 fn ports(service: &Service) -> Vec<(Protocol, u16)> {
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let ports = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_deref())
+        .unwrap_or_default();
     let known = ports.iter().filter_map(|port| {
         let protocol = match port.protocol.as_deref() {
             None | Some("TCP") => Protocol::Tcp,
@@ -148,7 +181,10 @@ fn address_requests(service: &Service) -> Vec<AddressRequest> {
         .into_iter()
         .chain(annotation)
         .filter(|(_, text)| !text.trim().is_empty())
-        .map(|(source, text)| AddressRequest { source, text: text.to_owned() })
+        .map(|(source, text)| AddressRequest {
+            source,
+            text: text.to_owned(),
+        })
         .collect()
 }
 
@@ -165,7 +201,10 @@ fn annotated<'a>(
 }
 
 fn joined(selector: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pairs: Vec<_> = selector
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     pairs.join(",")
 }
 
@@ -188,13 +227,20 @@ fn is_canonical(ingress: &[LoadBalancerIngress], assigned: &[IpAddr]) -> bool {
 fn status_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
     entries
         .iter()
-        .filter(|entry| entry.fields_v1.as_ref().is_some_and(owns_load_balancer_status))
+        .filter(|entry| {
+            entry
+                .fields_v1
+                .as_ref()
+                .is_some_and(owns_load_balancer_status)
+        })
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
         .and_then(|entry| entry.manager.clone())
 }
 
 fn owns_load_balancer_status(FieldsV1(fields): &FieldsV1) -> bool {
-    fields.get("f:status").is_some_and(|status| status.get("f:loadBalancer").is_some())
+    fields
+        .get("f:status")
+        .is_some_and(|status| status.get("f:loadBalancer").is_some())
 }
 
 #[cfg(test)]

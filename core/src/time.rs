@@ -25,7 +25,9 @@ impl Instant {
     /// `millis` milliseconds after the start.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self { micros: millis * 1_000 }
+        Self {
+            micros: millis * 1_000,
+        }
     }
 
     /// Microseconds since the start.
@@ -46,7 +48,9 @@ impl Add<Duration> for Instant {
 
     fn add(self, duration: Duration) -> Self {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        Self { micros: self.micros.saturating_add(micros) }
+        Self {
+            micros: self.micros.saturating_add(micros),
+        }
     }
 }
 
@@ -64,6 +68,9 @@ mod tests {
 
     #[test]
     fn time_since_a_future_instant_is_zero() {
-        assert_eq!(Instant::START.saturating_since(Instant::from_millis(1)), Duration::ZERO);
+        assert_eq!(
+            Instant::START.saturating_since(Instant::from_millis(1)),
+            Duration::ZERO
+        );
     }
 }

@@ -20,7 +20,11 @@ pub fn stdout_of(command: &mut Command, input: &str) -> Result<String> {
         return Ok(stdout);
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let said = if stderr.trim().is_empty() { stdout.trim() } else { stderr.trim() };
+    let said = if stderr.trim().is_empty() {
+        stdout.trim()
+    } else {
+        stderr.trim()
+    };
     bail!("{} failed ({}): {said}", line_of(command), output.status)
 }
 
@@ -38,7 +42,9 @@ fn run(command: &mut Command, input: &str) -> Result<Output> {
             // It may end without reading: its exit code then says more than our broken pipe.
             stdin.map(|mut stdin| stdin.write_all(input.as_bytes()))
         });
-        child.wait_with_output().with_context(|| format!("cannot wait for {}", line_of(command)))
+        child
+            .wait_with_output()
+            .with_context(|| format!("cannot wait for {}", line_of(command)))
     })
 }
 
@@ -48,7 +54,10 @@ fn line_of(command: &Command) -> String {
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let start = words.iter().position(|word| word == "--").map_or(0, |dashes| dashes + 1);
+    let start = words
+        .iter()
+        .position(|word| word == "--")
+        .map_or(0, |dashes| dashes + 1);
     match &words[..] {
         [first, ..] if first == "nsenter" => words[start..].join(" "),
         _ => words.join(" "),

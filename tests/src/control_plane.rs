@@ -41,7 +41,12 @@ const READY_POLL: Duration = Duration::from_millis(50);
 pub(crate) fn start(lab: &Lab, node_monitor_grace: Option<&str>) -> Result<()> {
     let pki = Pki::create(lab.state().subdir("pki")?)?;
     let admin = Identity::Certificate(pki.client("kubernetes-admin", Some("system:masters"))?);
-    write_kubeconfig(&lab.kubeconfig(), &pki.ca(), lab.host(CONTROL_PLANE)?, &admin)?;
+    write_kubeconfig(
+        &lab.kubeconfig(),
+        &pki.ca(),
+        lab.host(CONTROL_PLANE)?,
+        &admin,
+    )?;
     lab.spawn(etcd(lab)?)?;
     lab.spawn(api_server(lab, &pki)?)?;
     wait_ready(lab)?;
@@ -52,9 +57,16 @@ pub(crate) fn start(lab: &Lab, node_monitor_grace: Option<&str>) -> Result<()> {
 
 /// A kubeconfig for a user known by certificate.
 pub fn user_kubeconfig(lab: &Lab, user: &str, group: Option<&str>) -> Result<PathBuf> {
+    let path = lab
+        .state()
+        .subdir("kubeconfigs")?
+        .join(user.replace(':', "-"));
+    if path.exists() {
+        // In use: the kube-proxies of all nodes share one.
+        return Ok(path);
+    }
     let pki = pki(lab)?;
     let identity = Identity::Certificate(pki.client(user, group)?);
-    let path = lab.state().subdir("kubeconfigs")?.join(user.replace(':', "-"));
     write_kubeconfig(&path, &pki.ca(), lab.host(CONTROL_PLANE)?, &identity)?;
     Ok(path)
 }
@@ -65,7 +77,9 @@ pub fn pki(lab: &Lab) -> Result<Pki> {
 }
 
 fn process(lab: &Lab, name: &str) -> Result<ProcessSpec> {
-    Ok(lab.host(CONTROL_PLANE)?.process(name, lab.tools().binary(name)?))
+    Ok(lab
+        .host(CONTROL_PLANE)?
+        .process(name, lab.tools().binary(name)?))
 }
 
 fn etcd(lab: &Lab) -> Result<ProcessSpec> {
@@ -95,10 +109,22 @@ fn api_server(lab: &Lab, pki: &Pki) -> Result<ProcessSpec> {
         .arg(format!("--client-ca-file={}", pki.ca().display()))
         .arg(format!("--tls-cert-file={}", serving.cert.display()))
         .arg(format!("--tls-private-key-file={}", serving.key.display()))
-        .arg(format!("--kubelet-client-certificate={}", to_kubelets.cert.display()))
-        .arg(format!("--kubelet-client-key={}", to_kubelets.key.display()))
-        .arg(format!("--service-account-key-file={}", pki.accounts_public_key().display()))
-        .arg(format!("--service-account-signing-key-file={}", pki.accounts_key().display()))
+        .arg(format!(
+            "--kubelet-client-certificate={}",
+            to_kubelets.cert.display()
+        ))
+        .arg(format!(
+            "--kubelet-client-key={}",
+            to_kubelets.key.display()
+        ))
+        .arg(format!(
+            "--service-account-key-file={}",
+            pki.accounts_public_key().display()
+        ))
+        .arg(format!(
+            "--service-account-signing-key-file={}",
+            pki.accounts_key().display()
+        ))
         .args([
             "--etcd-servers=http://127.0.0.1:2379",
             "--authorization-mode=Node,RBAC",
@@ -115,10 +141,19 @@ fn controller_manager(lab: &Lab, pki: &Pki, grace: Option<&str>) -> Result<Proce
     let kubeconfig = user_kubeconfig(lab, "system:kube-controller-manager", None)?;
     Ok(process(lab, CONTROLLER_MANAGER)?
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--authentication-kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--authorization-kubeconfig={}", kubeconfig.display()))
+        .arg(format!(
+            "--authentication-kubeconfig={}",
+            kubeconfig.display()
+        ))
+        .arg(format!(
+            "--authorization-kubeconfig={}",
+            kubeconfig.display()
+        ))
         .arg(format!("--root-ca-file={}", pki.ca().display()))
-        .arg(format!("--service-account-private-key-file={}", pki.accounts_key().display()))
+        .arg(format!(
+            "--service-account-private-key-file={}",
+            pki.accounts_key().display()
+        ))
         .arg(format!("--cluster-cidr={POD_CIDR_V4},{POD_CIDR_V6}"))
         .arg(format!("--service-cluster-ip-range={SERVICE_CIDRS}"))
         // One of its kind: no need to wait for a lease that a stopped one still holds.
@@ -130,8 +165,14 @@ fn scheduler(lab: &Lab) -> Result<ProcessSpec> {
     let kubeconfig = user_kubeconfig(lab, "system:kube-scheduler", None)?;
     Ok(process(lab, SCHEDULER)?
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--authentication-kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--authorization-kubeconfig={}", kubeconfig.display()))
+        .arg(format!(
+            "--authentication-kubeconfig={}",
+            kubeconfig.display()
+        ))
+        .arg(format!(
+            "--authorization-kubeconfig={}",
+            kubeconfig.display()
+        ))
         .arg("--leader-elect=false"))
 }
 
@@ -140,13 +181,17 @@ pub(crate) fn wait_ready(lab: &Lab) -> Result<()> {
     let deadline = Instant::now() + READY_WITHIN;
     lab.api(async |client| {
         loop {
-            let Err(error) = readyz(&client).await else { return Ok(()) };
+            let Err(error) = readyz(&client).await else {
+                return Ok(());
+            };
             for name in [ETCD, API_SERVER] {
                 lab.check_alive(name)?;
             }
             if Instant::now() > deadline {
                 let tail = log_tail(&lab.state().log(API_SERVER), 20);
-                bail!("the API server is not ready after {READY_WITHIN:?} ({error}); its log:\n{tail}");
+                bail!(
+                    "the API server is not ready after {READY_WITHIN:?} ({error}); its log:\n{tail}"
+                );
             }
             tokio::time::sleep(READY_POLL).await;
         }
@@ -157,4 +202,11 @@ async fn readyz(client: &Client) -> Result<()> {
     let request = http::Request::get("/readyz").body(Vec::new())?;
     client.request_text(request).await?;
     Ok(())
+}
+
+impl Lab {
+    /// Waits until the API server is ready, after a test stopped and started it.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        wait_ready(self)
+    }
 }

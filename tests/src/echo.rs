@@ -72,7 +72,9 @@ fn serve_udp(socket: &UdpSocket, name: &str) {
     let mut buffer = vec![0; LARGEST];
     loop {
         // An ICMP error of an earlier answer may show up here; the next datagram is fine.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer) else {
+            continue;
+        };
         let mut answer = buffer[..length].to_vec();
         answer.extend_from_slice(format!(" {}", sentence(name, peer)).as_bytes());
         let _ = socket.send_to(&answer, peer);

@@ -26,8 +26,7 @@ pub(crate) fn end_on_signal(state: &Arc<State>) -> Result<()> {
 }
 
 fn install() -> Result<()> {
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
     thread::Builder::new()
         .name("lab-signals".to_owned())
         .spawn(move || {

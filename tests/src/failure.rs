@@ -11,10 +11,34 @@ use crate::progress::Progress;
 
 /// What is asked of the API server.
 const QUERIES: &[(&str, &[&str])] = &[
-    ("all.txt", &["get", "all,endpointslices,configmaps", "-A", "-o", "wide"]),
-    ("nodes.txt", &["get", "nodes", "-o", "wide", "--show-labels"]),
-    ("events.txt", &["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"]),
-    ("services.yaml", &["get", "services", "-A", "-o", "yaml", "--show-managed-fields"]),
+    (
+        "all.txt",
+        &["get", "all,endpointslices,configmaps", "-A", "-o", "wide"],
+    ),
+    (
+        "nodes.txt",
+        &["get", "nodes", "-o", "wide", "--show-labels"],
+    ),
+    (
+        "events.txt",
+        &[
+            "get",
+            "events",
+            "-A",
+            "--sort-by=.metadata.creationTimestamp",
+        ],
+    ),
+    (
+        "services.yaml",
+        &[
+            "get",
+            "services",
+            "-A",
+            "-o",
+            "yaml",
+            "--show-managed-fields",
+        ],
+    ),
 ];
 
 /// What is asked of each host.
@@ -29,16 +53,23 @@ const HOST_QUERIES: &[&[&str]] = &[
 /// Copies logs and state to `target/lab-failures/NAME` and says where.
 pub(crate) fn keep(lab: &Lab) {
     match collect(lab) {
-        Ok(dir) => Progress::Shown
-            .say(format_args!("logs and state of lab {} are in {}", lab.name(), dir.display())),
-        Err(error) => Progress::Shown
-            .say(format_args!("cannot keep the logs of lab {}: {error:#}", lab.name())),
+        Ok(dir) => Progress::Shown.say(format_args!(
+            "logs and state of lab {} are in {}",
+            lab.name(),
+            dir.display()
+        )),
+        Err(error) => Progress::Shown.say(format_args!(
+            "cannot keep the logs of lab {}: {error:#}",
+            lab.name()
+        )),
     }
 }
 
 /// The name holds the pid of the test, so it is new each time.
 fn collect(lab: &Lab) -> Result<PathBuf> {
-    let dir = crate::workspace().join("target/lab-failures").join(lab.name());
+    let dir = crate::workspace()
+        .join("target/lab-failures")
+        .join(lab.name());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     for entry in fs::read_dir(lab.state().dir().join("logs"))?.flatten() {
         fs::copy(entry.path(), dir.join(entry.file_name()))?;
@@ -61,8 +92,7 @@ fn collect(lab: &Lab) -> Result<PathBuf> {
 }
 
 fn write_output(path: &Path, command: &mut Command) -> Result<()> {
-    fs::write(path, all_output(command))
-        .with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, all_output(command)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn all_output(command: &mut Command) -> Vec<u8> {

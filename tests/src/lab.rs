@@ -12,6 +12,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::command::stdout_of;
 use crate::net::{CLIENT, CONTROL_PLANE, Host, Network};
+use crate::preflight::Program;
+use crate::real;
 use crate::state::State;
 use crate::tools::{Module, Tools};
 
@@ -26,6 +28,8 @@ use spawner::Spawner;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
+    /// A kubelet with containerd: pods are containers.
+    Real,
     /// A Node object and a kube-proxy. Its pods are objects too, each with a small server behind
     /// its address.
     Hollow,
@@ -35,7 +39,16 @@ impl NodeKind {
     /// The programs that nodes of this kind need.
     pub fn modules(self) -> &'static [Module] {
         match self {
+            Self::Real => &[Module::Kubernetes, Module::CoreDns],
             Self::Hollow => &[Module::Kubernetes],
+        }
+    }
+
+    /// What nodes of this kind run beside what every lab runs.
+    pub fn programs(self) -> &'static [Program] {
+        match self {
+            Self::Real => real::PROGRAMS,
+            Self::Hollow => &[],
         }
     }
 }
@@ -160,10 +173,7 @@ impl Lab {
     }
 
     /// Runs async code with an administrator's client, in the control plane's network.
-    pub fn api<T: Send>(
-        &self,
-        work: impl AsyncFnOnce(Client) -> Result<T> + Send,
-    ) -> Result<T> {
+    pub fn api<T: Send>(&self, work: impl AsyncFnOnce(Client) -> Result<T> + Send) -> Result<T> {
         self.api_from(CONTROL_PLANE, &self.kubeconfig(), work)
     }
 
@@ -202,7 +212,9 @@ impl Lab {
 
     fn admin_command(&self, tool: &str) -> Result<Command> {
         let program = self.tools.binary(tool)?;
-        let mut command = self.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
+        let mut command = self
+            .host(CONTROL_PLANE)?
+            .command(&program.to_string_lossy());
         command.env("KUBECONFIG", self.kubeconfig());
         Ok(command)
     }

@@ -59,12 +59,19 @@ impl Network {
     /// The plan of a LAN with the control plane, these nodes and one client. Nothing is made yet.
     pub fn plan(lab: &str, nodes: &[(String, Ipv4Addr)]) -> Self {
         let netns = |host: &str| format!("{NETNS_PREFIX}{lab}-{host}");
-        let mut hosts = vec![Host::on_lan(CONTROL_PLANE, &netns(CONTROL_PLANE), lan_address(2))];
+        let mut hosts = vec![Host::on_lan(
+            CONTROL_PLANE,
+            &netns(CONTROL_PLANE),
+            lan_address(2),
+        )];
         for (index, (name, address)) in (1..).zip(nodes) {
             hosts.push(Host::on_lan(name, &netns(name), *address).with_pods(index));
         }
         hosts.push(Host::on_lan(CLIENT, &netns(CLIENT), lan_address(100)));
-        Self { lan: netns("lan"), hosts }
+        Self {
+            lan: netns("lan"),
+            hosts,
+        }
     }
 
     /// All hosts: control plane, nodes, client.
@@ -74,10 +81,13 @@ impl Network {
 
     /// The host of this name.
     pub fn host(&self, name: &str) -> Result<&Host> {
-        self.hosts.iter().find(|host| host.name == name).ok_or_else(|| {
-            let names: Vec<&str> = self.hosts.iter().map(|host| host.name.as_str()).collect();
-            anyhow!("no host named {name:?}: this lab has {}", names.join(", "))
-        })
+        self.hosts
+            .iter()
+            .find(|host| host.name == name)
+            .ok_or_else(|| {
+                let names: Vec<&str> = self.hosts.iter().map(|host| host.name.as_str()).collect();
+                anyhow!("no host named {name:?}: this lab has {}", names.join(", "))
+            })
     }
 
     /// The nodes.
@@ -97,12 +107,16 @@ impl Network {
             // Its ports carry IPv6 for others; the bridge itself says nothing.
             set_sysctls(&[("ipv6/conf/default/disable_ipv6", "1")])
         })??;
-        ip_batch(&self.lan, &[
-            format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"),
-            format!("link set {BRIDGE} up"),
-        ])?;
+        ip_batch(
+            &self.lan,
+            &[
+                format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"),
+                format!("link set {BRIDGE} up"),
+            ],
+        )?;
         for host in &self.hosts {
-            self.create_host(state, host).with_context(|| format!("cannot make {}", host.name))?;
+            self.create_host(state, host)
+                .with_context(|| format!("cannot make {}", host.name))?;
         }
         Ok(())
     }
@@ -123,10 +137,13 @@ impl Network {
             anyhow::Ok(())
         })??;
         let (port, netns, mac) = (&host.name, &host.namespace, host.mac);
-        ip_batch(&self.lan, &[
-            format!("link add {port} type veth peer name eth0 address {mac} netns {netns}"),
-            format!("link set {port} master {BRIDGE} up"),
-        ])?;
+        ip_batch(
+            &self.lan,
+            &[
+                format!("link add {port} type veth peer name eth0 address {mac} netns {netns}"),
+                format!("link set {port} master {BRIDGE} up"),
+            ],
+        )?;
         let mut lines = vec![
             "link set lo up".to_owned(),
             "link set eth0 up".to_owned(),
@@ -169,7 +186,11 @@ impl Network {
     }
 
     fn set_port_state(&self, port: &str, state: &str) -> Result<()> {
-        run("bridge", &["-n", &self.lan, "link", "set", "dev", port, "state", state], "")
+        run(
+            "bridge",
+            &["-n", &self.lan, "link", "set", "dev", port, "state", state],
+            "",
+        )
     }
 }
 
@@ -182,7 +203,7 @@ pub fn lan_address(last: u8) -> Ipv4Addr {
 fn lan_address_v6(ipv4: Ipv4Addr) -> Ipv6Addr {
     let last = u16::from(ipv4.octets()[3]);
     // 100 becomes ::100, not ::64: a person compares them by eye.
-    let digits = (last / 100) << 8 | (last / 10 % 10) << 4 | last % 10;
+    let digits = (last / 100) << 8 | (last / 10 % 10) << 4 | (last % 10);
     Ipv6Addr::new(0xfd00, 0x64, 0, 0, 0, 0, 0, digits)
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use crate::net::{CONTROL_PLANE, Host};
@@ -33,7 +33,9 @@ impl Pki {
     pub fn create(dir: PathBuf) -> Result<Self> {
         let pki = Self { dir };
         let key = KeyPair::generate().context("cannot make a key")?;
-        let cert = authority().self_signed(&key).context("cannot sign the authority's certificate")?;
+        let cert = authority()
+            .self_signed(&key)
+            .context("cannot sign the authority's certificate")?;
         write(&pki.ca(), &cert.pem())?;
         write(&pki.dir.join("ca.key"), &key.serialize_pem())?;
 
@@ -70,7 +72,9 @@ impl Pki {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, user);
         if let Some(group) = group {
-            params.distinguished_name.push(DnType::OrganizationName, group);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
         }
         self.issue(&user.replace(':', "-"), params)
     }
@@ -86,7 +90,11 @@ impl Pki {
         let mut all_names = vec![host.name.clone(), "localhost".to_owned()];
         all_names.extend(names.iter().map(|name| (*name).to_owned()));
         let mut params = CertificateParams::new(all_names).context("bad name for a certificate")?;
-        let own = [host.ipv4.into(), host.ipv6.into(), IpAddr::from([127, 0, 0, 1])];
+        let own = [
+            host.ipv4.into(),
+            host.ipv6.into(),
+            IpAddr::from([127, 0, 0, 1]),
+        ];
         params
             .subject_alt_names
             .extend(own.iter().chain(addresses).copied().map(SanType::IpAddress));
@@ -119,7 +127,10 @@ impl Pki {
 fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, "lab");
     params
@@ -157,7 +168,10 @@ pub fn write_kubeconfig(path: &Path, ca: &Path, server: &Host, who: &Identity) -
         "contexts": [{ "name": "lab", "context": { "cluster": "lab", "user": "user" } }],
         "current-context": "lab",
     });
-    debug_assert_eq!(server.name, CONTROL_PLANE, "the API server runs on the control plane's host");
+    debug_assert_eq!(
+        server.name, CONTROL_PLANE,
+        "the API server runs on the control plane's host"
+    );
     // JSON is YAML.
     write(path, &format!("{config:#}\n"))
 }

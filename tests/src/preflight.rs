@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 /// A program and the package of Debian and Ubuntu that has it.
-type Program = (&'static str, &'static str);
+pub type Program = (&'static str, &'static str);
 
 /// What every lab runs.
 const PROGRAMS: &[Program] = &[
@@ -23,9 +23,15 @@ const PROGRAMS: &[Program] = &[
 /// Tried in a namespace that vanishes with the shell: each line is a thing that a lab does.
 const KERNEL_FEATURES: &[(&str, &str)] = &[
     ("bridges (CONFIG_BRIDGE)", "ip link add br0 type bridge"),
-    ("veth pairs (CONFIG_VETH)", "ip link add a type veth peer name b"),
+    (
+        "veth pairs (CONFIG_VETH)",
+        "ip link add veth0 type veth peer name veth1",
+    ),
     ("IPv6 (CONFIG_IPV6)", "test -d /proc/sys/net/ipv6"),
-    ("address translation (CONFIG_NF_NAT)", "iptables -w -t nat -L -n"),
+    (
+        "address translation (CONFIG_NF_NAT)",
+        "iptables -w -t nat -L -n",
+    ),
     (
         "connection tracking in iptables (CONFIG_NETFILTER_XT_MATCH_CONNTRACK)",
         "iptables -w -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
@@ -39,7 +45,10 @@ pub fn check(more: &[Program]) -> Result<()> {
         bail!("the lab makes network namespaces: run it as root (sudo)");
     }
     let programs: Vec<Program> = PROGRAMS.iter().chain(more).copied().collect();
-    let missing: Vec<Program> = programs.into_iter().filter(|(name, _)| !exists(name)).collect();
+    let missing: Vec<Program> = programs
+        .into_iter()
+        .filter(|(name, _)| !exists(name))
+        .collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
         let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
@@ -64,10 +73,15 @@ fn check_kernel() -> Result<()> {
         .iter()
         .map(|(name, command)| format!("{command} >/dev/null 2>&1 || echo '{name}'"))
         .collect();
-    let output = Command::new("unshare").args(["--net", "sh", "-c", &tests.join("\n")]).output()?;
+    let output = Command::new("unshare")
+        .args(["--net", "sh", "-c", &tests.join("\n")])
+        .output()?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        bail!("cannot make a network namespace (CONFIG_NET_NS, CAP_SYS_ADMIN): {}", text.trim());
+        bail!(
+            "cannot make a network namespace (CONFIG_NET_NS, CAP_SYS_ADMIN): {}",
+            text.trim()
+        );
     }
     let missing = String::from_utf8_lossy(&output.stdout);
     if !missing.trim().is_empty() {

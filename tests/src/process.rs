@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 mod find;
 
-pub use find::{cgroup_folders, folders_below, in_cgroups, in_netns};
+pub use find::{cgroup_folders, cgroup_hierarchies, folders_below, in_cgroups, in_netns};
 
 /// How a process is started: enough to start it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,7 +88,9 @@ impl ProcessSpec {
             .stdin(Stdio::null())
             .stderr(output.try_clone().context("cannot share the log")?)
             .stdout(output);
-        command.spawn().with_context(|| format!("cannot start {}", self.name))
+        command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))
     }
 }
 
@@ -186,7 +188,10 @@ pub fn end_all(processes: &[ProcessId], signal: Signal, wait: Duration) {
 /// A pidfd becomes readable when its process ends.
 fn wait_for_end(handle: &OwnedFd, deadline: Instant) {
     let left = deadline.saturating_duration_since(Instant::now());
-    let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+    let timeout = Timespec {
+        tv_sec: left.as_secs() as i64,
+        tv_nsec: left.subsec_nanos().into(),
+    };
     let _ = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&timeout));
 }
 

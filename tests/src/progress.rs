@@ -60,7 +60,12 @@ impl Step {
         if terminal {
             write_stderr(&format!("  {what} …"));
         }
-        Self { what, began: Instant::now(), terminal, next_heartbeat: Cell::new(HEARTBEAT) }
+        Self {
+            what,
+            began: Instant::now(),
+            terminal,
+            next_heartbeat: Cell::new(HEARTBEAT),
+        }
     }
 
     /// Shows how far it is. May be called as often as one likes.
@@ -84,7 +89,11 @@ impl Step {
 
     /// Leaves the line as it is; the error that follows says more.
     pub fn give_up(self) {
-        let line = if self.terminal { "\n".to_owned() } else { format!("  {} failed\n", self.what) };
+        let line = if self.terminal {
+            "\n".to_owned()
+        } else {
+            format!("  {} failed\n", self.what)
+        };
         write_stderr(&line);
     }
 }

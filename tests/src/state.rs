@@ -11,6 +11,8 @@
 //!   logs/ pki/ … whatever the parts of the lab keep; goes with the lab
 //! ```
 //!
+//! `/var/lib/ferrolb-lab/NAME/` holds what is large, the nodes' file systems.
+//!
 //! What needs no line, since it is known by where it is: mounts below this directory, processes in
 //! the lab's network namespaces and cgroups.
 
@@ -33,6 +35,9 @@ pub use remove::{remove_dead_labs, remove_lab};
 /// Where all labs of this machine keep their state. `/run`: a reboot forgets it, as it forgets
 /// namespaces and processes.
 const ROOT: &str = "/run/ferrolb-lab";
+
+/// Where labs keep what is too much for `/run`, which is often memory.
+const DATA_ROOT: &str = "/var/lib/ferrolb-lab";
 
 /// The longest lab name: it becomes a part of namespace and cgroup names.
 const MAX_NAME: usize = 40;
@@ -107,6 +112,13 @@ impl State {
         Ok(path)
     }
 
+    /// A directory for what is large. It goes with the lab, too.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        let path = data_dir(&self.name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
     /// The log file of process `name`.
     pub fn log(&self, name: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{name}.log"))
@@ -115,7 +127,10 @@ impl State {
     /// Lets the lab outlive this process.
     pub fn detach(&self) -> Result<()> {
         File::create(self.dir.join("detached")).context("cannot mark the lab as detached")?;
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.owner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         Ok(())
     }
 
@@ -139,7 +154,11 @@ impl State {
         let mut ending = self.ending.write().unwrap_or_else(PoisonError::into_inner);
         *ending = true;
         let _labs = lock_all_labs()?;
-        if self.dir.exists() { self.remove() } else { Ok(()) }
+        if self.dir.exists() {
+            self.remove()
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes a network namespace that is about to be made.
@@ -160,7 +179,12 @@ impl State {
             .append(true)
             .open(self.dir.join("resources"))
             .and_then(|mut file| file.write_all(format!("{kind} {name}\n").as_bytes()))
-            .with_context(|| format!("cannot note {kind} {name} in the state of lab {}", self.name))
+            .with_context(|| {
+                format!(
+                    "cannot note {kind} {name} in the state of lab {}",
+                    self.name
+                )
+            })
     }
 
     fn noted(&self, kind: &str) -> Vec<String> {
@@ -206,10 +230,21 @@ impl State {
             .into_iter()
             .flatten()
             .flatten()
-            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .file_name()
+                        .to_str()?
+                        .strip_suffix(".json")?
+                        .to_owned(),
+                )
+            })
             .collect();
         names.sort();
-        names.iter().filter_map(|name| self.process(name).ok()).collect()
+        names
+            .iter()
+            .filter_map(|name| self.process(name).ok())
+            .collect()
     }
 
     /// Is nobody there any more who would remove this lab?
@@ -226,8 +261,11 @@ impl State {
     /// Every process of the lab that is alive: those started by name, and whoever else runs in
     /// its network namespaces or cgroups.
     fn live_processes(&self) -> Vec<ProcessId> {
-        let mut found: Vec<ProcessId> =
-            self.processes().into_iter().filter_map(|record| record.id).collect();
+        let mut found: Vec<ProcessId> = self
+            .processes()
+            .into_iter()
+            .filter_map(|record| record.id)
+            .collect();
         found.extend(process::in_netns(&self.noted("netns")));
         found.extend(process::in_cgroups(&self.noted("cgroup")));
         found.retain(ProcessId::is_alive);
@@ -252,6 +290,10 @@ pub fn lab_names() -> Vec<String> {
 
 fn lab_dir(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
+}
+
+fn data_dir(name: &str) -> PathBuf {
+    Path::new(DATA_ROOT).join(name)
 }
 
 /// Held while labs are made or removed, so that two starts do not take each other's half-made lab

@@ -34,7 +34,9 @@ impl Module {
     }
 
     fn source(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.name())
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tools")
+            .join(self.name())
     }
 
     /// What a person should expect, measured on two cores.
@@ -57,10 +59,15 @@ impl Module {
             bail!("k8s.io/kubernetes has version {version:?} in go.mod, expected vX.Y.Z");
         };
         let mut flags = "-s -w".to_owned();
-        for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
-            for (name, value) in
-                [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)]
-            {
+        for package in [
+            "k8s.io/component-base/version",
+            "k8s.io/client-go/pkg/version",
+        ] {
+            for (name, value) in [
+                ("gitVersion", version),
+                ("gitMajor", major),
+                ("gitMinor", minor),
+            ] {
                 flags.push_str(&format!(" -X {package}.{name}={value}"));
             }
         }
@@ -114,10 +121,16 @@ impl Tools {
 }
 
 /// `$XDG_CACHE_HOME/ferrolb/lab` or `~/.cache/ferrolb/lab`.
-fn cache_dir() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+pub(crate) fn cache_dir() -> Result<PathBuf> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let dir = cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("ferrolb/lab");
+    let dir = cache
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("ferrolb/lab");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
 }
@@ -129,14 +142,22 @@ fn ensure_module(module: Module, cache: &Path) -> Result<PathBuf> {
     let go_sum = fs::read(source.join("go.sum")).context("cannot read go.sum")?;
     let ldflags = module.ldflags(&go_mod)?;
     let go_version = go_version(&source)?;
-    let content: [&[u8]; 4] =
-        [go_mod.as_bytes(), &go_sum, go_version.as_bytes(), ldflags.as_bytes()];
+    let content: [&[u8]; 4] = [
+        go_mod.as_bytes(),
+        &go_sum,
+        go_version.as_bytes(),
+        ldflags.as_bytes(),
+    ];
     let key = format!("{}-{}", module.name(), hash(&content));
     let done = cache.join(&key).join("bin");
     if done.is_dir() {
         return Ok(done);
     }
-    let step = Step::begin(format!("building {}, {}", module.name(), module.first_build()));
+    let step = Step::begin(format!(
+        "building {}, {}",
+        module.name(),
+        module.first_build()
+    ));
     let _lock = lock(&cache.join(format!("{key}.lock")), &step)?;
     if !done.is_dir() {
         // Built aside and renamed: an interrupted build leaves nothing that looks whole.
@@ -160,9 +181,13 @@ fn go_version(source: &Path) -> Result<String> {
     let mut command = Command::new("go");
     command.args(["env", "GOVERSION"]).current_dir(source);
     if command.output().is_err() {
-        bail!("the lab needs Go to build Kubernetes: install it (apt-get install golang-go, or from go.dev/dl)");
+        bail!(
+            "the lab needs Go to build Kubernetes: install it (apt-get install golang-go, or from go.dev/dl)"
+        );
     }
-    Ok(crate::command::stdout_of(&mut command, "")?.trim().to_owned())
+    Ok(crate::command::stdout_of(&mut command, "")?
+        .trim()
+        .to_owned())
 }
 
 fn hash(parts: &[&[u8]]) -> String {
@@ -171,7 +196,12 @@ fn hash(parts: &[&[u8]]) -> String {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn lock(path: &Path, step: &Step) -> Result<File> {
@@ -179,7 +209,8 @@ fn lock(path: &Path, step: &Step) -> Result<File> {
     if let Err(TryLockError::WouldBlock) = file.try_lock() {
         step.update("waiting for another build");
     }
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 
@@ -200,7 +231,11 @@ fn build(source: &Path, ldflags: &str, bin: &Path, step: &Step) -> Result<()> {
     let said = follow(&mut child, step);
     let status = child.wait().context("cannot wait for go build")?;
     if !status.success() {
-        bail!("go build in {} failed ({status}):\n{}", source.display(), said.join("\n"));
+        bail!(
+            "go build in {} failed ({status}):\n{}",
+            source.display(),
+            said.join("\n")
+        );
     }
     Ok(())
 }
@@ -213,7 +248,11 @@ fn follow(build: &mut Child, step: &Step) -> Vec<String> {
     let (lines, heard) = mpsc::channel();
     let stderr = build.stderr.take();
     let reader = std::thread::spawn(move || {
-        for line in stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).flatten() {
+        for line in stderr
+            .into_iter()
+            .flat_map(|stderr| BufReader::new(stderr).lines())
+            .flatten()
+        {
             if lines.send(line).is_err() {
                 return;
             }
@@ -228,7 +267,9 @@ fn follow(build: &mut Child, step: &Step) -> Vec<String> {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
-        step.update(&format!("{modules} modules fetched, {packages} packages compiled"));
+        step.update(&format!(
+            "{modules} modules fetched, {packages} packages compiled"
+        ));
     }
     // It has nothing more to send.
     let _ = reader.join();

@@ -49,17 +49,34 @@ fn junk_and_duplicates_in_a_status_are_ignored_but_mark_it_for_rewriting() {
     let rows = [
         (json!([]), vec![], true),
         (json!([{ "ip": "10.0.0.1" }]), vec!["10.0.0.1"], true),
-        (json!([{ "ip": "10.0.0.1", "ipMode": "VIP" }]), vec!["10.0.0.1"], true),
-        (json!([{ "ip": "10.0.0.1", "ipMode": "Proxy" }]), vec!["10.0.0.1"], false),
-        (json!([{ "ip": "10.0.0.1" }, { "ip": "10.0.0.1" }]), vec!["10.0.0.1"], false),
-        (json!([{ "ip": "192.168.064.1" }]), vec!["192.168.64.1"], false),
+        (
+            json!([{ "ip": "10.0.0.1", "ipMode": "VIP" }]),
+            vec!["10.0.0.1"],
+            true,
+        ),
+        (
+            json!([{ "ip": "10.0.0.1", "ipMode": "Proxy" }]),
+            vec!["10.0.0.1"],
+            false,
+        ),
+        (
+            json!([{ "ip": "10.0.0.1" }, { "ip": "10.0.0.1" }]),
+            vec!["10.0.0.1"],
+            false,
+        ),
+        (
+            json!([{ "ip": "192.168.064.1" }]),
+            vec!["192.168.64.1"],
+            false,
+        ),
         (json!([{ "ip": "::ffff:1.2.3.4" }]), vec!["1.2.3.4"], false),
         (json!([{ "ip": "nonsense" }]), vec![], false),
         (json!([{ "hostname": "web.example" }]), vec![], false),
     ];
     for (ingress, want, canonical) in rows {
-        let view =
-            service(named(json!({ "status": { "loadBalancer": { "ingress": ingress.clone() } } })));
+        let view = service(named(
+            json!({ "status": { "loadBalancer": { "ingress": ingress.clone() } } }),
+        ));
         let got: Vec<_> = view.assigned.iter().map(ToString::to_string).collect();
         assert_eq!(got, want, "{ingress}");
         assert_eq!(view.status_is_canonical, canonical, "{ingress}");
@@ -68,7 +85,9 @@ fn junk_and_duplicates_in_a_status_are_ignored_but_mark_it_for_rewriting() {
 
 #[test]
 fn a_headless_service_has_no_cluster_address() {
-    let view = service(named(json!({ "spec": { "clusterIP": "None", "clusterIPs": ["None"] } })));
+    let view = service(named(
+        json!({ "spec": { "clusterIP": "None", "clusterIPs": ["None"] } }),
+    ));
     assert_eq!(view.cluster_ips, Vec::<IpAddr>::new());
 }
 
@@ -134,6 +153,9 @@ fn a_node_keeps_its_addresses_and_leaves_its_host_name() {
     }))
     .expect("a Node");
     let view = node_view(&node).expect("a view");
-    assert_eq!(view.addresses, ["192.168.64.4".parse::<IpAddr>().expect("an address")]);
+    assert_eq!(
+        view.addresses,
+        ["192.168.64.4".parse::<IpAddr>().expect("an address")]
+    );
     assert!(view.excluded && view.unschedulable && view.network_unavailable);
 }

@@ -67,7 +67,10 @@ impl HollowPod {
 
     /// Another namespace.
     pub fn namespace(self, namespace: &str) -> Self {
-        Self { namespace: namespace.to_owned(), ..self }
+        Self {
+            namespace: namespace.to_owned(),
+            ..self
+        }
     }
 
     /// The name of its server among the lab's processes.
@@ -82,8 +85,13 @@ impl Lab {
     pub fn create_hollow_pod(&self, pod: &HollowPod) -> Result<PodAddresses> {
         let node = self.host(&pod.node)?;
         let last = self.api(async |client| free_address(&client, node).await)?;
-        let pods = node.pods.with_context(|| format!("{} is no node", node.name))?;
-        let addresses = PodAddresses { ipv4: pods.ipv4(last), ipv6: pods.ipv6(last) };
+        let pods = node
+            .pods
+            .with_context(|| format!("{} is no node", node.name))?;
+        let addresses = PodAddresses {
+            ipv4: pods.ipv4(last),
+            ipv6: pods.ipv6(last),
+        };
         self.start_server(pod, node, addresses)?;
         self.api(async |client| create_object(&client, pod, node, addresses).await)
             .with_context(|| format!("cannot create pod {}/{}", pod.namespace, pod.name))?;
@@ -92,13 +100,22 @@ impl Lab {
 
     fn start_server(&self, pod: &HollowPod, node: &Host, at: PodAddresses) -> Result<()> {
         let netns = node.pods_namespace();
-        ip_batch(&netns, &[
-            format!("addr replace {}/32 dev eth0", at.ipv4),
-            format!("addr replace {}/128 dev eth0 nodad", at.ipv6),
-        ])?;
+        ip_batch(
+            &netns,
+            &[
+                format!("addr replace {}/32 dev eth0", at.ipv4),
+                format!("addr replace {}/128 dev eth0 nodad", at.ipv6),
+            ],
+        )?;
         self.spawn(
             ProcessSpec::new(pod.process_name(), &netns, lab_program()?)
-                .args(["serve-echo", "--pod", &pod.name, "--port", &pod.port.to_string()])
+                .args([
+                    "serve-echo",
+                    "--pod",
+                    &pod.name,
+                    "--port",
+                    &pod.port.to_string(),
+                ])
                 .args([at.ipv4.to_string(), at.ipv6.to_string()]),
         )
     }
@@ -107,7 +124,8 @@ impl Lab {
     pub fn delete_hollow_pod(&self, pod: &HollowPod) -> Result<()> {
         self.api(async |client| {
             let pods: Api<Pod> = Api::namespaced(client, &pod.namespace);
-            pods.delete(&pod.name, &DeleteParams::default().grace_period(0)).await?;
+            pods.delete(&pod.name, &DeleteParams::default().grace_period(0))
+                .await?;
             Ok(())
         })
         .with_context(|| format!("cannot delete pod {}/{}", pod.namespace, pod.name))?;
@@ -125,7 +143,9 @@ async fn free_address(client: &Client, node: &Host) -> Result<u8> {
         .into_iter()
         .filter_map(|pod| pod.status?.pod_ip)
         .collect();
-    let Some(net) = node.pods else { bail!("{} is no node", node.name) };
+    let Some(net) = node.pods else {
+        bail!("{} is no node", node.name)
+    };
     (2..=254)
         .find(|last| !taken.contains(&net.ipv4(*last).to_string()))
         .with_context(|| format!("{} has no free pod address", node.name))
@@ -139,9 +159,11 @@ async fn create_object(
 ) -> Result<()> {
     // The API server refuses pods of a namespace until the controller manager has made this.
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &pod.namespace);
-    await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some())
-        .await
-        .context("cannot wait for service account default")?;
+    await_condition(accounts, "default", |account: Option<&ServiceAccount>| {
+        account.is_some()
+    })
+    .await
+    .context("cannot wait for service account default")?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
     let object: Pod = serde_json::from_value(json!({
         "metadata": { "name": pod.name, "labels": pod.labels },
@@ -162,7 +184,9 @@ async fn create_object(
         .map(|kind| {
             let mut condition = condition(kind, "Hollow");
             // Nodes have a heartbeat, pods have not.
-            condition.as_object_mut().map(|fields| fields.remove("lastHeartbeatTime"));
+            condition
+                .as_object_mut()
+                .map(|fields| fields.remove("lastHeartbeatTime"));
             condition
         })
         .into();
@@ -173,7 +197,8 @@ async fn create_object(
         "podIPs": [{ "ip": at.ipv4 }, { "ip": at.ipv6 }],
         "conditions": conditions,
     }});
-    pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+    pods.patch_status(&pod.name, &PatchParams::default(), &Patch::Merge(&status))
+        .await?;
     Ok(())
 }
 
@@ -189,6 +214,9 @@ fn lab_program() -> Result<PathBuf> {
         .map(|dir| dir.join("lab"))
         .find(|path| path.is_file());
     found.with_context(|| {
-        format!("no lab program beside {}: run `cargo build -p ferrolb-tests`", me.display())
+        format!(
+            "no lab program beside {}: run `cargo build -p ferrolb-tests`",
+            me.display()
+        )
     })
 }

@@ -10,7 +10,7 @@ use crate::net::{Network, lan_address};
 use crate::progress::Progress;
 use crate::state::{State, remove_dead_labs};
 use crate::tools::Tools;
-use crate::{control_plane, ending, hollow, preflight};
+use crate::{control_plane, ending, hollow, preflight, real};
 
 /// Nodes have addresses from .11 on, the client has .100.
 const MAX_NODES: u8 = 80;
@@ -22,6 +22,7 @@ pub struct Builder {
     nodes: u8,
     kind: NodeKind,
     like_minikube: bool,
+    exactly: bool,
     detached: bool,
     progress: Progress,
 }
@@ -31,8 +32,9 @@ impl Builder {
         Self {
             name: name.to_owned(),
             nodes: 3,
-            kind: NodeKind::Hollow,
+            kind: NodeKind::Real,
             like_minikube: false,
+            exactly: false,
             detached: false,
             progress: Progress::Quiet,
         }
@@ -51,12 +53,27 @@ impl Builder {
     /// One node like minikube's: named `minikube`, 192.168.64.4, with the labels that kubeadm
     /// gives a control plane.
     pub fn like_minikube(self, like_minikube: bool) -> Self {
-        Self { like_minikube, ..self }
+        Self {
+            like_minikube,
+            ..self
+        }
     }
 
-    /// The lab outlives this process, until `lab down`, and is named exactly as said.
+    /// The lab is named exactly as said, without the pid.
+    pub fn named_exactly(self) -> Self {
+        Self {
+            exactly: true,
+            ..self
+        }
+    }
+
+    /// The lab outlives this process, until `lab down`. It is named exactly as said.
     pub fn detached(self) -> Self {
-        Self { detached: true, ..self }
+        Self {
+            detached: true,
+            exactly: true,
+            ..self
+        }
     }
 
     /// Whether each step is shown.
@@ -69,24 +86,34 @@ impl Builder {
         if !(1..=MAX_NODES).contains(&self.nodes) {
             bail!("a lab has 1 to {MAX_NODES} nodes, not {}", self.nodes);
         }
-        preflight::check(&[])?;
+        preflight::check(self.kind.programs())?;
         let tools = Tools::ensure(self.kind.modules())?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
-                Ok(()) => self.progress.say(format_args!("  removed what lab {dead} had left")),
+                Ok(()) => self
+                    .progress
+                    .say(format_args!("  removed what lab {dead} had left")),
                 Err(error) => Progress::Shown.say(format_args!("  {error:#}")),
             }
         }
-        let name = match self.detached {
+        let name = match self.exactly {
             true => self.name.clone(),
             false => format!("{}-{}", self.name, std::process::id()),
         };
         let state = Arc::new(State::create(&name)?);
         ending::end_on_signal(&state)?;
         let network = Network::plan(&name, &self.node_addresses());
-        let plan = Plan { kind: self.kind, like_minikube: self.like_minikube, network };
+        let plan = Plan {
+            kind: self.kind,
+            like_minikube: self.like_minikube,
+            network,
+        };
         // Owned until it is up: an error on the way removes it.
-        let ownership = if self.detached { Ownership::Starting } else { Ownership::Owned };
+        let ownership = if self.detached {
+            Ownership::Starting
+        } else {
+            Ownership::Owned
+        };
         let mut lab = Lab::new(state, plan, tools, ownership);
         self.bring_up(&lab)?;
         if self.detached {
@@ -100,10 +127,12 @@ impl Builder {
         let Self { progress, kind, .. } = self;
         progress.step("network", || lab.plan.network.create(&lab.state))?;
         let grace = match kind {
+            NodeKind::Real => None,
             NodeKind::Hollow => Some(hollow::NODE_MONITOR_GRACE),
         };
         progress.step("control plane", || control_plane::start(lab, grace))?;
         progress.step(format_args!("{} nodes", lab.nodes().len()), || match kind {
+            NodeKind::Real => real::start_nodes(lab),
             NodeKind::Hollow => hollow::start_nodes(lab),
         })?;
         lab.state.write_json("lab.json", &lab.plan)
@@ -113,6 +142,8 @@ impl Builder {
         if self.like_minikube {
             return vec![("minikube".to_owned(), lan_address(4))];
         }
-        (1..=self.nodes).map(|i| (format!("n{i}"), lan_address(10 + i))).collect()
+        (1..=self.nodes)
+            .map(|i| (format!("n{i}"), lan_address(10 + i)))
+            .collect()
     }
 }

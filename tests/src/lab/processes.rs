@@ -21,13 +21,16 @@ impl Lab {
         if self.alive(&spec.name).is_some() {
             bail!("{} runs already", spec.name);
         }
+        self.reap(&spec.name)?;
         let _not_ending = self.state.making()?;
         let mut record = ProcessRecord { spec, id: None };
         self.state.write_process(&record)?;
         let spec = record.spec.clone();
         let log = self.state.log(&spec.name);
         let die_with_parent = self.ownership == Ownership::Owned;
-        let child = self.spawner.run(move || spec.spawn(&log, die_with_parent))?;
+        let child = self
+            .spawner
+            .run(move || spec.spawn(&log, die_with_parent))?;
         record.id = i32::try_from(child.id()).ok().and_then(ProcessId::of);
         self.state.write_process(&record)?;
         let name = record.spec.name;
@@ -40,7 +43,10 @@ impl Lab {
         if self.alive(name).is_some() {
             return Ok(());
         }
-        let ended = self.children().get_mut(name).and_then(|child| child.wait().ok());
+        let ended = self
+            .children()
+            .get_mut(name)
+            .and_then(|child| child.wait().ok());
         let how = ended.map_or_else(String::new, |status| format!(" ({status})"));
         let tail = log_tail(&self.state.log(name), TAIL);
         bail!("{name} has ended{how}; its log:\n{tail}")
@@ -48,7 +54,11 @@ impl Lab {
 
     /// The process of this name, if it runs.
     pub fn alive(&self, name: &str) -> Option<ProcessId> {
-        self.state.process(name).ok()?.id.filter(ProcessId::is_alive)
+        self.state
+            .process(name)
+            .ok()?
+            .id
+            .filter(ProcessId::is_alive)
     }
 
     /// Asks a process to end (SIGTERM), and kills it if it takes longer than 10 s.
@@ -63,27 +73,30 @@ impl Lab {
 
     fn end(&self, name: &str, signal: Signal) -> Result<()> {
         let mut record = self.state.process(name)?;
-        let id = record.id.take().with_context(|| format!("{name} is stopped already"))?;
+        let id = record
+            .id
+            .take()
+            .with_context(|| format!("{name} is stopped already"))?;
         end_all(&[id], signal, GRACE);
         if id.is_alive() {
             end_all(&[id], Signal::KILL, GRACE);
         }
-        if let Some(mut child) = self.children().remove(name) {
-            child.wait().with_context(|| format!("cannot wait for {name}"))?;
-        }
+        self.reap(name)?;
         self.state.write_process(&record)
+    }
+
+    /// Takes the exit status of a process that has ended, so that no zombie stays.
+    fn reap(&self, name: &str) -> Result<()> {
+        let ended = self.children().remove(name);
+        let status = ended.map(|mut child| child.wait()).transpose();
+        status
+            .map(drop)
+            .with_context(|| format!("cannot wait for {name}"))
     }
 
     /// Starts a process again that was stopped, was killed or has ended.
     pub fn start(&self, name: &str) -> Result<()> {
-        let record = self.state.process(name)?;
-        if let Some(mut ended) = self.children().remove(name) {
-            if ended.try_wait().ok().flatten().is_none() {
-                self.children().insert(name.to_owned(), ended);
-                bail!("{name} runs already");
-            }
-        }
-        self.spawn(record.spec)
+        self.spawn(self.state.process(name)?.spec)
     }
 
     /// Stops a process as a debugger does (SIGSTOP): it keeps its sockets and answers nothing.
@@ -98,7 +111,9 @@ impl Lab {
 
     /// Sends a signal to a process that runs.
     pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        let id = self.alive(name).with_context(|| format!("{name} does not run"))?;
+        let id = self
+            .alive(name)
+            .with_context(|| format!("{name} does not run"))?;
         id.signal(signal);
         Ok(())
     }

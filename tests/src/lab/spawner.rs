@@ -24,8 +24,12 @@ impl Spawner {
             // The caller waits for it.
             let _ = answer.send(work());
         });
-        self.sender()?.send(job).map_err(|_| anyhow!("the thread that starts processes is gone"))?;
-        answered.recv().context("the thread that starts processes is gone")?
+        self.sender()?
+            .send(job)
+            .map_err(|_| anyhow!("the thread that starts processes is gone"))?;
+        answered
+            .recv()
+            .context("the thread that starts processes is gone")?
     }
 
     fn sender(&self) -> Result<mpsc::Sender<Job>> {

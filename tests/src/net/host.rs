@@ -44,7 +44,10 @@ impl Host {
     }
 
     pub(super) fn with_pods(self, index: u8) -> Self {
-        Self { pods: Some(PodNet { index }), ..self }
+        Self {
+            pods: Some(PodNet { index }),
+            ..self
+        }
     }
 
     /// A command with this host's network, its arguments yet to be added.
@@ -72,10 +75,7 @@ impl Host {
 }
 
 /// [`Host::enter`] for any namespace.
-pub(crate) fn enter_netns<T: Send>(
-    namespace: &str,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T> {
+pub(crate) fn enter_netns<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
     let path = format!("/run/netns/{namespace}");
     let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
     let on_thread = || {

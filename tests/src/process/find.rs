@@ -10,12 +10,18 @@ use super::ProcessId;
 /// All processes in these named network namespaces, this one excepted.
 pub fn in_netns(names: &[String]) -> Vec<ProcessId> {
     let identity = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    let ours: BTreeSet<(u64, u64)> =
-        names.iter().filter_map(|name| identity(Path::new("/run/netns").join(name))).collect();
+    let ours: BTreeSet<(u64, u64)> = names
+        .iter()
+        .filter_map(|name| identity(Path::new("/run/netns").join(name)))
+        .collect();
     let is_ours = |pid: i32| {
-        identity(PathBuf::from(format!("/proc/{pid}/ns/net"))).is_some_and(|its| ours.contains(&its))
+        identity(PathBuf::from(format!("/proc/{pid}/ns/net")))
+            .is_some_and(|its| ours.contains(&its))
     };
-    all_pids().filter(|pid| is_ours(*pid)).filter_map(ProcessId::of).collect()
+    all_pids()
+        .filter(|pid| is_ours(*pid))
+        .filter_map(ProcessId::of)
+        .collect()
 }
 
 fn all_pids() -> impl Iterator<Item = i32> {
@@ -34,25 +40,33 @@ pub fn in_cgroups(paths: &[String]) -> Vec<ProcessId> {
     for folder in paths.iter().flat_map(|path| cgroup_folders(path)) {
         for inner in folders_below(&folder) {
             let pids = fs::read_to_string(inner.join("cgroup.procs")).unwrap_or_default();
-            found.extend(pids.lines().filter_map(|pid| ProcessId::of(pid.parse().ok()?)));
+            found.extend(
+                pids.lines()
+                    .filter_map(|pid| ProcessId::of(pid.parse().ok()?)),
+            );
         }
     }
     found
 }
 
-/// Where cgroup `path` is in each mounted hierarchy (v1 has one per controller, v2 a single one).
-pub fn cgroup_folders(path: &str) -> Vec<PathBuf> {
-    let relative = path.trim_start_matches('/');
+/// Where cgroups are mounted: v1 has a hierarchy per controller, v2 a single one.
+pub fn cgroup_hierarchies() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hierarchy = |line: &str| {
         let mut fields = line.split(' ');
         let (_, mount_point, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        kind.starts_with("cgroup").then(|| PathBuf::from(mount_point))
+        kind.starts_with("cgroup")
+            .then(|| PathBuf::from(mount_point))
     };
+    mounts.lines().filter_map(hierarchy).collect()
+}
+
+/// Where cgroup `path` is in each mounted hierarchy.
+pub fn cgroup_folders(path: &str) -> Vec<PathBuf> {
+    let relative = path.trim_start_matches('/');
     // An empty path would be the machine's own root.
-    mounts
-        .lines()
-        .filter_map(hierarchy)
+    cgroup_hierarchies()
+        .into_iter()
         .filter(|_| !relative.is_empty())
         .map(|root| root.join(relative))
         .filter(|folder| folder.is_dir())

@@ -2,6 +2,7 @@
 //! one stuck mount must not keep the rest.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,9 +12,6 @@ use rustix::process::Signal;
 
 use super::{State, lab_dir, lab_names, lock_all_labs};
 use crate::process::{self, ProcessId};
-
-/// How long the lab's processes have to end by themselves. Nothing in them is worth more.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// After SIGKILL only the kernel's own work is left.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -49,27 +47,34 @@ impl State {
         let mut errors = Vec::new();
         errors.extend(self.end_processes().err());
         errors.extend(self.unmount().err());
-        errors.extend(self.noted("cgroup").iter().flat_map(|path| remove_cgroup(path)));
-        errors.extend(self.noted("netns").iter().filter_map(|name| delete_netns(name).err()));
+        errors.extend(
+            self.noted("cgroup")
+                .iter()
+                .flat_map(|path| remove_cgroup(path)),
+        );
+        errors.extend(
+            self.noted("netns")
+                .iter()
+                .filter_map(|name| delete_netns(name).err()),
+        );
         if errors.is_empty() {
-            fs::remove_dir_all(&self.dir)
-                .map_err(|error| anyhow!("cannot remove {}: {error}", self.dir.display()))?;
-            return Ok(());
+            remove_dir(&super::data_dir(&self.name))?;
+            return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         // The state stays: the next `lab down` tries again.
-        bail!("lab {} is not wholly removed: {}", self.name, list.join("; "))
+        bail!(
+            "lab {} is not wholly removed: {}",
+            self.name,
+            list.join("; ")
+        )
     }
 
-    /// Twice over: a supervisor among them may have started another process meanwhile.
+    /// With SIGKILL: nothing in a lab is worth a graceful end. Twice over, since a supervisor among
+    /// them may have started another process meanwhile.
     fn end_processes(&self) -> Result<()> {
-        for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-            let alive = self.live_processes();
-            if alive.is_empty() {
-                return Ok(());
-            }
-            let wait = if signal == Signal::TERM { GRACE } else { KILL_WAIT };
-            process::end_all(&alive, signal, wait);
+        for _ in 0..2 {
+            process::end_all(&self.live_processes(), Signal::KILL, KILL_WAIT);
         }
         match self.live_processes().as_slice() {
             [] => Ok(()),
@@ -94,7 +99,10 @@ impl State {
 }
 
 fn join(ids: &[ProcessId]) -> String {
-    ids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(", ")
+    ids.iter()
+        .map(ProcessId::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// In the order in which they were mounted.
@@ -102,7 +110,11 @@ fn mounts_below(dir: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // Field 5 is the mount point (proc(5)); our paths have no characters that it would escape.
     let mount_point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
-    table.lines().filter_map(mount_point).filter(|path| path.starts_with(dir)).collect()
+    table
+        .lines()
+        .filter_map(mount_point)
+        .filter(|path| path.starts_with(dir))
+        .collect()
 }
 
 /// Deletes the folder of this cgroup and those below it in every hierarchy.
@@ -118,6 +130,15 @@ fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
     errors
 }
 
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("cannot remove {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn delete_netns(name: &str) -> Result<()> {
     // Noted, but the lab was killed before it was made.
     if !Path::new("/run/netns").join(name).exists() || run("ip", &["netns", "delete", name]) {
@@ -127,5 +148,8 @@ fn delete_netns(name: &str) -> Result<()> {
 }
 
 fn run(program: &str, args: &[&str]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(args)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }

@@ -6,8 +6,14 @@ fn the_version_of_kubernetes_is_read_from_go_mod() {
     let version = required_version(&go_mod, "k8s.io/kubernetes").unwrap();
     let flags = Module::Kubernetes.ldflags(&go_mod).unwrap();
     assert!(version.starts_with("v1."), "{version}");
-    assert!(flags.contains(&format!("component-base/version.gitVersion={version} ")), "{flags}");
-    assert!(flags.contains("client-go/pkg/version.gitMajor=1 "), "{flags}");
+    assert!(
+        flags.contains(&format!("component-base/version.gitVersion={version} ")),
+        "{flags}"
+    );
+    assert!(
+        flags.contains("client-go/pkg/version.gitMajor=1 "),
+        "{flags}"
+    );
 }
 
 #[test]

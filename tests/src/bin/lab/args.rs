@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// A whole Kubernetes cluster on this machine, without a container engine.
 ///
@@ -13,7 +13,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(name = "lab", version, max_term_width = 100)]
 pub(crate) struct Args {
     /// Which lab: several can run side by side
-    #[arg(long, global = true, default_value = "lab", env = "FERROLB_LAB", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "lab",
+        env = "FERROLB_LAB",
+        value_name = "NAME"
+    )]
     pub(crate) name: String,
 
     #[command(subcommand)]
@@ -24,6 +30,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a lab and leave it running
     Up(UpArgs),
+    /// Walk the reference walk on a lab of its own, step by step, and remove it
+    Demo,
     /// Remove a lab with everything in it
     Down {
         /// Remove all labs of this machine, and what killed ones left behind
@@ -42,34 +50,56 @@ pub(crate) enum Command {
     },
     /// Run kubectl as the administrator
     Kubectl {
+        /// What kubectl is told
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Run helm as the administrator
     Helm {
+        /// What helm is told
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
     /// Cut a host from the LAN: silently, its link stays up
     Cut {
+        /// `cp`, a node, or `client`
         host: String,
         /// Take the link down instead, as a pulled cable does
         #[arg(long)]
         carrier: bool,
     },
     /// Undo `cut`
-    Heal { host: String },
+    Heal {
+        /// `cp`, a node, or `client`
+        host: String,
+    },
     /// Stop a process of the lab, such as kube-apiserver
     Stop {
+        /// One that `lab status` lists
         process: String,
         /// Kill it (SIGKILL) instead of asking it to end
         #[arg(long)]
         kill: bool,
     },
     /// Start a stopped process again
-    Start { process: String },
+    Start {
+        /// One that `lab status` lists
+        process: String,
+    },
+    /// Start a controller or speaker on a host, with its own account and the chart's rights
+    Daemon {
+        /// Which one
+        #[arg(value_enum)]
+        component: Component,
+        /// `cp` or a node
+        host: String,
+        /// Its further arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Show the log of a process, or which logs there are
     Logs {
+        /// One that `lab status` lists
         process: Option<String>,
         /// Go on as it grows
         #[arg(short, long, requires = "process")]
@@ -88,6 +118,12 @@ pub(crate) enum Command {
     },
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Component {
+    Controller,
+    Speaker,
+}
+
 #[derive(ClapArgs)]
 pub(crate) struct UpArgs {
     /// How many nodes
@@ -99,4 +135,7 @@ pub(crate) struct UpArgs {
     /// One node like minikube's: named minikube, 192.168.64.4, labelled as a control plane
     #[arg(long, conflicts_with = "nodes")]
     pub(crate) like_minikube: bool,
+    /// Stay, and remove the lab on Ctrl-C
+    #[arg(long)]
+    pub(crate) foreground: bool,
 }

@@ -7,31 +7,51 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ferrolb_tests::demo;
+use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
 
-use crate::args::{Args, Command as Verb, UpArgs};
+use crate::args::{Args, Command as Verb, Component, UpArgs};
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
     match args.command {
         Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
-        Verb::Kubectl { args } => return become_command(Lab::attach(name)?.kubectl_command()?, &args),
+        Verb::Kubectl { args } => {
+            return become_command(Lab::attach(name)?.kubectl_command()?, &args);
+        }
         Verb::Helm { args } => return become_command(Lab::attach(name)?.helm_command()?, &args),
         Verb::Cut { host, carrier } => Lab::attach(name)?.cut(&host, carrier)?,
         Verb::Heal { host } => Lab::attach(name)?.heal(&host)?,
-        Verb::Stop { process, kill: true } => Lab::attach(name)?.kill(&process)?,
-        Verb::Stop { process, kill: false } => Lab::attach(name)?.stop(&process)?,
+        Verb::Stop {
+            process,
+            kill: true,
+        } => Lab::attach(name)?.kill(&process)?,
+        Verb::Stop {
+            process,
+            kill: false,
+        } => Lab::attach(name)?.stop(&process)?,
         Verb::Start { process } => Lab::attach(name)?.start(&process)?,
+        Verb::Daemon {
+            component,
+            host,
+            args,
+        } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
-        Verb::ServeEcho { pod, port, addresses } => echo::serve(&pod, &addresses, port)?,
+        Verb::ServeEcho {
+            pod,
+            port,
+            addresses,
+        } => echo::serve(&pod, &addresses, port)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -40,18 +60,44 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     let began = Instant::now();
     let progress = Progress::Shown;
     progress.say(format_args!("starting lab {name}"));
-    let lab = Lab::builder(name)
+    let builder = Lab::builder(name)
         .nodes(args.nodes)
-        .kind(NodeKind::Hollow)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
         .like_minikube(args.like_minikube)
-        .progress(progress)
-        .detached()
-        .start()?;
-    progress.say(format_args!("lab {name} is up, {} in all\n", readable(began.elapsed())));
+        .progress(progress);
+    let lab = match args.foreground {
+        true => builder.named_exactly().start()?,
+        false => builder.detached().start()?,
+    };
+    progress.say(format_args!(
+        "lab {name} is up, {} in all\n",
+        readable(began.elapsed())
+    ));
     print(&hosts_of(&lab))?;
-    let option = if name == "lab" { String::new() } else { format!(" --name {name}") };
-    progress.say(format_args!("\ntry `lab{option} kubectl get nodes`; end it with `lab{option} down`"));
-    Ok(())
+    let option = if name == "lab" {
+        String::new()
+    } else {
+        format!(" --name {name}")
+    };
+    let end = if args.foreground {
+        "Ctrl-C".to_owned()
+    } else {
+        format!("`lab{option} down`")
+    };
+    progress.say(format_args!(
+        "\ntry `lab{option} kubectl get nodes`; end it with {end}"
+    ));
+    if !args.foreground {
+        return Ok(());
+    }
+    loop {
+        // The signal that ends this process removes the lab first.
+        std::thread::park();
+    }
 }
 
 fn down(name: &str, all: bool) -> Result<()> {
@@ -78,8 +124,15 @@ fn status() -> Result<()> {
             text.push_str(&format!("{name}: starting or half removed\n"));
             continue;
         };
-        let keeper = if state.is_detached() { "until `lab down`" } else { "owned by a process" };
-        text.push_str(&format!("{name}: {keeper}, state in {}\n", state.dir().display()));
+        let keeper = if state.is_detached() {
+            "until `lab down`"
+        } else {
+            "owned by a process"
+        };
+        text.push_str(&format!(
+            "{name}: {keeper}, state in {}\n",
+            state.dir().display()
+        ));
         for record in state.processes() {
             let now = match record.id {
                 Some(id) if id.is_alive() => format!("pid {}", id.pid()),
@@ -105,17 +158,33 @@ fn hosts_of(lab: &Lab) -> String {
 
 fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
     let lab = Lab::attach(name)?;
-    let [program, args @ ..] = command else { bail!("no command to run") };
+    let [program, args @ ..] = command else {
+        bail!("no command to run")
+    };
     let mut command = lab.host(host)?.command(program);
     command.env("KUBECONFIG", lab.kubeconfig());
     become_command(command, args)
 }
 
+fn daemon(name: &str, component: Component, host: &str, args: &[String]) -> Result<()> {
+    let daemon = match component {
+        Component::Controller => Daemon::controller(host),
+        Component::Speaker => Daemon::speaker(host),
+    };
+    let daemon = args.iter().fold(daemon, |daemon, arg| daemon.arg(arg));
+    let process = Lab::attach(name)?.start_daemon(&daemon)?;
+    Progress::Shown.say(format_args!("{process} started, see `lab logs {process}`"));
+    Ok(())
+}
+
 fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
     let state = State::open(name)?;
     let Some(process) = process else {
-        let names: String =
-            state.processes().iter().map(|record| format!("{}\n", record.spec.name)).collect();
+        let names: String = state
+            .processes()
+            .iter()
+            .map(|record| format!("{}\n", record.spec.name))
+            .collect();
         print(&names)?;
         return Ok(ExitCode::SUCCESS);
     };
@@ -124,7 +193,10 @@ fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
         bail!("no process named {process}: `lab logs` lists them");
     }
     let mut command = Command::new("tail");
-    command.args(["-n", "+1"]).args(follow.then_some("-F")).arg(log);
+    command
+        .args(["-n", "+1"])
+        .args(follow.then_some("-F"))
+        .arg(log);
     become_command(command, &[])
 }
 
@@ -135,5 +207,7 @@ fn become_command(mut command: Command, args: &[String]) -> Result<ExitCode> {
 }
 
 fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write")
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write")
 }
