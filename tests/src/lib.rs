@@ -29,6 +29,7 @@ pub mod hollow;
 pub mod image;
 pub mod kube_proxy;
 pub mod lab;
+pub mod leftovers;
 pub mod net;
 pub mod observe;
 pub mod pki;
@@ -39,6 +40,7 @@ pub mod real;
 pub mod state;
 pub mod tools;
 pub mod wait;
+pub mod walk;
 
 pub use lab::{Lab, NodeKind};
 
