@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::wait::await_condition;
@@ -54,6 +55,7 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Starts the nodes of a lab and its DNS.
 pub(crate) fn start_nodes(lab: &Lab) -> Result<()> {
     cni::plugin_dir()?;
+    let began = Timestamp::now();
     for node in lab.nodes() {
         cgroup::create(lab.state(), &machine::cgroup(node))?;
         boot(lab, node).with_context(|| format!("cannot start node {}", node.name))?;
@@ -64,7 +66,7 @@ pub(crate) fn start_nodes(lab: &Lab) -> Result<()> {
         let load = scope.spawn(|| lab.load_images(&[image::pause(), coredns]));
         lab.nodes()
             .iter()
-            .try_for_each(|node| wait_ready(lab, node))?;
+            .try_for_each(|node| wait_ready(lab, node, began))?;
         load.join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
@@ -79,18 +81,26 @@ fn boot(lab: &Lab, node: &Host) -> Result<()> {
     lab.spawn(machine.inside(kube_proxy::process(lab, node)?)?)
 }
 
-fn is_ready(node: Option<&Node>) -> bool {
+/// Did the kubelet itself say so after this time? What it said before it died stays for 50 s.
+fn is_ready(node: Option<&Node>, since: Timestamp) -> bool {
     let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.into_iter().flatten().any(|condition| {
+        condition.type_ == "Ready"
+            && condition.status == "True"
+            // The API counts whole seconds.
+            && condition
+                .last_heartbeat_time
+                .as_ref()
+                .is_some_and(|heard| heard.0.as_second() >= since.as_second())
+    })
 }
 
-fn wait_ready(lab: &Lab, node: &Host) -> Result<()> {
+fn wait_ready(lab: &Lab, node: &Host, since: Timestamp) -> Result<()> {
     lab.api(async |client| {
         let nodes: Api<Node> = Api::all(client);
-        let ready = await_condition(nodes.clone(), &node.name, is_ready);
+        let ready = await_condition(nodes.clone(), &node.name, |node: Option<&Node>| {
+            is_ready(node, since)
+        });
         match tokio::time::timeout(READY_WITHIN, ready).await {
             Ok(waited) => waited?,
             Err(_) => bail!(

@@ -34,10 +34,10 @@ pub use remove::{remove_dead_labs, remove_lab};
 
 /// Where all labs of this machine keep their state. `/run`: a reboot forgets it, as it forgets
 /// namespaces and processes.
-const ROOT: &str = "/run/ferrolb-lab";
+pub(crate) const ROOT: &str = "/run/ferrolb-lab";
 
 /// Where labs keep what is too much for `/run`, which is often memory.
-const DATA_ROOT: &str = "/var/lib/ferrolb-lab";
+pub(crate) const DATA_ROOT: &str = "/var/lib/ferrolb-lab";
 
 /// The longest lab name: it becomes a part of namespace and cgroup names.
 const MAX_NAME: usize = 40;
@@ -277,7 +277,11 @@ impl State {
 
 /// Names of all labs that have a state, dead or alive.
 pub fn lab_names() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(ROOT)
+    names_in(ROOT)
+}
+
+fn names_in(root: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root)
         .into_iter()
         .flatten()
         .flatten()

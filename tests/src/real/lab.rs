@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
+use k8s_openapi::jiff::Timestamp;
 
 use super::machine::Machine;
 use super::{boot, containerd, wait_ready};
@@ -43,9 +44,10 @@ impl Lab {
     /// Starts a node again after [`Lab::kill_node`], and waits until it is Ready.
     pub fn start_node(&self, name: &str) -> Result<()> {
         let node = self.host(name)?;
+        let began = Timestamp::now();
         self.heal(name)?;
         boot(self, node).with_context(|| format!("cannot start node {name}"))?;
-        wait_ready(self, node)
+        wait_ready(self, node, began)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use rustix::process::Signal;
 
-use super::{State, lab_dir, lab_names, lock_all_labs};
+use super::{DATA_ROOT, State, data_dir, lab_dir, lab_names, lock_all_labs, names_in};
 use crate::process::{self, ProcessId};
 
 /// After SIGKILL only the kernel's own work is left.
@@ -25,6 +25,12 @@ pub fn remove_dead_labs() -> Result<Vec<(String, Result<()>)>> {
         let state = State::at(&name, lab_dir(&name));
         if state.is_dead() {
             removed.push((name, state.remove()));
+        }
+    }
+    // A reboot forgets a lab's state, but not its data.
+    for name in names_in(DATA_ROOT) {
+        if !lab_dir(&name).exists() {
+            remove_dir(&data_dir(&name))?;
         }
     }
     Ok(removed)
@@ -58,7 +64,7 @@ impl State {
                 .filter_map(|name| delete_netns(name).err()),
         );
         if errors.is_empty() {
-            remove_dir(&super::data_dir(&self.name))?;
+            remove_dir(&data_dir(&self.name))?;
             return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
