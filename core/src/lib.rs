@@ -16,13 +16,17 @@
 
 pub mod address;
 pub mod alloc;
+pub mod announce;
 pub mod config;
+pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod liveness;
 pub mod names;
 mod reason;
 mod time;
 pub mod view;
+pub mod wire;
 
 pub use reason::Reason;
 pub use time::Instant;

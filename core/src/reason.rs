@@ -77,11 +77,30 @@ reasons! {
     /// The speaker of that node does not answer.
     SpeakerSilent => "speaker_silent",
 
+    /// The pool's `node-selectors` do not select the node.
+    NodeNotSelected => "node_not_selected",
+    /// The address lies in no pool of the configuration: it is not ours to announce.
+    AddressOutsidePools => "address_outside_pools",
+    /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
+    BgpNotAnnounced => "bgp_not_announced",
+    /// IPv6 addresses are not announced yet.
+    Ipv6NotAnnounced => "ipv6_not_announced",
+    /// The speaker has just started and does not know its peers yet.
+    Listening => "listening",
+
     // --- frames ---
     /// Shorter than its protocol's header.
     Truncated => "truncated",
     /// Not Ethernet and IPv4 (hardware type, protocol type or lengths; RFC 826).
     NotEthernetIpv4 => "not_ethernet_ipv4",
+    /// Carries a VLAN tag: it belongs to another network than the link's.
+    VlanTagged => "vlan_tagged",
+    /// An Ethernet payload that we do not read.
+    UnknownEthertype => "unknown_ethertype",
+    /// Not the hardware address of one station: an answer would go to many.
+    BadSenderHardware => "bad_sender_hardware",
+    /// Another station says that it has an address that we announce.
+    AddressConflict => "address_conflict",
     /// An ARP operation other than request and reply.
     UnknownOperation => "unknown_operation",
     /// An ARP reply: nothing to answer.
@@ -94,6 +113,16 @@ reasons! {
     ClusterNode => "cluster_node",
     /// Addressed to another station (Ethernet destination neither broadcast nor ours).
     OtherDestination => "other_destination",
+    /// Came in on a link that we do not announce on.
+    UnknownLink => "unknown_link",
+
+    // --- peers ---
+    /// Not a datagram of a speaker, or of another protocol version.
+    NotABeat => "not_a_beat",
+    /// From an address that is not the address of the Node that it names.
+    UnknownPeer => "unknown_peer",
+    /// Overtaken by a newer one of the same sender.
+    Overtaken => "overtaken",
 }
 
 impl fmt::Display for Reason {

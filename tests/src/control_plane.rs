@@ -57,12 +57,16 @@ pub(crate) fn start(lab: &Lab, node_monitor_grace: Option<&str>) -> Result<()> {
 
 /// A kubeconfig for a user known by certificate.
 pub fn user_kubeconfig(lab: &Lab, user: &str, group: Option<&str>) -> Result<PathBuf> {
-    let pki = pki(lab)?;
-    let identity = Identity::Certificate(pki.client(user, group)?);
     let path = lab
         .state()
         .subdir("kubeconfigs")?
         .join(user.replace(':', "-"));
+    if path.exists() {
+        // In use: the kube-proxies of all nodes share one.
+        return Ok(path);
+    }
+    let pki = pki(lab)?;
+    let identity = Identity::Certificate(pki.client(user, group)?);
     write_kubeconfig(&path, &pki.ca(), lab.host(CONTROL_PLANE)?, &identity)?;
     Ok(path)
 }

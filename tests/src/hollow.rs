@@ -20,8 +20,8 @@ pub const NODE_MONITOR_GRACE: &str = "24h";
 
 /// Makes the nodes of a lab.
 pub(crate) fn start_nodes(lab: &Lab) -> Result<()> {
-    kube_proxy::start(lab)?;
     for node in lab.nodes() {
+        lab.spawn(kube_proxy::process(lab, node)?)?;
         create_pods_network(lab, node)
             .with_context(|| format!("cannot make the pods' network of {}", node.name))?;
     }

@@ -5,28 +5,25 @@ use anyhow::Result;
 use crate::control_plane::user_kubeconfig;
 use crate::lab::Lab;
 use crate::net::{Host, POD_CIDR_V4, POD_CIDR_V6};
+use crate::process::ProcessSpec;
 
-/// Starts kube-proxy on each node of the lab.
-pub fn start(lab: &Lab) -> Result<()> {
+/// kube-proxy of a node.
+pub fn process(lab: &Lab, node: &Host) -> Result<ProcessSpec> {
     let kubeconfig = user_kubeconfig(lab, "system:kube-proxy", None)?;
     let program = lab.tools().binary("kube-proxy")?;
-    for node in lab.nodes() {
-        lab.spawn(
-            node.process(process_name(node), &program)
-                .arg(format!("--kubeconfig={}", kubeconfig.display()))
-                .arg(format!("--hostname-override={}", node.name))
-                .arg(format!("--cluster-cidr={POD_CIDR_V4},{POD_CIDR_V6}"))
-                .arg("--proxy-mode=iptables")
-                // These limits are the machine's, not the namespace's; a namespace may not set
-                // them.
-                .args([
-                    "--conntrack-max-per-core=0",
-                    "--conntrack-tcp-timeout-established=0",
-                    "--conntrack-tcp-timeout-close-wait=0",
-                ]),
-        )?;
-    }
-    Ok(())
+    Ok(node
+        .process(process_name(node), program)
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .arg(format!("--hostname-override={}", node.name))
+        .arg(format!("--cluster-cidr={POD_CIDR_V4},{POD_CIDR_V6}"))
+        .arg("--proxy-mode=iptables")
+        // These limits are the machine's, not the namespace's; a namespace may not set
+        // them.
+        .args([
+            "--conntrack-max-per-core=0",
+            "--conntrack-tcp-timeout-established=0",
+            "--conntrack-tcp-timeout-close-wait=0",
+        ]))
 }
 
 /// The name of a node's kube-proxy among the lab's processes.

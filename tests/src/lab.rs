@@ -12,6 +12,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::command::stdout_of;
 use crate::net::{CLIENT, CONTROL_PLANE, Host, Network};
+use crate::preflight::Program;
+use crate::real;
 use crate::state::State;
 use crate::tools::{Module, Tools};
 
@@ -26,6 +28,8 @@ use spawner::Spawner;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
+    /// A kubelet with containerd: pods are containers.
+    Real,
     /// A Node object and a kube-proxy. Its pods are objects too, each with a small server behind
     /// its address.
     Hollow,
@@ -35,7 +39,16 @@ impl NodeKind {
     /// The programs that nodes of this kind need.
     pub fn modules(self) -> &'static [Module] {
         match self {
+            Self::Real => &[Module::Kubernetes, Module::CoreDns],
             Self::Hollow => &[Module::Kubernetes],
+        }
+    }
+
+    /// What nodes of this kind run beside what every lab runs.
+    pub fn programs(self) -> &'static [Program] {
+        match self {
+            Self::Real => real::PROGRAMS,
+            Self::Hollow => &[],
         }
     }
 }

@@ -24,7 +24,7 @@ mod tests;
 pub use host::{Host, MacAddress, PodNet};
 
 /// Prefix of all network namespaces that labs make.
-const NETNS_PREFIX: &str = "fl-";
+pub(crate) const NETNS_PREFIX: &str = "fl-";
 
 /// Bits of the LAN's IPv4 prefix.
 const LAN_PREFIX_V4: u8 = 24;

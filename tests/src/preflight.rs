@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 /// A program and the package of Debian and Ubuntu that has it.
-type Program = (&'static str, &'static str);
+pub type Program = (&'static str, &'static str);
 
 /// What every lab runs.
 const PROGRAMS: &[Program] = &[

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 mod find;
 
-pub use find::{cgroup_folders, folders_below, in_cgroups, in_netns};
+pub use find::{cgroup_folders, cgroup_hierarchies, folders_below, in_cgroups, in_netns};
 
 /// How a process is started: enough to start it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,6 +11,8 @@
 //!   logs/ pki/ … whatever the parts of the lab keep; goes with the lab
 //! ```
 //!
+//! `/var/lib/ferrolb-lab/NAME/` holds what is large, the nodes' file systems.
+//!
 //! What needs no line, since it is known by where it is: mounts below this directory, processes in
 //! the lab's network namespaces and cgroups.
 
@@ -32,7 +34,10 @@ pub use remove::{remove_dead_labs, remove_lab};
 
 /// Where all labs of this machine keep their state. `/run`: a reboot forgets it, as it forgets
 /// namespaces and processes.
-const ROOT: &str = "/run/ferrolb-lab";
+pub(crate) const ROOT: &str = "/run/ferrolb-lab";
+
+/// Where labs keep what is too much for `/run`, which is often memory.
+pub(crate) const DATA_ROOT: &str = "/var/lib/ferrolb-lab";
 
 /// The longest lab name: it becomes a part of namespace and cgroup names.
 const MAX_NAME: usize = 40;
@@ -103,6 +108,13 @@ impl State {
     /// A directory below [`State::dir`], made if it does not exist.
     pub fn subdir(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A directory for what is large. It goes with the lab, too.
+    pub fn data_dir(&self) -> Result<PathBuf> {
+        let path = data_dir(&self.name);
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(path)
     }
@@ -265,7 +277,11 @@ impl State {
 
 /// Names of all labs that have a state, dead or alive.
 pub fn lab_names() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(ROOT)
+    names_in(ROOT)
+}
+
+fn names_in(root: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(root)
         .into_iter()
         .flatten()
         .flatten()
@@ -278,6 +294,10 @@ pub fn lab_names() -> Vec<String> {
 
 fn lab_dir(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
+}
+
+fn data_dir(name: &str) -> PathBuf {
+    Path::new(DATA_ROOT).join(name)
 }
 
 /// Held while labs are made or removed, so that two starts do not take each other's half-made lab

@@ -121,7 +121,7 @@ impl Tools {
 }
 
 /// `$XDG_CACHE_HOME/ferrolb/lab` or `~/.cache/ferrolb/lab`.
-fn cache_dir() -> Result<PathBuf> {
+pub(crate) fn cache_dir() -> Result<PathBuf> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())

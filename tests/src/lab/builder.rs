@@ -10,7 +10,7 @@ use crate::net::{Network, lan_address};
 use crate::progress::Progress;
 use crate::state::{State, remove_dead_labs};
 use crate::tools::Tools;
-use crate::{control_plane, ending, hollow, preflight};
+use crate::{control_plane, ending, hollow, preflight, real};
 
 /// Nodes have addresses from .11 on, the client has .100.
 const MAX_NODES: u8 = 80;
@@ -32,7 +32,7 @@ impl Builder {
         Self {
             name: name.to_owned(),
             nodes: 3,
-            kind: NodeKind::Hollow,
+            kind: NodeKind::Real,
             like_minikube: false,
             exactly: false,
             detached: false,
@@ -86,7 +86,7 @@ impl Builder {
         if !(1..=MAX_NODES).contains(&self.nodes) {
             bail!("a lab has 1 to {MAX_NODES} nodes, not {}", self.nodes);
         }
-        preflight::check(&[])?;
+        preflight::check(self.kind.programs())?;
         let tools = Tools::ensure(self.kind.modules())?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
@@ -115,7 +115,10 @@ impl Builder {
             Ownership::Owned
         };
         let mut lab = Lab::new(state, plan, tools, ownership);
-        self.bring_up(&lab)?;
+        if let Err(error) = self.bring_up(&lab) {
+            crate::failure::keep(&lab);
+            return Err(error);
+        }
         if self.detached {
             lab.state.detach()?;
             lab.ownership = Ownership::Detached;
@@ -123,14 +126,27 @@ impl Builder {
         Ok(lab)
     }
 
+    /// Starts it, runs a test in it and removes it. If the test fails, by an error or a panic, its
+    /// logs and state are kept in `target/lab-failures`.
+    pub fn run<T>(self, test: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
+        let lab = self.start()?;
+        let result = test(&lab);
+        if result.is_err() {
+            crate::failure::keep(&lab);
+        }
+        result
+    }
+
     fn bring_up(&self, lab: &Lab) -> Result<()> {
         let Self { progress, kind, .. } = self;
         progress.step("network", || lab.plan.network.create(&lab.state))?;
         let grace = match kind {
+            NodeKind::Real => None,
             NodeKind::Hollow => Some(hollow::NODE_MONITOR_GRACE),
         };
         progress.step("control plane", || control_plane::start(lab, grace))?;
         progress.step(format_args!("{} nodes", lab.nodes().len()), || match kind {
+            NodeKind::Real => real::start_nodes(lab),
             NodeKind::Hollow => hollow::start_nodes(lab),
         })?;
         lab.state.write_json("lab.json", &lab.plan)

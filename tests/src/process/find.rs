@@ -49,9 +49,8 @@ pub fn in_cgroups(paths: &[String]) -> Vec<ProcessId> {
     found
 }
 
-/// Where cgroup `path` is in each mounted hierarchy (v1 has one per controller, v2 a single one).
-pub fn cgroup_folders(path: &str) -> Vec<PathBuf> {
-    let relative = path.trim_start_matches('/');
+/// Where cgroups are mounted: v1 has a hierarchy per controller, v2 a single one.
+pub fn cgroup_hierarchies() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let hierarchy = |line: &str| {
         let mut fields = line.split(' ');
@@ -59,10 +58,15 @@ pub fn cgroup_folders(path: &str) -> Vec<PathBuf> {
         kind.starts_with("cgroup")
             .then(|| PathBuf::from(mount_point))
     };
+    mounts.lines().filter_map(hierarchy).collect()
+}
+
+/// Where cgroup `path` is in each mounted hierarchy.
+pub fn cgroup_folders(path: &str) -> Vec<PathBuf> {
+    let relative = path.trim_start_matches('/');
     // An empty path would be the machine's own root.
-    mounts
-        .lines()
-        .filter_map(hierarchy)
+    cgroup_hierarchies()
+        .into_iter()
         .filter(|_| !relative.is_empty())
         .map(|root| root.join(relative))
         .filter(|folder| folder.is_dir())

@@ -2,6 +2,7 @@
 //! one stuck mount must not keep the rest.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use rustix::process::Signal;
 
-use super::{State, lab_dir, lab_names, lock_all_labs};
+use super::{DATA_ROOT, State, data_dir, lab_dir, lab_names, lock_all_labs, names_in};
 use crate::process::{self, ProcessId};
 
 /// After SIGKILL only the kernel's own work is left.
@@ -24,6 +25,12 @@ pub fn remove_dead_labs() -> Result<Vec<(String, Result<()>)>> {
         let state = State::at(&name, lab_dir(&name));
         if state.is_dead() {
             removed.push((name, state.remove()));
+        }
+    }
+    // A reboot forgets a lab's state, but not its data.
+    for name in names_in(DATA_ROOT) {
+        if !lab_dir(&name).exists() {
+            remove_dir(&data_dir(&name))?;
         }
     }
     Ok(removed)
@@ -57,9 +64,8 @@ impl State {
                 .filter_map(|name| delete_netns(name).err()),
         );
         if errors.is_empty() {
-            fs::remove_dir_all(&self.dir)
-                .map_err(|error| anyhow!("cannot remove {}: {error}", self.dir.display()))?;
-            return Ok(());
+            remove_dir(&data_dir(&self.name))?;
+            return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         // The state stays: the next `lab down` tries again.
@@ -128,6 +134,15 @@ fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
         }
     }
     errors
+}
+
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("cannot remove {}: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn delete_netns(name: &str) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -10,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// plane `cp` (.2), the nodes `n1`, `n2`, … (.11, .12, …) and `client` (.100), which is no part of
 /// the cluster. Nothing of the machine's own network is touched. Needs root.
 #[derive(Parser)]
-#[command(name = "lab", version, max_term_width = 100)]
+#[command(name = "lab", version, verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Which lab: several can run side by side
     #[arg(
@@ -30,6 +31,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a lab and leave it running
     Up(UpArgs),
+    /// Walk the reference walk on a lab of its own, step by step, and remove it
+    Demo,
     /// Remove a lab with everything in it
     Down {
         /// Remove all labs of this machine, and what killed ones left behind
@@ -105,6 +108,13 @@ pub(crate) enum Command {
     },
     /// Build Kubernetes and the other tools, and start nothing
     Build,
+    /// Write the images of controller, speaker and the walk's page as archives that docker, podman,
+    /// minikube and ctr load
+    Images {
+        /// Where to
+        #[arg(default_value = "target/images", value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// The server behind a hollow pod
     #[command(hide = true)]
     ServeEcho {

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
+use ferrolb_tests::walk;
 
 use crate::args::{Args, Command as Verb, Component, UpArgs};
 
@@ -20,6 +22,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
     match args.command {
         Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
@@ -45,6 +48,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
+        Verb::Images { directory } => images(&directory)?,
         Verb::ServeEcho {
             pod,
             port,
@@ -60,7 +64,11 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     progress.say(format_args!("starting lab {name}"));
     let builder = Lab::builder(name)
         .nodes(args.nodes)
-        .kind(NodeKind::Hollow)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
         .like_minikube(args.like_minikube)
         .progress(progress);
     let lab = match args.foreground {
@@ -109,6 +117,19 @@ fn down(name: &str, all: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn images(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut text = String::new();
+    for (component, image) in walk::own_images()? {
+        let archive = directory.join(format!("{component}.tar"));
+        std::fs::copy(image.pack()?, &archive)
+            .with_context(|| format!("cannot write {}", archive.display()))?;
+        text.push_str(&format!("{}  {}\n", archive.display(), image.reference()));
+    }
+    print(&text)
 }
 
 fn status() -> Result<()> {
