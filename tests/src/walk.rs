@@ -1,5 +1,6 @@
 //! What the demo and the tests of the reference walk do alike.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -25,14 +26,21 @@ pub const INSTALL: [&str; 9] = [
 /// The Deployments of the walk.
 pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
+/// The images that are made from this source tree, with the names of their programs.
+pub fn own_images() -> Result<[(&'static str, Image); 3]> {
+    let image = |name, of: fn(&Path) -> Image| Ok((name, of(&daemon::program(name)?)));
+    let [walk_app, controller, speaker] = [
+        image("walk-app", image::walk_app),
+        image("controller", image::controller),
+        image("speaker", image::speaker),
+    ];
+    Ok([walk_app?, controller?, speaker?])
+}
+
 /// The images that the walk's manifests and the chart name, under just these names.
-pub fn images() -> Result<[Image; 4]> {
-    Ok([
-        image::redis()?,
-        image::walk_app(&daemon::program("walk-app")?),
-        image::controller(&daemon::program("controller")?),
-        image::speaker(&daemon::program("speaker")?),
-    ])
+pub fn images() -> Result<Vec<Image>> {
+    let own = own_images()?.map(|(_, image)| image);
+    Ok([image::redis()?].into_iter().chain(own).collect())
 }
 
 /// Loads the images and installs the chart, without a configuration.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ferrolb_tests::lab::Lab;
+use ferrolb_tests::net::MacAddress;
 use ferrolb_tests::observe::{FrameObserver, Page, arp_ask, http_get};
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::{demo, walk};
@@ -30,7 +31,7 @@ fn a_node_like_minikubes_announces_an_address_of_a_range_in_spite_of_the_exclude
     let page = page_from_the_lan(&lab, LOWEST_OF_THE_RANGE, 30_000)?;
     assert_eq!(page.status, 200, "{}", page.body);
     let node = lab.host("minikube")?;
-    assert_eq!(answering_macs(&lab, LOWEST_OF_THE_RANGE)?, [node.mac.0]);
+    assert_eq!(answering_macs(&lab, LOWEST_OF_THE_RANGE)?, [node.mac]);
     Ok(())
 }
 
@@ -44,7 +45,7 @@ fn a_nodes_own_address_is_given_answers_and_is_not_announced() -> Result<()> {
     assert_eq!(page.status, 200, "{}", page.body);
     // The node's kernel answers, once: a speaker that answered too would be a second answer.
     let node = lab.host("minikube")?;
-    assert_eq!(answering_macs(&lab, NODE_ADDRESS)?, [node.mac.0]);
+    assert_eq!(answering_macs(&lab, NODE_ADDRESS)?, [node.mac]);
     let gratuitous = frames
         .seen()
         .into_iter()
@@ -83,7 +84,7 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
     let announcer = lab.host(with_endpoint.trim())?;
     assert_eq!(
         answering_macs(&lab, local)?,
-        [announcer.mac.0],
+        [announcer.mac],
         "{with_endpoint} has the endpoint"
     );
 
@@ -145,13 +146,13 @@ fn page_from_the_lan(lab: &Lab, address: Ipv4Addr, port: u16) -> Result<Page> {
 }
 
 /// The stations that answer for an address, as the client hears them.
-fn answering_macs(lab: &Lab, address: Ipv4Addr) -> Result<Vec<[u8; 6]>> {
+fn answering_macs(lab: &Lab, address: Ipv4Addr) -> Result<Vec<MacAddress>> {
     let ask = || arp_ask("eth0", address, Duration::from_millis(500));
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answers = lab.client()?.enter(ask)??;
         if !answers.is_empty() || Instant::now() > deadline {
-            return Ok(answers.iter().map(|answer| answer.mac.octets()).collect());
+            return Ok(answers.iter().map(|answer| answer.mac).collect());
         }
     }
 }
