@@ -1,6 +1,5 @@
 //! What the demo and the tests of the reference walk do alike.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
@@ -28,13 +27,11 @@ pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
 /// The images that are made from this source tree, with the names of their programs.
 pub fn own_images() -> Result<[(&'static str, Image); 3]> {
-    let image = |name, of: fn(&Path) -> Image| Ok((name, of(&daemon::program(name)?)));
-    let [walk_app, controller, speaker] = [
-        image("walk-app", image::walk_app),
-        image("controller", image::controller),
-        image("speaker", image::speaker),
-    ];
-    Ok([walk_app?, controller?, speaker?])
+    Ok([
+        ("walk-app", image::walk_app(&daemon::program("walk-app")?)),
+        ("controller", image::controller(&daemon::program("controller")?)),
+        ("speaker", image::speaker(&daemon::program("speaker")?)),
+    ])
 }
 
 /// The images that the walk's manifests and the chart name, under just these names.

@@ -115,12 +115,26 @@ impl Builder {
             Ownership::Owned
         };
         let mut lab = Lab::new(state, plan, tools, ownership);
-        self.bring_up(&lab)?;
+        if let Err(error) = self.bring_up(&lab) {
+            crate::failure::keep(&lab);
+            return Err(error);
+        }
         if self.detached {
             lab.state.detach()?;
             lab.ownership = Ownership::Detached;
         }
         Ok(lab)
+    }
+
+    /// Starts it, runs a test in it and removes it. If the test fails, by an error or a panic, its
+    /// logs and state are kept in `target/lab-failures`.
+    pub fn run<T>(self, test: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
+        let lab = self.start()?;
+        let result = test(&lab);
+        if result.is_err() {
+            crate::failure::keep(&lab);
+        }
+        result
     }
 
     fn bring_up(&self, lab: &Lab) -> Result<()> {

@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// plane `cp` (.2), the nodes `n1`, `n2`, … (.11, .12, …) and `client` (.100), which is no part of
 /// the cluster. Nothing of the machine's own network is touched. Needs root.
 #[derive(Parser)]
-#[command(name = "lab", version, max_term_width = 100)]
+#[command(name = "lab", version, verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Which lab: several can run side by side
     #[arg(
