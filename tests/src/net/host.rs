@@ -130,11 +130,6 @@ impl MacAddress {
         let [a, b, c, d] = ipv4.octets();
         Self([0x02, 0, a, b, c, d])
     }
-
-    /// Its six bytes, in the order of the wire.
-    pub fn octets(self) -> [u8; 6] {
-        self.0
-    }
 }
 
 impl fmt::Display for MacAddress {
