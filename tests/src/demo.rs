@@ -46,13 +46,20 @@ pub fn run() -> Result<()> {
         .progress(Progress::Shown)
         .start()?;
     Progress::Shown.step("images", || lab.load_images(&images()?))?;
-    Walk { lab: &lab, stage: &stage }.take()?;
+    Walk {
+        lab: &lab,
+        stage: &stage,
+    }
+    .take()?;
     stage.chapter("Away with it");
     Progress::Shown.step("pods, nodes, network", || -> Result<()> {
         drop(lab);
         Ok(())
     })?;
-    stage.tell(&format!("Nothing is left on this machine. It took {}.", readable(started.elapsed())));
+    stage.tell(&format!(
+        "Nothing is left on this machine. It took {}.",
+        readable(started.elapsed())
+    ));
     Ok(())
 }
 
@@ -88,23 +95,33 @@ impl Walk<'_> {
     }
 
     fn install(&self) -> Result<()> {
-        self.stage.chapter("Install FerroLB, without a configuration");
+        self.stage
+            .chapter("Install FerroLB, without a configuration");
         self.helm(&[
-            "install", "ferrolb", "charts/ferrolb", "-n", "metallb-system", "--create-namespace",
-            "--wait", "--timeout", "120s",
+            "install",
+            "ferrolb",
+            "charts/ferrolb",
+            "-n",
+            "metallb-system",
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            "120s",
         ])?;
         self.kubectl(&["-n", "metallb-system", "get", "pods", "-o", "wide"])
     }
 
     fn deploy(&self) -> Result<()> {
-        self.stage.chapter("Deploy a page that counts its visits in redis");
+        self.stage
+            .chapter("Deploy a page that counts its visits in redis");
         self.apply(&["redis.yaml", "test.yaml", "test-np.yaml", "test-lb.yaml"])?;
         for name in ["deployment/redis", "deployment/test"] {
             let timeout = format!("--timeout={}s", PATIENCE.as_secs());
             self.quietly(&["rollout", "status", name, &timeout])?;
         }
         self.kubectl(&["get", "all"])?;
-        self.stage.tell("redis has a name in the cluster's DNS, and one endpoint behind it:");
+        self.stage
+            .tell("redis has a name in the cluster's DNS, and one endpoint behind it:");
         self.kubectl(&["get", "endpoints", "redis"])
     }
 
@@ -119,37 +136,64 @@ impl Walk<'_> {
     }
 
     fn ask_redis(&self, pages: u32) -> Result<()> {
-        self.stage.chapter("Look into redis, from inside the application's pod");
-        self.kubectl(&["exec", "deployment/test", "--", "/walk-app", "redis", "dbsize"])?;
-        let count = ["exec", "deployment/test", "--", "/walk-app", "redis", "get", "count"];
+        self.stage
+            .chapter("Look into redis, from inside the application's pod");
+        self.kubectl(&[
+            "exec",
+            "deployment/test",
+            "--",
+            "/walk-app",
+            "redis",
+            "dbsize",
+        ])?;
+        let count = [
+            "exec",
+            "deployment/test",
+            "--",
+            "/walk-app",
+            "redis",
+            "get",
+            "count",
+        ];
         let said = self.lab.kubectl(&count)?;
         self.stage.command("kubectl", &count);
         self.stage.output(&said);
         ensure!(
             said.trim() == pages.to_string(),
-            "{pages} pages were fetched, but redis counts {}", said.trim()
+            "{pages} pages were fetched, but redis counts {}",
+            said.trim()
         );
-        self.stage.tell(&format!("One for each of the {pages} pages that were fetched."));
+        self.stage.tell(&format!(
+            "One for each of the {pages} pages that were fetched."
+        ));
         Ok(())
     }
 
     fn stay_pending(&self) -> Result<()> {
         self.stage.chapter("The LoadBalancer Service waits");
         self.kubectl(&["get", "service", "test-lb"])?;
-        ensure!(self.external_ip()?.is_none(), "test-lb has an address before anything is configured");
+        ensure!(
+            self.external_ip()?.is_none(),
+            "test-lb has an address before anything is configured"
+        );
         self.stage.tell(
             "Nobody has said yet which addresses may be given. The controller says so where a user \
              looks:",
         );
         self.kubectl(&[
-            "get", "events", "--field-selector", "involvedObject.name=test-lb",
-            "-o", "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
+            "get",
+            "events",
+            "--field-selector",
+            "involvedObject.name=test-lb",
+            "-o",
+            "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
         ])
     }
 
     fn configure(&self) -> Result<()> {
         self.stage.chapter("Say which address may be given");
-        self.stage.file(&workspace().join("examples/reference-walk/config.yaml"))?;
+        self.stage
+            .file(&workspace().join("examples/reference-walk/config.yaml"))?;
         let watch = self.stage.watch(
             self.lab.kubectl_command()?,
             &["get", "service", "test-lb", "--watch"],
@@ -166,7 +210,8 @@ impl Walk<'_> {
     }
 
     fn fetch_from_the_lan(&self) -> Result<u32> {
-        self.stage.chapter("Fetch the page, from the client on the LAN");
+        self.stage
+            .chapter("Fetch the page, from the client on the LAN");
         // kube-proxy programs a new address up to a second after it stands in the status.
         self.until_answered()?;
         self.fetch(ADDRESS, PORT)?;
@@ -190,11 +235,21 @@ impl Walk<'_> {
     /// pods meanwhile. To show the address's move alone, the page's pods leave the node first.
     fn make_room(&self, node: &str) -> Result<()> {
         let field = format!("spec.nodeName={node}");
-        let pods = ["get", "pods", "-l", "app=test", "--field-selector", &field, "-o", "name"];
+        let pods = [
+            "get",
+            "pods",
+            "-l",
+            "app=test",
+            "--field-selector",
+            &field,
+            "-o",
+            "name",
+        ];
         if self.lab.kubectl(&pods)?.trim().is_empty() {
             return Ok(());
         }
-        self.stage.chapter(&format!("Move the page's pods away from {node}"));
+        self.stage
+            .chapter(&format!("Move the page's pods away from {node}"));
         self.stage.tell(
             "A dead node's pods stay in kube-proxy's rotation for most of a minute, until \
              Kubernetes notices; no load balancer of this kind can change that. So that the next \
@@ -202,7 +257,14 @@ impl Walk<'_> {
         );
         let taint = "walk=moved:NoSchedule";
         self.kubectl(&["taint", "node", node, taint])?;
-        self.kubectl(&["delete", "pods", "-l", "app=test", "--field-selector", &field])?;
+        self.kubectl(&[
+            "delete",
+            "pods",
+            "-l",
+            "app=test",
+            "--field-selector",
+            &field,
+        ])?;
         for name in ["deployment/redis", "deployment/test"] {
             self.quietly(&["rollout", "status", name, "--timeout=120s"])?;
         }
@@ -214,7 +276,10 @@ impl Walk<'_> {
         self.stage.chapter(&format!("Pull the plug of {owner}"));
         self.until_answered()?;
         let old = self.lab.host(owner)?.mac;
-        let frames = self.lab.client()?.enter(|| FrameObserver::start("eth0"))??;
+        let frames = self
+            .lab
+            .client()?
+            .enter(|| FrameObserver::start("eth0"))??;
         let cut = Instant::now();
         self.lab.cut(owner, false)?;
         let by_another = |frame: &Frame| {
@@ -238,7 +303,10 @@ impl Walk<'_> {
 
     /// The one node that answers ARP for the address.
     fn owner(&self) -> Result<&Host> {
-        let answers = self.lab.client()?.enter(|| arp_ask("eth0", ADDRESS, ARP_WAIT))??;
+        let answers = self
+            .lab
+            .client()?
+            .enter(|| arp_ask("eth0", ADDRESS, ARP_WAIT))??;
         let [answer] = &answers[..] else {
             bail!("one node should answer for {ADDRESS}, but these do: {answers:?}");
         };
@@ -266,21 +334,33 @@ impl Walk<'_> {
         let url = format!("http://{address}:{port}/");
         self.stage.command("curl", &[&url]);
         let to = SocketAddr::new(IpAddr::V4(address), port);
-        let page = self.lab.client()?.enter(|| http_get(to, "/", Duration::from_secs(5)))??;
-        ensure!(page.status == 200, "{url} answers {}: {}", page.status, page.body.trim());
+        let page = self
+            .lab
+            .client()?
+            .enter(|| http_get(to, "/", Duration::from_secs(5)))??;
+        ensure!(
+            page.status == 200,
+            "{url} answers {}: {}",
+            page.status,
+            page.body.trim()
+        );
         self.stage.output(&page.body);
         Ok(())
     }
 
     fn external_ip(&self) -> Result<Option<String>> {
         let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
-        let ip = self.lab.kubectl(&["get", "service", "test-lb", "-o", path])?;
+        let ip = self
+            .lab
+            .kubectl(&["get", "service", "test-lb", "-o", path])?;
         Ok(Some(ip.trim().to_owned()).filter(|ip| !ip.is_empty()))
     }
 
     fn apply(&self, files: &[&str]) -> Result<()> {
-        let files: Vec<_> =
-            files.iter().map(|file| format!("examples/reference-walk/{file}")).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|file| format!("examples/reference-walk/{file}"))
+            .collect();
         let args: Vec<_> = std::iter::once("apply")
             .chain(files.iter().flat_map(|file| ["-f", file.as_str()]))
             .collect();
@@ -306,7 +386,8 @@ impl Walk<'_> {
         command.current_dir(workspace()).args(args);
         // The notes repeat what the next chapters show.
         let said = crate::command::stdout_of(&mut command, "")?;
-        self.stage.output(said.split("\nNOTES:").next().unwrap_or(&said));
+        self.stage
+            .output(said.split("\nNOTES:").next().unwrap_or(&said));
         Ok(())
     }
 }

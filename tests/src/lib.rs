@@ -19,8 +19,8 @@ use std::path::Path;
 
 pub mod command;
 pub mod control_plane;
-pub mod demo;
 pub mod daemon;
+pub mod demo;
 pub mod echo;
 mod ending;
 mod failure;

@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use ferrolb_tests::demo;
 use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::lab::{Lab, NodeKind};
 use ferrolb_tests::progress::{Progress, readable};
