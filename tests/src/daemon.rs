@@ -114,7 +114,7 @@ pub fn program(component: &str) -> Result<PathBuf> {
         crate::workspace().join(target)
     };
     let dir = std::env::var_os("FERROLB_BIN_DIR").map_or_else(release, PathBuf::from);
-    let path = dir.join(format!("ferrolb-{component}"));
+    let path = dir.join(component);
     if !path.is_file() {
         bail!(
             "no {}: build the daemons, or set FERROLB_BIN_DIR",

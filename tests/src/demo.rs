@@ -2,7 +2,6 @@
 //! means. Everything runs for real; whatever does not come out as said ends the demo with an error.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +10,8 @@ use crate::lab::{Lab, NodeKind};
 use crate::net::Host;
 use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
 use crate::progress::{Progress, readable};
+use crate::wait::wait_until;
+use crate::{walk, workspace};
 
 mod stage;
 
@@ -24,13 +25,11 @@ const PORT: u16 = 30_000;
 const NODE_PORT: u16 = 31_001;
 /// Long enough for a machine with two busy cores; nothing below waits that long when all is well.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at something that no watch tells.
-const POLL: Duration = Duration::from_millis(10);
 /// How long all stations get to answer one ARP request.
 const ARP_WAIT: Duration = Duration::from_millis(500);
 
 /// Walks the reference walk on a cluster of three real nodes, and removes it.
-pub fn run(workspace: &Path) -> Result<()> {
+pub fn run() -> Result<()> {
     let started = Instant::now();
     let stage = Stage::new();
     stage.title("FerroLB: a LoadBalancer Service on a cluster that no cloud serves");
@@ -44,18 +43,27 @@ pub fn run(workspace: &Path) -> Result<()> {
         .kind(NodeKind::Real)
         .progress(Progress::Shown)
         .start()?;
-    let walk = Walk { lab: &lab, stage: &stage, workspace: workspace.to_owned() };
-    walk.take()?;
+    Progress::Shown.step("images", || lab.load_images(&walk::images()?))?;
+    Walk {
+        lab: &lab,
+        stage: &stage,
+    }
+    .take()?;
     stage.chapter("Away with it");
-    Progress::Shown.step("pods, nodes, network", || lab.end())?;
-    stage.tell(&format!("Nothing is left on this machine. It took {}.", readable(started.elapsed())));
+    Progress::Shown.step("pods, nodes, network", || -> Result<()> {
+        drop(lab);
+        Ok(())
+    })?;
+    stage.tell(&format!(
+        "Nothing is left on this machine. It took {}.",
+        readable(started.elapsed())
+    ));
     Ok(())
 }
 
 struct Walk<'a> {
     lab: &'a Lab,
     stage: &'a Stage,
-    workspace: PathBuf,
 }
 
 impl Walk<'_> {
@@ -75,23 +83,20 @@ impl Walk<'_> {
     }
 
     fn install(&self) -> Result<()> {
-        self.stage.chapter("Install FerroLB, without a configuration");
-        self.helm(&[
-            "install", "ferrolb", "charts/ferrolb", "-n", "metallb-system", "--create-namespace",
-            "--wait", "--timeout", "120s",
-        ])?;
+        self.stage
+            .chapter("Install FerroLB, without a configuration");
+        self.helm(&walk::INSTALL)?;
         self.kubectl(&["-n", "metallb-system", "get", "pods", "-o", "wide"])
     }
 
     fn deploy(&self) -> Result<()> {
-        self.stage.chapter("Deploy a page that counts its visits in redis");
+        self.stage
+            .chapter("Deploy a page that counts its visits in redis");
         self.apply(&["redis.yaml", "test.yaml", "test-np.yaml", "test-lb.yaml"])?;
-        for name in ["deployment/redis", "deployment/test"] {
-            let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-            self.quietly(&["rollout", "status", name, &timeout])?;
-        }
+        walk::wait_deployed(self.lab)?;
         self.kubectl(&["get", "all"])?;
-        self.stage.tell("redis has a name in the cluster's DNS, and one endpoint behind it:");
+        self.stage
+            .tell("redis has a name in the cluster's DNS, and one endpoint behind it:");
         self.kubectl(&["get", "endpoints", "redis"])
     }
 
@@ -106,37 +111,64 @@ impl Walk<'_> {
     }
 
     fn ask_redis(&self, pages: u32) -> Result<()> {
-        self.stage.chapter("Look into redis, from inside the application's pod");
-        self.kubectl(&["exec", "deployment/test", "--", "/walk-app", "redis", "dbsize"])?;
-        let count = ["exec", "deployment/test", "--", "/walk-app", "redis", "get", "count"];
+        self.stage
+            .chapter("Look into redis, from inside the application's pod");
+        self.kubectl(&[
+            "exec",
+            "deployment/test",
+            "--",
+            "/walk-app",
+            "redis",
+            "dbsize",
+        ])?;
+        let count = [
+            "exec",
+            "deployment/test",
+            "--",
+            "/walk-app",
+            "redis",
+            "get",
+            "count",
+        ];
         let said = self.lab.kubectl(&count)?;
         self.stage.command("kubectl", &count);
         self.stage.output(&said);
         ensure!(
             said.trim() == pages.to_string(),
-            "{pages} pages were fetched, but redis counts {}", said.trim()
+            "{pages} pages were fetched, but redis counts {}",
+            said.trim()
         );
-        self.stage.tell(&format!("One for each of the {pages} pages that were fetched."));
+        self.stage.tell(&format!(
+            "One for each of the {pages} pages that were fetched."
+        ));
         Ok(())
     }
 
     fn stay_pending(&self) -> Result<()> {
         self.stage.chapter("The LoadBalancer Service waits");
         self.kubectl(&["get", "service", "test-lb"])?;
-        ensure!(self.external_ip()?.is_none(), "test-lb has an address before anything is configured");
+        ensure!(
+            self.external_ip()?.is_none(),
+            "test-lb has an address before anything is configured"
+        );
         self.stage.tell(
             "Nobody has said yet which addresses may be given. The controller says so where a user \
              looks:",
         );
         self.kubectl(&[
-            "get", "events", "--field-selector", "involvedObject.name=test-lb",
-            "-o", "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
+            "get",
+            "events",
+            "--field-selector",
+            "involvedObject.name=test-lb",
+            "-o",
+            "custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message",
         ])
     }
 
     fn configure(&self) -> Result<()> {
         self.stage.chapter("Say which address may be given");
-        self.stage.file(&self.workspace.join("examples/reference-walk/config.yaml"))?;
+        self.stage
+            .file(&workspace().join("examples/reference-walk/config.yaml"))?;
         let watch = self.stage.watch(
             self.lab.kubectl_command()?,
             &["get", "service", "test-lb", "--watch"],
@@ -153,7 +185,8 @@ impl Walk<'_> {
     }
 
     fn fetch_from_the_lan(&self) -> Result<u32> {
-        self.stage.chapter("Fetch the page, from the client on the LAN");
+        self.stage
+            .chapter("Fetch the page, from the client on the LAN");
         // kube-proxy programs a new address up to a second after it stands in the status.
         self.until_answered()?;
         self.fetch(ADDRESS, PORT)?;
@@ -177,11 +210,21 @@ impl Walk<'_> {
     /// pods meanwhile. To show the address's move alone, the page's pods leave the node first.
     fn make_room(&self, node: &str) -> Result<()> {
         let field = format!("spec.nodeName={node}");
-        let pods = ["get", "pods", "-l", "app=test", "--field-selector", &field, "-o", "name"];
+        let pods = [
+            "get",
+            "pods",
+            "-l",
+            "app=test",
+            "--field-selector",
+            &field,
+            "-o",
+            "name",
+        ];
         if self.lab.kubectl(&pods)?.trim().is_empty() {
             return Ok(());
         }
-        self.stage.chapter(&format!("Move the page's pods away from {node}"));
+        self.stage
+            .chapter(&format!("Move the page's pods away from {node}"));
         self.stage.tell(
             "A dead node's pods stay in kube-proxy's rotation for most of a minute, until \
              Kubernetes notices; no load balancer of this kind can change that. So that the next \
@@ -189,10 +232,15 @@ impl Walk<'_> {
         );
         let taint = "walk=moved:NoSchedule";
         self.kubectl(&["taint", "node", node, taint])?;
-        self.kubectl(&["delete", "pods", "-l", "app=test", "--field-selector", &field])?;
-        for name in ["deployment/redis", "deployment/test"] {
-            self.quietly(&["rollout", "status", name, "--timeout=120s"])?;
-        }
+        self.kubectl(&[
+            "delete",
+            "pods",
+            "-l",
+            "app=test",
+            "--field-selector",
+            &field,
+        ])?;
+        walk::wait_deployed(self.lab)?;
         self.kubectl(&["get", "pods", "-o", "wide"])?;
         self.quietly(&["taint", "node", node, "walk-"]).map(drop)
     }
@@ -201,11 +249,14 @@ impl Walk<'_> {
         self.stage.chapter(&format!("Pull the plug of {owner}"));
         self.until_answered()?;
         let old = self.lab.host(owner)?.mac;
-        let frames = self.lab.client()?.enter(|| FrameObserver::start("eth0"))??;
+        let frames = self
+            .lab
+            .client()?
+            .enter(|| FrameObserver::start("eth0"))??;
         let cut = Instant::now();
         self.lab.cut(owner, false)?;
         let by_another = |frame: &Frame| {
-            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source.octets() != old.0
+            frame.is_gratuitous_for(ADDRESS) && frame.at > cut && frame.source != old
         };
         let frame = frames
             .wait_for(by_another, cut + PATIENCE)
@@ -225,53 +276,59 @@ impl Walk<'_> {
 
     /// The one node that answers ARP for the address.
     fn owner(&self) -> Result<&Host> {
-        let answers = self.lab.client()?.enter(|| arp_ask("eth0", ADDRESS, ARP_WAIT))??;
+        let answers = self
+            .lab
+            .client()?
+            .enter(|| arp_ask("eth0", ADDRESS, ARP_WAIT))??;
         let [answer] = &answers[..] else {
             bail!("one node should answer for {ADDRESS}, but these do: {answers:?}");
         };
         let nodes = self.lab.nodes();
         nodes
             .into_iter()
-            .find(|node| node.mac.0 == answer.mac.octets())
+            .find(|node| node.mac == answer.mac)
             .with_context(|| format!("{} answers for {ADDRESS}, which is no node", answer.mac))
     }
 
     /// Waits until something listens at the address. It fetches no page, so it is not counted.
     fn until_answered(&self) -> Result<()> {
         let address = SocketAddr::new(IpAddr::V4(ADDRESS), PORT);
-        self.lab.client()?.enter(|| {
-            let deadline = Instant::now() + PATIENCE;
-            while http_get(address, "/healthz", Duration::from_millis(100)).is_err() {
-                ensure!(Instant::now() < deadline, "{address} does not answer");
-                std::thread::sleep(POLL);
-            }
-            Ok(())
-        })?
+        let answers = || Ok(http_get(address, "/healthz", Duration::from_millis(100)).is_ok());
+        self.lab
+            .client()?
+            .enter(|| wait_until(PATIENCE, answers, || Ok(())))?
+            .with_context(|| format!("waiting for {address} to answer"))
     }
 
     fn fetch(&self, address: Ipv4Addr, port: u16) -> Result<()> {
         let url = format!("http://{address}:{port}/");
         self.stage.command("curl", &[&url]);
         let to = SocketAddr::new(IpAddr::V4(address), port);
-        let page = self.lab.client()?.enter(|| http_get(to, "/", Duration::from_secs(5)))??;
-        ensure!(page.status == 200, "{url} answers {}: {}", page.status, page.body.trim());
+        let page = self
+            .lab
+            .client()?
+            .enter(|| http_get(to, "/", Duration::from_secs(5)))??;
+        ensure!(
+            page.status == 200,
+            "{url} answers {}: {}",
+            page.status,
+            page.body.trim()
+        );
         self.stage.output(&page.body);
         Ok(())
     }
 
     fn external_ip(&self) -> Result<Option<String>> {
         let path = "jsonpath={.status.loadBalancer.ingress[0].ip}";
-        let ip = self.lab.kubectl(&["get", "service", "test-lb", "-o", path])?;
+        let ip = self
+            .lab
+            .kubectl(&["get", "service", "test-lb", "-o", path])?;
         Ok(Some(ip.trim().to_owned()).filter(|ip| !ip.is_empty()))
     }
 
     fn apply(&self, files: &[&str]) -> Result<()> {
-        let files: Vec<_> =
-            files.iter().map(|file| format!("examples/reference-walk/{file}")).collect();
-        let args: Vec<_> = std::iter::once("apply")
-            .chain(files.iter().flat_map(|file| ["-f", file.as_str()]))
-            .collect();
-        self.kubectl(&args)
+        let args = walk::apply_args(files);
+        self.kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn kubectl(&self, args: &[&str]) -> Result<()> {
@@ -283,17 +340,18 @@ impl Walk<'_> {
 
     fn quietly(&self, args: &[&str]) -> Result<String> {
         let mut command = self.lab.kubectl_command()?;
-        command.current_dir(&self.workspace).args(args);
+        walk::in_workspace(&mut command).args(args);
         crate::command::stdout_of(&mut command, "")
     }
 
     fn helm(&self, args: &[&str]) -> Result<()> {
         self.stage.command("helm", args);
         let mut command = self.lab.helm_command()?;
-        command.current_dir(&self.workspace).args(args);
+        walk::in_workspace(&mut command).args(args);
         // The notes repeat what the next chapters show.
         let said = crate::command::stdout_of(&mut command, "")?;
-        self.stage.output(said.split("\nNOTES:").next().unwrap_or(&said));
+        self.stage
+            .output(said.split("\nNOTES:").next().unwrap_or(&said));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! One lab: its network, its control plane, its nodes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,15 @@ pub enum NodeKind {
     /// A Node object and a kube-proxy. Its pods are objects too, each with a small server behind
     /// its address.
     Hollow,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Real => "real",
+            Self::Hollow => "hollow",
+        })
+    }
 }
 
 impl NodeKind {

@@ -10,6 +10,7 @@
 //!   real           nodes with containerd and kubelet, DNS    image    what runs on them
 //!   hollow         nodes without a kubelet and pods without a container, each pod an echo server
 //!   daemon         our controller and speaker as processes, with the chart's rights
+//!   observe        instruments on the LAN: frames, datagrams, connections, pages
 //!   failure        what is kept when a test fails
 //! ```
 //!
@@ -20,6 +21,7 @@ use std::path::Path;
 pub mod command;
 pub mod control_plane;
 pub mod daemon;
+pub mod demo;
 pub mod echo;
 mod ending;
 mod failure;
@@ -38,6 +40,7 @@ pub mod real;
 pub mod state;
 pub mod tools;
 pub mod wait;
+pub mod walk;
 
 pub use lab::{Lab, NodeKind};
 

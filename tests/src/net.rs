@@ -95,11 +95,6 @@ impl Network {
         self.hosts.iter().filter(|host| host.pods.is_some())
     }
 
-    /// Namespace of the bridge, where a test may watch all frames.
-    pub fn lan_namespace(&self) -> &str {
-        &self.lan
-    }
-
     /// Makes the bridge and the hosts.
     pub fn create(&self, state: &State) -> Result<()> {
         create_netns(state, &self.lan)?;

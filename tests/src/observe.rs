@@ -12,10 +12,9 @@
 //! | [`TcpHold`] | did established connections survive |
 //! | [`http_get`] | does the page come, and what does it say |
 //!
-//! [`UdpEcho`] and [`TcpEcho`] are the other ends of the two probes.
+//! The other ends of the two probes: [`crate::echo`], behind each hollow pod.
 
 mod arp_ask;
-mod echo;
 mod frame;
 mod frame_observer;
 mod http;
@@ -27,10 +26,8 @@ mod tcp_hold;
 mod udp_probe;
 
 pub use arp_ask::{ArpAnswer, arp_ask};
-pub use echo::{TcpEcho, UdpEcho};
 pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};
 pub use frame_observer::{FrameObserver, NotSeen};
 pub use http::{Page, http_get};
-pub use pnet_base::MacAddr;
 pub use tcp_hold::{Broken, TcpHold, TcpReport};
 pub use udp_probe::{Probe, UdpProbe, UdpReport};

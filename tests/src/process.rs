@@ -17,6 +17,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 mod find;
+#[cfg(test)]
+mod tests;
 
 pub use find::{cgroup_folders, cgroup_hierarchies, folders_below, in_cgroups, in_netns};
 

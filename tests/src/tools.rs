@@ -113,11 +113,6 @@ impl Tools {
             .find(|path| path.exists())
             .with_context(|| format!("no tool is called {name}"))
     }
-
-    /// The folders that hold the programs, for a `PATH`.
-    pub fn dirs(&self) -> &[PathBuf] {
-        &self.dirs
-    }
 }
 
 /// `$XDG_CACHE_HOME/ferrolb/lab` or `~/.cache/ferrolb/lab`.

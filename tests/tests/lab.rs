@@ -7,68 +7,113 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::hollow::HollowPod;
-use ferrolb_tests::{Lab, NodeKind};
+use ferrolb_tests::lab::{Builder, Lab, NodeKind};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 
 #[test]
 fn a_hollow_lab_has_ready_nodes_and_a_pod_that_serves_the_lan_through_a_node_port() -> Result<()> {
-    let lab = Lab::builder("nodeport")
-        .nodes(2)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    let ready = lab.api(async |client| {
-        let nodes = Api::<Node>::all(client)
-            .list(&ListParams::default())
-            .await?;
-        Ok(nodes.items.iter().filter(|node| is_ready(node)).count())
-    })?;
-    assert_eq!(ready, 2, "both nodes must be Ready");
+    hollow("nodeport").nodes(2).run(|lab| {
+        let ready = lab.api(async |client| {
+            let nodes = Api::<Node>::all(client)
+                .list(&ListParams::default())
+                .await?;
+            Ok(nodes.items.iter().filter(|node| is_ready(node)).count())
+        })?;
+        assert_eq!(ready, 2, "both nodes must be Ready");
 
-    lab.create_hollow_pod(&HollowPod::new("web", "n1").label("app", "web"))?;
-    lab.apply(NODE_PORT)?;
-    // kube-proxy masquerades what comes in on a node without the pod: the pod sees that node.
-    for node in ["n1", "n2"] {
-        let at = SocketAddr::from((lab.host(node)?.ipv4, 31001));
-        let page = lab.client()?.enter(|| eventually(|| get(at)))??;
+        let web = HollowPod::new("web", "n1").label("app", "web");
+        let addresses = lab.create_hollow_pod(&web)?;
+        assert_eq!(addresses.ipv4.to_string(), "10.244.1.2");
+        lab.apply(NODE_PORT)?;
+        // Policy Cluster: the pod sees the node that the client asked, as that node's own address
+        // on the way to the pod.
+        for (node, seen) in [("n1", "10.244.1.1"), ("n2", "192.168.64.12")] {
+            let page = from_client(lab, node, PAGE, get)?;
+            let expected = format!("pod=web source={seen} ");
+            assert!(
+                page.starts_with(&expected),
+                "{node} answered {page:?}, not {expected:?}"
+            );
+        }
+        let answer = from_client(lab, "n1", ECHO, udp)?;
         assert!(
-            page.starts_with("pod=web source="),
-            "{node} answered {page:?}"
+            answer.starts_with("ping pod=web source=10.244.1.1 "),
+            "{answer:?}"
         );
-    }
-    let seen = lab
-        .client()?
-        .enter(|| udp(SocketAddr::from((lab.host("n1")?.ipv4, 31002))))??;
-    assert!(
-        seen.starts_with("ping pod=web source="),
-        "UDP answered {seen:?}"
-    );
 
-    // A silent cut takes the node away, and only that one; healing brings it back.
-    let n2 = SocketAddr::from((lab.host("n2")?.ipv4, 31001));
-    lab.cut("n2", false)?;
-    assert!(
-        lab.client()?.enter(|| get(n2))?.is_err(),
-        "a node that is cut must not answer"
-    );
-    lab.heal("n2")?;
-    lab.client()?.enter(|| eventually(|| get(n2)))??;
-    Ok(())
+        let n1 = SocketAddr::from((lab.host("n1")?.ipv6, PAGE));
+        let page = lab.client()?.enter(|| eventually(|| get(n1)))??;
+        assert!(
+            page.starts_with("pod=web source=fd00:244:1::1 "),
+            "IPv6 answered {page:?}"
+        );
+
+        let local = r#"{"spec":{"externalTrafficPolicy":"Local"}}"#;
+        lab.kubectl(&["patch", "service", "web", "--patch", local])?;
+        let client = format!("pod=web source={} ", lab.client()?.ipv4);
+        lab.client()?.enter(|| {
+            eventually(|| {
+                let page = get(SocketAddr::from((lab.host("n1")?.ipv4, PAGE)))?;
+                ensure!(
+                    page.starts_with(&client),
+                    "policy Local shows {page:?}, not {client:?}"
+                );
+                Ok(())
+            })
+        })??;
+
+        lab.delete_hollow_pod(&web)?;
+        assert!(
+            lab.alive(&web.process_name()).is_none(),
+            "its server goes with a pod"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_that_is_cut_is_silent_and_the_others_are_not() -> Result<()> {
+    hollow("cut").nodes(2).run(|lab| {
+        lab.create_hollow_pod(&HollowPod::new("web", "n1").label("app", "web"))?;
+        lab.apply(NODE_PORT)?;
+        for carrier in [false, true] {
+            from_client(lab, "n1", PAGE, get)?;
+            from_client(lab, "n2", PAGE, get)?;
+            lab.cut("n2", carrier)?;
+            let n2 = SocketAddr::from((lab.host("n2")?.ipv4, PAGE));
+            let silent = lab.client()?.enter(|| get(n2))?;
+            assert!(silent.is_err(), "a node that is cut answered {silent:?}");
+            from_client(lab, "n1", PAGE, get)?;
+            let link = lab
+                .host("n2")?
+                .command("ip")
+                .args(["link", "show", "eth0"])
+                .output()?;
+            let link = String::from_utf8_lossy(&link.stdout).into_owned();
+            assert_eq!(
+                link.contains("NO-CARRIER"),
+                carrier,
+                "with carrier {carrier}: {link}"
+            );
+            lab.heal("n2")?;
+        }
+        from_client(lab, "n2", PAGE, get)?;
+        Ok(())
+    })
 }
 
 #[test]
 fn a_lab_that_ends_leaves_nothing_behind() -> Result<()> {
-    let lab = Lab::builder("ends")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
+    let lab = hollow("ends").start()?;
     let name = lab.name().to_owned();
     assert!(!Left::of(&name).is_nothing(), "a lab that is up is seen");
     drop(lab);
@@ -78,21 +123,14 @@ fn a_lab_that_ends_leaves_nothing_behind() -> Result<()> {
 
 #[test]
 fn two_labs_run_side_by_side_with_the_same_addresses() -> Result<()> {
-    let one = Lab::builder("side-a")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    let two = Lab::builder("side-b")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
+    let one = hollow("side-a").start()?;
+    let two = hollow("side-b").start()?;
     for (lab, pod) in [(&one, "one"), (&two, "two")] {
         lab.create_hollow_pod(&HollowPod::new(pod, "n1").label("app", "web"))?;
         lab.apply(NODE_PORT)?;
     }
     for (lab, pod) in [(&one, "one"), (&two, "two")] {
-        let at = SocketAddr::from((lab.host("n1")?.ipv4, 31001));
-        let page = lab.client()?.enter(|| eventually(|| get(at)))??;
+        let page = from_client(lab, "n1", PAGE, get)?;
         assert!(
             page.starts_with(&format!("pod={pod} ")),
             "{pod} must answer, not {page:?}"
@@ -109,25 +147,31 @@ fn two_labs_run_side_by_side_with_the_same_addresses() -> Result<()> {
 }
 
 #[test]
-fn the_api_server_can_be_stopped_and_started_again() -> Result<()> {
-    let lab = Lab::builder("apistop")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    lab.stop("kube-apiserver")?;
-    assert!(
-        lab.kubectl(&["get", "nodes", "--request-timeout=2s"])
-            .is_err()
-    );
-    let error = lab.check_alive("kube-apiserver").unwrap_err().to_string();
-    assert!(error.contains("kube-apiserver has ended"), "{error}");
-    lab.start("kube-apiserver")?;
-    lab.wait_until_ready()?;
-    assert_eq!(
-        lab.kubectl(&["get", "nodes", "-o", "name"])?.trim(),
-        "node/n1"
-    );
-    Ok(())
+fn the_api_server_can_be_paused_and_stopped_and_goes_on_after() -> Result<()> {
+    hollow("apistop").run(|lab| {
+        let get_nodes = ["get", "nodes", "-o", "name", "--request-timeout=2s"];
+        lab.pause("kube-apiserver")?;
+        assert!(
+            lab.kubectl(&get_nodes).is_err(),
+            "a paused API server answers nothing"
+        );
+        lab.resume("kube-apiserver")?;
+        assert_eq!(lab.kubectl(&get_nodes)?.trim(), "node/n1");
+        lab.stop("kube-apiserver")?;
+        assert!(
+            lab.kubectl(&["get", "nodes", "--request-timeout=2s"])
+                .is_err()
+        );
+        let error = lab.check_alive("kube-apiserver").unwrap_err().to_string();
+        assert!(error.contains("kube-apiserver has ended"), "{error}");
+        lab.start("kube-apiserver")?;
+        lab.wait_until_ready()?;
+        assert_eq!(
+            lab.kubectl(&["get", "nodes", "-o", "name"])?.trim(),
+            "node/n1"
+        );
+        Ok(())
+    })
 }
 
 #[test]
@@ -148,15 +192,40 @@ fn what_a_killed_lab_left_is_removed_by_the_next_start() -> Result<()> {
         "kill -9 cleans nothing: {left:?}"
     );
 
-    let next = Lab::builder("next")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
+    let next = hollow("next").start()?;
     assert_eq!(Left::of(&name), Left::default());
     assert!(
         !Left::of(next.name()).is_nothing(),
         "the new lab is not taken for a dead one"
     );
+    Ok(())
+}
+
+#[test]
+fn what_labs_left_that_were_killed_while_they_started_is_removed_by_the_next_start() -> Result<()> {
+    let mut names = Vec::new();
+    // In the network, in the control plane, in the nodes; on a fast machine perhaps after.
+    for milliseconds in [20, 60, 150, 500, 2000] {
+        let name = format!("early{milliseconds}-{}", std::process::id());
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_lab"))
+            .args(["up", "--foreground", "--hollow", "--name", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        owner.kill()?;
+        owner.wait()?;
+        names.push(name);
+    }
+    assert!(
+        names.iter().any(|name| Left::of(name).state),
+        "at least one must have begun"
+    );
+    drop(hollow("next").start()?);
+    for name in names {
+        assert_eq!(Left::of(&name), Left::default(), "of {name}");
+    }
     Ok(())
 }
 
@@ -224,55 +293,82 @@ fn lab_up_leaves_a_lab_that_other_commands_use_until_lab_down() -> Result<()> {
 
 #[test]
 fn a_daemon_has_the_rights_and_capabilities_that_the_chart_gives_it_and_no_more() -> Result<()> {
-    let lab = Lab::builder("rights")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    let dir = tempfile::tempdir()?;
-    let idle = dir.path().join("idle");
-    fs::write(&idle, "#!/bin/sh\nexec sleep 1000\n")?;
-    fs::set_permissions(&idle, fs::Permissions::from_mode(0o755))?;
-    let expected = [
-        (
-            Daemon::controller("cp"),
-            "patch services --subresource=status",
-            "0000000000000000",
-        ),
-        (
-            Daemon::speaker("n1"),
-            "watch endpointslices.discovery.k8s.io",
-            "0000000000002000",
-        ),
-    ];
-    for (daemon, its_own, capabilities) in expected {
-        let name = lab.start_daemon(&daemon.program(&idle))?;
-        let can = |what: &str| {
-            let kubeconfig = lab.state().dir().join("kubeconfigs").join(&name);
-            let mut kubectl = lab.kubectl_command()?;
-            kubectl
-                .arg("--kubeconfig")
-                .arg(kubeconfig)
-                .args(["auth", "can-i", "-A"]);
-            let answer = kubectl.args(what.split(' ')).output()?;
-            anyhow::Ok(String::from_utf8_lossy(&answer.stdout).trim() == "yes")
-        };
-        assert!(can(its_own)?, "{name} must be able to {its_own}");
-        assert!(
-            !can("update nodes")?,
-            "{name} must not be able to update nodes"
-        );
-        assert!(
-            !can("list secrets")?,
-            "{name} must not be able to list secrets"
-        );
-        let pid = lab.alive(&name).context("the daemon is gone")?.pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        assert!(
-            status.contains(&format!("CapEff:\t{capabilities}")),
-            "{name}: {status}"
-        );
+    hollow("rights").run(|lab| {
+        let dir = tempfile::tempdir()?;
+        let idle = dir.path().join("idle");
+        fs::write(&idle, "#!/bin/sh\nexec sleep 1000\n")?;
+        fs::set_permissions(&idle, fs::Permissions::from_mode(0o755))?;
+        let expected = [
+            (
+                Daemon::controller("cp"),
+                "patch services --subresource=status",
+                "0000000000000000",
+            ),
+            (
+                Daemon::speaker("n1"),
+                "watch endpointslices.discovery.k8s.io",
+                "0000000000002000",
+            ),
+        ];
+        for (daemon, its_own, capabilities) in expected {
+            let name = lab.start_daemon(&daemon.program(&idle))?;
+            let can = |what: &str| {
+                let kubeconfig = lab.state().dir().join("kubeconfigs").join(&name);
+                let mut kubectl = lab.kubectl_command()?;
+                kubectl
+                    .arg("--kubeconfig")
+                    .arg(kubeconfig)
+                    .args(["auth", "can-i", "-A"]);
+                let answer = kubectl.args(what.split(' ')).output()?;
+                anyhow::Ok(String::from_utf8_lossy(&answer.stdout).trim() == "yes")
+            };
+            assert!(can(its_own)?, "{name} must be able to {its_own}");
+            assert!(
+                !can("update nodes")?,
+                "{name} must not be able to update nodes"
+            );
+            assert!(
+                !can("list secrets")?,
+                "{name} must not be able to list secrets"
+            );
+            let pid = lab.alive(&name).context("the daemon is gone")?.pid();
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            assert!(
+                status.contains(&format!("CapEff:\t{capabilities}")),
+                "{name}: {status}"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_test_that_fails_keeps_the_logs_of_its_lab() -> Result<()> {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab-failures");
+    let mut name = String::new();
+    let failed: Result<()> = hollow("fails").run(|lab| {
+        name = lab.name().to_owned();
+        bail!("on purpose")
+    });
+    assert!(failed.is_err(), "the error is passed on");
+    let dir = kept.join(&name);
+    for (file, text) in [
+        ("nodes.txt", "192.168.64.11"),
+        ("kube-apiserver.log", "Serving"),
+        ("host-n1.txt", "192.168.64.11/24"),
+    ] {
+        let kept = fs::read_to_string(dir.join(file)).with_context(|| file.to_owned())?;
+        assert!(kept.contains(text), "{file} must have {text:?}:\n{kept}");
     }
+    assert_eq!(Left::of(&name), Left::default());
+    // Kept for a person, and this failure was none.
+    fs::remove_dir_all(&dir)?;
     Ok(())
+}
+
+/// A lab with one hollow node.
+fn hollow(name: &str) -> Builder {
+    Lab::builder(name).nodes(1).kind(NodeKind::Hollow)
 }
 
 /// Another process that owns a lab which is up, and the lab's name.
@@ -300,12 +396,17 @@ fn other_owner(name: &str) -> Result<(Child, String)> {
     Ok((owner, name))
 }
 
+/// The nodePorts below.
+const PAGE: u16 = 31001;
+const ECHO: u16 = 31002;
+
 const NODE_PORT: &str = "
 apiVersion: v1
 kind: Service
 metadata: { name: web }
 spec:
   type: NodePort
+  ipFamilyPolicy: RequireDualStack
   selector: { app: web }
   ports:
     - { name: tcp, port: 80, targetPort: 3000, nodePort: 31001 }
@@ -364,6 +465,17 @@ fn is_ready(node: &Node) -> bool {
     conditions
         .into_iter()
         .any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// Asks a port of a node from the client until it answers.
+fn from_client<T: Send>(
+    lab: &Lab,
+    node: &str,
+    port: u16,
+    ask: fn(SocketAddr) -> Result<T>,
+) -> Result<T> {
+    let at = SocketAddr::from((lab.host(node)?.ipv4, port));
+    lab.client()?.enter(|| eventually(|| ask(at)))?
 }
 
 /// Tries again until it works: kube-proxy programs a new Service after about 1 s, and does not

@@ -47,9 +47,18 @@ pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange
             );
             None
         }
-        // `fd00::` ends with a colon, which makes it a key.
-        Value::Map(entries) if matches!(entries.as_slice(), [(_, value)] if value.is_null()) => {
-            let help = "put the address in quotes if it ends with a colon";
+        Value::Map(entries) => {
+            let help = match entries.first() {
+                // `{{ … }}` is a mapping in a mapping to YAML.
+                Some((key, _)) if key.scalar().is_none() => {
+                    "fill in the template text `{{…}}`, or let its tool do it"
+                }
+                // `fd00::` ends with a colon, which makes it a key.
+                Some((_, value)) if value.is_null() => {
+                    "put the address in quotes if it ends with a colon"
+                }
+                _ => FORMS,
+            };
             report.add(
                 &node.headline(),
                 "an address must be a text, not a mapping",
@@ -57,9 +66,12 @@ pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange
             );
             None
         }
-        Value::List(_) | Value::Map(_) => {
-            let message = format!("an address must be a text, not {}", node.kind());
-            report.add(&node.headline(), message, FORMS);
+        Value::List(_) => {
+            report.add(
+                &node.headline(),
+                "an address must be a text, not a list",
+                FORMS,
+            );
             None
         }
     }
@@ -85,7 +97,10 @@ pub(super) fn parse(text: &str) -> Result<AddressRange, BadEntry> {
                 quoted(text),
                 u32::from(dash)
             ),
-            format!("write an ordinary hyphen: `{}`", text.replace(dash, "-")),
+            format!(
+                "write an ordinary hyphen: {}",
+                quoted(&text.replace(dash, "-"))
+            ),
         ));
     }
     if text.contains(',') {
@@ -258,6 +273,3 @@ pub(super) fn shortest_prefix(range: &AddressRange) -> u8 {
         })
         .unwrap_or(bits)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! What only BGP needs of a pool: `bgp-communities` and `bgp-advertisements`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::BgpAdvertisement;
 use super::address::shortest_prefix;
@@ -71,6 +71,23 @@ struct Written<'n> {
     communities: Vec<&'n str>,
 }
 
+/// For each family the range whose largest prefix is the smallest, with that prefix's length.
+type Narrowest = BTreeMap<Family, (AddressRange, u8)>;
+
+fn narrowest(ranges: &[AddressRange]) -> Narrowest {
+    let mut narrowest = Narrowest::new();
+    for range in ranges {
+        let shortest = shortest_prefix(range);
+        let entry = narrowest
+            .entry(range.family())
+            .or_insert((*range, shortest));
+        if entry.1 < shortest {
+            *entry = (*range, shortest);
+        }
+    }
+    narrowest
+}
+
 /// Reads `bgp-advertisements` of a pool with these ranges.
 pub(super) fn advertisements(
     node: &Node,
@@ -78,10 +95,11 @@ pub(super) fn advertisements(
     communities: &Communities,
     report: &mut Report<'_>,
 ) -> Vec<BgpAdvertisement> {
+    let narrowest = narrowest(ranges);
     let mut seen: Vec<(Written<'_>, Span)> = Vec::new();
     let mut advertisements = Vec::new();
     for item in list(node, "bgp-advertisements", report) {
-        let Some((advertisement, written)) = advertisement(item, ranges, communities, report)
+        let Some((advertisement, written)) = advertisement(item, &narrowest, communities, report)
         else {
             continue;
         };
@@ -100,7 +118,7 @@ pub(super) fn advertisements(
 
 fn advertisement<'n>(
     node: &'n Node,
-    ranges: &[AddressRange],
+    narrowest: &Narrowest,
     known: &Communities,
     report: &mut Report<'_>,
 ) -> Option<(BgpAdvertisement, Written<'n>)> {
@@ -114,7 +132,7 @@ fn advertisement<'n>(
     let mut length = |key, longest, family| {
         let node = fields.get(key)?;
         let length = integer(node, key, 0..=longest, report)?;
-        check_aggregation(node, key, length, family, ranges, report);
+        check_aggregation(node, key, length, family, narrowest, report);
         Some(length)
     };
     let aggregation_length = length("aggregation-length", 32, Family::V4);
@@ -149,14 +167,12 @@ fn check_aggregation(
     key: &str,
     length: u8,
     family: Family,
-    ranges: &[AddressRange],
+    narrowest: &Narrowest,
     report: &mut Report<'_>,
 ) {
-    let ranges = ranges.iter().filter(|range| range.family() == family);
-    let Some((range, shortest)) = ranges
-        .map(|range| (range, shortest_prefix(range)))
+    let Some((range, shortest)) = narrowest
+        .get(&family)
         .filter(|(_, shortest)| *shortest > length)
-        .max_by_key(|(_, shortest)| *shortest)
     else {
         return;
     };
@@ -172,13 +188,14 @@ fn chosen_communities<'n>(
     known: &Communities,
     report: &mut Report<'_>,
 ) -> (Vec<&'n str>, Vec<u32>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut names: Vec<&str> = Vec::new();
     let mut numbers = Vec::new();
     for item in items {
         let Some(name) = text(item, "communities", report) else {
             continue;
         };
-        if names.contains(&name) {
+        if !seen.insert(name) {
             report.add(
                 &item.span,
                 format!("community {} twice", quoted(name)),

@@ -12,6 +12,8 @@ pub(super) struct Fields<'n> {
     pub(super) place: Span,
     what: String,
     entries: Vec<(&'n str, &'n Node, &'n Node)>,
+    /// Keys that an unknown one was probably meant to be.
+    misspelt: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -19,7 +21,7 @@ impl<'n> Fields<'n> {
     pub(super) fn read(
         node: &'n Node,
         what: &str,
-        known: &[&str],
+        known: &[&'static str],
         report: &mut Report<'_>,
     ) -> Option<Self> {
         let Value::Map(map) = &node.value else {
@@ -29,12 +31,13 @@ impl<'n> Fields<'n> {
             return None;
         };
         let mut entries: Vec<(&str, &Node, &Node)> = Vec::new();
+        let mut misspelt = Vec::new();
         for (key, value) in map {
             let Some(name) = key_name(key, report) else {
                 continue;
             };
             if !known.contains(&name) {
-                report_unknown(key, name, what, known, report);
+                misspelt.extend(report_unknown(key, name, what, known, report));
             } else if let Some((_, first, _)) = entries.iter().find(|(have, ..)| *have == name) {
                 report_duplicate(key, name, &first.span, report);
             } else {
@@ -45,6 +48,7 @@ impl<'n> Fields<'n> {
             place: node.headline(),
             what: what.to_owned(),
             entries,
+            misspelt,
         })
     }
 
@@ -70,6 +74,8 @@ impl<'n> Fields<'n> {
                 Some((_, key_node, _)) => {
                     report.add(&key_node.span, format!("`{key}` has no value"), help);
                 }
+                // Reported where it stands, under its wrong name.
+                None if self.misspelt.contains(&key) => {}
                 None => report.add(&self.place, format!("{} has no `{key}`", self.what), help),
             }
         }
@@ -103,7 +109,14 @@ pub(super) fn report_duplicate(key: &Node, name: &str, first: &Span, report: &mu
     );
 }
 
-fn report_unknown(key: &Node, name: &str, what: &str, known: &[&str], report: &mut Report<'_>) {
+/// Returns what it was probably meant to be.
+fn report_unknown(
+    key: &Node,
+    name: &str,
+    what: &str,
+    known: &[&'static str],
+    report: &mut Report<'_>,
+) -> Option<&'static str> {
     // The name of `addresses` before MetalLB 0.6.
     let meant = if name == "cidr" {
         Some("addresses")
@@ -121,6 +134,7 @@ fn report_unknown(key: &Node, name: &str, what: &str, known: &[&str], report: &m
         format!("{what} has no key {}", quoted(name)),
         help,
     );
+    meant
 }
 
 /// `a`, `b` and `c`

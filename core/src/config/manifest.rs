@@ -13,7 +13,7 @@ use crate::names::CONFIG_KEY;
 pub struct ObjectName {
     /// `metadata.namespace`
     pub namespace: Option<String>,
-    /// `metadata.name`
+    /// `metadata.name`; empty if it has none.
     pub name: String,
 }
 
@@ -21,6 +21,7 @@ pub struct ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
+            _ if self.name.is_empty() => f.write_str("without a name"),
             Some(namespace) => write!(f, "{namespace}/{}", self.name),
             None => f.write_str(&self.name),
         }
@@ -35,7 +36,7 @@ pub struct Checked {
     /// What it says.
     pub outcome: Outcome,
     /// The text that problems point into if it is not the file: the value of a key that is written
-    /// in quotes, whose lines are not those of the file.
+    /// in quotes or folded, whose lines are not those of the file.
     pub value: Option<String>,
 }
 

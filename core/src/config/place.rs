@@ -48,13 +48,15 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Finds `inner`, the value of a literal block (`|`), again in the lines of `outer` after
-    /// `header`, the place of the `|`. `None` if the lines do not match, because the block is
-    /// folded, for example.
-    pub(super) fn of_literal(inner: &str, outer: &str, header: usize) -> Option<Self> {
-        let header_end = header + outer.get(header..)?.find('\n')? + 1;
-        let mut outer_start = header_end;
-        let mut outer_lines = outer[header_end..].split_inclusive('\n');
+    /// Finds `inner`, the value of a literal block (`|`), again in the lines of `outer`, where
+    /// `first_word` is the place of its first character that is no blank. `None` if the lines do
+    /// not match.
+    pub(super) fn of_literal(inner: &str, outer: &str, first_word: usize) -> Option<Self> {
+        let blank_lines = inner.split('\n').position(|line| !line.trim().is_empty())?;
+        let before = outer.get(..first_word)?;
+        let mut line_starts = before.rmatch_indices('\n').map(|(at, _)| at + 1);
+        let mut outer_start = line_starts.nth(blank_lines)?;
+        let mut outer_lines = outer[outer_start..].split_inclusive('\n');
         let mut inner_start = 0;
         let mut starts = Vec::new();
         for line in inner.split_inclusive('\n') {

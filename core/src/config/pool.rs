@@ -1,6 +1,6 @@
 //! `address-pools`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bgp::{self, Communities};
 use super::fields::{Fields, boolean, integer, list, text};
@@ -8,7 +8,7 @@ use super::overlap::{overlapping, rest};
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
 use super::suggest::nearest;
-use super::tree::{Node, Span};
+use super::tree::{Node, Span, Value};
 use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, address};
 use crate::address::AddressRange;
 
@@ -48,7 +48,14 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
     let mut entries = Vec::new();
     let mut places: BTreeMap<String, Span> = BTreeMap::new();
     for item in list(node, "address-pools", report) {
-        let Some(fields) = Fields::read(item, "a pool", &KEYS, report) else {
+        let named = item
+            .get("name")
+            .and_then(Node::scalar)
+            .filter(|name| !name.text.is_empty());
+        let what = named.map_or("a pool".to_owned(), |name| {
+            format!("pool {}", quoted(&name.text))
+        });
+        let Some(fields) = Fields::read(item, &what, &KEYS, report) else {
             continue;
         };
         let name = name(&fields, &mut places, report);
@@ -158,7 +165,7 @@ fn read_entries(
     let Some(node) = fields.require("addresses", ADDRESSES_HELP, report) else {
         return;
     };
-    if matches!(&node.value, super::tree::Value::List(items) if items.is_empty()) {
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
         let message = "`addresses` is an empty list";
         report.add(&fields.key_span("addresses"), message, ADDRESSES_HELP);
     }
@@ -247,6 +254,7 @@ fn names(
     help: &str,
     report: &mut Report<'_>,
 ) -> Vec<String> {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut names: Vec<String> = Vec::new();
     for item in fields
         .get(key)
@@ -258,7 +266,7 @@ fn names(
         if !is_valid(name) {
             let message = format!("{} can be none of `{key}`", quoted(name));
             report.add(&item.span, message, help);
-        } else if !names.iter().any(|have| have == name) {
+        } else if seen.insert(name) {
             names.push(name.to_owned());
         }
     }

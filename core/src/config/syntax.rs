@@ -2,6 +2,7 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
+use super::problem::quoted;
 use super::tree::{Span, boundary};
 
 /// The text is no YAML; nothing after that place could be read.
@@ -33,8 +34,32 @@ pub(super) fn explain(text: &str, error: &ScanError) -> SyntaxError {
             help: "indent with spaces: YAML allows no tabs there".into(),
         };
     }
+    let place = place(text, error);
+    let line = line_around(text, place.start).trim();
+    if line.contains("{{") {
+        return SyntaxError::new(
+            place,
+            "template text that nobody filled in",
+            "write the value in place of `{{…}}`, or let the template's tool do it",
+        );
+    }
+    if let Some(entry) = line
+        .strip_prefix('-')
+        .filter(|entry| !entry.starts_with([' ', '-']))
+    {
+        return SyntaxError::new(
+            place,
+            "a list entry has no blank after its `-`",
+            format!("write {}", quoted(&format!("- {entry}"))),
+        );
+    }
     let (message, help) = describe(error.kind());
-    SyntaxError::new(place(text, error), message, help)
+    SyntaxError::new(place, message, help)
+}
+
+fn line_around(text: &str, offset: usize) -> &str {
+    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
+    text[start..].lines().next().unwrap_or_default()
 }
 
 fn describe(kind: &ErrorKind) -> (String, &'static str) {
@@ -72,10 +97,10 @@ fn describe(kind: &ErrorKind) -> (String, &'static str) {
             "this alias stands for nothing",
             "define the anchor above, or write the value out",
         ),
-        ErrorKind::RecursionLimitExceeded => {
-            ("nested too deeply", "check the indentation and brackets")
-        }
-        // Template text that was never filled in begins like this.
+        ErrorKind::RecursionLimitExceeded => (
+            "nested too deeply",
+            "a configuration needs 7 levels: check the indentation and brackets",
+        ),
         ErrorKind::ExpectedFlowMappingSeparator => (
             "a mapping in braces goes on without a comma",
             "put a comma between the entries, and quotes around a text that begins with `{`",

@@ -3,7 +3,7 @@
 //! Built from parser events, so that the later steps see what a user wrote: quoted or plain, and
 //! every key as often as it stands there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -13,7 +13,8 @@ use super::syntax::{self, SyntaxError};
 /// Bytes from the start of the text.
 pub(super) type Span = Range<usize>;
 
-/// Deeper than any configuration or `kind: List` of manifests; bounds every recursion.
+/// Deeper than any configuration or `kind: List` of manifests; bounds every recursion. Blocks and
+/// brackets count separately.
 const MAX_DEPTH: usize = 32;
 /// More than 1 MiB of text, the most a `ConfigMap` holds, can reasonably spell. Aliases count with
 /// all that they stand for, so a few lines cannot grow into gigabytes.
@@ -102,6 +103,21 @@ impl Node {
         }
     }
 
+    /// Levels of lists and mappings, aliases expanded.
+    fn depth(&self) -> usize {
+        match &self.value {
+            Value::Scalar(_) => 0,
+            Value::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Value::Map(entries) => {
+                let depths = entries
+                    .iter()
+                    .map(|(key, value)| key.depth().max(value.depth()));
+                1 + depths.max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// Nodes in it, itself included.
     fn count(&self) -> usize {
         1 + match &self.value {
             Value::Scalar(_) => 0,
@@ -116,7 +132,10 @@ impl Node {
 
 /// The documents of `text`; none if there is nothing but blanks and comments.
 pub(super) fn load(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    let mut options = granit_parser::Options::default();
+    let mut options = granit_parser::options! {
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+    };
     options.set_emit_comments(false);
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {
@@ -181,16 +200,20 @@ impl Builder {
                 self.add(node, anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.enter(span, anchor, Contents::List(Vec::new()))
+                self.enter(span, anchor, Contents::List(Vec::new()));
+                Ok(())
             }
-            Event::MappingStart(_, anchor, _) => self.enter(
-                span,
-                anchor,
-                Contents::Map {
-                    entries: Vec::new(),
-                    key: None,
-                },
-            ),
+            Event::MappingStart(_, anchor, _) => {
+                self.enter(
+                    span,
+                    anchor,
+                    Contents::Map {
+                        entries: Vec::new(),
+                        key: None,
+                    },
+                );
+                Ok(())
+            }
             Event::SequenceEnd | Event::MappingEnd => self.leave(span),
             Event::Alias(anchor) => self.add_alias(anchor, span),
             Event::DocumentStart(..) => {
@@ -201,20 +224,12 @@ impl Builder {
         }
     }
 
-    fn enter(&mut self, span: &Span, anchor: usize, contents: Contents) -> Result<(), SyntaxError> {
-        if self.open.len() >= MAX_DEPTH {
-            return Err(SyntaxError::new(
-                span.clone(),
-                format!("nested deeper than {MAX_DEPTH} levels"),
-                "a configuration needs 7 levels at most: check the indentation and brackets",
-            ));
-        }
+    fn enter(&mut self, span: &Span, anchor: usize, contents: Contents) {
         self.open.push(Open {
             start: span.start,
             anchor,
             contents,
         });
-        Ok(())
     }
 
     fn leave(&mut self, span: &Span) -> Result<(), SyntaxError> {
@@ -237,6 +252,13 @@ impl Builder {
                 "write the value out in place of the alias",
             ));
         };
+        if self.open.len() + target.depth() > 2 * MAX_DEPTH {
+            return Err(SyntaxError::new(
+                span.clone(),
+                "nested too deeply, aliases expanded",
+                "write the value out in place of the alias",
+            ));
+        }
         self.nodes += target.count() - 1;
         let node = Node {
             span: span.clone(),
@@ -292,13 +314,13 @@ fn merged(entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
     let (merges, mut own): (Vec<_>, Vec<_>) = entries
         .into_iter()
         .partition(|(key, value)| is_merge(key) && mappings(value).is_some());
+    if merges.is_empty() {
+        return own;
+    }
+    let mut names: BTreeSet<String> = own.iter().filter_map(|(key, _)| name(key)).collect();
     for (_, source) in &merges {
         for (key, value) in mappings(source).into_iter().flatten().flatten() {
-            let text = key.scalar().map(|scalar| scalar.text.as_str());
-            if !own
-                .iter()
-                .any(|(have, _)| have.scalar().map(|s| s.text.as_str()) == text)
-            {
+            if name(key).is_none_or(|name| names.insert(name)) {
                 own.push((key.clone(), value.clone()));
             }
         }
@@ -306,18 +328,21 @@ fn merged(entries: Vec<(Node, Node)>) -> Vec<(Node, Node)> {
     own
 }
 
+fn name(key: &Node) -> Option<String> {
+    key.scalar().map(|scalar| scalar.text.clone())
+}
+
 /// The entries of a mapping, or of each mapping of a list.
 fn mappings(node: &Node) -> Option<Vec<&Vec<(Node, Node)>>> {
-    let entries = |node: &'_ Node| matches!(node.value, Value::Map(_));
     match &node.value {
         Value::Map(map) => Some(vec![map]),
-        Value::List(items) if items.iter().all(entries) => {
-            let maps = items.iter().filter_map(|item| match &item.value {
+        Value::List(items) => {
+            let maps = items.iter().map(|item| match &item.value {
                 Value::Map(map) => Some(map),
-                _ => None,
+                Value::Scalar(_) | Value::List(_) => None,
             });
-            Some(maps.collect())
+            maps.collect()
         }
-        _ => None,
+        Value::Scalar(_) => None,
     }
 }

@@ -22,17 +22,27 @@ impl Stage {
     /// Colours on a terminal only.
     pub(super) fn new() -> Self {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { colour, chapters: Cell::new(0) }
+        Self {
+            colour,
+            chapters: Cell::new(0),
+        }
     }
 
     pub(super) fn title(&self, text: &str) {
-        self.write(&format!("\n{}\n{}\n", self.bold(text), "=".repeat(text.chars().count())));
+        self.write(&format!(
+            "\n{}\n{}\n",
+            self.bold(text),
+            "=".repeat(text.chars().count())
+        ));
     }
 
     pub(super) fn chapter(&self, text: &str) {
         let number = self.chapters.get() + 1;
         self.chapters.set(number);
-        self.write(&format!("\n{}\n\n", self.bold(&format!("{number}. {text}"))));
+        self.write(&format!(
+            "\n{}\n\n",
+            self.bold(&format!("{number}. {text}"))
+        ));
     }
 
     /// Running text, wrapped.
@@ -54,7 +64,10 @@ impl Stage {
 
     /// A command as a user types it.
     pub(super) fn command(&self, program: &str, args: &[&str]) {
-        self.write(&format!("{}\n", self.bold(&format!("$ {program} {}", args.join(" ")))));
+        self.write(&format!(
+            "{}\n",
+            self.bold(&format!("$ {program} {}", args.join(" ")))
+        ));
     }
 
     /// What a command printed.
@@ -72,7 +85,12 @@ impl Stage {
     }
 
     /// Starts `kubectl … --watch`. What it prints is shown once it has printed `awaited`.
-    pub(super) fn watch(&self, mut command: Command, args: &[&str], awaited: &str) -> Result<Watch<'_>> {
+    pub(super) fn watch(
+        &self,
+        mut command: Command,
+        args: &[&str],
+        awaited: &str,
+    ) -> Result<Watch<'_>> {
         let mut child = command
             .args(args)
             .stdin(Stdio::null())
@@ -105,7 +123,11 @@ impl Stage {
     }
 
     fn bold(&self, text: &str) -> String {
-        if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn write(&self, text: &str) {
@@ -131,8 +153,13 @@ impl Watch<'_> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let at = self.next_line(left)?;
-            if self.seen.last().is_some_and(|line| line.contains(&self.awaited)) {
-                self.stage.write(&format!("{}\n", self.stage.bold(&self.shown)));
+            if self
+                .seen
+                .last()
+                .is_some_and(|line| line.contains(&self.awaited))
+            {
+                self.stage
+                    .write(&format!("{}\n", self.stage.bold(&self.shown)));
                 self.stage.output(&self.seen.join("\n"));
                 return Ok(at);
             }
@@ -141,7 +168,12 @@ impl Watch<'_> {
 
     fn next_line(&mut self, patience: Duration) -> Result<Instant> {
         let (at, line) = self.lines.recv_timeout(patience).with_context(|| {
-            format!("{} has not shown {}; so far:\n{}", self.shown, self.awaited, self.seen.join("\n"))
+            format!(
+                "{} has not shown {}; so far:\n{}",
+                self.shown,
+                self.awaited,
+                self.seen.join("\n")
+            )
         })?;
         self.seen.push(line);
         Ok(at)

@@ -15,6 +15,15 @@ use crate::{control_plane, ending, hollow, preflight, real};
 /// Nodes have addresses from .11 on, the client has .100.
 const MAX_NODES: u8 = 80;
 
+/// `node n1`, `nodes n1, n2`, `nodes n1 to n9`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [only] => format!("node {only}"),
+        [first, .., last] if names.len() > 5 => format!("nodes {first} to {last}"),
+        _ => format!("nodes {}", names.join(", ")),
+    }
+}
+
 /// What a lab shall be.
 #[must_use]
 pub struct Builder {
@@ -115,12 +124,26 @@ impl Builder {
             Ownership::Owned
         };
         let mut lab = Lab::new(state, plan, tools, ownership);
-        self.bring_up(&lab)?;
+        if let Err(error) = self.bring_up(&lab) {
+            crate::failure::keep(&lab);
+            return Err(error);
+        }
         if self.detached {
             lab.state.detach()?;
             lab.ownership = Ownership::Detached;
         }
         Ok(lab)
+    }
+
+    /// Starts it, runs a test in it and removes it. If the test fails, by an error or a panic, its
+    /// logs and state are kept in `target/lab-failures`.
+    pub fn run<T>(self, test: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
+        let lab = self.start()?;
+        let result = test(&lab);
+        if result.is_err() {
+            crate::failure::keep(&lab);
+        }
+        result
     }
 
     fn bring_up(&self, lab: &Lab) -> Result<()> {
@@ -131,7 +154,8 @@ impl Builder {
             NodeKind::Hollow => Some(hollow::NODE_MONITOR_GRACE),
         };
         progress.step("control plane", || control_plane::start(lab, grace))?;
-        progress.step(format_args!("{} nodes", lab.nodes().len()), || match kind {
+        let names: Vec<&str> = lab.nodes().iter().map(|node| node.name.as_str()).collect();
+        progress.step(format_args!("{kind} {}", listed(&names)), || match kind {
             NodeKind::Real => real::start_nodes(lab),
             NodeKind::Hollow => hollow::start_nodes(lab),
         })?;

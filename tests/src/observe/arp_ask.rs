@@ -4,20 +4,21 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use pnet_base::MacAddr;
 use pnet_packet::arp::{ArpHardwareTypes, ArpOperations, MutableArpPacket};
 use pnet_packet::ethernet::{EtherTypes, MutableEthernetPacket};
 
 use super::frame::ArpOperation;
 use super::packet_socket::PacketSocket;
+use crate::net::MacAddress;
 
 const ETHERNET_HEADER: usize = 14;
+const BROADCAST: [u8; 6] = [0xff; 6];
 const ARP_LENGTH: usize = 28;
 
 /// A station that claims the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArpAnswer {
-    pub mac: MacAddr,
+    pub mac: MacAddress,
     pub round_trip: Duration,
 }
 
@@ -62,12 +63,12 @@ fn own_address_towards(address: Ipv4Addr) -> io::Result<Ipv4Addr> {
     }
 }
 
-fn request(mac: MacAddr, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+fn request(mac: MacAddress, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     let mut bytes = vec![0; ETHERNET_HEADER + ARP_LENGTH];
     let (header, body) = bytes.split_at_mut(ETHERNET_HEADER);
     let mut ethernet = MutableEthernetPacket::new(header).expect("the header is 14 bytes long");
-    ethernet.set_destination(MacAddr::broadcast());
-    ethernet.set_source(mac);
+    ethernet.set_destination(BROADCAST.into());
+    ethernet.set_source(mac.0.into());
     ethernet.set_ethertype(EtherTypes::Arp);
     let mut arp = MutableArpPacket::new(body).expect("the body is 28 bytes long");
     arp.set_hardware_type(ArpHardwareTypes::Ethernet);
@@ -75,7 +76,7 @@ fn request(mac: MacAddr, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     arp.set_hw_addr_len(6);
     arp.set_proto_addr_len(4);
     arp.set_operation(ArpOperations::Request);
-    arp.set_sender_hw_addr(mac);
+    arp.set_sender_hw_addr(mac.0.into());
     arp.set_sender_proto_addr(own);
     arp.set_target_proto_addr(address);
     bytes

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Instant, SystemTime};
 
-use pnet_base::MacAddr;
 use pnet_packet::Packet;
 use pnet_packet::arp::{ArpOperations, ArpPacket};
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket};
@@ -15,6 +14,8 @@ use pnet_packet::icmpv6::{Icmpv6Packet, Icmpv6Types};
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv6::Ipv6Packet;
 
+use crate::net::MacAddress;
+
 /// A frame, with the time at which the kernel saw it.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -24,8 +25,8 @@ pub struct Frame {
     pub wall: SystemTime,
     /// Sent by the observer's own host.
     pub outgoing: bool,
-    pub source: MacAddr,
-    pub destination: MacAddr,
+    pub source: MacAddress,
+    pub destination: MacAddress,
     pub content: Content,
     pub bytes: Vec<u8>,
 }
@@ -42,9 +43,9 @@ pub enum Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arp {
     pub operation: ArpOperation,
-    pub sender_mac: MacAddr,
+    pub sender_mac: MacAddress,
     pub sender: Ipv4Addr,
-    pub target_mac: MacAddr,
+    pub target_mac: MacAddress,
     pub target: Ipv4Addr,
 }
 
@@ -63,7 +64,7 @@ pub struct Neighbor {
     pub hop_limit: u8,
     pub target: Ipv6Addr,
     /// The source link-layer option of a solicitation, the target one of an advertisement.
-    pub link_layer: Option<MacAddr>,
+    pub link_layer: Option<MacAddress>,
     /// The first byte of the flags: Router 0x80, Solicited 0x40, Override 0x20. 0 in solicitations.
     pub flags: u8,
 }
@@ -72,12 +73,12 @@ impl Frame {
     /// Reads a frame; never fails, since what is on the wire is a fact whatever it looks like.
     pub(super) fn new(bytes: Vec<u8>, at: Instant, wall: SystemTime, outgoing: bool) -> Self {
         let ethernet = EthernetPacket::new(&bytes);
-        let source = ethernet
-            .as_ref()
-            .map_or_else(MacAddr::zero, EthernetPacket::get_source);
-        let destination = ethernet
-            .as_ref()
-            .map_or_else(MacAddr::zero, EthernetPacket::get_destination);
+        let (source, destination) = ethernet.as_ref().map_or(([0; 6], [0; 6]), |ethernet| {
+            (
+                ethernet.get_source().octets(),
+                ethernet.get_destination().octets(),
+            )
+        });
         let content = ethernet
             .as_ref()
             .and_then(read)
@@ -86,8 +87,8 @@ impl Frame {
             at,
             wall,
             outgoing,
-            source,
-            destination,
+            source: MacAddress(source),
+            destination: MacAddress(destination),
             content,
             bytes,
         }
@@ -133,9 +134,9 @@ fn read_arp(bytes: &[u8]) -> Option<Arp> {
             ArpOperations::Reply => ArpOperation::Reply,
             other => ArpOperation::Other(other.0),
         },
-        sender_mac: packet.get_sender_hw_addr(),
+        sender_mac: MacAddress(packet.get_sender_hw_addr().octets()),
         sender: packet.get_sender_proto_addr(),
-        target_mac: packet.get_target_hw_addr(),
+        target_mac: MacAddress(packet.get_target_hw_addr().octets()),
         target: packet.get_target_proto_addr(),
     })
 }
@@ -177,10 +178,10 @@ fn read_neighbor(bytes: &[u8]) -> Option<Content> {
     }
 }
 
-fn link_layer(options: &[NdpOption], kind: u8) -> Option<MacAddr> {
+fn link_layer(options: &[NdpOption], kind: u8) -> Option<MacAddress> {
     let option = options.iter().find(|option| option.option_type.0 == kind)?;
     let bytes: [u8; 6] = option.data.get(..6)?.try_into().ok()?;
-    Some(MacAddr::from(bytes))
+    Some(MacAddress(bytes))
 }
 
 /// `aa:… > ff:… arp who-has 192.168.64.4 tell 192.168.64.100`, after tcpdump.

@@ -1,20 +1,18 @@
 //! An `AF_PACKET` socket that sees ARP and neighbour discovery on one link, in both directions.
 
-#![expect(unsafe_code, reason = "no safe crate builds a sockaddr_ll")]
+#![expect(unsafe_code, reason = "no safe crate reads and writes a sockaddr_ll")]
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{
-    ControlMessageOwned, LinkAddr, MsgFlags, getsockname, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
-use pnet_base::MacAddr;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::frame::Frame;
+use crate::net::MacAddress;
 
 /// Frames wait here while the reader has no processor. In bytes; a waiting frame takes about 800.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -65,12 +63,13 @@ impl PacketSocket {
     }
 
     /// The link's own hardware address.
-    pub(super) fn mac(&self) -> io::Result<MacAddr> {
-        let address: LinkAddr = getsockname(self.fd())?;
-        let bytes = address
-            .addr()
-            .ok_or_else(|| io::Error::other("the link has no hardware address"))?;
-        Ok(MacAddr::from(bytes))
+    pub(super) fn mac(&self) -> io::Result<MacAddress> {
+        let address = self.socket.local_addr()?;
+        // SAFETY: the kernel names an AF_PACKET socket by a sockaddr_ll, and the storage that holds
+        // it is larger and at least as strictly aligned, zeroed where the kernel wrote nothing.
+        let address = unsafe { &*address.as_ptr().cast::<libc::sockaddr_ll>() };
+        let [a, b, c, d, e, f, ..] = address.sll_addr;
+        Ok(MacAddress([a, b, c, d, e, f]))
     }
 
     /// Sends a whole frame.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -92,15 +93,15 @@ impl TcpHold {
     /// Sends over every connection once more, the idle ones too, and reports.
     pub fn stop(mut self) -> TcpReport {
         self.shared.stop.stop();
-        for talker in std::mem::take(&mut self.talkers) {
-            let _ = talker.join();
-        }
         thread::scope(|scope| {
-            for (number, stream) in std::mem::take(&mut self.idle) {
+            for (number, stream) in mem::take(&mut self.idle) {
                 let shared = &self.shared;
                 scope.spawn(move || shared.check(number, &stream));
             }
         });
+        for talker in mem::take(&mut self.talkers) {
+            let _ = talker.join();
+        }
         let mut broken = self.shared.broken();
         broken.sort_by_key(|broken| broken.connection);
         let worst_round_trip = *self

@@ -134,9 +134,11 @@ impl Record {
                 continue;
             };
             let now = Instant::now();
-            let Ok(number) = buffer[..length].try_into().map(u64::from_be_bytes) else {
+            // An echo may add words of its own.
+            let Some((number, _)) = buffer[..length].split_first_chunk() else {
                 continue;
             };
+            let number = u64::from_be_bytes(*number);
             if peer == target {
                 let mut probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(probe) = probes.get_mut(number as usize) {

@@ -6,11 +6,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// A whole Kubernetes cluster on this machine, without a container engine.
 ///
-/// Hosts are network namespaces on a bridged LAN, 192.168.64.0/24 and fd00:64::/64: the control
-/// plane `cp` (.2), the nodes `n1`, `n2`, … (.11, .12, …) and `client` (.100), which is no part of
-/// the cluster. Nothing of the machine's own network is touched. Needs root.
+/// Hosts are network namespaces on a bridged LAN, 192.168.64.0/24 and fd00:64::/64:
+///   cp          .2             the control plane
+///   n1, n2, …   .11, .12, …    the nodes
+///   client      .100           no part of the cluster
+/// Nothing of the machine's own network is touched. Needs root.
 #[derive(Parser)]
-#[command(name = "lab", version, max_term_width = 100)]
+#[command(name = "lab", version, verbatim_doc_comment)]
 pub(crate) struct Args {
     /// Which lab: several can run side by side
     #[arg(
@@ -30,9 +32,11 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a lab and leave it running
     Up(UpArgs),
+    /// Walk the reference walk on a lab of its own, step by step, and remove it
+    Demo,
     /// Remove a lab with everything in it
     Down {
-        /// Remove all labs of this machine, and what killed ones left behind
+        /// Remove all that `lab up` left running, and what killed labs left behind
         #[arg(long)]
         all: bool,
     },

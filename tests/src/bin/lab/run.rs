@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::demo;
 use ferrolb_tests::echo;
-use ferrolb_tests::lab::{Lab, NodeKind};
+use ferrolb_tests::lab::{Lab, NodeKind, Plan};
+use ferrolb_tests::net::Network;
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
@@ -20,6 +22,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
     match args.command {
         Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
@@ -75,7 +78,7 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
         "lab {name} is up, {} in all\n",
         readable(began.elapsed())
     ));
-    print(&hosts_of(&lab))?;
+    print(&hosts_of(lab.network()))?;
     let option = if name == "lab" {
         String::new()
     } else {
@@ -131,6 +134,9 @@ fn status() -> Result<()> {
             "{name}: {keeper}, state in {}\n",
             state.dir().display()
         ));
+        if let Ok(plan) = state.read_json::<Plan>("lab.json") {
+            text.push_str(&hosts_of(&plan.network));
+        }
         for record in state.processes() {
             let now = match record.id {
                 Some(id) if id.is_alive() => format!("pid {}", id.pid()),
@@ -146,8 +152,8 @@ fn status() -> Result<()> {
     print(&text)
 }
 
-fn hosts_of(lab: &Lab) -> String {
-    lab.network()
+fn hosts_of(network: &Network) -> String {
+    network
         .hosts()
         .iter()
         .map(|host| format!("  {:<10} {:<16} {}\n", host.name, host.ipv4, host.ipv6))
