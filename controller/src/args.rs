@@ -16,8 +16,8 @@ pub struct Args {
     /// Port of /metrics, /healthz and /readyz
     #[arg(long, default_value_t = 7472)]
     pub port: u16,
-    /// Address to serve them on [default: all]
-    #[arg(long, env = "METALLB_HOST")]
+    /// Address to serve them on [default: $FERROLB_HOST, $METALLB_HOST, else all]
+    #[arg(long)]
     pub host: Option<IpAddr>,
     /// Name of the ConfigMap
     #[arg(long, default_value = DEFAULT_CONFIG_NAME)]
@@ -25,8 +25,8 @@ pub struct Args {
     /// Namespace of the ConfigMap [default: $FERROLB_NAMESPACE, $METALLB_NAMESPACE, else the pod's]
     #[arg(long)]
     pub namespace: Option<String>,
-    /// Kubeconfig to use outside a cluster
-    #[arg(long, env = "KUBECONFIG")]
+    /// Kubeconfig to use outside a cluster [default: $KUBECONFIG, else the pod's ServiceAccount]
+    #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
     /// Serve the Services of this spec.loadBalancerClass instead of those without one
     #[arg(long)]
@@ -71,14 +71,22 @@ impl Args {
     /// # Errors
     /// Nothing tells it.
     pub fn namespace(&self) -> anyhow::Result<String> {
-        let variable = |name| std::env::var(name).ok();
-        let given = self
-            .namespace
-            .clone()
-            .or_else(|| variable("FERROLB_NAMESPACE"))
-            .or_else(|| variable("METALLB_NAMESPACE"));
-        let given = given.filter(|namespace| !namespace.is_empty());
+        let given = self.namespace.clone().or_else(|| variable("NAMESPACE"));
         given.map_or_else(|| read_namespace(Path::new(NAMESPACE_FILE)), Ok)
+    }
+
+    /// The address to serve metrics on; `None` for all.
+    ///
+    /// # Errors
+    /// A variable holds no address.
+    pub fn host(&self) -> anyhow::Result<Option<IpAddr>> {
+        let Some(text) = variable("HOST").filter(|_| self.host.is_none()) else {
+            return Ok(self.host);
+        };
+        let address = text
+            .parse()
+            .with_context(|| format!("not an IP address: {text:?}"))?;
+        Ok(Some(address))
     }
 
     /// The class to serve; the empty one is none.
@@ -86,6 +94,14 @@ impl Args {
     pub fn class(&self) -> Option<String> {
         self.lb_class.clone().filter(|class| !class.is_empty())
     }
+}
+
+/// The environment variable of that name with our prefix, or with MetalLB's.
+fn variable(name: &str) -> Option<String> {
+    ["FERROLB", "METALLB"].iter().find_map(|prefix| {
+        let value = std::env::var(format!("{prefix}_{name}")).ok();
+        value.filter(|value| !value.is_empty())
+    })
 }
 
 fn read_namespace(path: &Path) -> anyhow::Result<String> {

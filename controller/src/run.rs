@@ -40,7 +40,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         "controller starts"
     );
 
-    let (host, port, server) = (args.host, args.port, admin.clone());
+    let (host, port, server) = (args.host()?, args.port, admin.clone());
     let mut serving =
         tokio::spawn(async move { server.serve(Admin::bind(host, port).await?).await });
     let rights = tokio::select! {

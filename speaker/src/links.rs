@@ -141,8 +141,9 @@ mod tests {
 
     #[test]
     fn links_that_nobody_on_the_lan_is_behind_are_left_out() {
-        let plain = |_: &mut LinkMessage| {};
-        let rows: [(&str, &str, fn(&mut LinkMessage), bool); 9] = [
+        type Change = fn(&mut LinkMessage);
+        let plain: Change = |_| {};
+        let rows: [(&str, &str, Change, bool); 9] = [
             ("an Ethernet link", "eth0", plain, true),
             ("a bridge", "br0", plain, true),
             ("a pod's end", "veth1a2b", plain, false),

@@ -239,18 +239,21 @@ impl View {
         Ok(elect(address, service, pool, &endpoints, electorate).decision(&self.me))
     }
 
-    /// Whether the address is ours to announce: it lies in a `layer2` pool. Without any
-    /// configuration (a restart while it is broken) it has to be written by our controller, or by
-    /// `MetalLB`'s: another provider's addresses are none of our business.
+    /// Whether the address is ours to announce: it lies in a `layer2` pool. One that lies in no pool
+    /// (its pool was removed and the Service keeps it; or a restart while the configuration is
+    /// broken) has to be written by our controller, or by `MetalLB`'s: another provider's addresses
+    /// are none of our business.
     fn may_announce(&self, service: &ServiceView, pool: Option<&Pool>) -> Result<(), Reason> {
-        match (pool, &self.config) {
-            (Some(pool), _) if pool.protocol == Announcement::Bgp => Err(Reason::BgpNotAnnounced),
-            (Some(_), _) => Ok(()),
-            (None, Some(_)) => Err(Reason::AddressOutsidePools),
-            (None, None) => match service.status_manager.as_deref() {
-                Some(FIELD_MANAGER | METALLB_FIELD_MANAGER) => Ok(()),
-                _ => Err(Reason::NotConfigured),
-            },
+        if let Some(pool) = pool {
+            return match pool.protocol {
+                Announcement::Layer2 => Ok(()),
+                Announcement::Bgp => Err(Reason::BgpNotAnnounced),
+            };
+        }
+        match service.status_manager.as_deref() {
+            Some(FIELD_MANAGER | METALLB_FIELD_MANAGER) => Ok(()),
+            _ if self.config.is_some() => Err(Reason::AddressOutsidePools),
+            _ => Err(Reason::NotConfigured),
         }
     }
 }

@@ -22,6 +22,10 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// What the API server tells. Keys are namespace and name of the object.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and it moves straight into its store"
+)]
 pub enum Input {
     /// A Service.
     Service(Event<(ServiceKey, Option<ServiceView>)>),

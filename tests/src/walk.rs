@@ -25,14 +25,19 @@ pub const INSTALL: [&str; 9] = [
 /// The Deployments of the walk.
 pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
-/// The images that the walk's manifests and the chart name, under just these names.
-pub fn images() -> Result<[Image; 4]> {
+/// The images that are made from this source tree, with the names of their programs.
+pub fn own_images() -> Result<[(&'static str, Image); 3]> {
     Ok([
-        image::redis()?,
-        image::walk_app(&daemon::program("walk-app")?),
-        image::controller(&daemon::program("controller")?),
-        image::speaker(&daemon::program("speaker")?),
+        ("walk-app", image::walk_app(&daemon::program("walk-app")?)),
+        ("controller", image::controller(&daemon::program("controller")?)),
+        ("speaker", image::speaker(&daemon::program("speaker")?)),
     ])
+}
+
+/// The images that the walk's manifests and the chart name, under just these names.
+pub fn images() -> Result<Vec<Image>> {
+    let own = own_images()?.map(|(_, image)| image);
+    Ok([image::redis()?].into_iter().chain(own).collect())
 }
 
 /// Loads the images and installs the chart, without a configuration.

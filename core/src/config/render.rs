@@ -31,16 +31,33 @@ impl Problems {
 }
 
 fn group<'a>(problem: &'a Problem, source: &'a str, text: &'a str) -> Group<'a> {
-    let primary = AnnotationKind::Primary.span(clamped(&problem.span, text));
-    let related = problem.related.as_ref().map(|(span, label)| {
+    let span = clamped(&problem.span, text);
+    let related = problem
+        .related
+        .as_ref()
+        .map(|(span, label)| (clamped(span, text), label));
+    // Only the lines concerned: the renderer reads all that it is given, for each problem anew.
+    let (mut first, mut last) = (span.start, span.end);
+    if let Some((other, _)) = &related {
+        (first, last) = (first.min(other.start), last.max(other.end));
+    }
+    let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
+    let within = |span: &Range<usize>| span.start - start..span.end - start;
+    let mut line = problem.line;
+    if first < span.start {
+        line -= text[first..span.start].matches('\n').count();
+    }
+    let context = related.map(|(span, label)| {
         AnnotationKind::Context
-            .span(clamped(span, text))
+            .span(within(&span))
             .label(label.as_str())
     });
-    let snippet = Snippet::source(text)
+    let snippet = Snippet::source(&text[start..end])
+        .line_start(line)
         .path(source)
-        .annotation(primary)
-        .annotations(related);
+        .annotation(AnnotationKind::Primary.span(within(&span)))
+        .annotations(context);
     Level::ERROR
         .primary_title(problem.message.as_str())
         .element(snippet)

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -109,6 +110,13 @@ pub(crate) enum Command {
     },
     /// Build Kubernetes and the other tools, and start nothing
     Build,
+    /// Write the images of controller, speaker and the walk's page as archives that docker, podman,
+    /// minikube and ctr load
+    Images {
+        /// Where to
+        #[arg(default_value = "target/images", value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// The server behind a hollow pod
     #[command(hide = true)]
     ServeEcho {

@@ -15,6 +15,7 @@ use ferrolb_tests::net::Network;
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
+use ferrolb_tests::walk;
 
 use crate::args::{Args, Command as Verb, Component, UpArgs};
 
@@ -48,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
+        Verb::Images { directory } => images(&directory)?,
         Verb::ServeEcho {
             pod,
             port,
@@ -116,6 +118,19 @@ fn down(name: &str, all: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn images(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut text = String::new();
+    for (component, image) in walk::own_images()? {
+        let archive = directory.join(format!("{component}.tar"));
+        std::fs::copy(image.pack()?, &archive)
+            .with_context(|| format!("cannot write {}", archive.display()))?;
+        text.push_str(&format!("{}  {}\n", archive.display(), image.reference()));
+    }
+    print(&text)
 }
 
 fn status() -> Result<()> {
