@@ -57,7 +57,7 @@ pub(crate) fn start_nodes(lab: &Lab) -> Result<()> {
     cni::plugin_dir()?;
     let began = Timestamp::now();
     for node in lab.nodes() {
-        cgroup::create(lab.state(), &machine::cgroup(node))?;
+        lab.state().note_cgroup(&machine::cgroup_of(node))?;
         boot(lab, node).with_context(|| format!("cannot start node {}", node.name))?;
     }
     let coredns = image::coredns(&lab.tools().binary("coredns")?);

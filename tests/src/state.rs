@@ -30,6 +30,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use remove::remove_cgroup;
 pub use remove::{remove_dead_labs, remove_lab};
 
 /// Where all labs of this machine keep their state. `/run`: a reboot forgets it, as it forgets

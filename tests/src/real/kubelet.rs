@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::containerd;
-use super::machine::{Machine, cgroup};
+use super::machine::{Machine, cgroup_of};
 use crate::control_plane::{DNS_SERVICE_IP, pki, user_kubeconfig};
 use crate::net::Host;
 use crate::pki::Certificate;
@@ -60,7 +60,7 @@ fn configuration(machine: &Machine<'_>) -> Result<Value> {
         "tlsPrivateKeyFile": key,
         "containerRuntimeEndpoint": format!("unix://{}", containerd::SOCKET),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup(host),
+        "cgroupRoot": cgroup_of(host),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "clusterDomain": "cluster.local",

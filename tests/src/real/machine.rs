@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
+use super::cgroup;
 use crate::lab::Lab;
 use crate::net::Host;
 use crate::process::{ProcessId, ProcessSpec, end_all};
@@ -48,7 +49,8 @@ impl<'a> Machine<'a> {
         format!("node-{}", self.host.name)
     }
 
-    /// Starts process 1. What `/run` held before is gone, as after every start of a machine.
+    /// Starts process 1. What `/run` held before is gone, and so are all cgroups, as after every
+    /// start of a machine.
     pub(super) fn boot(&self) -> Result<()> {
         match fs::remove_dir_all(self.data.join("run")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -60,6 +62,7 @@ impl<'a> Machine<'a> {
             let dir = self.data.join(dir);
             fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         }
+        cgroup::create(&cgroup_of(self.host))?;
         self.lab.spawn(
             self.host
                 .process(self.process_name(), "unshare")
@@ -136,6 +139,6 @@ impl<'a> Machine<'a> {
 }
 
 /// The cgroup of a node, below each hierarchy's root.
-pub(super) fn cgroup(host: &Host) -> String {
+pub(super) fn cgroup_of(host: &Host) -> String {
     format!("/{}", host.namespace)
 }

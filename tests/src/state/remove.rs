@@ -124,7 +124,7 @@ fn mounts_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Deletes the folder of this cgroup and those below it in every hierarchy.
-fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
+pub(crate) fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
     let mut errors = Vec::new();
     for folder in process::cgroup_folders(path) {
         for inner in process::folders_below(&folder).iter().rev() {
