@@ -225,6 +225,18 @@ impl Announcer {
         self.claims.keys().copied()
     }
 
+    /// The wanted Vips that no link carries now (`no_link`).
+    pub fn carried_by_no_link(&self) -> impl Iterator<Item = IpAddr> {
+        let claimed = |vip: IpAddr| {
+            let claims = (vip, LinkId(0))..=(vip, LinkId(u32::MAX));
+            self.claims.range(claims).next().is_some()
+        };
+        self.wanted
+            .keys()
+            .copied()
+            .filter(move |vip| !claimed(*vip))
+    }
+
     /// Makes `claims` what `wanted` and `links` ask for, and announces what is new.
     fn reconcile(&mut self, now: Instant) {
         let carried: BTreeSet<_> = self

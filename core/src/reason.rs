@@ -76,7 +76,6 @@ reasons! {
     NoLink => "no_link",
     /// The speaker of that node does not answer.
     SpeakerSilent => "speaker_silent",
-
     /// The pool's `node-selectors` do not select the node.
     NodeNotSelected => "node_not_selected",
     /// The address lies in no pool of the configuration: it is not ours to announce.

@@ -1,7 +1,7 @@
 //! The ARP thread: packet sockets on one side, the announcer on the other. Nothing else runs on it,
 //! so that a large list page of the API delays no answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -11,10 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_core::Instant;
 use ferrolb_core::announce::{
     Announcer, ClusterNodes, Kind, Link, LinkId, Outcome, Settings, Wanted,
 };
+use ferrolb_core::{Instant, Reason};
 use tracing::{info, trace, warn};
 
 use crate::clock::Clock;
@@ -53,6 +53,7 @@ impl Arp {
             links: BTreeMap::new(),
             sockets: BTreeMap::new(),
             retry_at: None,
+            without_link: BTreeSet::new(),
             clock,
             metrics,
             woken,
@@ -107,6 +108,8 @@ struct Driver {
     links: BTreeMap<LinkId, Link>,
     sockets: BTreeMap<LinkId, PacketSocket>,
     retry_at: Option<Instant>,
+    /// Wanted Vips that no link carries, as last told.
+    without_link: BTreeSet<IpAddr>,
     clock: Clock,
     metrics: Arc<Metrics>,
     woken: UnixDatagram,
@@ -153,6 +156,16 @@ impl Driver {
             Command::AnnounceAgain => self.announcer.announce_again(now),
             Command::Stop(_) => {}
         }
+        self.tell_without_link();
+    }
+
+    /// A Vip that this node owns and cannot announce answers nobody: that must not be silent.
+    fn tell_without_link(&mut self) {
+        let without: BTreeSet<_> = self.announcer.carried_by_no_link().collect();
+        for vip in without.difference(&self.without_link) {
+            warn!(%vip, reason = %Reason::NoLink, "no link with carrier may announce the address");
+        }
+        self.without_link = without;
     }
 
     /// Opens the sockets that are missing. A link that fails stops no other one.

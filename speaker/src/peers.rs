@@ -298,3 +298,31 @@ pub async fn patiently<T, F: Future<Output = io::Result<T>>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_is_had_as_soon_as_its_holder_lets_it_go() {
+        let holder = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = holder.local_addr().unwrap();
+        let waiting = tokio::spawn(bind_patiently(address));
+        tokio::time::sleep(2 * PORT_RETRY).await;
+        assert!(!waiting.is_finished());
+        drop(holder);
+        assert_eq!(
+            waiting.await.unwrap().unwrap().local_addr().unwrap(),
+            address
+        );
+    }
+
+    #[tokio::test]
+    async fn any_other_error_is_told_at_once() {
+        // TEST-NET-1 (RFC 5737): no interface has it.
+        let error = bind_patiently("192.0.2.1:7946".parse().unwrap())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+    }
+}

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Objects of one page of a list.
 const PAGE: u32 = 100;
@@ -181,18 +181,32 @@ fn status(error: &watcher::Error) -> Option<u16> {
     }
 }
 
-/// Waits after each failure, longer each time; `None` stands for a failure.
+/// Waits after each failure, longer each time; `None` stands for a failure. Only the first of several
+/// in a row is worth a warning.
 fn patient<T: Send + 'static>(
     events: impl futures::Stream<Item = Watched<T>> + Send + 'static,
 ) -> impl futures::Stream<Item = Option<T>> + Send {
     let events = Box::pin(events);
-    stream::unfold((events, FIRST_RETRY), |(mut events, retry)| async move {
+    stream::unfold((events, None), |(mut events, waited)| async move {
         match events.next().await? {
-            Ok(event) => Some((Some(event), (events, FIRST_RETRY))),
+            Ok(event) => {
+                if waited.is_some() {
+                    info!("the API server tells again");
+                }
+                Some((Some(event), (events, None)))
+            }
             Err(error) => {
-                warn!(error = %chain(&error), "the API server does not tell; what is known stays");
-                tokio::time::sleep(retry).await;
-                Some((None, (events, (retry * 2).min(LONGEST_RETRY))))
+                let error = chain(&error);
+                if waited.is_none() {
+                    warn!(error, "the API server does not tell; what is known stays");
+                } else {
+                    debug!(error, "the API server still does not tell");
+                }
+                let wait = waited
+                    .map_or(FIRST_RETRY, |wait: Duration| wait * 2)
+                    .min(LONGEST_RETRY);
+                tokio::time::sleep(wait).await;
+                Some((None, (events, Some(wait))))
             }
         }
     })

@@ -346,6 +346,12 @@ fn without_carrier_a_vip_moves_to_no_other_subnets_link() {
     links.get_mut(&LAN).unwrap().carrier = false;
     announcer.set_links(links, millis(1));
     assert_eq!(announcer.owned().count(), 0);
+    assert_eq!(
+        announcer.carried_by_no_link().collect::<Vec<_>>(),
+        [IpAddr::V4(VIP)]
+    );
+    announcer.set_links(lan_and_dmz(), millis(2));
+    assert_eq!(announcer.carried_by_no_link().count(), 0);
 }
 
 #[test]
