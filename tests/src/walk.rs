@@ -29,7 +29,10 @@ pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 pub fn own_images() -> Result<[(&'static str, Image); 3]> {
     Ok([
         ("walk-app", image::walk_app(&daemon::program("walk-app")?)),
-        ("controller", image::controller(&daemon::program("controller")?)),
+        (
+            "controller",
+            image::controller(&daemon::program("controller")?),
+        ),
         ("speaker", image::speaker(&daemon::program("speaker")?)),
     ])
 }
