@@ -130,6 +130,11 @@ impl MacAddress {
         let [a, b, c, d] = ipv4.octets();
         Self([0x02, 0, a, b, c, d])
     }
+
+    /// Is it the address of all hosts on the link?
+    pub fn is_broadcast(self) -> bool {
+        self.0 == [0xff; 6]
+    }
 }
 
 impl fmt::Display for MacAddress {
