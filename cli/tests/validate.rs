@@ -1,4 +1,5 @@
 //! `kubectl ferrolb validate` as a user runs it: the real binary, its output and its exit status.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -221,7 +221,10 @@ impl Control {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.metrics
+            .events_lost
+            .inc_by(self.index.take_notices_dropped());
         self.metrics.set_usage(&self.index.usage());
         self.metrics.set_pending(&self.index.pending());
         self.metrics

@@ -29,10 +29,14 @@ const NOTICES: usize = 4_096;
 pub struct Update {
     /// Which Service.
     pub key: ServiceKey,
+    /// `metadata.uid`: the answer must not be taken for one about a successor of that name.
+    pub uid: String,
     /// `metadata.resourceVersion` that fences the write.
     pub resource_version: String,
     /// What `status.loadBalancer.ingress` has to say; empty to clear it.
     pub addresses: Vec<IpAddr>,
+    /// The addresses that it replaces. The watch may show the new ones before the write returns.
+    pub former: Vec<IpAddr>,
     /// How often the write failed in a row.
     pub attempt: u32,
 }
@@ -344,8 +348,10 @@ impl Index {
         };
         (!right && !blocked).then(|| Update {
             key: key.clone(),
+            uid: view.uid.clone(),
             resource_version: view.resource_version.clone(),
             addresses: addresses.to_vec(),
+            former: view.assigned.clone(),
             attempt: entry.attempt,
         })
     }
@@ -377,7 +383,8 @@ impl Index {
 
     /// What came of the write of `update`.
     pub fn handle_outcome(&mut self, update: &Update, outcome: &Outcome) {
-        let Some(entry) = self.services.get_mut(&update.key) else {
+        let entry = self.services.get_mut(&update.key);
+        let Some(entry) = entry.filter(|entry| entry.view.uid == update.uid) else {
             return;
         };
         let outdated = || Writing::Outdated(update.resource_version.clone());
@@ -417,7 +424,7 @@ impl Index {
             return;
         };
         let (service, addresses) = (&update.key, joined(&update.addresses));
-        let former = joined(&entry.view.assigned);
+        let former = joined(&update.former);
         let object = Object::service(&entry.view);
         if former == addresses {
             tracing::debug!(%service, addresses, "status made canonical");
@@ -461,10 +468,9 @@ impl Index {
         self.notices.pop_front()
     }
 
-    /// Events that were dropped because too many waited.
-    #[must_use]
-    pub const fn notices_dropped(&self) -> u64 {
-        self.notices_dropped
+    /// How many Events were dropped, because too many waited, since this was last asked.
+    pub const fn take_notices_dropped(&mut self) -> u64 {
+        std::mem::replace(&mut self.notices_dropped, 0)
     }
 
     /// What must happen before addresses are given, each in a few words.

@@ -62,6 +62,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The configuration to put in force; `None` if what is in force stays.
+    #[must_use]
+    pub fn in_force(&self) -> Option<Config> {
+        match self {
+            Self::Valid(config) => Some(config.clone()),
+            Self::NotConfigured(NotConfigured::Empty) => Some(Config::default()),
+            Self::NotConfigured(_) | Self::Refused(_) => None,
+        }
+    }
+
     /// Why there is no configuration in it; `None` if there is one.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {
@@ -76,7 +86,8 @@ impl Outcome {
 /// What a configuration waits for. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotConfigured {
-    /// The `ConfigMap` has no key `config`, but these.
+    /// The `ConfigMap` has no key `config`, but these. For `MetalLB` that was a configuration
+    /// without pools; a slip in the key's name is no wish to take every address away.
     NoKey(Vec<String>),
     /// The value is blank or names no pools. As with `MetalLB`, that is a valid configuration
     /// without pools: it replaces the one in force.

@@ -128,8 +128,16 @@ fn endpoints_view(
     let name = endpoints.metadata.name.clone()?;
     let subsets = endpoints.subsets.iter().flatten();
     let all = subsets.flat_map(|subset| {
-        let ready = subset.addresses.iter().flatten().map(|address| (address, true));
-        let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
+        let ready = subset
+            .addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, true));
+        let not_ready = subset
+            .not_ready_addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, false));
         ready.chain(not_ready)
     });
     let of_family =

@@ -59,8 +59,9 @@ pub async fn serve(
                 async move { Ok::<_, Infallible>(response) }
             });
             // hyper closes a connection that sends no header for 30 s.
-            let connection =
-                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 debug!(%error, "connection ended");
             }
@@ -100,9 +101,15 @@ fn respond(
         "/healthz" => answer(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => match readiness.missing() {
             missing if missing.is_empty() => answer(StatusCode::OK, "ok\n".to_owned()),
-            missing => answer(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {missing}\n")),
+            missing => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("waiting for {missing}\n"),
+            ),
         },
-        _ => answer(StatusCode::NOT_FOUND, "/metrics /healthz /readyz\n".to_owned()),
+        _ => answer(
+            StatusCode::NOT_FOUND,
+            "/metrics /healthz /readyz\n".to_owned(),
+        ),
     }
 }
 

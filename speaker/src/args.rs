@@ -64,7 +64,10 @@ pub enum LogFormat {
 
 impl Args {
     /// Fills what was not given from the environment. `environment` looks a variable up.
-    pub fn complete(mut self, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+    pub fn complete(
+        mut self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Self> {
         let variable = |name: &str| {
             ["FERROLB_", "METALLB_"]
                 .iter()
@@ -79,7 +82,8 @@ impl Args {
         );
         if self.host.is_none() {
             let host = variable("HOST").map(|host| {
-                host.parse().with_context(|| format!("FERROLB_HOST or METALLB_HOST {host:?}"))
+                host.parse()
+                    .with_context(|| format!("FERROLB_HOST or METALLB_HOST {host:?}"))
             });
             self.host = host.transpose()?;
         }
@@ -94,7 +98,10 @@ impl Args {
             let namespace = fs::read_to_string(NAMESPACE_FILE).ok()?;
             Some(namespace.trim().to_owned()).filter(|namespace| !namespace.is_empty())
         };
-        self.namespace.clone().or_else(from_pod).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+        self.namespace
+            .clone()
+            .or_else(from_pod)
+            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
     }
 }
 
@@ -125,23 +132,37 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_our_variable_and_ours_over_metallbs() {
-        let environment = [("FERROLB_NODE_NAME", "ours"), ("METALLB_NODE_NAME", "theirs")];
+        let environment = [
+            ("FERROLB_NODE_NAME", "ours"),
+            ("METALLB_NODE_NAME", "theirs"),
+        ];
         let name = |args: &[&str], environment: &[_]| parse(args, environment).unwrap().node_name;
-        assert_eq!(name(&["--node-name=flag"], &environment).as_deref(), Some("flag"));
+        assert_eq!(
+            name(&["--node-name=flag"], &environment).as_deref(),
+            Some("flag")
+        );
         assert_eq!(name(&[], &environment).as_deref(), Some("ours"));
         assert_eq!(name(&[], &environment[1..]).as_deref(), Some("theirs"));
     }
 
     #[test]
     fn without_a_node_name_the_error_says_what_to_set() {
-        let error = parse(&[], &[("METALLB_NODE_NAME", "")]).unwrap_err().to_string();
-        assert!(error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"), "{error}");
+        let error = parse(&[], &[("METALLB_NODE_NAME", "")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_host_that_is_no_address_is_named() {
         let environment = [("METALLB_NODE_NAME", "n1"), ("METALLB_HOST", "n1.example")];
         let error = format!("{:#}", parse(&[], &environment).unwrap_err());
-        assert!(error.contains("METALLB_HOST") && error.contains("n1.example"), "{error}");
+        assert!(
+            error.contains("METALLB_HOST") && error.contains("n1.example"),
+            "{error}"
+        );
     }
 }

@@ -61,7 +61,10 @@ impl Arp {
             .name("arp".to_owned())
             .spawn(move || driver.run(&received))
             .context("cannot start the ARP thread")?;
-        Ok(Self { commands, waker: Arc::new(waker) })
+        Ok(Self {
+            commands,
+            waker: Arc::new(waker),
+        })
     }
 
     /// The Vips to announce from now on.
@@ -174,9 +177,16 @@ impl Driver {
 
     /// Waits for a frame, a command or a deadline; the links with frames.
     fn wait(&self) -> Vec<LinkId> {
-        let deadlines = [self.announcer.poll_timeout().map(|(at, _)| at), self.retry_at];
+        let deadlines = [
+            self.announcer.poll_timeout().map(|(at, _)| at),
+            self.retry_at,
+        ];
         let now = self.clock.now();
-        let timeout = deadlines.into_iter().flatten().min().map(|at| at.saturating_since(now));
+        let timeout = deadlines
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_since(now));
         let files: Vec<_> = std::iter::once(self.woken.as_fd())
             .chain(self.sockets.values().map(AsFd::as_fd))
             .collect();
@@ -193,11 +203,16 @@ impl Driver {
             while self.woken.recv(&mut byte).is_ok() {}
         }
         let links = self.sockets.keys().zip(ready.iter().skip(1));
-        links.filter(|(_, ready)| **ready).map(|(id, _)| *id).collect()
+        links
+            .filter(|(_, ready)| **ready)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     fn receive(&mut self, id: LinkId) {
-        let Some(socket) = self.sockets.get(&id) else { return };
+        let Some(socket) = self.sockets.get(&id) else {
+            return;
+        };
         let name = self.links.get(&id).map_or("", |link| link.name.as_str());
         let mut buffer = [0; MAX_FRAME];
         for _ in 0..TURN {
@@ -236,7 +251,9 @@ fn send(
     metrics: &Metrics,
     transmit: &ferrolb_core::announce::Transmit,
 ) {
-    let name = links.get(&transmit.link).map_or("", |link| link.name.as_str());
+    let name = links
+        .get(&transmit.link)
+        .map_or("", |link| link.name.as_str());
     let Some(socket) = sockets.get(&transmit.link) else {
         metrics.frame_sent(name, transmit.kind, transmit.vip, false);
         return;
@@ -246,7 +263,11 @@ fn send(
         // Also counted; a full queue of the link or a link that just went down.
         trace!(link = name, vip = %transmit.vip, %error, "cannot send");
     }
-    let kind = if transmit.kind == Kind::Reply { "reply" } else { "gratuitous" };
+    let kind = if transmit.kind == Kind::Reply {
+        "reply"
+    } else {
+        "gratuitous"
+    };
     trace!(link = name, vip = %transmit.vip, kind, frame = ?transmit.frame, "frame sent");
     metrics.frame_sent(name, transmit.kind, transmit.vip, sent.is_ok());
 }

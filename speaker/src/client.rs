@@ -36,7 +36,9 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     http.set_keepalive_retries(Some(3));
     // Also for data that was sent and never acknowledged.
     http.set_tcp_user_timeout(Some(Duration::from_secs(11)));
-    let https = config.rustls_https_connector_with_connector(http).context("TLS of the API")?;
+    let https = config
+        .rustls_https_connector_with_connector(http)
+        .context("TLS of the API")?;
     let connections = hyper_util::client::legacy::Builder::new(TokioExecutor::new()).build(https);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

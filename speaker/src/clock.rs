@@ -14,7 +14,9 @@ impl Clock {
     /// A clock that begins now.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: time::Instant::now() }
+        Self {
+            start: time::Instant::now(),
+        }
     }
 
     /// The time.

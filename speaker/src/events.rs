@@ -69,7 +69,9 @@ async fn write(client: &Client, me: &str, assigned: NodeAssigned) {
         },
         type_: Some("Normal".to_owned()),
         reason: Some(event::NODE_ASSIGNED.to_owned()),
-        message: Some(format!("announcing from node \"{me}\" with protocol \"layer2\"")),
+        message: Some(format!(
+            "announcing from node \"{me}\" with protocol \"layer2\""
+        )),
         source: Some(EventSource {
             component: Some(SPEAKER_COMPONENT.to_owned()),
             host: Some(me.to_owned()),

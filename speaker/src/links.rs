@@ -32,7 +32,11 @@ pub const EXCLUDED: [&str; 13] = [
 
 /// Calls `changed` with all links, now and after each change, as long as the kernel tells.
 pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::Result<()> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
         .context("cannot open a netlink socket for link events")?;
     let connection = tokio::spawn(connection);
@@ -54,10 +58,20 @@ pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::R
 }
 
 async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
-    let links: Vec<_> =
-        handle.link().get().execute().try_collect().await.context("cannot list links")?;
-    let addresses: Vec<_> =
-        handle.address().get().execute().try_collect().await.context("cannot list addresses")?;
+    let links: Vec<_> = handle
+        .link()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .context("cannot list links")?;
+    let addresses: Vec<_> = handle
+        .address()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .context("cannot list addresses")?;
     let mut links: BTreeMap<_, _> = links.iter().filter_map(announceable).collect();
     for message in &addresses {
         if let Some(link) = links.get_mut(&LinkId(message.header.index)) {
@@ -117,35 +131,72 @@ mod tests {
         message.header.index = 7;
         message.header.link_layer_type = LinkLayerType::Ether;
         message.header.flags = LinkFlags::Up | LinkFlags::Broadcast | LinkFlags::LowerUp;
-        message.attributes =
-            vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7])];
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+        ];
         change(&mut message);
         message
     }
 
     #[test]
     fn links_that_nobody_on_the_lan_is_behind_are_left_out() {
-        let plain = |_: &mut LinkMessage| {};
-        let rows: [(&str, &str, fn(&mut LinkMessage), bool); 9] = [
+        type Change = fn(&mut LinkMessage);
+        let plain: Change = |_| {};
+        let rows: [(&str, &str, Change, bool); 9] = [
             ("an Ethernet link", "eth0", plain, true),
             ("a bridge", "br0", plain, true),
             ("a pod's end", "veth1a2b", plain, false),
             ("kube-proxy's", "kube-ipvs0", plain, false),
-            ("down", "eth0", |m| m.header.flags.remove(LinkFlags::Up), false),
-            ("without ARP", "eth0", |m| m.header.flags.insert(LinkFlags::Noarp), false),
-            ("without broadcast", "eth0", |m| m.header.flags.remove(LinkFlags::Broadcast), false),
-            ("a port", "eth0", |m| m.attributes.push(LinkAttribute::Controller(3)), false),
-            ("no Ethernet", "ib0", |m| m.header.link_layer_type = LinkLayerType::Infiniband, false),
+            (
+                "down",
+                "eth0",
+                |m| m.header.flags.remove(LinkFlags::Up),
+                false,
+            ),
+            (
+                "without ARP",
+                "eth0",
+                |m| m.header.flags.insert(LinkFlags::Noarp),
+                false,
+            ),
+            (
+                "without broadcast",
+                "eth0",
+                |m| m.header.flags.remove(LinkFlags::Broadcast),
+                false,
+            ),
+            (
+                "a port",
+                "eth0",
+                |m| m.attributes.push(LinkAttribute::Controller(3)),
+                false,
+            ),
+            (
+                "no Ethernet",
+                "ib0",
+                |m| m.header.link_layer_type = LinkLayerType::Infiniband,
+                false,
+            ),
         ];
         for (what, name, change, kept) in rows {
-            assert_eq!(announceable(&message(name, change)).is_some(), kept, "{what}");
+            assert_eq!(
+                announceable(&message(name, change)).is_some(),
+                kept,
+                "{what}"
+            );
         }
     }
 
     #[test]
     fn a_link_without_carrier_is_kept_and_marked() {
-        let down = message("eth0", |message| message.header.flags.remove(LinkFlags::LowerUp));
+        let down = message("eth0", |message| {
+            message.header.flags.remove(LinkFlags::LowerUp)
+        });
         let (id, link) = announceable(&down).unwrap();
-        assert_eq!((id, link.carrier, link.mac), (LinkId(7), false, MacAddr(2, 0, 0, 0, 0, 7)));
+        assert_eq!(
+            (id, link.carrier, link.mac),
+            (LinkId(7), false, MacAddr(2, 0, 0, 0, 0, 7))
+        );
     }
 }

@@ -17,9 +17,15 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
         other => other,
     };
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log-level {level:?}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init(),
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
     }
     Ok(())

@@ -99,7 +99,9 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let Ok(mut registry) = self.registry.lock() else { return };
+        let Ok(mut registry) = self.registry.lock() else {
+            return;
+        };
         registry.register(
             "metallb_speaker_announced",
             "Services that this node announces",
@@ -111,7 +113,11 @@ impl Metrics {
                 "ARP requests for addresses that this node announces",
                 &self.requests_received,
             ),
-            ("metallb_layer2_responses_sent", "Answers to ARP requests", &self.responses_sent),
+            (
+                "metallb_layer2_responses_sent",
+                "Answers to ARP requests",
+                &self.responses_sent,
+            ),
             (
                 "metallb_layer2_gratuitous_sent",
                 "Gratuitous ARP packets sent",
@@ -166,7 +172,11 @@ impl Metrics {
     pub fn frame_received(&self, link: &str, outcome: Outcome) {
         let word = match outcome {
             Outcome::Answered(vip) => {
-                self.requests_received.get_or_create(&Ip { ip: vip.to_string() }).increment();
+                self.requests_received
+                    .get_or_create(&Ip {
+                        ip: vip.to_string(),
+                    })
+                    .increment();
                 "answered"
             }
             Outcome::Dropped(reason) => reason.as_str(),
@@ -181,24 +191,37 @@ impl Metrics {
             Kind::Reply => ("arp_reply", &self.responses_sent),
         };
         if sent {
-            counter.get_or_create(&Ip { ip: vip.to_string() }).increment();
+            counter
+                .get_or_create(&Ip {
+                    ip: vip.to_string(),
+                })
+                .increment();
         }
         self.count(link, kind, if sent { "sent" } else { "not_sent" });
     }
 
     fn count(&self, link: &str, kind: &'static str, outcome: &'static str) {
-        self.frames.get_or_create(&Frames { link: link.to_owned(), kind, outcome }).increment();
+        self.frames
+            .get_or_create(&Frames {
+                link: link.to_owned(),
+                kind,
+                outcome,
+            })
+            .increment();
     }
 
     /// A datagram of another speaker came in.
     pub fn datagram(&self, outcome: Result<(), Reason>) {
         let outcome = outcome.map_or_else(Reason::as_str, |()| "taken");
-        self.datagrams.get_or_create(&Datagrams { outcome }).increment();
+        self.datagrams
+            .get_or_create(&Datagrams { outcome })
+            .increment();
     }
 
     /// How many speakers answer.
     pub fn set_peers_alive(&self, count: usize) {
-        self.peers_alive.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.peers_alive
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// What the configuration is like.
@@ -233,7 +256,10 @@ mod tests {
     fn metallbs_names_and_labels_are_kept_to_the_letter() {
         let metrics = Metrics::new();
         let ip: IpAddr = "192.168.64.200".parse().unwrap();
-        let key = ServiceKey { namespace: "shop".into(), name: "web".into() };
+        let key = ServiceKey {
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
         metrics.set_announced(&key, ip, "n1", true);
         metrics.frame_received("lan0", Outcome::Answered(ip));
         metrics.frame_received("lan0", Outcome::Dropped(Reason::NotOurs));
@@ -251,9 +277,15 @@ mod tests {
             r#"ferrolb_frames_total{link="lan0",kind="arp_gratuitous",outcome="not_sent"} 1"#,
             "metallb_k8s_client_config_loaded_bool 0",
         ] {
-            assert!(text.lines().any(|got| got == line), "{line} is not in\n{text}");
+            assert!(
+                text.lines().any(|got| got == line),
+                "{line} is not in\n{text}"
+            );
         }
         metrics.set_announced(&key, ip, "n1", false);
-        assert!(!metrics.encode().contains("shop/web"), "a withdrawn series is gone");
+        assert!(
+            !metrics.encode().contains("shop/web"),
+            "a withdrawn series is gone"
+        );
     }
 }

@@ -66,7 +66,14 @@ impl PeersThread {
         let (fail, failed) = oneshot::channel();
         let liveness = Liveness::new(me.to_owned(), boot, Settings::default(), clock.now());
         let me = me.to_owned();
-        let beats = Beats { me, liveness, socket: None, clock, metrics, publish };
+        let beats = Beats {
+            me,
+            liveness,
+            socket: None,
+            clock,
+            metrics,
+            publish,
+        };
         let links_to_beats = commands.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -93,7 +100,11 @@ impl PeersThread {
                 }
             })
             .context("cannot start the peers' thread")?;
-        Ok(Self { commands, peers, failed })
+        Ok(Self {
+            commands,
+            peers,
+            failed,
+        })
     }
 
     /// Every Node of the cluster with its addresses.
@@ -146,8 +157,14 @@ impl Beats {
     }
 
     async fn set_nodes(&mut self, nodes: BTreeMap<String, Vec<IpAddr>>) -> anyhow::Result<()> {
-        let own = nodes.get(&self.me).and_then(|addresses| addresses.first()).copied();
-        let bound = self.socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        let own = nodes
+            .get(&self.me)
+            .and_then(|addresses| addresses.first())
+            .copied();
+        let bound = self
+            .socket
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok());
         let rebind = match (own, bound) {
             (_, None) => true,
             (Some(own), Some(bound)) => !bound.ip().is_unspecified() && own != bound.ip(),
@@ -170,7 +187,9 @@ impl Beats {
                 Ok((length, source)) => {
                     let source = source.ip().to_canonical();
                     let datagram = &buffer[..length];
-                    let outcome = self.liveness.handle_datagram(source, datagram, self.clock.now());
+                    let outcome = self
+                        .liveness
+                        .handle_datagram(source, datagram, self.clock.now());
                     self.metrics.datagram(outcome);
                     if let Err(reason) = outcome {
                         debug!(%source, %reason, "datagram dropped");
@@ -197,11 +216,15 @@ impl Beats {
     }
 
     fn tell(&self) {
-        let peers = Peers { alive: self.liveness.alive(), macs: self.liveness.macs() };
+        let peers = Peers {
+            alive: self.liveness.alive(),
+            macs: self.liveness.macs(),
+        };
         self.publish.send_if_modified(|told| {
             let changed = *told != peers;
             if changed {
-                self.metrics.set_peers_alive(peers.alive.as_ref().map_or(0, BTreeSet::len));
+                self.metrics
+                    .set_peers_alive(peers.alive.as_ref().map_or(0, BTreeSet::len));
                 if told.alive != peers.alive {
                     info!(alive = ?peers.alive, "speakers that answer");
                 }
@@ -263,7 +286,10 @@ pub async fn patiently<T, F: Future<Output = io::Result<T>>>(
                     && tokio::time::Instant::now() < end =>
             {
                 if !told {
-                    warn!(port = what, "the port is taken, trying again for {PORT_PATIENCE:?}");
+                    warn!(
+                        port = what,
+                        "the port is taken, trying again for {PORT_PATIENCE:?}"
+                    );
                     told = true;
                 }
                 tokio::time::sleep(PORT_RETRY).await;

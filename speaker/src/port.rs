@@ -1,6 +1,9 @@
 //! What the kernel offers only through raw calls: packet sockets, waiting for several of them, and
 //! capabilities. Everything that needs `unsafe` stands in here.
-#![allow(unsafe_code, reason = "AF_PACKET addresses, ppoll, capset and prctl have no safe form in std")]
+#![allow(
+    unsafe_code,
+    reason = "AF_PACKET addresses, ppoll, capset and prctl have no safe form in std"
+)]
 
 mod filter;
 mod packet;

@@ -44,7 +44,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let me = args.node_name.clone().unwrap_or_default();
     let namespace = args.namespace();
-    info!(node = me, namespace, config = args.config, "speaker {}", env!("CARGO_PKG_VERSION"));
+    info!(
+        node = me,
+        namespace,
+        config = args.config,
+        "speaker {}",
+        env!("CARGO_PKG_VERSION")
+    );
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
 
@@ -81,7 +87,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
 /// Differs at each start.
 fn boot_id() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_micros()).unwrap_or_default()
 }
 
@@ -165,7 +173,9 @@ impl Speaker {
         let others = nodes.iter().filter(|(name, _)| **name != self.me);
         self.arp.set_cluster_nodes(ClusterNodes {
             macs: self.peers.macs.clone(),
-            addresses: others.flat_map(|(_, addresses)| addresses.iter().copied()).collect(),
+            addresses: others
+                .flat_map(|(_, addresses)| addresses.iter().copied())
+                .collect(),
         });
     }
 
@@ -179,7 +189,11 @@ impl Speaker {
 
     fn decide(&mut self, dirty: Dirty) {
         let keys: BTreeSet<ServiceKey> = if dirty.all {
-            self.view.service_keys().chain(self.plans.keys()).cloned().collect()
+            self.view
+                .service_keys()
+                .chain(self.plans.keys())
+                .cloned()
+                .collect()
         } else {
             dirty.services
         };
@@ -192,8 +206,7 @@ impl Speaker {
             }
         }
         let announced = self.plans.values().flatten();
-        let announced =
-            announced.filter(|(_, planned)| planned.decision == Decision::Announce);
+        let announced = announced.filter(|(_, planned)| planned.decision == Decision::Announce);
         let wanted = announced.map(|(address, planned)| (*address, planned.wanted.clone()));
         let wanted: BTreeMap<_, _> = wanted.collect();
         if wanted != self.wanted {
@@ -204,7 +217,8 @@ impl Speaker {
 
     fn tell_changes(&self, key: &ServiceKey, before: &Plan, after: &Plan) {
         let announces = |plan: &Plan, address: &IpAddr| {
-            plan.get(address).is_some_and(|planned| planned.decision == Decision::Announce)
+            plan.get(address)
+                .is_some_and(|planned| planned.decision == Decision::Announce)
         };
         for address in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
             match (announces(before, address), announces(after, address)) {
@@ -213,7 +227,10 @@ impl Speaker {
                     self.metrics.set_announced(key, *address, &self.me, true);
                     let uid = self.view.service(key).map(|view| view.uid.clone());
                     let uid = uid.unwrap_or_default();
-                    self.events.node_assigned(NodeAssigned { service: key.clone(), uid });
+                    self.events.node_assigned(NodeAssigned {
+                        service: key.clone(),
+                        uid,
+                    });
                 }
                 (true, false) => {
                     let reason = after.get(address).map(|planned| planned.decision);

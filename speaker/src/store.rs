@@ -24,7 +24,11 @@ pub struct Changed<K, V> {
 
 impl<K, V> Default for Store<K, V> {
     fn default() -> Self {
-        Self { views: BTreeMap::new(), fresh: None, listed: false }
+        Self {
+            views: BTreeMap::new(),
+            fresh: None,
+            listed: false,
+        }
     }
 }
 
@@ -74,8 +78,12 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
     fn replace(&mut self) -> Vec<Changed<K, V>> {
         self.listed = true;
         let fresh = self.fresh.take().unwrap_or_default();
-        let gone: Vec<_> =
-            self.views.keys().filter(|key| !fresh.contains_key(*key)).cloned().collect();
+        let gone: Vec<_> = self
+            .views
+            .keys()
+            .filter(|key| !fresh.contains_key(*key))
+            .cloned()
+            .collect();
         let gone = gone.into_iter().map(|key| (key, None));
         let fresh = fresh.into_iter().map(|(key, view)| (key, Some(view)));
         gone.chain(fresh)
@@ -111,8 +119,18 @@ mod tests {
         let mut store = filled();
         assert_eq!(store.handle(Event::Apply(("a", Some(1)))), []);
         let changed = store.handle(Event::Apply(("a", Some(9))));
-        assert_eq!(changed, [Changed { key: "a", before: Some(1) }]);
-        assert_eq!(keys(store.handle(Event::Apply(("b", None)))), ["b"], "it has no view any more");
+        assert_eq!(
+            changed,
+            [Changed {
+                key: "a",
+                before: Some(1)
+            }]
+        );
+        assert_eq!(
+            keys(store.handle(Event::Apply(("b", None)))),
+            ["b"],
+            "it has no view any more"
+        );
         assert_eq!(keys(store.handle(Event::Delete(("c", Some(3))))), ["c"]);
         assert_eq!(store.handle(Event::Delete(("c", Some(3)))), []);
         assert_eq!(store.views().len(), 1);
@@ -129,6 +147,9 @@ mod tests {
         store.handle(Event::InitApply(("a", Some(1))));
         store.handle(Event::InitApply(("d", Some(4))));
         assert_eq!(keys(store.handle(Event::InitDone)), ["b", "c", "d"]);
-        assert_eq!(store.views().keys().copied().collect::<Vec<_>>(), ["a", "d"]);
+        assert_eq!(
+            store.views().keys().copied().collect::<Vec<_>>(),
+            ["a", "d"]
+        );
     }
 }

@@ -81,7 +81,9 @@ impl View {
         match input {
             Input::Service(event) => {
                 let changed = self.services.handle(event);
-                dirty.services.extend(changed.into_iter().map(|changed| changed.key));
+                dirty
+                    .services
+                    .extend(changed.into_iter().map(|changed| changed.key));
             }
             Input::Slice(event) => {
                 for changed in self.slices.handle(event) {
@@ -118,7 +120,10 @@ impl View {
             dirty.services.insert(before.service);
         }
         if let Some(slice) = self.slices.views().get(&key) {
-            self.slices_of.entry(slice.service.clone()).or_default().insert(key);
+            self.slices_of
+                .entry(slice.service.clone())
+                .or_default()
+                .insert(key);
             dirty.services.insert(slice.service.clone());
         }
     }
@@ -180,21 +185,30 @@ impl View {
     #[must_use]
     pub fn nodes(&self) -> BTreeMap<String, Vec<IpAddr>> {
         let nodes = self.nodes.views().iter();
-        nodes.map(|(name, node)| (name.clone(), node.addresses.clone())).collect()
+        nodes
+            .map(|(name, node)| (name.clone(), node.addresses.clone()))
+            .collect()
     }
 
     /// What this node does about each address of a Service, while the speakers of `alive` answer
     /// (`None`: it does not know yet).
     #[must_use]
     pub fn plan(&self, key: &ServiceKey, alive: Option<&BTreeSet<String>>) -> Plan {
-        let Some(service) = self.services.views().get(key) else { return Plan::new() };
+        let Some(service) = self.services.views().get(key) else {
+            return Plan::new();
+        };
         let plan = |address: &IpAddr| {
-            let pool = self.config.as_ref().and_then(|config| config.pool_of(*address));
+            let pool = self
+                .config
+                .as_ref()
+                .and_then(|config| config.pool_of(*address));
             let decision = self
                 .decide(service, *address, pool, alive)
                 .unwrap_or_else(Decision::Decline);
             let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
-            let wanted = Wanted { interfaces: interfaces.unwrap_or_default() };
+            let wanted = Wanted {
+                interfaces: interfaces.unwrap_or_default(),
+            };
             (*address, Planned { decision, wanted })
         };
         service.assigned.iter().map(plan).collect()
@@ -218,28 +232,31 @@ impl View {
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));
         let endpoints = endpoints_of(slices, Family::of(address));
-        let electorate = Electorate { nodes: self.nodes.views(), alive };
+        let electorate = Electorate {
+            nodes: self.nodes.views(),
+            alive,
+        };
         Ok(elect(address, service, pool, &endpoints, electorate).decision(&self.me))
     }
 
-    /// Whether the address is ours to announce: it lies in a `layer2` pool. Without any
-    /// configuration (a restart while it is broken) it has to be written by our controller, or by
-    /// `MetalLB`'s: another provider's addresses are none of our business.
+    /// Whether the address is ours to announce: it lies in a `layer2` pool. One that lies in no pool
+    /// (its pool was removed and the Service keeps it; or a restart while the configuration is
+    /// broken) has to be written by our controller, or by `MetalLB`'s: another provider's addresses
+    /// are none of our business.
     fn may_announce(&self, service: &ServiceView, pool: Option<&Pool>) -> Result<(), Reason> {
-        match (pool, &self.config) {
-            (Some(pool), _) if pool.protocol == Announcement::Bgp => Err(Reason::BgpNotAnnounced),
-            (Some(_), _) => Ok(()),
-            (None, Some(_)) => Err(Reason::AddressOutsidePools),
-            (None, None) => match service.status_manager.as_deref() {
-                Some(FIELD_MANAGER | METALLB_FIELD_MANAGER) => Ok(()),
-                _ => Err(Reason::NotConfigured),
-            },
+        if let Some(pool) = pool {
+            return match pool.protocol {
+                Announcement::Layer2 => Ok(()),
+                Announcement::Bgp => Err(Reason::BgpNotAnnounced),
+            };
+        }
+        match service.status_manager.as_deref() {
+            Some(FIELD_MANAGER | METALLB_FIELD_MANAGER) => Ok(()),
+            _ if self.config.is_some() => Err(Reason::AddressOutsidePools),
+            _ => Err(Reason::NotConfigured),
         }
     }
 }
-
-
-
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,10 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// What the API server tells. Keys are namespace and name of the object.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and it moves straight into its store"
+)]
 pub enum Input {
     /// A Service.
     Service(Event<(ServiceKey, Option<ServiceView>)>),
@@ -39,10 +43,15 @@ pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static,
     let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let configs = patient(watcher(configs, settings(by_name)))
         .filter_map(async |event| Some(Input::Config(map(event?, |map| ((), map.data)))));
-    let nodes = patient(watcher(Api::<Node>::all(client.clone()), settings(<_>::default())))
-        .filter_map(async |event| {
-            Some(Input::Node(map(event?, |node| (node.name_any(), node_view(&node)))))
-        });
+    let nodes = patient(watcher(
+        Api::<Node>::all(client.clone()),
+        settings(<_>::default()),
+    ))
+    .filter_map(async |event| {
+        Some(Input::Node(map(event?, |node| {
+            (node.name_any(), node_view(&node))
+        })))
+    });
     stream::select_all([
         services(client).map(Input::Service).boxed(),
         slices(client).map(Input::Slice).boxed(),
@@ -66,16 +75,22 @@ fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<Ser
         (key(&service), view)
     };
     let every = watcher(api.clone(), settings(<_>::default()));
-    or_else(watcher(api, selected), 400, every, "the API server selects no Services by type")
-        .map(move |event| map(event, view))
-        .boxed()
+    or_else(
+        watcher(api, selected),
+        400,
+        every,
+        "the API server selects no Services by type",
+    )
+    .map(move |event| map(event, view))
+    .boxed()
 }
 
 /// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).
 fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<EndpointSliceView>)>> {
     let slices = Api::<EndpointSlice>::all(client.clone());
-    let slices = watcher(slices, settings(<_>::default()))
-        .map(|event| event.map(|event| split(event, |slice| [(key(slice), endpoint_slice_view(slice))])));
+    let slices = watcher(slices, settings(<_>::default())).map(|event| {
+        event.map(|event| split(event, |slice| [(key(slice), endpoint_slice_view(slice))]))
+    });
     let endpoints = Api::<Endpoints>::all(client.clone());
     let endpoints = watcher(endpoints, settings(<_>::default())).map(|event| {
         event.map(|event| {
@@ -83,18 +98,32 @@ fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<Endpo
                 let key = key(endpoints);
                 endpoints_views(endpoints).map(|(suffix, view)| {
                     let name = format!("{}{suffix}", key.name);
-                    (ServiceKey { name, ..key.clone() }, view)
+                    (
+                        ServiceKey {
+                            name,
+                            ..key.clone()
+                        },
+                        view,
+                    )
                 })
             })
         })
     });
-    or_else(slices, 403, endpoints, "EndpointSlices are forbidden, reading Endpoints")
-        .flat_map(stream::iter)
-        .boxed()
+    or_else(
+        slices,
+        403,
+        endpoints,
+        "EndpointSlices are forbidden, reading Endpoints",
+    )
+    .flat_map(stream::iter)
+    .boxed()
 }
 
 fn key<K: Resource>(object: &K) -> ServiceKey {
-    ServiceKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    ServiceKey {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
 }
 
 fn map<A, B>(event: Event<A>, f: impl FnOnce(A) -> B) -> Event<B> {
@@ -108,7 +137,10 @@ fn map<A, B>(event: Event<A>, f: impl FnOnce(A) -> B) -> Event<B> {
 }
 
 /// One event for each view of an object.
-fn split<A, B, I: IntoIterator<Item = B>>(event: Event<A>, f: impl FnOnce(&A) -> I) -> Vec<Event<B>> {
+fn split<A, B, I: IntoIterator<Item = B>>(
+    event: Event<A>,
+    f: impl FnOnce(&A) -> I,
+) -> Vec<Event<B>> {
     match event {
         Event::Apply(object) => f(&object).into_iter().map(Event::Apply).collect(),
         Event::Delete(object) => f(&object).into_iter().map(Event::Delete).collect(),
@@ -127,7 +159,8 @@ fn or_else<T: Send + 'static>(
     other: impl futures::Stream<Item = Watched<T>> + Send + 'static,
     why: &'static str,
 ) -> BoxStream<'static, T> {
-    let switch = move |event: &Watched<T>| matches!(event, Err(error) if status(error) == Some(code));
+    let switch =
+        move |event: &Watched<T>| matches!(event, Err(error) if status(error) == Some(code));
     let first = first
         .take_while(move |event| {
             let go_on = !switch(event);

@@ -199,6 +199,27 @@ fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
 }
 
 #[test]
+fn an_api_server_that_falls_silent_is_noticed_within_seconds() -> Result<()> {
+    let cluster = Cluster::start_on("silent", "n1")?;
+    cluster.configure("192.168.64.200-192.168.64.201")?;
+    cluster.create(&["a"])?;
+    cluster.until("a has an address", |held| held.len() == 1)?;
+    // No packet says that the connection is dead: kube's own client would wait for 295 s.
+    let cut = Instant::now();
+    cluster.lab.cut("cp", false)?;
+    cluster.log_until(|line| line.to_string().contains("watch failed"))?;
+    let noticed = cut.elapsed();
+    assert!(
+        noticed < Duration::from_secs(15),
+        "noticed after {noticed:?}"
+    );
+    cluster.create(&["b"])?;
+    cluster.lab.heal("cp")?;
+    cluster.until("b has an address too", |held| held.len() == 2)?;
+    cluster.lab.check_alive(&cluster.controller)
+}
+
+#[test]
 fn a_second_request_for_the_port_is_waited_for() -> Result<()> {
     let cluster = Cluster::start("port")?;
     let host = cluster.lab.host("cp")?;
@@ -219,7 +240,7 @@ fn a_second_request_for_the_port_is_waited_for() -> Result<()> {
     cluster.lab.check_alive("second")
 }
 
-/// A lab with a controller on its control plane's host.
+/// A lab with a controller.
 struct Cluster {
     lab: Lab,
     controller: String,
@@ -230,8 +251,12 @@ type Held = BTreeMap<String, Vec<String>>;
 
 impl Cluster {
     fn start(name: &str) -> Result<Self> {
+        Self::start_on(name, "cp")
+    }
+
+    fn start_on(name: &str, host: &str) -> Result<Self> {
         let lab = Lab::builder(name).nodes(1).kind(NodeKind::Hollow).start()?;
-        let controller = lab.start_daemon(&Daemon::controller("cp").program(program()?))?;
+        let controller = lab.start_daemon(&Daemon::controller(host).program(program()?))?;
         Ok(Self { lab, controller })
     }
 

@@ -161,6 +161,16 @@ fn a_status_is_written_once_and_told_once() {
 }
 
 #[test]
+fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.apply(service("web", "2", &["10.0.0.1"]));
+    index.handle_outcome(&sent[0], &written("2"));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert_eq!(notices(&mut index)[0].0, event::IP_ALLOCATED);
+}
+
+#[test]
 fn a_conflict_is_decided_anew_on_the_version_that_comes() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
@@ -200,6 +210,24 @@ fn a_failed_write_is_tried_again_after_a_while() {
     assert_eq!(
         (told(&again), again[0].attempt),
         (vec!["web 10.0.0.1".to_owned()], 1)
+    );
+}
+
+#[test]
+fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    let successor = ServiceView {
+        uid: "another".to_owned(),
+        ..service("web", "2", &[])
+    };
+    index.apply(successor);
+    assert_eq!(updates(&mut index)[0].uid, "another");
+    index.handle_outcome(&sent[0], &Outcome::Gone);
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "its own write is still under way"
     );
 }
 

@@ -132,14 +132,8 @@ fn check_value(value: &Node, text: &str) -> (Outcome, Option<String>) {
             format!("`{CONFIG_KEY}` must be a text, not {}", value.kind()),
             format!("write `{CONFIG_KEY}: |` and leave the lines below indented"),
         );
-        let problems = report.finish();
-        return (
-            problems.map_or(
-                Outcome::NotConfigured(NotConfigured::Empty),
-                Outcome::Refused,
-            ),
-            None,
-        );
+        let problems = report.finish().expect("a problem was just added");
+        return (Outcome::Refused(problems), None);
     };
     let origin = (scalar.style == Style::Literal)
         .then(|| Origin::of_literal(&scalar.text, text, value.span.start))

@@ -1,6 +1,6 @@
 //! Ranges that share addresses.
 
-use crate::address::{AddressRange, to_number};
+use crate::address::{AddressRange, predecessor, successor, to_number};
 
 /// Pairs of indices of ranges that overlap, the smaller index first. No pair if and only if no two
 /// ranges overlap; every range that overlaps any other is in at least one pair. (All pairs could be
@@ -43,24 +43,12 @@ pub(super) fn rest(range: &AddressRange, other: &AddressRange) -> Option<Address
         .flatten()
         .and_then(|last| AddressRange::new(range.first(), last));
     let above = (range.last() > other.last())
-        .then(|| crate::address::successor(other.last()))
+        .then(|| successor(other.last()))
         .flatten()
         .and_then(|first| AddressRange::new(first, range.last()));
     match (below, above) {
         (Some(part), None) | (None, Some(part)) => Some(part),
         _ => None,
-    }
-}
-
-fn predecessor(address: std::net::IpAddr) -> Option<std::net::IpAddr> {
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-    match address {
-        IpAddr::V4(v4) => u32::from(v4)
-            .checked_sub(1)
-            .map(|n| Ipv4Addr::from(n).into()),
-        IpAddr::V6(v6) => u128::from(v6)
-            .checked_sub(1)
-            .map(|n| Ipv6Addr::from(n).into()),
     }
 }
 

@@ -27,7 +27,10 @@ const REQUEST: u32 = 1;
 /// frame of a VLAN that no link is in as another host's, so those stay out, too.
 pub(super) fn arp_requests(own: MacAddr) -> [SockFilter; 12] {
     let [a, b, c, d, e, f] = own.octets();
-    let (high, low) = (u32::from_be_bytes([a, b, c, d]), u32::from(u16::from_be_bytes([e, f])));
+    let (high, low) = (
+        u32::from_be_bytes([a, b, c, d]),
+        u32::from(u16::from_be_bytes([e, f])),
+    );
     let load = |code, offset| SockFilter::new(code, 0, 0, offset);
     // Instructions to skip if equal, and if not: `REJECT` is the last but one, at index 10.
     let jump = |value, equal, differs| SockFilter::new(JUMP_IF_EQUAL, equal, differs, value);

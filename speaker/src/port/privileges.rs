@@ -26,7 +26,10 @@ struct Sets {
 /// Checks that packet sockets may be opened, and gives up every other capability for good. To be
 /// called before the first thread starts: capabilities belong to threads.
 pub fn keep_net_raw_only() -> anyhow::Result<()> {
-    let mut header = Header { version: VERSION_3, pid: 0 };
+    let mut header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
     let mut sets = [Sets::default(); 2];
     // SAFETY: a version 3 header takes exactly two sets; the call writes within them.
     let failed = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
@@ -41,12 +44,23 @@ pub fn keep_net_raw_only() -> anyhow::Result<()> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes integers alone.
     let failed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) };
     succeeded(failed.into()).context("cannot set no_new_privs (prctl)")?;
-    sets = [Sets { effective: net_raw, permitted: net_raw, inheritable: 0 }, Sets::default()];
+    sets = [
+        Sets {
+            effective: net_raw,
+            permitted: net_raw,
+            inheritable: 0,
+        },
+        Sets::default(),
+    ];
     // SAFETY: as above; the call reads only.
     let failed = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
     succeeded(failed).context("cannot drop the other capabilities (capset)")
 }
 
 fn succeeded(result: libc::c_long) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

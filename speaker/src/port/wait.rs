@@ -31,7 +31,11 @@ impl Waker {
 pub fn wait(files: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polled: Vec<_> = files
         .iter()
-        .map(|file| libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .map(|file| libc::pollfd {
+            fd: file.as_fd().as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
         .collect();
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
@@ -41,7 +45,12 @@ pub fn wait(files: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<V
     // SAFETY: `polled` is an array of the given length, `timeout` is null or points to a timespec,
     // both live through the call; no signal mask is set.
     let ready = unsafe {
-        libc::ppoll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout, ptr::null())
+        libc::ppoll(
+            polled.as_mut_ptr(),
+            polled.len() as libc::nfds_t,
+            timeout,
+            ptr::null(),
+        )
     };
     if ready < 0 {
         let error = io::Error::last_os_error();

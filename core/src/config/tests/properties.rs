@@ -162,7 +162,7 @@ fn written(range: &AddressRange, form: u8) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn any_text_is_read_without_a_panic(text in "\\PC{0,200}") {
