@@ -19,66 +19,17 @@ use ferrolb_core::names::event;
 use ferrolb_core::view::{ServiceKey, ServiceView};
 
 use crate::notice::{Notice, Object};
-use crate::source::{ConfigMapView, Loaded, load};
+
+mod configuring;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use writing::Writing;
+pub use writing::{Outcome, Update};
 
 /// Events that wait to be written. More are dropped and counted: they are told in the log too.
 const NOTICES: usize = 4_096;
-
-/// A status to write, and the version of the Service that it was decided on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
-    /// Which Service.
-    pub key: ServiceKey,
-    /// `metadata.uid`: the answer must not be taken for one about a successor of that name.
-    pub uid: String,
-    /// `metadata.resourceVersion` that fences the write.
-    pub resource_version: String,
-    /// What `status.loadBalancer.ingress` has to say; empty to clear it.
-    pub addresses: Vec<IpAddr>,
-    /// The addresses that it replaces. The watch may show the new ones before the write returns.
-    pub former: Vec<IpAddr>,
-    /// How often the write failed in a row.
-    pub attempt: u32,
-}
-
-/// What came of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Written; the Service has this version now.
-    Written {
-        /// `metadata.resourceVersion` of the answer.
-        resource_version: String,
-    },
-    /// The Service has changed since: decide anew on the version that is coming.
-    Conflict,
-    /// The Service does not exist any more.
-    Gone,
-    /// Neither; try again later.
-    Failed,
-}
-
-impl Outcome {
-    /// The word for metrics.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Written { .. } => "written",
-            Self::Conflict => "conflict",
-            Self::Gone => "gone",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Writing {
-    Idle,
-    InFlight,
-    /// A write on this version would be refused: wait for the watch to show the next one.
-    Outdated(String),
-    /// Waits to be tried again.
-    Delayed,
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -212,75 +163,6 @@ impl Index {
         self.services_listed = true;
     }
 
-    /// The `ConfigMap` was read; `None` if there is none.
-    pub fn set_config(&mut self, map: Option<&ConfigMapView>) {
-        let first = !self.config_listed;
-        self.config_listed = true;
-        match load(map, &self.source) {
-            Loaded::Valid(config) => {
-                // At the start it is no news.
-                let object = map
-                    .filter(|_| !first)
-                    .map(|map| Object::config_map(&self.source, map));
-                self.accept_config(object, config);
-            }
-            // As with MetalLB, removing all pools is a change like any other.
-            Loaded::Empty(_) if self.config.is_some() => {
-                self.accept_config(None, Config::default())
-            }
-            Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
-                let object = map.map(|map| Object::config_map(&self.source, map));
-                self.refuse_config(object, refusal);
-            }
-        }
-    }
-
-    fn accept_config(&mut self, object: Option<Object>, config: Config) {
-        let was_refused = self.said_of_config.take().is_some();
-        self.config_stale = false;
-        let news = self.config.as_ref() != Some(&config);
-        if !(news || was_refused) {
-            return;
-        }
-        let pools = config.pools.len();
-        tracing::info!(config = self.source, pools, "configuration in force");
-        if let Some(object) = object {
-            let pools = if pools == 1 { "pool" } else { "pools" };
-            let message = format!("in force, with {} address {pools}", config.pools.len());
-            self.say(Notice::normal(object, event::CONFIG_ACCEPTED, message));
-        }
-        if news {
-            self.allocator.set_config(config.clone());
-            self.changed.extend(self.services.keys().cloned());
-            self.config = Some(config);
-        }
-    }
-
-    /// A configuration that cannot be used changes nothing, and says so.
-    fn refuse_config(&mut self, object: Option<Object>, refusal: Refusal) {
-        self.config_stale = self.config.is_some() || refusal.reason == Reason::ConfigRefused;
-        if self.said_of_config.as_ref() == Some(&refusal) {
-            return;
-        }
-        let effect = if self.config.is_some() {
-            "the last good configuration stays in force"
-        } else {
-            "Services wait for addresses, and those that have one keep it"
-        };
-        let (config, reason) = (&self.source, refusal.reason);
-        if reason == Reason::ConfigRefused {
-            tracing::error!(config, %reason, effect, "{refusal}");
-            if let Some(object) = object {
-                let message = format!("{effect}: {refusal}");
-                self.say(Notice::warning(object, event::CONFIG_REFUSED, message));
-            }
-        } else {
-            tracing::warn!(config, %reason, effect, "{refusal}");
-        }
-        self.allocator.set_unconfigured(refusal.clone());
-        self.said_of_config = Some(refusal);
-    }
-
     /// Decides what is open, once Services and configuration have been listed; whether there was
     /// anything to decide.
     pub fn settle(&mut self) -> bool {
@@ -318,57 +200,6 @@ impl Index {
         self.to_write.insert(key);
     }
 
-    /// The next status to write.
-    pub fn poll_update(&mut self) -> Option<Update> {
-        while let Some(key) = self.to_write.pop_first() {
-            let Some(update) = self.update_of(&key) else {
-                continue;
-            };
-            if self.is_shown_elsewhere(&update) {
-                self.held_back.insert(key);
-                continue;
-            }
-            if let Some(entry) = self.services.get_mut(&key) {
-                entry.writing = Writing::InFlight;
-            }
-            return Some(update);
-        }
-        None
-    }
-
-    fn update_of(&self, key: &ServiceKey) -> Option<Update> {
-        let entry = self.services.get(key)?;
-        let addresses = entry.decision.as_ref()?.addresses();
-        let view = &entry.view;
-        let right = view.assigned == addresses && view.status_is_canonical;
-        let blocked = match &entry.writing {
-            Writing::Idle => false,
-            Writing::InFlight | Writing::Delayed => true,
-            Writing::Outdated(version) => *version == view.resource_version,
-        };
-        (!right && !blocked).then(|| Update {
-            key: key.clone(),
-            uid: view.uid.clone(),
-            resource_version: view.resource_version.clone(),
-            addresses: addresses.to_vec(),
-            former: view.assigned.clone(),
-            attempt: entry.attempt,
-        })
-    }
-
-    /// Whether an address still stands in the status of a Service that has to give it up: shown by
-    /// two at once, one of them would silently get no traffic.
-    fn is_shown_elsewhere(&self, update: &Update) -> bool {
-        update.addresses.iter().any(|address| {
-            let others = self.shown.get(address).into_iter().flatten();
-            others.filter(|other| **other != update.key).any(|other| {
-                let entry = self.services.get(other);
-                let decision = entry.and_then(|entry| entry.decision.as_ref());
-                decision.is_some_and(|decision| !decision.addresses().contains(address))
-            })
-        })
-    }
-
     fn hide(&mut self, key: &ServiceKey, assigned: &[IpAddr]) {
         for address in assigned {
             if let Some(services) = self.shown.get_mut(address) {
@@ -379,80 +210,6 @@ impl Index {
             }
         }
         self.to_write.append(&mut self.held_back);
-    }
-
-    /// What came of the write of `update`.
-    pub fn handle_outcome(&mut self, update: &Update, outcome: &Outcome) {
-        let entry = self.services.get_mut(&update.key);
-        let Some(entry) = entry.filter(|entry| entry.view.uid == update.uid) else {
-            return;
-        };
-        let outdated = || Writing::Outdated(update.resource_version.clone());
-        entry.writing = match outcome {
-            Outcome::Written { resource_version }
-                if *resource_version == update.resource_version =>
-            {
-                // Nothing changed by it, so the watch will show nothing either.
-                Writing::Idle
-            }
-            Outcome::Written { .. } | Outcome::Conflict | Outcome::Gone => outdated(),
-            Outcome::Failed => Writing::Delayed,
-        };
-        entry.attempt = if *outcome == Outcome::Failed {
-            entry.attempt + 1
-        } else {
-            0
-        };
-        if matches!(outcome, Outcome::Written { .. }) {
-            self.tell_written(update);
-        }
-        self.to_write.insert(update.key.clone());
-    }
-
-    /// The time to wait after a failed write is over.
-    pub fn handle_retry(&mut self, key: &ServiceKey) {
-        if let Some(entry) = self.services.get_mut(key) {
-            if entry.writing == Writing::Delayed {
-                entry.writing = Writing::Idle;
-            }
-            self.to_write.insert(key.clone());
-        }
-    }
-
-    fn tell_written(&mut self, update: &Update) {
-        let Some(entry) = self.services.get(&update.key) else {
-            return;
-        };
-        let (service, addresses) = (&update.key, joined(&update.addresses));
-        let former = joined(&update.former);
-        let object = Object::service(&entry.view);
-        if former == addresses {
-            tracing::debug!(%service, addresses, "status made canonical");
-            return;
-        }
-        let notice = if update.addresses.is_empty() {
-            let why = entry.decision.as_ref().and_then(Decision::refusal);
-            let why = why.map(ToString::to_string).unwrap_or_default();
-            tracing::info!(%service, former, "address taken away: {why}");
-            let message = format!("{former} was taken away: {why}");
-            Notice::normal(object, event::CLEAR_ASSIGNMENT, message)
-        } else {
-            let pool = match entry.decision.as_ref() {
-                Some(Decision::Hold {
-                    pool: Some(pool), ..
-                }) => format!(" from pool {pool}"),
-                _ => String::new(),
-            };
-            tracing::info!(%service, addresses, former, "address assigned{pool}");
-            let instead = if former.is_empty() {
-                String::new()
-            } else {
-                format!(" instead of {former}")
-            };
-            let message = format!("assigned {addresses}{pool}{instead}");
-            Notice::normal(object, event::IP_ALLOCATED, message)
-        };
-        self.say(notice);
     }
 
     fn say(&mut self, notice: Notice) {
@@ -519,14 +276,3 @@ impl Index {
         pending
     }
 }
-
-fn joined(addresses: &[IpAddr]) -> String {
-    addresses
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-#[cfg(test)]
-mod tests;

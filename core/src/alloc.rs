@@ -28,8 +28,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::Reason;
-use crate::address::{AddressRange, Family, to_number};
-use crate::config::{Config, Pool};
+use crate::address::Family;
+use crate::config::Config;
 use crate::view::{ServiceKey, ServiceView};
 
 use choice::Choice;
@@ -244,7 +244,7 @@ impl Allocator {
         let pools = self.config.iter().flat_map(|config| &config.pools);
         let usage = pools.map(|pool| PoolUsage {
             pool: pool.name.clone(),
-            total: capacity(pool),
+            total: pool.capacity(),
             in_use: pool
                 .ranges
                 .iter()
@@ -331,21 +331,4 @@ impl Allocator {
 fn is_unicast(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
-}
-
-/// The addresses that a pool may give out.
-fn capacity(pool: &Pool) -> u128 {
-    let usable = pool.ranges.iter().map(|range| match range.family() {
-        Family::V4 if pool.avoid_buggy_ips => range.size() - buggy(range),
-        _ => range.size(),
-    });
-    usable.fold(0, u128::saturating_add)
-}
-
-/// How many addresses of an IPv4 range end in .0 or .255.
-fn buggy(range: &AddressRange) -> u128 {
-    let (first, last) = (to_number(range.first()), to_number(range.last()));
-    let zeros = last / 256 + 1 - first.div_ceil(256);
-    let ones = (last + 1) / 256 - first / 256;
-    zeros + ones
 }

@@ -62,16 +62,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The configuration to put in force; `None` if what is in force stays.
-    #[must_use]
-    pub fn in_force(&self) -> Option<Config> {
-        match self {
-            Self::Valid(config) => Some(config.clone()),
-            Self::NotConfigured(NotConfigured::Empty) => Some(Config::default()),
-            Self::NotConfigured(_) | Self::Refused(_) => None,
-        }
-    }
-
     /// Why there is no configuration in it; `None` if there is one.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {

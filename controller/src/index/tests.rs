@@ -1,7 +1,9 @@
 use ferrolb_core::config::{NotConfigured, Outcome as Parsed, parse};
 use ferrolb_core::view::{FamilyPolicy, Protocol, TrafficPolicy};
 
+use super::writing::joined;
 use super::*;
+use crate::source::ConfigMapView;
 
 const POOL_OF_TWO: &str =
     "address-pools: [{ name: default, protocol: layer2, addresses: [10.0.0.1-10.0.0.2] }]";

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::tests::{address, pool, service, unconfigured};
 use super::*;
-use crate::address::successor;
+use crate::address::{AddressRange, successor};
+use crate::config::Pool;
 use crate::view::{AddressRequest, FamilyPolicy, Protocol};
 
 /// What a Service of the generated world says; small numbers, so that wishes collide.

@@ -1,5 +1,6 @@
 use super::*;
-use crate::config::{Announcement, LabelSelector};
+use crate::address::AddressRange;
+use crate::config::{Announcement, LabelSelector, Pool};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TrafficPolicy};
 
 pub(super) fn address(text: &str) -> IpAddr {

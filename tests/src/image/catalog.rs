@@ -7,6 +7,10 @@ use anyhow::Result;
 
 use super::Image;
 
+const ROOT: &str = "0:0";
+/// As the chart runs what needs no privilege.
+const NOBODY: &str = "65534:65534";
+
 /// Holds a pod's namespaces.
 pub const PAUSE: &str = "localhost/pause:1";
 /// Debian's redis under the name of the public image.
@@ -19,7 +23,7 @@ pub fn pause() -> Image {
     Image::new(PAUSE)
         .file(Path::new("/usr/bin/catatonit"), "/catatonit")
         .entrypoint(&["/catatonit", "-P"])
-        .user("65535:65535")
+        .user(NOBODY)
 }
 
 /// As the public image: no password, and open to the pod network.
@@ -40,29 +44,25 @@ pub fn coredns(binary: &Path) -> Image {
 
 /// The page of the reference walk.
 pub fn walk_app(binary: &Path) -> Image {
-    Image::new("ghcr.io/ferrolb/walk-app:0.1.0")
-        .file(binary, "/walk-app")
-        .entrypoint(&["/walk-app"])
-        .user("65532:65532")
+    ours("walk-app", binary, ROOT)
 }
 
 /// The controller of this version.
 pub fn controller(binary: &Path) -> Image {
-    Image::new(concat!(
-        "ghcr.io/ferrolb/controller:",
-        env!("CARGO_PKG_VERSION")
-    ))
-    .file(binary, "/controller")
-    .entrypoint(&["/controller"])
-    .user("65532:65532")
+    ours("controller", binary, NOBODY)
 }
 
 /// The speaker of this version. It opens raw sockets: only uid 0 gets the capability.
 pub fn speaker(binary: &Path) -> Image {
-    Image::new(concat!(
-        "ghcr.io/ferrolb/speaker:",
-        env!("CARGO_PKG_VERSION")
-    ))
-    .file(binary, "/speaker")
-    .entrypoint(&["/speaker"])
+    ours("speaker", binary, ROOT)
+}
+
+/// An image that this project publishes, as its Containerfile says: one static program.
+fn ours(name: &str, binary: &Path, user: &'static str) -> Image {
+    let path = format!("/{name}");
+    let version = env!("CARGO_PKG_VERSION");
+    Image::new(&format!("ghcr.io/ferrolb/{name}:{version}"))
+        .file(binary, &path)
+        .entrypoint(&[&path])
+        .user(user)
 }

@@ -202,13 +202,3 @@ fn a_valid_configuration_has_no_reason() {
     assert_ne!(outcome, Outcome::Valid(Config::default()));
     assert_eq!(parse("nonsense").reason(), Some(Reason::ConfigRefused));
 }
-
-#[test]
-fn only_a_valid_or_an_empty_configuration_replaces_the_one_in_force() {
-    let text = with_addresses(&["10.0.0.1"]);
-    assert_eq!(parse(&text).in_force(), Some(valid(&text)));
-    assert_eq!(parse("").in_force(), Some(Config::default()));
-    for kept in [parse(UNCONFIGURED), parse("nonsense"), of_data(None)] {
-        assert_eq!(kept.in_force(), None, "{kept:?}");
-    }
-}
