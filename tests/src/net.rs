@@ -148,6 +148,11 @@ impl Network {
         // The client is no part of the cluster: it knows the LAN alone.
         if host.name != CLIENT {
             lines.extend(self.pod_routes(host));
+            // The router need not be there, but a route must: a connection to a Service is routed
+            // before kube-proxy puts an endpoint in its place.
+            let (v4, v6) = (lan_address(1), lan_address_v6(lan_address(1)));
+            lines.push(format!("route add default via {v4}"));
+            lines.push(format!("route add default via {v6}"));
         }
         // Every node has a gateway. Without a route to anywhere the kernel refuses a Service's
         // address before kube-proxy's rules can rewrite it.

@@ -29,7 +29,7 @@ fn three_nodes_run_pods_that_reach_each_other_and_come_back_after_a_power_cut() 
     }
     pods_reach_each_other_across_nodes(&lab)?;
     a_pod_finds_services_by_name(&lab)?;
-    a_pod_in_the_nodes_network_answers_the_lan(&lab)?;
+    a_pod_in_the_nodes_network_reaches_services_and_answers_the_lan(&lab)?;
     a_node_comes_back_after_a_power_cut(&lab)?;
     drop(lab);
     assert_eq!(leftovers(&name), Vec::<String>::new());
@@ -73,7 +73,24 @@ fn a_pod_finds_services_by_name(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn a_pod_in_the_nodes_network_answers_the_lan(lab: &Lab) -> Result<()> {
+fn a_pod_in_the_nodes_network_reaches_services_and_answers_the_lan(lab: &Lab) -> Result<()> {
+    let service = lab.kubectl(&[
+        "get",
+        "service",
+        "cache",
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+    ])?;
+    let ping = [
+        "exec",
+        "daemonset/on-the-node",
+        "--",
+        "redis-cli",
+        "-h",
+        &service,
+        "ping",
+    ];
+    assert_eq!(lab.kubectl(&ping)?.trim(), "PONG", "{service} must answer");
     for node in lab.nodes() {
         let answer = from_the_lan(lab, node.ipv4.into())?;
         assert_eq!(answer.trim(), "PONG", "{} must answer", node.name);
