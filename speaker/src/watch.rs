@@ -152,8 +152,26 @@ fn split<A, B, I: IntoIterator<Item = B>>(
 
 type Watched<T> = Result<T, watcher::Error>;
 
+/// What came out of a watch.
+trait Told {
+    /// A list is about to be asked for; nothing has been told yet.
+    fn only_begins(&self) -> bool;
+}
+
+impl<T> Told for Event<T> {
+    fn only_begins(&self) -> bool {
+        matches!(self, Self::Init)
+    }
+}
+
+impl<T> Told for Vec<Event<T>> {
+    fn only_begins(&self) -> bool {
+        self.iter().all(Told::only_begins)
+    }
+}
+
 /// Goes on with `other` when the API server answers the first request with this status code.
-fn or_else<T: Send + 'static>(
+fn or_else<T: Told + Send + 'static>(
     first: impl futures::Stream<Item = Watched<T>> + Send + 'static,
     code: u16,
     other: impl futures::Stream<Item = Watched<T>> + Send + 'static,
@@ -183,12 +201,14 @@ fn status(error: &watcher::Error) -> Option<u16> {
 
 /// Waits after each failure, longer each time; `None` stands for a failure. Only the first of several
 /// in a row is worth a warning.
-fn patient<T: Send + 'static>(
+fn patient<T: Told + Send + 'static>(
     events: impl futures::Stream<Item = Watched<T>> + Send + 'static,
 ) -> impl futures::Stream<Item = Option<T>> + Send {
     let events = Box::pin(events);
     stream::unfold((events, None), |(mut events, waited)| async move {
         match events.next().await? {
+            // Comes before each attempt to list, also one that fails.
+            Ok(event) if event.only_begins() => Some((Some(event), (events, waited))),
             Ok(event) => {
                 if waited.is_some() {
                     info!("the API server tells again");

@@ -110,6 +110,8 @@ pub(crate) enum Command {
     },
     /// Build Kubernetes and the other tools, and start nothing
     Build,
+    /// Load the images of controller, speaker, the walk's page and redis into the nodes
+    Load,
     /// Write the images of controller, speaker and the walk's page as archives that docker, podman,
     /// minikube and ctr load
     Images {

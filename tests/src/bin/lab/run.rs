@@ -49,6 +49,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
+        Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
         Verb::ServeEcho {
             pod,
