@@ -132,12 +132,12 @@ impl Liveness {
     }
 
     /// Time has passed: sends the beat that is due and drops who has been silent for too long.
-    /// Datagrams that wait in the socket are to be handled first: a delay of this process is no
-    /// silence of the others.
+    /// Datagrams that wait in the socket are to be handled first.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.listening_until.is_some_and(|until| until <= now) {
             self.listening = false;
         }
+        self.forgive_own_delay(now);
         let Self {
             peers, settings, ..
         } = self;
@@ -149,6 +149,17 @@ impl Liveness {
         if self.next_beat <= now {
             self.next_beat = now + self.settings.beat;
             self.send(Message::Beat);
+        }
+    }
+
+    /// While this process had no processor it could hear nobody: that time is no silence of the
+    /// others, who may have been starved by the same load.
+    fn forgive_own_delay(&mut self, now: Instant) {
+        let late = now.saturating_since(self.next_beat);
+        if late > self.settings.beat {
+            for peer in self.peers.values_mut() {
+                peer.heard = now.min(peer.heard + late);
+            }
         }
     }
 

@@ -120,6 +120,24 @@ fn the_next_deadline_is_the_first_silence_or_beat() {
 }
 
 #[test]
+fn a_delay_of_this_process_is_no_silence_of_the_others() {
+    let mut speakers = three();
+    run(&mut speakers, 0, 1_010, |_, _| false);
+    let n1 = speakers.get_mut("n1").unwrap();
+    n1.handle_timeout(millis(6_000));
+    assert_eq!(alive(n1).as_deref(), Some("n1 n2 n3"));
+    for step in (6_050..6_400).step_by(50) {
+        n1.handle_timeout(millis(step));
+    }
+    n1.handle_timeout(millis(6_400));
+    assert_eq!(
+        alive(n1).as_deref(),
+        Some("n1"),
+        "forgiven once, not for ever"
+    );
+}
+
+#[test]
 fn goodbye_counts_at_once_and_a_late_beat_of_that_start_does_not_undo_it() {
     let mut speakers = three();
     run(&mut speakers, 0, 1_000, |_, _| false);
