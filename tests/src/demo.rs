@@ -105,6 +105,7 @@ impl Walk<'_> {
         self.stage.chapter("The NodePort: port 31001 on every node");
         let nodes = self.lab.nodes();
         for node in &nodes {
+            self.until_answered(node.ipv4, NODE_PORT)?;
             self.fetch(node.ipv4, NODE_PORT)?;
         }
         u32::try_from(nodes.len()).context("too many nodes to count")
@@ -187,8 +188,7 @@ impl Walk<'_> {
     fn fetch_from_the_lan(&self) -> Result<u32> {
         self.stage
             .chapter("Fetch the page, from the client on the LAN");
-        // kube-proxy programs a new address up to a second after it stands in the status.
-        self.until_answered()?;
+        self.until_answered(ADDRESS, PORT)?;
         self.fetch(ADDRESS, PORT)?;
         Ok(1)
     }
@@ -207,47 +207,39 @@ impl Walk<'_> {
     }
 
     /// Kubernetes takes most of a minute to notice that a node is dead, and sends traffic to its
-    /// pods meanwhile. To show the address's move alone, the page's pods leave the node first.
+    /// pods meanwhile. To show the address's move alone, all other pods leave the node first, the
+    /// cluster's DNS among them.
     fn make_room(&self, node: &str) -> Result<()> {
-        let field = format!("spec.nodeName={node}");
-        let pods = [
-            "get",
-            "pods",
-            "-l",
-            "app=test",
-            "--field-selector",
-            &field,
-            "-o",
-            "name",
-        ];
-        if self.lab.kubectl(&pods)?.trim().is_empty() {
+        let on_node = format!("spec.nodeName={node},metadata.namespace!=metallb-system");
+        let on_node = ["-A", "--field-selector", &on_node];
+        let pods = self.quietly(&[&["get", "pods", "-o", "name"], &on_node[..]].concat())?;
+        if pods.trim().is_empty() {
             return Ok(());
         }
         self.stage
-            .chapter(&format!("Move the page's pods away from {node}"));
+            .chapter(&format!("Move the other pods away from {node}"));
         self.stage.tell(
             "A dead node's pods stay in kube-proxy's rotation for most of a minute, until \
              Kubernetes notices; no load balancer of this kind can change that. So that the next \
              step shows the address alone, they leave first.",
         );
-        let taint = "walk=moved:NoSchedule";
-        self.kubectl(&["taint", "node", node, taint])?;
-        self.kubectl(&[
-            "delete",
-            "pods",
-            "-l",
-            "app=test",
-            "--field-selector",
-            &field,
-        ])?;
+        self.kubectl(&["taint", "node", node, "walk=moved:NoSchedule"])?;
+        self.kubectl(&[&["delete", "pods"], &on_node[..]].concat())?;
         walk::wait_deployed(self.lab)?;
-        self.kubectl(&["get", "pods", "-o", "wide"])?;
+        self.quietly(&[
+            "-n",
+            "kube-system",
+            "rollout",
+            "status",
+            "deployment/coredns",
+        ])?;
+        self.kubectl(&["get", "pods", "-A", "-o", "wide"])?;
         self.quietly(&["taint", "node", node, "walk-"]).map(drop)
     }
 
     fn cut(&self, owner: &str) -> Result<()> {
         self.stage.chapter(&format!("Pull the plug of {owner}"));
-        self.until_answered()?;
+        self.until_answered(ADDRESS, PORT)?;
         let old = self.lab.host(owner)?.mac;
         let frames = self
             .lab
@@ -261,15 +253,15 @@ impl Walk<'_> {
         let frame = frames
             .wait_for(by_another, cut + PATIENCE)
             .context("no other node has announced the address")?;
-        self.until_answered()?;
+        self.until_answered(ADDRESS, PORT)?;
         let answered = cut.elapsed();
         let new = self.owner()?;
         self.stage.tell(&format!(
-            "{owner} is off the LAN, its link still up: nobody is told. {} announced {ADDRESS} {} \
-             later, and the page was there again {} after the cut.",
+            "{owner} is off the LAN, its link still up: nobody is told. {} announced {ADDRESS} {} ms \
+             later, and the page was there again {} ms after the cut.",
             new.name,
-            readable(frame.at.saturating_duration_since(cut)),
-            readable(answered),
+            frame.at.saturating_duration_since(cut).as_millis(),
+            answered.as_millis(),
         ));
         Ok(())
     }
@@ -290,14 +282,15 @@ impl Walk<'_> {
             .with_context(|| format!("{} answers for {ADDRESS}, which is no node", answer.mac))
     }
 
-    /// Waits until something listens at the address. It fetches no page, so it is not counted.
-    fn until_answered(&self) -> Result<()> {
-        let address = SocketAddr::new(IpAddr::V4(ADDRESS), PORT);
-        let answers = || Ok(http_get(address, "/healthz", Duration::from_millis(100)).is_ok());
+    /// Waits until the application answers there: kube-proxy programs a new address or port up to a
+    /// second later. It fetches no page, so it is not counted.
+    fn until_answered(&self, address: Ipv4Addr, port: u16) -> Result<()> {
+        let to = SocketAddr::new(IpAddr::V4(address), port);
+        let answers = || Ok(http_get(to, "/healthz", Duration::from_millis(100)).is_ok());
         self.lab
             .client()?
             .enter(|| wait_until(PATIENCE, answers, || Ok(())))?
-            .with_context(|| format!("waiting for {address} to answer"))
+            .with_context(|| format!("waiting for {to} to answer"))
     }
 
     fn fetch(&self, address: Ipv4Addr, port: u16) -> Result<()> {

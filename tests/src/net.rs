@@ -154,13 +154,6 @@ impl Network {
             lines.push(format!("route add default via {v4}"));
             lines.push(format!("route add default via {v6}"));
         }
-        // Every node has a gateway. Without a route to anywhere the kernel refuses a Service's
-        // address before kube-proxy's rules can rewrite it.
-        if host.pods.is_some() {
-            let gateway = &self.host(CONTROL_PLANE)?;
-            lines.push(format!("route add default via {}", gateway.ipv4));
-            lines.push(format!("route add default via {}", gateway.ipv6));
-        }
         ip_batch(netns, &lines)
     }
 
