@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::lab::Lab;
 use crate::progress::Progress;
+use crate::real;
 
 /// What is asked of the API server.
 const QUERIES: &[(&str, &[&str])] = &[
@@ -73,6 +74,9 @@ fn collect(lab: &Lab) -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     for entry in fs::read_dir(lab.state().dir().join("logs"))?.flatten() {
         fs::copy(entry.path(), dir.join(entry.file_name()))?;
+    }
+    for (name, log) in real::pod_logs(lab)? {
+        fs::copy(log, dir.join(name))?;
     }
     for (file, args) in QUERIES {
         let mut kubectl = lab.kubectl_command()?;

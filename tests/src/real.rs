@@ -35,8 +35,10 @@ mod containerd;
 mod dns;
 mod kubelet;
 mod lab;
+mod logs;
 mod machine;
 
+pub(crate) use logs::pod_logs;
 use machine::Machine;
 
 /// What real nodes run beside what every lab runs.
