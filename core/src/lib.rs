@@ -19,6 +19,7 @@ pub mod config;
 #[cfg(feature = "k8s")]
 pub mod k8s;
 pub mod names;
+pub mod ownership;
 mod reason;
 mod time;
 pub mod view;
