@@ -255,12 +255,8 @@ impl Ownership {
         now: Instant,
     ) -> Self {
         let me = NodeId::of(&identity.node);
-        let own = Member {
-            life: Some(Life::Live),
-            boot: identity.boot,
-            listed: true,
-            ..Member::new(identity.address, now)
-        };
+        let mut own = Member::new(identity.address, now);
+        (own.life, own.boot, own.listed) = (Some(Life::Live), identity.boot, true);
         Self {
             me,
             members: Members::new(me, own, &settings),

@@ -21,7 +21,6 @@ struct Question {
     since: Instant,
     next: Instant,
     probes: u32,
-    kernel_answered: bool,
     finding: Option<Finding>,
 }
 
@@ -62,7 +61,6 @@ impl Ownership {
                 since: now,
                 next: now,
                 probes: 0,
-                kernel_answered: false,
                 finding: None,
             });
         }
