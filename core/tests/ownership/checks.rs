@@ -7,11 +7,11 @@ use crate::world::{Move, Vip, World, ms};
 
 /// After any fault, everything is in order again within this time: a hold and the joining after it
 /// take the longest.
-pub const SETTLED: Duration = ms(6_500);
+pub(crate) const SETTLED: Duration = ms(6_500);
 
 impl World {
     /// Notes what is wrong now.
-    pub fn check(&mut self, when: &str) {
+    pub(crate) fn check(&mut self, when: &str) {
         for vip in self.vips() {
             self.check_one_owner(vip, when);
             self.check_served(vip, when);
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// The same, if nothing was disturbed lately.
-    pub fn check_if_settled(&mut self, when: &str) {
+    pub(crate) fn check_if_settled(&mut self, when: &str) {
         if self.now >= self.disturbed_at + SETTLED {
             self.check(when);
         }
@@ -106,7 +106,7 @@ impl World {
         self.violations.push(format!("{when}, at {at} ms: {what}"));
     }
 
-    pub fn false_moves(&self) -> Vec<Move> {
+    pub(crate) fn false_moves(&self) -> Vec<Move> {
         self.moves
             .iter()
             .filter(|a_move| !a_move.caused)
@@ -115,7 +115,7 @@ impl World {
     }
 
     /// Panics with all that was found.
-    pub fn assert_sound(&self, seed: u64) {
+    pub(crate) fn assert_sound(&self, seed: u64) {
         assert!(
             self.violations.is_empty(),
             "seed {seed}: {:#?}",
@@ -123,7 +123,7 @@ impl World {
         );
     }
 
-    pub fn assert_no_moves(&self, seed: u64) {
+    pub(crate) fn assert_no_moves(&self, seed: u64) {
         assert!(
             self.moves.is_empty(),
             "seed {seed}: addresses moved: {:#?}",
@@ -134,15 +134,15 @@ impl World {
 
 /// Times in milliseconds, and what they come to.
 #[derive(Debug, Default)]
-pub struct Times(Vec<f64>);
+pub(crate) struct Times(Vec<f64>);
 
 impl Times {
-    pub fn add(&mut self, duration: Duration) {
+    pub(crate) fn add(&mut self, duration: Duration) {
         self.0.push(duration.as_secs_f64() * 1_000.0);
     }
 
     /// The smallest value that `share` of all values do not exceed.
-    pub fn quantile(&self, share: f64) -> f64 {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let index = (sorted.len() as f64 * share).ceil() as usize;
@@ -152,7 +152,7 @@ impl Times {
             .unwrap_or(f64::NAN)
     }
 
-    pub fn max(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.quantile(1.0)
     }
 }

@@ -5,6 +5,7 @@
 //! `FERROLB_SEEDS=100 cargo test --release -p ferrolb-core --test ownership -- --nocapture`
 //! runs a hundred times as many, and prints the figures.
 
+mod chaos;
 mod checks;
 mod figures;
 mod network;

@@ -6,30 +6,30 @@ use std::time::Duration;
 use crate::random::Random;
 
 /// A station: a host's index, or the client and gateway (they are never cut from each other).
-pub type Station = usize;
+pub(crate) type Station = usize;
 
 /// The network's faults. All start healthy.
 #[derive(Debug, Clone, Default)]
-pub struct Network {
+pub(crate) struct Network {
     /// Of 1,000 packets so many are lost; half as many are doubled, twice as many overtaken.
-    pub loss: u64,
+    pub(crate) loss: u64,
     /// Stations in different segments do not hear each other.
-    pub segment: BTreeMap<Station, u8>,
+    pub(crate) segment: BTreeMap<Station, u8>,
     /// Ports that send nothing.
-    pub mute: BTreeSet<Station>,
+    pub(crate) mute: BTreeSet<Station>,
     /// Ports that receive nothing.
-    pub deaf: BTreeSet<Station>,
+    pub(crate) deaf: BTreeSet<Station>,
     /// Paths dead in this direction.
-    pub cut: BTreeSet<(Station, Station)>,
+    pub(crate) cut: BTreeSet<(Station, Station)>,
     /// Paths that take longer, both ways.
-    pub slow: BTreeMap<(Station, Station), Duration>,
+    pub(crate) slow: BTreeMap<(Station, Station), Duration>,
     /// Nothing arrives anywhere.
-    pub blackout: bool,
+    pub(crate) blackout: bool,
 }
 
 impl Network {
     /// Whether anything sent now from `from` to `to` can arrive.
-    pub fn connects(&self, from: Station, to: Station) -> bool {
+    pub(crate) fn connects(&self, from: Station, to: Station) -> bool {
         let segment = |station| self.segment.get(&station).copied().unwrap_or(0);
         !self.blackout
             && segment(from) == segment(to)
@@ -39,7 +39,7 @@ impl Network {
     }
 
     /// When the copies of one packet arrive: none, one or two.
-    pub fn deliver(&self, from: Station, to: Station, random: &mut Random) -> Vec<Duration> {
+    pub(crate) fn deliver(&self, from: Station, to: Station, random: &mut Random) -> Vec<Duration> {
         if !self.connects(from, to) {
             return Vec::new();
         }
@@ -65,7 +65,12 @@ impl Network {
     }
 
     /// There and back, for a question that a kernel answers.
-    pub fn round_trip(&self, from: Station, to: Station, random: &mut Random) -> Option<Duration> {
+    pub(crate) fn round_trip(
+        &self,
+        from: Station,
+        to: Station,
+        random: &mut Random,
+    ) -> Option<Duration> {
         if !self.connects(from, to) || !self.connects(to, from) {
             return None;
         }
@@ -73,7 +78,7 @@ impl Network {
     }
 
     /// Whether all stations hear each other, but for loss.
-    pub fn is_symmetric(&self) -> bool {
+    pub(crate) fn is_symmetric(&self) -> bool {
         self.mute.is_empty() && self.deaf.is_empty() && self.cut.is_empty() && !self.blackout
     }
 }

@@ -15,53 +15,53 @@ use ferrolb_core::ownership::{
 use crate::network::{Network, Station};
 use crate::random::Random;
 
-pub type Vip = IpAddr;
+pub(crate) type Vip = IpAddr;
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
 /// Linux answers with so many port-unreachables at once, then with one per second and peer.
 const UNREACHABLE_BURST: u64 = 6;
 
-pub const fn ms(millis: u64) -> Duration {
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// The n-th address that the cluster announces.
-pub fn vip(n: usize) -> Vip {
+pub(crate) fn vip(n: usize) -> Vip {
     Ipv4Addr::new(192, 168, (n / 250) as u8, (n % 250 + 1) as u8).into()
 }
 
 /// A machine.
-pub struct Host {
-    pub name: String,
-    pub id: NodeId,
-    pub address: IpAddr,
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) id: NodeId,
+    pub(crate) address: IpAddr,
     mac: Mac,
     /// Its kernel runs.
-    pub powered: bool,
+    pub(crate) powered: bool,
     /// Its speaker runs.
-    pub speaker: Option<Ownership>,
+    pub(crate) speaker: Option<Ownership>,
     /// What the speaker was told to announce and not to withdraw.
-    pub announcing: BTreeSet<Vip>,
+    pub(crate) announcing: BTreeSet<Vip>,
     /// The speaker's process is stopped until then; the kernel is not.
-    pub stopped_until: Instant,
+    pub(crate) stopped_until: Instant,
     inbox: VecDeque<Input>,
     wake_at: Option<Instant>,
     boot: u64,
     api_at: Instant,
     /// The last time that something was done to it that justifies that its addresses move.
-    pub hurt_at: Option<Instant>,
+    pub(crate) hurt_at: Option<Instant>,
     unreachables: BTreeMap<Station, (u64, Instant)>,
-    pub leaving: bool,
-    pub counters: Counters,
+    pub(crate) leaving: bool,
+    pub(crate) counters: Counters,
 }
 
 /// Packets of one speaker.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counters {
-    pub sent: u64,
-    pub received: u64,
-    pub bytes: u64,
+pub(crate) struct Counters {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Clone)]
@@ -80,7 +80,7 @@ enum Happening {
 
 /// What is done to the world.
 #[derive(Debug, Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// kill -9 of the speaker.
     Kill(Station),
     /// The machine loses power.
@@ -113,52 +113,52 @@ pub enum Fault {
 
 /// What the API says: which addresses are wanted, and who may announce them.
 #[derive(Debug, Clone, Default)]
-pub struct Truth {
-    pub wanted: BTreeMap<Vip, (Vec<bool>, Arc<[NodeId]>)>,
+pub(crate) struct Truth {
+    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Arc<[NodeId]>)>,
 }
 
 /// An address got another owner, as the client's neighbour table sees it.
 #[derive(Debug, Clone)]
-pub struct Move {
-    pub at: Instant,
-    pub vip: Vip,
-    pub from: Option<Station>,
-    pub to: Station,
+pub(crate) struct Move {
+    pub(crate) at: Instant,
+    pub(crate) vip: Vip,
+    pub(crate) from: Option<Station>,
+    pub(crate) to: Station,
     /// Something justified it.
-    pub caused: bool,
+    pub(crate) caused: bool,
 }
 
-pub struct World {
-    pub now: Instant,
-    pub random: Random,
-    pub network: Network,
-    pub hosts: Vec<Host>,
-    pub settings: Settings,
-    pub keys: Keys,
-    pub truth: Arc<Truth>,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) random: Random,
+    pub(crate) network: Network,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    pub(crate) truth: Arc<Truth>,
     /// The longest time until a speaker learns what the API says.
-    pub api_lag: Duration,
+    pub(crate) api_lag: Duration,
     /// Speakers that start learn nothing from the API.
-    pub api_down: bool,
+    pub(crate) api_down: bool,
     busy: bool,
     queue: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     /// Whose frame the client heard last, for each address.
-    pub neighbours: BTreeMap<Vip, Station>,
-    pub moves: Vec<Move>,
+    pub(crate) neighbours: BTreeMap<Vip, Station>,
+    pub(crate) moves: Vec<Move>,
     /// Announcements of any kind: when, by whom, why.
-    pub announcements: Vec<(Instant, Station, Vip, Cause)>,
-    pub verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
+    pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
+    pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
     /// Falling silent before anybody else announced: when it should have been make before break.
-    pub dark: Vec<(Instant, Vip)>,
-    pub disturbed_at: Instant,
-    pub violations: Vec<String>,
+    pub(crate) dark: Vec<(Instant, Vip)>,
+    pub(crate) disturbed_at: Instant,
+    pub(crate) violations: Vec<String>,
     /// Prints what happens.
-    pub trace: bool,
+    pub(crate) trace: bool,
 }
 
 impl World {
-    pub fn new(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
+    pub(crate) fn new(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
         let mut world = Self {
             now: Instant::START,
             random: Random::new(seed),
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// A cluster that started some time ago and is at peace.
-    pub fn settled(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
+    pub(crate) fn settled(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
         let mut world = Self::new(hosts, vips, seed, settings);
         for host in 0..hosts {
             let at = world.random.millis(0..50);
@@ -202,7 +202,7 @@ impl World {
     }
 
     /// Counts and judges only what happens from now on.
-    pub fn forget_past(&mut self) {
+    pub(crate) fn forget_past(&mut self) {
         self.moves.clear();
         self.announcements.clear();
         self.verdicts.clear();
@@ -226,26 +226,26 @@ impl World {
         (eligible, candidates)
     }
 
-    pub fn is_eligible(&self, vip: Vip, host: Station) -> bool {
+    pub(crate) fn is_eligible(&self, vip: Vip, host: Station) -> bool {
         self.truth
             .wanted
             .get(&vip)
             .is_some_and(|(eligible, _)| eligible[host])
     }
 
-    pub fn station(&self, id: NodeId) -> Station {
+    pub(crate) fn station(&self, id: NodeId) -> Station {
         self.hosts
             .iter()
             .position(|host| host.id == id)
             .expect("every member is a host")
     }
 
-    pub fn vips(&self) -> Vec<Vip> {
+    pub(crate) fn vips(&self) -> Vec<Vip> {
         self.truth.wanted.keys().copied().collect()
     }
 
     /// The hosts whose speakers announce `vip`.
-    pub fn owners(&self, vip: Vip) -> Vec<Station> {
+    pub(crate) fn owners(&self, vip: Vip) -> Vec<Station> {
         let hosts = self.hosts.iter().enumerate();
         hosts
             .filter(|(_, host)| host.powered && host.announcing.contains(&vip))
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// A host that announces something, at random.
-    pub fn some_owner(&mut self) -> Station {
+    pub(crate) fn some_owner(&mut self) -> Station {
         let owners: Vec<Station> = (0..self.hosts.len())
             .filter(|&i| !self.hosts[i].announcing.is_empty())
             .collect();
@@ -263,7 +263,7 @@ impl World {
 
     // --- time ---
 
-    pub fn schedule(&mut self, after: Duration, fault: Fault) {
+    pub(crate) fn schedule(&mut self, after: Duration, fault: Fault) {
         self.put(self.now + after, Happening::Do(fault));
     }
 
@@ -272,7 +272,7 @@ impl World {
         self.queue.insert((at, self.happenings), happening);
     }
 
-    pub fn run(&mut self, duration: Duration) {
+    pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(entry) = self.queue.first_entry()
             && entry.key().0 <= end
@@ -521,7 +521,7 @@ impl World {
 
     // --- faults ---
 
-    pub fn inflict(&mut self, fault: Fault) {
+    pub(crate) fn inflict(&mut self, fault: Fault) {
         if self.trace {
             println!("{:>10} ---- {fault:?}", self.now.as_micros());
         }
