@@ -25,6 +25,8 @@ pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
 pub(super) struct Claims {
     wanted: BTreeMap<IpAddr, Wanted>,
     pub(super) owned: BTreeMap<IpAddr, Owned>,
+    /// Wanted for the first time while this member served: these are spread by load.
+    newborn: BTreeSet<IpAddr>,
     /// Wanted and held by nobody, since when.
     pending: BTreeMap<IpAddr, Instant>,
     /// To be looked at again.
@@ -50,9 +52,6 @@ pub(super) struct Owned {
 /// How many addresses each candidate has, while several are being distributed.
 #[derive(Debug)]
 struct Load {
-    /// Not while nobody has held anything yet: a fresh start, or a switch over from `MetalLB`, goes
-    /// by rank alone.
-    counts: bool,
     own: usize,
     /// What candidates will have once they have claimed what is theirs.
     assumed: BTreeMap<NodeId, usize>,
@@ -60,6 +59,7 @@ struct Load {
 
 impl Claims {
     pub(super) fn reconsider_all(&mut self) {
+        self.pending.clear();
         self.dirty.extend(self.wanted.keys());
     }
 
@@ -85,6 +85,11 @@ impl Ownership {
     pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>) {
         let old = std::mem::replace(&mut self.claims.wanted, wanted);
         let new = &self.claims.wanted;
+        if self.join.is_joined() {
+            self.claims
+                .newborn
+                .extend(new.keys().filter(|vip| !old.contains_key(vip)));
+        }
         let changed = old
             .keys()
             .chain(new.keys())
@@ -163,14 +168,13 @@ impl Ownership {
         let others: Vec<NodeId> = claimants
             .filter(|&id| id != self.me && self.members.is_live(id))
             .collect();
+        let is_contested = !others.is_empty();
         let Some(owned) = self.claims.owned.get_mut(&vip) else {
             return;
         };
-        let was_contested = std::mem::replace(&mut owned.contested, !others.is_empty());
-        if was_contested || !others.is_empty() {
+        if std::mem::replace(&mut owned.contested, is_contested) != is_contested {
+            // When a contest begins, and when the other has fallen silent: the last word is ours.
             self.remind(vip);
-        }
-        if !self.claims.publish {
             // They may not know this claim.
             others
                 .into_iter()
@@ -180,8 +184,10 @@ impl Ownership {
     }
 
     /// An address that this member does not hold is pending if nobody else does, or is about to.
+    /// Turns are counted from then on: by nobody who is still joining.
     fn review_free(&mut self, vip: IpAddr, now: Instant) {
-        let is_free = self.claims.wanted.contains_key(&vip)
+        let is_free = self.stage() == Stage::Serving
+            && self.claims.wanted.contains_key(&vip)
             && self.members.owner(vip).is_none()
             && !self.is_reserved_to_another(vip);
         if is_free {
@@ -194,7 +200,6 @@ impl Ownership {
     /// C5: the n-th candidate waits n times the skew, so that the one before it is heard of first.
     fn claim_pending(&mut self, now: Instant) {
         let mut load = Load {
-            counts: self.members.index().anything_was_held(),
             own: self.claims.owned.len(),
             assumed: BTreeMap::new(),
         };
@@ -217,8 +222,9 @@ impl Ownership {
 
     /// How many candidates come before this member; `None` if it is none itself.
     ///
-    /// By rank alone, so that all agree whatever they have seen so far; only for an address that
-    /// never had an owner do nodes with more than the least load come last.
+    /// By rank alone, so that all agree whatever they have seen so far: orphans, and whatever is
+    /// wanted when the speakers start, as after a switch over from `MetalLB`. Only for an address
+    /// that is new do nodes with more than the least load come last.
     fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
         let wanted = self.claims.wanted(vip)?;
         if !wanted.eligible {
@@ -229,7 +235,7 @@ impl Ownership {
             .iter()
             .copied()
             .filter(|&id| self.is_candidate(id));
-        let by_load = load.counts && self.members.index().floor(vip) == 0;
+        let by_load = self.is_newborn(vip);
         if !by_load {
             let before = candidates
                 .take_while(|&id| id != self.me)
@@ -251,6 +257,10 @@ impl Ownership {
             .take_while(|(_, id)| *id != self.me)
             .take(MAX_PLACE as usize);
         Some(before.count() as u32)
+    }
+
+    fn is_newborn(&self, vip: IpAddr) -> bool {
+        self.claims.newborn.contains(&vip) && self.members.index().floor(vip) == 0
     }
 
     fn load_of(&self, id: NodeId, load: &Load) -> usize {

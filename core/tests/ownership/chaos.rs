@@ -70,6 +70,17 @@ fn make_peace(world: &mut World) {
     world.run(stopped.saturating_since(world.now) + ms(7_000));
 }
 
+/// The client is never left alone: what it missed then is the slow refresh's business.
+fn random_split(world: &mut World) -> Vec<u8> {
+    let mut segments: Vec<u8> = world.hosts.iter().map(|_| 0).collect();
+    segments
+        .iter_mut()
+        .for_each(|segment| *segment = world.random.below(2) as u8);
+    let company = world.random.index(segments.len());
+    segments.push(segments[company]);
+    segments
+}
+
 fn random_fault(world: &mut World) -> Option<Fault> {
     let hosts = world.hosts.len();
     let (a, b) = (world.random.index(hosts), world.random.index(hosts));
@@ -81,7 +92,7 @@ fn random_fault(world: &mut World) -> Option<Fault> {
         2 => Fault::Boot(a),
         3 => Fault::Start(a),
         4 => Fault::Stop(a, world.random.millis(0..6_000)),
-        5 | 6 => Fault::Split((0..=hosts).map(|_| world.random.below(2) as u8).collect()),
+        5 | 6 => Fault::Split(random_split(world)),
         7 => Fault::Heal,
         8 => Fault::Mute(a, coin),
         9 => Fault::Deaf(a, coin),

@@ -1,65 +1,274 @@
-//! How long things take.
+//! How long things take, and what they cost. Each test prints its figures.
 
-use ferrolb_core::ownership::{FAST, Leaving};
+use std::time::Duration;
+
+use ferrolb_core::ownership::{CALM, FAST, Leaving, Settings};
 
 use crate::checks::Times;
 use crate::seeds;
 use crate::world::{Fault, World, ms};
 
-fn vips_for(hosts: usize) -> usize {
+/// Five addresses for each host, 200 at most.
+pub(crate) fn vips_for(hosts: usize) -> usize {
     (hosts * 5).min(200)
 }
 
-/// Until the first announcement of each address of a host that is hurt.
-fn takeover(hosts: usize, seed: u64, loss: u64, fault: fn(usize) -> Fault, times: &mut Times) {
-    let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
-    world.inflict(Fault::Loss(loss));
-    let owner = world.some_owner();
-    let lost = world.hosts[owner].announcing.clone();
-    let pause = world.random.millis(500..1_500);
-    world.run(pause);
-    world.moves.clear();
-    let began = world.now;
-    world.inflict(fault(owner));
-    world.run(ms(3_500));
-    for vip in lost {
-        let taken = world.moves.iter().find(|a_move| a_move.vip == vip);
-        let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody took {vip}"));
-        times.add(taken.at.saturating_since(began));
+/// A random owner is hurt at a random moment. When was each of its addresses announced by another?
+struct Takeover {
+    settings: Settings,
+    loss: u64,
+    fault: fn(usize) -> Fault,
+}
+
+const NODE_DIES: Takeover = Takeover {
+    settings: FAST,
+    loss: 0,
+    fault: Fault::Die,
+};
+
+impl Takeover {
+    fn run(&self, hosts: usize, seed: u64, times: &mut Times) {
+        let mut world = World::settled(hosts, vips_for(hosts), seed, &self.settings);
+        world.inflict(Fault::Loss(self.loss));
+        let owner = world.some_owner();
+        let lost = world.hosts[owner].announcing.clone();
+        let pause = world.random.millis(500..1_500);
+        world.run(pause);
+        world.moves.clear();
+        let began = world.now;
+        world.inflict((self.fault)(owner));
+        world.run(ms(3_500));
+        for vip in &lost {
+            let taken = world.moves.iter().find(|a_move| a_move.vip == *vip);
+            let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody took {vip}"));
+            times.add(taken.at.saturating_since(began));
+        }
+        let needless = world.moves.len() - lost.len();
+        assert!(
+            self.loss > 0 || needless == 0,
+            "seed {seed}: {needless} needless moves"
+        );
+        world.inflict(Fault::Loss(0));
+        world.run(ms(2_500));
+        world.check("after the takeover");
+        world.assert_sound(seed);
     }
-    world.inflict(Fault::Loss(0));
-    world.run(ms(2_000));
-    world.check("after the takeover");
-    world.assert_sound(seed);
+
+    fn times(&self, hosts: usize, runs: u64) -> Times {
+        let mut times = Times::default();
+        for seed in seeds(runs) {
+            self.run(hosts, seed, &mut times);
+        }
+        times
+    }
 }
 
 #[test]
 fn a_dead_nodes_addresses_are_announced_within_91_ms() {
     for (hosts, runs) in [(3, 12), (4, 12), (10, 6), (100, 1)] {
-        let mut times = Times::default();
-        for seed in seeds(runs) {
-            takeover(hosts, seed, 0, Fault::Die, &mut times);
-        }
+        let times = NODE_DIES.times(hosts, runs);
         println!("node dies, N = {hosts}: {times}");
         assert!(times.quantile(0.99) <= 91.0, "N = {hosts}: {times}");
     }
 }
 
 #[test]
-fn a_rolling_restart_moves_nothing() {
-    for hosts in [2, 3, 4, 10] {
-        for seed in seeds(3) {
-            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
-            for host in 0..hosts {
-                world.inflict(Fault::Leave(host, Leaving::Restarting));
-                let away = world.random.millis(100..1_500);
-                world.schedule(away, Fault::Start(host));
-                world.run(away + ms(1_500));
-            }
-            world.run(ms(3_000));
-            world.check("after the rolling restart");
-            world.assert_sound(seed);
-            world.assert_no_moves(seed);
+fn five_percent_loss_slows_a_takeover_but_little() {
+    for (hosts, runs) in [(3, 10), (4, 10), (10, 5)] {
+        let times = Takeover {
+            loss: 50,
+            ..NODE_DIES
         }
+        .times(hosts, runs);
+        println!("node dies at 5 % loss, N = {hosts}: {times}");
+        assert!(times.quantile(0.99) <= 200.0, "N = {hosts}: {times}");
     }
+}
+
+#[test]
+fn of_two_members_the_dead_one_is_lost_after_the_time_to_be_alone() {
+    let times = NODE_DIES.times(2, 8);
+    println!("node dies, N = 2: {times}");
+    assert!((400.0..=500.0).contains(&times.max()), "{times}");
+}
+
+#[test]
+fn the_calm_preset_waits_but_ends() {
+    let times = Takeover {
+        settings: CALM,
+        ..NODE_DIES
+    }
+    .times(4, 4);
+    println!("node dies, calm, N = 4: {times}");
+    assert!(
+        (500.0..=900.0).contains(&times.quantile(0.5)) && times.max() <= 950.0,
+        "{times}"
+    );
+}
+
+#[test]
+fn a_killed_speaker_that_never_returns_is_replaced_when_the_hold_ends() {
+    for hosts in [2, 3, 4, 10] {
+        let times = Takeover {
+            fault: Fault::Kill,
+            ..NODE_DIES
+        }
+        .times(hosts, 4);
+        println!("kill -9 for good, N = {hosts}: {times}");
+        assert!(
+            (2_500.0..=2_650.0).contains(&times.quantile(0.5)),
+            "N = {hosts}: {times}"
+        );
+        assert!(times.max() <= 2_750.0, "N = {hosts}: {times}");
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_its_speaker_restarts_is_a_dead_node() {
+    for hosts in [3, 4, 10] {
+        let mut times = Times::default();
+        for seed in seeds(6) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            let owner = world.some_owner();
+            let lost = world.hosts[owner].announcing.clone();
+            world.inflict(Fault::Leave(owner, Leaving::Restarting));
+            let pause = world.random.millis(100..800);
+            world.run(pause);
+            world.assert_no_moves(seed);
+            let began = world.now;
+            world.inflict(Fault::Die(owner));
+            world.run(ms(1_000));
+            assert_eq!(
+                world.moves.len(),
+                lost.len(),
+                "seed {seed}: each is taken over once"
+            );
+            world
+                .moves
+                .iter()
+                .for_each(|a_move| times.add(a_move.at.saturating_since(began)));
+        }
+        println!("node dies during a restart, N = {hosts}: {times}");
+        assert!(times.max() <= 300.0, "N = {hosts}: {times}");
+    }
+}
+
+#[test]
+fn half_of_the_nodes_dead_at_once_are_replaced_in_half_a_second() {
+    for (hosts, dead, runs) in [(4, 2, 8), (10, 5, 6), (40, 20, 2)] {
+        let mut times = Times::default();
+        for seed in seeds(runs) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            // One rack: neighbours on the ring, in half of the runs.
+            let mut order: Vec<usize> = (0..hosts).collect();
+            if seed % 2 == 0 {
+                order.sort_by_key(|&host| world.hosts[host].id);
+            }
+            let first = world.random.index(hosts);
+            order.rotate_left(first);
+            let lost: usize = order[..dead]
+                .iter()
+                .map(|&h| world.hosts[h].announcing.len())
+                .sum();
+            let began = world.now;
+            order[..dead]
+                .iter()
+                .for_each(|&host| world.inflict(Fault::Die(host)));
+            world.run(ms(3_000));
+            assert!(world.moves.len() >= lost, "seed {seed}: {lost} were lost");
+            world
+                .moves
+                .iter()
+                .for_each(|a_move| times.add(a_move.at.saturating_since(began)));
+            world.check("without half of the nodes");
+            world.assert_sound(seed);
+        }
+        println!("{dead} of {hosts} die at once: {times}");
+        assert!(times.quantile(0.99) <= 520.0, "{dead} of {hosts}: {times}");
+    }
+}
+
+#[test]
+fn a_thousand_addresses_of_a_dead_node_are_announced_together() {
+    let mut world = World::settled(4, 4_000, 1, &FAST);
+    let owner = world.some_owner();
+    let lost = world.hosts[owner].announcing.len();
+    let began = world.now;
+    world.inflict(Fault::Die(owner));
+    world.run(ms(1_000));
+    let last = world
+        .moves
+        .iter()
+        .map(|a_move| a_move.at.saturating_since(began))
+        .max();
+    println!("node with {lost} addresses dies: the last one is announced after {last:?}");
+    assert_eq!(world.moves.len(), lost);
+    assert!(last < Some(ms(300)), "{last:?}");
+}
+
+#[test]
+fn in_peace_a_speaker_exchanges_under_100_packets_a_second_whatever_the_size() {
+    for hosts in [2, 3, 4, 10, 50] {
+        let mut world = World::settled(hosts, vips_for(hosts), 1, &FAST);
+        // The leases of those who watched while others were still starting.
+        world.run(ms(3_000));
+        world.forget_past();
+        world.run(ms(10_000));
+        let most = world
+            .hosts
+            .iter()
+            .map(|host| host.counters.sent + host.counters.received)
+            .max();
+        let bytes = world.hosts.iter().map(|host| host.counters.bytes).max();
+        println!("idle, N = {hosts}: {most:?} packets, {bytes:?} bytes sent in 10 s at most");
+        assert!(most <= Some(1_000), "N = {hosts}: {most:?} in 10 s");
+        assert!(
+            world.verdicts.is_empty(),
+            "N = {hosts}: {:?}",
+            world.verdicts
+        );
+    }
+}
+
+/// A thousand speakers take a minute to simulate: 200 by default, `FERROLB_MEMBERS=1000` for more.
+#[test]
+fn all_members_of_a_large_cluster_know_a_death_within_a_second() {
+    let hosts = std::env::var("FERROLB_MEMBERS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let hosts = hosts.unwrap_or(200);
+    let mut world = World::new(hosts, 200, 1, &FAST);
+    for host in 0..hosts {
+        let at = world.random.millis(0..2_000);
+        world.schedule(at, Fault::Start(host));
+    }
+    world.run(ms(8_000));
+    world.check("start");
+    world.assert_sound(1);
+    world.forget_past();
+    world.run(ms(5_000));
+    let most = world
+        .hosts
+        .iter()
+        .map(|host| host.counters.sent + host.counters.received)
+        .max();
+    assert!(most <= Some(500), "N = {hosts}: {most:?} packets in 5 s");
+    let victim = world.some_owner();
+    let id = world.hosts[victim].id;
+    world.inflict(Fault::Die(victim));
+    let mut known = Duration::ZERO;
+    while !(0..hosts)
+        .filter(|&host| host != victim)
+        .all(|host| world.knows_gone(host, id))
+    {
+        world.run(ms(2));
+        known += ms(2);
+        assert!(
+            known <= ms(1_000),
+            "N = {hosts}: not known to all after 1 s"
+        );
+    }
+    println!(
+        "N = {hosts}: {most:?} packets in 5 s at most; a death is known to all after {known:?}"
+    );
 }

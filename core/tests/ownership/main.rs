@@ -5,11 +5,15 @@
 //! `FERROLB_SEEDS=100 cargo test --release -p ferrolb-core --test ownership -- --nocapture`
 //! runs a hundred times as many, and prints the figures.
 
+mod api;
 mod chaos;
 mod checks;
+mod cutoff;
 mod figures;
 mod network;
 mod random;
+mod restarts;
+mod stress;
 mod world;
 
 /// How many seeds a test runs: `few`, or as many times that as the environment says.

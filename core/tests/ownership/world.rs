@@ -9,7 +9,7 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::ownership::{
     Cause, Event, Identity, KernelAnswer, Keys, Leaving, Mac, NodeId, Ownership, Settings,
-    Transmit, Verdict, Wanted, rank,
+    Standing, Transmit, Verdict, Wanted, rank,
 };
 
 use crate::network::{Network, Station};
@@ -238,6 +238,15 @@ impl World {
             .iter()
             .position(|host| host.id == id)
             .expect("every member is a host")
+    }
+
+    /// Whether the speaker of `host` holds this member gone, for whatever reason.
+    pub(crate) fn knows_gone(&self, host: Station, id: NodeId) -> bool {
+        self.hosts[host].speaker.as_ref().is_none_or(|speaker| {
+            speaker
+                .members()
+                .any(|member| member.node == id && member.standing != Standing::Live)
+        })
     }
 
     pub(crate) fn vips(&self) -> Vec<Vip> {

@@ -77,11 +77,6 @@ impl Index {
         self.vips.get(&vip).map_or(0, |claims| claims.floor)
     }
 
-    /// Whether any address is or was held by anybody.
-    pub(in super::super) fn anything_was_held(&self) -> bool {
-        self.vips.values().any(|claims| claims.floor > 0)
-    }
-
     pub(in super::super) fn has_changes(&self) -> bool {
         let Changes {
             vips,
