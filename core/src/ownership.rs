@@ -217,7 +217,7 @@ pub enum Event {
 }
 
 /// One speaker's side of the protocol.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ownership {
     me: NodeId,
     identity: Identity,

@@ -5,14 +5,14 @@ use super::{NodeId, Ownership, Settings};
 use crate::Instant;
 
 /// The watchers of this member.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Beats {
     /// Beats fall on multiples of the beat interval after this moment.
     phase: Instant,
     watchers: Vec<Watcher>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Watcher {
     id: NodeId,
     lease_until: Instant,

@@ -21,7 +21,7 @@ const MAX_PLACE: u32 = 20;
 /// Most addresses in one datagram.
 pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
     wanted: BTreeMap<IpAddr, Wanted>,
     pub(super) owned: BTreeMap<IpAddr, Owned>,
@@ -33,14 +33,16 @@ pub(super) struct Claims {
     dirty: BTreeSet<IpAddr>,
     /// The own record changed.
     pub(super) publish: bool,
+    /// Addresses given up to a better claim, and to whom: still to be told, and told once.
     yields: BTreeMap<NodeId, Vec<IpAddr>>,
+    yielded: BTreeMap<NodeId, Vec<IpAddr>>,
     remind_at: Option<Instant>,
     /// Since when a majority is back while some claim is weak (C3).
     majority_since: Option<Instant>,
 }
 
 /// An address that this member answers for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Owned {
     pub(super) claim: Claim,
     since: Instant,
@@ -109,8 +111,8 @@ impl Ownership {
         if changes.gone {
             self.regrade(now);
         }
-        if !changes.returned.is_empty() && self.claims.remind_at.is_none() {
-            self.claims.remind_at = Some(now + REMIND);
+        if changes.returned {
+            self.remind_soon(now);
         }
         self.claims.dirty.extend(changes.vips);
         if changes.candidates && self.settings.preference == Preference::BestRank {
@@ -148,6 +150,11 @@ impl Ownership {
                 });
             }
         }
+    }
+
+    /// L9: somebody was away, or this member was: neighbours may have been told otherwise.
+    pub(super) fn remind_soon(&mut self, now: Instant) {
+        self.claims.remind_at.get_or_insert(now + REMIND);
     }
 
     fn may_claim(&self, now: Instant) -> bool {
@@ -367,16 +374,23 @@ impl Ownership {
 
     /// C6: the winner is told that the loser is silent, and so tells the neighbours again.
     fn send_yields(&mut self) {
-        for (to, vips) in self.claims.yields.clone() {
-            for chunk in vips.chunks(VIPS_OF) {
-                self.send(to, &Message::Yield(chunk.to_vec()));
-            }
+        for (to, vips) in std::mem::take(&mut self.claims.yields) {
+            self.send_yield(to, &vips);
+            self.claims.yielded.entry(to).or_default().extend(vips);
         }
     }
 
+    /// Once more, with the record's repetition.
     pub(super) fn repeat_yields(&mut self) {
-        self.send_yields();
-        self.claims.yields.clear();
+        for (to, vips) in std::mem::take(&mut self.claims.yielded) {
+            self.send_yield(to, &vips);
+        }
+    }
+
+    fn send_yield(&mut self, to: NodeId, vips: &[IpAddr]) {
+        for chunk in vips.chunks(VIPS_OF) {
+            self.send(to, &Message::Yield(chunk.to_vec()));
+        }
     }
 
     pub(super) fn handle_yield(&mut self, vips: &[IpAddr]) {

@@ -19,7 +19,7 @@ const MUTE: Duration = Duration::from_millis(1_000);
 /// So often outbid within this time, a boot is another speaker under the same name.
 const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Contact {
     next_round: Instant,
     tried_at: BTreeMap<NodeId, Instant>,

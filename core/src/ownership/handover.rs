@@ -10,7 +10,7 @@ use super::{Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
 use crate::{Instant, Reason};
 
 /// An address on its way to another owner.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Give {
     why: Why,
     since: Instant,

@@ -51,7 +51,7 @@ impl Ownership {
         let Some(former) = self.members.own().former.clone() else {
             return;
         };
-        for (&vip, _) in &former.record.claims {
+        for &vip in former.record.claims.keys() {
             let is_free = self.members.owner(vip).is_none();
             if is_free && self.claims.is_eligible(vip) {
                 self.claim(vip, Cause::Restart, now);

@@ -14,7 +14,7 @@ const HELLOS: [Duration; 3] = [
 /// Members to learn from: the first may be about to die.
 const TEACHERS: u32 = 3;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Join {
     /// No Nodes list yet, or nothing is heard: there is nobody to learn from, and to be alone proves
     /// nothing.

@@ -306,6 +306,7 @@ impl Ownership {
         self.received_at = now;
         if self.watching.end_isolation() {
             self.rejoin(now);
+            self.remind_soon(now);
         }
     }
 

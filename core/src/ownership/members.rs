@@ -241,7 +241,7 @@ impl Member {
 }
 
 /// All members, by their place on the ring.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Members {
     me: NodeId,
     all: BTreeMap<NodeId, Member>,

@@ -48,7 +48,7 @@ pub(super) const fn mix(x: u64) -> u64 {
 }
 
 /// Picks witnesses and partners of repair. Nothing that must be secret depends on it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
 impl Random {

@@ -15,7 +15,7 @@ const SPREAD: Duration = Duration::from_millis(100);
 /// compare otherwise.
 const RANDOM_PING: Duration = Duration::from_millis(1_000);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sync {
     spread_at: Option<Instant>,
     spread_last: Instant,
@@ -78,7 +78,7 @@ impl Ownership {
     }
 
     fn sync_message(&self, answer: bool) -> Message {
-        let buckets = self.members.index().buckets;
+        let buckets = Box::new(self.members.index().buckets);
         Message::Sync {
             answer,
             joined: self.join.is_joined(),

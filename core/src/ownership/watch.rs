@@ -22,7 +22,7 @@ const WIDENINGS: usize = 5;
 const MAX_WITNESSES: usize = 12;
 
 /// Whom this member watches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Watching {
     watches: BTreeMap<NodeId, Watch>,
     /// Members that others hold gone, watched until then (L7).
@@ -34,7 +34,7 @@ pub(super) struct Watching {
     is_stale: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Watch {
     phase: Phase,
     /// When the next beat is late; while suspecting, when the next round is due.
@@ -50,13 +50,13 @@ pub(super) struct Watch {
     pub(super) differs_since: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Phase {
     Listening,
     Suspecting(Suspicion),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Suspicion {
     since: Instant,
     rounds: u32,

@@ -8,12 +8,12 @@ use crate::Instant;
 /// Questions that a witness works on at once; more are a flood.
 const MAX_QUESTIONS: usize = 256;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Witness {
     questions: Vec<Question>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Question {
     from: NodeId,
     target: NodeId,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::network::Station;
-use crate::world::{Move, Vip, World, ms};
+use crate::world::{Vip, World, ms};
 
 /// After any fault, everything is in order again within this time: a hold and the joining after it
 /// take the longest.
@@ -106,14 +106,6 @@ impl World {
         self.violations.push(format!("{when}, at {at} ms: {what}"));
     }
 
-    pub(crate) fn false_moves(&self) -> Vec<Move> {
-        self.moves
-            .iter()
-            .filter(|a_move| !a_move.caused)
-            .cloned()
-            .collect()
-    }
-
     /// Panics with all that was found.
     pub(crate) fn assert_sound(&self, seed: u64) {
         assert!(
@@ -123,6 +115,7 @@ impl World {
         );
     }
 
+    /// Not even where something was hurt.
     pub(crate) fn assert_no_moves(&self, seed: u64) {
         assert!(
             self.moves.is_empty(),

@@ -177,7 +177,7 @@ fn with_metallbs_way_the_best_rank_owns() {
 
 fn random_split(world: &mut World, seed: u64) -> Vec<u8> {
     let hosts = world.hosts.len();
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         let alone = world.random.index(hosts);
         return (0..=hosts)
             .map(|station| u8::from(station == alone))

@@ -5,6 +5,15 @@
 //! `FERROLB_SEEDS=100 cargo test --release -p ferrolb-core --test ownership -- --nocapture`
 //! runs a hundred times as many, and prints the figures.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "figures and traces are for people to read"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how many seeds to run is the caller's to say"
+)]
+
 mod api;
 mod chaos;
 mod checks;

@@ -32,6 +32,7 @@ pub(crate) fn vip(n: usize) -> Vip {
 }
 
 /// A machine.
+#[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) id: NodeId,
@@ -49,8 +50,6 @@ pub(crate) struct Host {
     wake_at: Option<Instant>,
     boot: u64,
     api_at: Instant,
-    /// The last time that something was done to it that justifies that its addresses move.
-    pub(crate) hurt_at: Option<Instant>,
     unreachables: BTreeMap<Station, (u64, Instant)>,
     pub(crate) leaving: bool,
     pub(crate) counters: Counters,
@@ -72,6 +71,7 @@ enum Input {
     Api(Arc<Truth>),
 }
 
+#[derive(Clone)]
 enum Happening {
     Wake(Station),
     Arrive(Station, Input),
@@ -122,12 +122,10 @@ pub(crate) struct Truth {
 pub(crate) struct Move {
     pub(crate) at: Instant,
     pub(crate) vip: Vip,
-    pub(crate) from: Option<Station>,
     pub(crate) to: Station,
-    /// Something justified it.
-    pub(crate) caused: bool,
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) random: Random,
@@ -195,7 +193,8 @@ impl World {
             let at = world.random.millis(0..50);
             world.schedule(at, Fault::Start(host));
         }
-        world.run(ms(2_500));
+        // The leases of those who watched while others still started have ended.
+        world.run(ms(3_700));
         world.check("start");
         world.forget_past();
         world
@@ -208,7 +207,6 @@ impl World {
         self.verdicts.clear();
         self.dark.clear();
         for host in &mut self.hosts {
-            host.hurt_at = None;
             host.counters = Counters::default();
         }
     }
@@ -345,7 +343,7 @@ impl World {
         speaker.handle_timeout(now);
         let mut is_done = false;
         while let Some(event) = speaker.poll_event() {
-            is_done |= self.carry_out(host, event, &speaker);
+            is_done |= self.carry_out(host, event);
         }
         while let Some(transmit) = speaker.poll_transmit() {
             self.transmit(host, transmit);
@@ -374,7 +372,7 @@ impl World {
         speaker.set_wanted(wanted.collect());
     }
 
-    fn carry_out(&mut self, host: Station, event: Event, speaker: &Ownership) -> bool {
+    fn carry_out(&mut self, host: Station, event: Event) -> bool {
         if self.trace {
             println!("{:>10} n{host} {event:?}", self.now.as_micros());
         }
@@ -383,9 +381,6 @@ impl World {
                 self.hosts[host].announcing.insert(vip);
                 self.announcements.push((self.now, host, vip, cause));
                 self.hear_announcement(host, vip);
-                if speaker.vip_status(vip, self.now).reason.is_some() {
-                    // Announced and withdrawn in the same step: the withdrawal follows.
-                }
             }
             Event::Withdraw { vip, .. } => {
                 self.hosts[host].announcing.remove(&vip);
@@ -407,22 +402,12 @@ impl World {
         if !self.network.connects(host, client) || from == Some(host) {
             return;
         }
-        let caused = from.is_none_or(|from| self.justifies_move(from, vip));
         self.neighbours.insert(vip, host);
         self.moves.push(Move {
             at: self.now,
             vip,
-            from,
             to: host,
-            caused,
         });
-    }
-
-    /// Whether the owner was hurt, or may not keep the address.
-    fn justifies_move(&self, owner: Station, vip: Vip) -> bool {
-        let host = &self.hosts[owner];
-        let was_hurt = host.hurt_at.is_some_and(|at| self.now < at + ms(6_000));
-        !host.powered || was_hurt || !self.is_eligible(vip, owner) || host.leaving
     }
 
     fn note_darkness(&mut self, vip: Vip) {
@@ -538,12 +523,12 @@ impl World {
         match fault {
             Fault::Kill(host) => {
                 self.end_speaker(host);
-                self.hurt(host);
+                self.disturb();
             }
             Fault::Die(host) => {
                 self.end_speaker(host);
                 self.hosts[host].powered = false;
-                self.hurt(host);
+                self.disturb();
             }
             Fault::Boot(host) => {
                 self.hosts[host].powered = true;
@@ -554,9 +539,6 @@ impl World {
             Fault::Stop(host, duration) => {
                 self.hosts[host].stopped_until = now + duration;
                 self.disturbed_at = self.disturbed_at.max(now + duration);
-                if duration > ms(2_500) {
-                    self.hosts[host].hurt_at = Some(now + duration);
-                }
             }
             Fault::Leave(host, why) => {
                 if let Some(speaker) = &mut self.hosts[host].speaker {
@@ -568,7 +550,7 @@ impl World {
             }
             Fault::Split(segments) => {
                 self.network.segment = segments.into_iter().enumerate().collect();
-                self.hurt_all();
+                self.disturb();
             }
             Fault::Heal => {
                 let loss = self.network.loss;
@@ -576,15 +558,15 @@ impl World {
                     loss,
                     ..Network::default()
                 };
-                self.hurt_all();
+                self.disturb();
             }
             Fault::Mute(host, is) => {
                 set(&mut self.network.mute, host, is);
-                self.hurt(host);
+                self.disturb();
             }
             Fault::Deaf(host, is) => {
                 set(&mut self.network.deaf, host, is);
-                self.hurt(host);
+                self.disturb();
             }
             Fault::Cut(from, to, is) => {
                 set(&mut self.network.cut, (from, to), is);
@@ -630,17 +612,6 @@ impl World {
 
     fn disturb(&mut self) {
         self.disturbed_at = self.disturbed_at.max(self.now);
-    }
-
-    fn hurt(&mut self, host: Station) {
-        self.disturb();
-        self.hosts[host].hurt_at = Some(self.now);
-    }
-
-    fn hurt_all(&mut self) {
-        for host in 0..self.hosts.len() {
-            self.hurt(host);
-        }
     }
 
     fn end_speaker(&mut self, host: Station) {
@@ -727,7 +698,6 @@ impl Host {
             wake_at: None,
             boot: 0,
             api_at: Instant::START,
-            hurt_at: None,
             unreachables: BTreeMap::new(),
             leaving: false,
             counters: Counters::default(),

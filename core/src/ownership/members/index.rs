@@ -9,7 +9,7 @@ use super::{Claim, Member, NodeId};
 /// The table is compared bucket by bucket: of 1,000 members about 16 are sent for one that differs.
 pub(in super::super) const BUCKETS: usize = 64;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Index {
     /// This member included.
     pub(in super::super) live: BTreeSet<NodeId>,
@@ -25,7 +25,7 @@ pub(in super::super) struct Index {
 }
 
 /// Everything claimed of one address, by whomever.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Claims {
     /// The highest epoch ever seen, also of members that are gone.
     floor: u32,
@@ -33,7 +33,7 @@ struct Claims {
 }
 
 /// What has to follow from changes of the table.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in super::super) struct Changes {
     /// Addresses whose claims changed, or whose claimants' standing did.
     pub(in super::super) vips: BTreeSet<IpAddr>,
@@ -41,8 +41,8 @@ pub(in super::super) struct Changes {
     pub(in super::super) ring: bool,
     /// Who may take over an address changed.
     pub(in super::super) candidates: bool,
-    /// Members that are live now, and were not.
-    pub(in super::super) returned: BTreeSet<NodeId>,
+    /// Somebody is live who was not.
+    pub(in super::super) returned: bool,
     /// Somebody is live no more.
     pub(in super::super) gone: bool,
 }
@@ -85,7 +85,7 @@ impl Index {
             returned,
             gone,
         } = &self.changes;
-        *ring || *candidates || *gone || !vips.is_empty() || !returned.is_empty()
+        *ring || *candidates || *gone || *returned || !vips.is_empty()
     }
 
     pub(super) fn claims(&self, vip: IpAddr) -> impl Iterator<Item = (NodeId, Claim)> {
@@ -130,7 +130,7 @@ impl Index {
             self.known + usize::from(is(Member::is_known)) - usize::from(was(Member::is_known));
         let live = (was(Member::is_live), is(Member::is_live));
         match live {
-            (false, true) => drop(self.changes.returned.insert(id)),
+            (false, true) => self.changes.returned = true,
             (true, false) => self.changes.gone = true,
             _ => {}
         }

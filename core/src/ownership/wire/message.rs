@@ -43,7 +43,7 @@ pub(in super::super) enum Message {
     Sync {
         answer: bool,
         joined: bool,
-        buckets: [u64; BUCKETS],
+        buckets: Box<[u64; BUCKETS]>,
     },
     /// "Take these over", with the epoch that the claim must exceed.
     Give(Vec<(IpAddr, u32)>),
@@ -246,8 +246,8 @@ impl Message {
             RECORDS => Self::Records(read_many(reader, Entry::decode)?),
             SYNC => {
                 let [answer, joined, ..] = read_flags(reader)?;
-                let mut buckets = [0; BUCKETS];
-                for bucket in &mut buckets {
+                let mut buckets = Box::new([0; BUCKETS]);
+                for bucket in buckets.iter_mut() {
                     *bucket = reader.u64()?;
                 }
                 Self::Sync {
