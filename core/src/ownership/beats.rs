@@ -72,6 +72,9 @@ impl Ownership {
             Some(inc) if inc >= self.inc() => self.refute(inc, now),
             gone => self.contact.note_ping(gone, now),
         }
+        if gone.is_some() {
+            self.remind_once_heard(now);
+        }
         let beat = self.beat(true);
         self.send(from, &beat);
     }

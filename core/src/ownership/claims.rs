@@ -157,6 +157,12 @@ impl Ownership {
         self.claims.remind_at.get_or_insert(now + REMIND);
     }
 
+    /// L9: somebody holds this member gone, and may have announced its addresses. Put off as long as
+    /// it goes on: nobody hears this member before it ends.
+    pub(super) fn remind_once_heard(&mut self, now: Instant) {
+        self.claims.remind_at = Some(now + self.settings.recontact + REMIND);
+    }
+
     fn may_claim(&self, now: Instant) -> bool {
         self.stage() == Stage::Serving && !self.contact.is_quiet(now)
     }

@@ -282,8 +282,7 @@ impl Ownership {
             self.send_own_record(id);
         }
         self.claims.publish = true;
-        // Who held this member gone may have announced its addresses.
-        self.remind_soon(now);
+        self.remind_once_heard(now);
     }
 
     /// L11: others know a later boot of this name; clocks go back.

@@ -1,6 +1,9 @@
 //! Properties 5 and 6, and what follows from what the API says.
 
-use ferrolb_core::ownership::{Cause, FAST};
+use std::collections::BTreeMap;
+
+use ferrolb_core::Reason;
+use ferrolb_core::ownership::{Cause, Event, FAST};
 
 use crate::seeds;
 use crate::world::{Fault, World, ms, vip};
@@ -134,4 +137,25 @@ fn an_address_that_is_removed_and_created_again_has_one_owner() {
         world.check("after it came back");
         world.assert_sound(seed);
     }
+}
+
+#[test]
+fn an_unwanted_address_is_silent_in_the_same_step() {
+    let mut world = World::settled(3, 6, 1, &FAST);
+    let owner = world.owners(vip(2))[0];
+    let now = world.now;
+    let speaker = world.hosts[owner].speaker.as_mut().expect("it runs");
+    speaker.set_wanted(BTreeMap::new());
+    assert_eq!(speaker.owned().count(), 0);
+    assert_eq!(
+        speaker.vip_status(vip(2), now).reason,
+        Some(Reason::Unwanted)
+    );
+    let events: Vec<Event> = std::iter::from_fn(|| speaker.poll_event()).collect();
+    assert!(
+        events
+            .iter()
+            .all(|event| matches!(event, Event::Withdraw { .. })),
+        "{events:?}"
+    );
 }

@@ -256,3 +256,60 @@ fn speakers_that_started_apart_find_each_other() {
         world.assert_sound(seed);
     }
 }
+
+/// C3: what a few claimed is weak only as long as they are few: with all back, no claim made since by
+/// a lone node that was cut off may displace it.
+#[test]
+fn claims_made_by_a_few_count_in_full_once_the_others_are_back() {
+    for seed in seeds(6) {
+        let mut world = World::settled(5, 25, seed, &FAST);
+        (0..3).for_each(|host| world.inflict(Fault::Die(host)));
+        world.run(ms(2_000));
+        (0..3).for_each(|host| world.inflict(Fault::Boot(host)));
+        world.run(ms(4_000));
+        world.check("all are back");
+        world.moves.clear();
+        // Each of the two who served alone is cut off in turn, and returns.
+        for host in 3..5 {
+            let lost = world.hosts[host].announcing.clone();
+            cut_off(&mut world, host);
+            world.run(ms(4_000));
+            world.inflict(Fault::Heal);
+            world.run(ms(3_000));
+            for vip in lost {
+                assert_ne!(
+                    world.owners(vip),
+                    [host],
+                    "seed {seed}: {vip} was taken back"
+                );
+            }
+        }
+        world.check("at last");
+        world.assert_sound(seed);
+    }
+}
+
+/// L7: one member missed the good news, and still holds another gone that the rest hears.
+#[test]
+fn a_member_in_doubt_is_watched_until_it_is_clear() {
+    for seed in seeds(10) {
+        let mut world = World::settled(5, 25, seed, &FAST);
+        let segments = (0..=5).map(|station| u8::from(station == 1 || station == 2));
+        world.inflict(Fault::Split(segments.collect()));
+        world.run(ms(3_000));
+        world.inflict(Fault::Heal);
+        // One of those who were apart dies while the halves are learning of each other.
+        let pause = world.random.millis(0..120);
+        world.schedule(pause, Fault::Die(1));
+        world.run(ms(3_000));
+        world.check("without the dead one");
+        world.assert_sound(seed);
+        let dead = world.hosts[1].id;
+        for host in [0, 2, 3, 4] {
+            assert!(
+                world.knows_gone(host, dead),
+                "seed {seed}: n{host} holds the dead one live"
+            );
+        }
+    }
+}

@@ -23,6 +23,7 @@ mod network;
 mod random;
 mod restarts;
 mod stress;
+mod wire_rules;
 mod world;
 
 /// How many seeds a test runs: `few`, or as many times that as the environment says.

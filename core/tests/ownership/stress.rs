@@ -109,3 +109,29 @@ fn a_blackout_of_300_ms_moves_nothing() {
         world.schedule(at + ms(300), Fault::Blackout(false));
     });
 }
+
+/// The kernel answers for three seconds of a stall, and the addresses are held for 2.5 s more.
+#[test]
+fn a_process_stopped_for_good_is_replaced_after_stall_and_hold() {
+    for hosts in [3, 4] {
+        for seed in seeds(3) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            let owner = world.some_owner();
+            let lost = world.hosts[owner].announcing.len();
+            world.inflict(Fault::Stop(owner, ms(20_000)));
+            world.run(ms(5_000));
+            world.assert_no_moves(seed);
+            world.run(ms(1_500));
+            assert_eq!(world.moves.len(), lost, "seed {seed}");
+        }
+    }
+}
+
+/// A witness whose answer was lost is asked again, and tells again.
+#[test]
+fn a_path_that_is_slow_at_loss_of_15_percent_moves_nothing() {
+    nothing_moves(&[3, 4, 10], 5, |world| {
+        world.inflict(Fault::Loss(150));
+        slow_paths(world);
+    });
+}

@@ -166,11 +166,11 @@ impl Index {
         {
             return;
         }
-        self.changes.candidates |= old.map(|record| record.stage) != new.map(|record| record.stage);
         if is_own {
             // Own claims are known here before they are published.
             return;
         }
+        self.changes.candidates |= old.map(|record| record.stage) != new.map(|record| record.stage);
         for &vip in old.iter().flat_map(|record| record.claims.keys()) {
             self.set_claim(vip, id, None);
             self.changes.vips.insert(vip);
