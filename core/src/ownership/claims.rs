@@ -31,6 +31,8 @@ pub(super) struct Claims {
     pending: BTreeMap<IpAddr, Instant>,
     /// To be looked at again.
     dirty: BTreeSet<IpAddr>,
+    /// What others want to hand over to this member, with their epochs.
+    pub(super) offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>>,
     /// The own record changed.
     pub(super) publish: bool,
     /// Addresses given up to a better claim, and to whom: still to be told, and told once.
@@ -136,6 +138,7 @@ impl Ownership {
             }
         }
         self.send_yields();
+        self.take_offers(now);
         self.give_when_due(now);
         if self.may_claim(now) {
             self.reclaim(now);
@@ -408,7 +411,9 @@ impl Ownership {
     }
 
     pub(super) fn claim_due(&self) -> Option<(Instant, &'static str)> {
-        let dirty = !self.claims.dirty.is_empty() || self.members.index().has_changes();
+        let dirty = !self.claims.dirty.is_empty()
+            || !self.claims.offers.is_empty()
+            || self.members.index().has_changes();
         let is_serving = self.stage() == Stage::Serving;
         let pending = self.claims.pending.values().filter(|_| is_serving);
         let turn = pending.filter_map(|&since| self.next_turn(since)).min();

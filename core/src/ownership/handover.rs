@@ -171,25 +171,33 @@ impl Ownership {
         is_over || is_hopeless
     }
 
+    /// Offers wait until everything received is known: after a stop, what was offered may have
+    /// another owner long since.
+    pub(super) fn handle_give(&mut self, from: NodeId, offers: Vec<(IpAddr, u32)>) {
+        self.claims.offers.entry(from).or_default().extend(offers);
+    }
+
     /// H1: the successor judges its own eligibility, announces, then publishes.
-    pub(super) fn handle_give(&mut self, from: NodeId, offers: Vec<(IpAddr, u32)>, now: Instant) {
-        let mut refused = Vec::new();
-        let mut is_repeated = false;
-        for (vip, epoch) in offers {
-            if self.claims.owned.contains_key(&vip) {
-                is_repeated = true;
-            } else if self.accepts(vip, from, epoch) {
-                self.claim(vip, Cause::Handover, now);
-            } else {
-                refused.push(vip);
+    pub(super) fn take_offers(&mut self, now: Instant) {
+        for (from, offers) in std::mem::take(&mut self.claims.offers) {
+            let mut refused = Vec::new();
+            let mut is_repeated = false;
+            for (vip, epoch) in offers {
+                if self.claims.owned.contains_key(&vip) {
+                    is_repeated = true;
+                } else if self.accepts(vip, from, epoch) {
+                    self.claim(vip, Cause::Handover, now);
+                } else {
+                    refused.push(vip);
+                }
             }
-        }
-        if is_repeated {
-            // The giver has not seen the claim.
-            self.send_own_record(from);
-        }
-        for chunk in refused.chunks(VIPS_OF) {
-            self.send(from, &Message::Refuse(chunk.to_vec()));
+            if is_repeated {
+                // The giver has not seen the claim.
+                self.send_own_record(from);
+            }
+            for chunk in refused.chunks(VIPS_OF) {
+                self.send(from, &Message::Refuse(chunk.to_vec()));
+            }
         }
     }
 

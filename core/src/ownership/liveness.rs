@@ -185,7 +185,7 @@ impl Ownership {
             } => {
                 self.handle_sync(from, answer, joined, &buckets, now);
             }
-            Message::Give(offers) => self.handle_give(from, offers, now),
+            Message::Give(offers) => self.handle_give(from, offers),
             Message::Refuse(vips) => self.handle_refuse(from, &vips, now),
             Message::Yield(vips) => self.handle_yield(&vips),
         }
