@@ -2,6 +2,7 @@
 //! taken, claims nothing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::members::Way;
@@ -15,6 +16,9 @@ const LONG_AWAY: Duration = Duration::from_millis(60_000);
 const SLOWLY: Duration = Duration::from_millis(1_000);
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
+/// A datagram that cannot count is answered at most this often: two speakers under one name would
+/// otherwise answer each other's echoes without end.
+const ANSWER_STRANGERS: Duration = Duration::from_millis(5);
 const MUTE: Duration = Duration::from_millis(1_000);
 /// So often outbid within this time, a boot is another speaker under the same name.
 const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
@@ -23,6 +27,7 @@ const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
 pub(super) struct Contact {
     next_round: Instant,
     tried_at: BTreeMap<NodeId, Instant>,
+    answered_at: BTreeMap<IpAddr, Instant>,
     unheard_pings: u32,
     quiet_until: Instant,
     name_shared_until: Instant,
@@ -34,11 +39,23 @@ impl Contact {
         Self {
             next_round,
             tried_at: BTreeMap::new(),
+            answered_at: BTreeMap::new(),
             unheard_pings: 0,
             quiet_until: Instant::START,
             name_shared_until: Instant::START,
             outbid_at: Vec::new(),
         }
+    }
+
+    /// Whether to answer a datagram that cannot count.
+    pub(super) fn may_answer(&mut self, from: IpAddr, now: Instant) -> bool {
+        self.answered_at
+            .retain(|_, at| now < *at + ANSWER_STRANGERS);
+        if self.answered_at.contains_key(&from) {
+            return false;
+        }
+        self.answered_at.insert(from, now);
+        true
     }
 
     /// L10: `gone` is older than this member's incarnation, or absent.

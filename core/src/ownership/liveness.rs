@@ -29,7 +29,7 @@ impl Ownership {
             return Err(Reason::OwnFrame);
         }
         self.received(now);
-        self.check_freshness(from, header)?;
+        self.check_freshness(from, header, now)?;
         let is_new = self.meet(from, header, now);
         self.tell_if_gone(sender, header, &message, now)?;
         self.hear(sender, &message, now);
@@ -41,26 +41,34 @@ impl Ownership {
     }
 
     /// Only what was said to this boot, by the sender's latest boot, for the first time, counts.
-    fn check_freshness(&mut self, from: IpAddr, header: &Header) -> Result<(), Reason> {
-        if header.echo != self.boot() {
+    fn check_freshness(
+        &mut self,
+        from: IpAddr,
+        header: &Header,
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let known_boot = self
+            .members
+            .get(header.sender)
+            .map_or(0, |member| member.boot);
+        let (reason, answer) = if header.echo != self.boot() {
             // The sender does not know this boot yet, or this was said to the one before.
-            let ping = self.ping(false, None);
-            self.send_to(from, header.boot, &ping);
-            return Err(Reason::NotFresh);
-        }
-        let Some(member) = self.members.get_mut(header.sender) else {
-            return Ok(());
-        };
-        if header.boot < member.boot {
-            let stale = Message::Stale { boot: member.boot };
-            self.send_to(from, header.boot, &stale);
-            return Err(Reason::StaleBoot);
-        }
-        if member.admit(header.boot, header.counter) {
-            Ok(())
+            (Reason::NotFresh, self.ping(false, None))
+        } else if header.boot < known_boot {
+            (Reason::StaleBoot, Message::Stale { boot: known_boot })
         } else {
-            Err(Reason::Replayed)
+            let member = self.members.get_mut(header.sender);
+            let is_new = member.is_none_or(|member| member.admit(header.boot, header.counter));
+            return if is_new {
+                Ok(())
+            } else {
+                Err(Reason::Replayed)
+            };
+        };
+        if self.contact.may_answer(from, now) {
+            self.send_to(from, header.boot, &answer);
         }
+        Err(reason)
     }
 
     /// Notes the sender's boot and incarnation. Whether it is new here: a first contact or restart.
@@ -255,32 +263,14 @@ impl Ownership {
             }
             return;
         }
-        if self.members.bury(&death, now) {
-            self.forward(&death);
-        }
+        self.members.bury(&death, now);
     }
 
-    /// L6: who first learns a death tells two more, as the verdict's own datagrams may be lost.
-    fn forward(&mut self, death: &Death) {
-        let live: Vec<NodeId> = self.members.live_others().collect();
-        for id in self.pick(2, live) {
-            self.send(id, &Message::Dead(*death));
-        }
-    }
-
-    /// L6: only the member itself raises its incarnation; it tells all, the gone ones too.
+    /// L6: only the member itself raises its incarnation. Its record tells those it holds live, and
+    /// every datagram's header whoever else hears it.
     pub(super) fn refute(&mut self, inc: u32, now: Instant) {
         self.members
             .change(self.me, now, |own| own.inc = inc.saturating_add(1));
-        let all: Vec<NodeId> = self
-            .members
-            .iter()
-            .map(|(id, _)| id)
-            .filter(|&id| id != self.me)
-            .collect();
-        for id in all {
-            self.send_own_record(id);
-        }
         self.claims.publish = true;
         self.remind_once_heard(now);
     }
@@ -293,6 +283,10 @@ impl Ownership {
     }
 
     fn outbid_boot(&mut self, boot: u64, now: Instant) {
+        if self.contact.is_name_shared(now) {
+            // Whoever outbids last has the name.
+            return;
+        }
         if self.contact.note_stale(now) {
             self.events.push_back(Event::NameShared);
         }

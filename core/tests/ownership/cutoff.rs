@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ferrolb_core::ownership::{FAST, Preference, Settings};
+use ferrolb_core::ownership::{FAST, Preference, Settings, Wanted};
 
 use crate::checks::Times;
 use crate::figures::vips_for;
@@ -69,6 +69,35 @@ fn a_node_that_was_cut_off_takes_nothing_on_its_return() {
         .flat_map(|n| seeds(10).map(move |seed| (n, seed)))
     {
         fails_and_returns(hosts, seed, cut_off, 150);
+    }
+}
+
+/// Its driver sees the carrier go, so it is ineligible in its own view, and tries to hand over.
+#[test]
+fn a_node_without_carrier_is_replaced_and_takes_nothing_on_its_return() {
+    let lose_carrier = |world: &mut World, victim: usize| {
+        cut_off(world, victim);
+        let wanted = world.truth.wanted.iter().map(|(&vip, (_, candidates))| {
+            (
+                vip,
+                Wanted {
+                    eligible: false,
+                    candidates: candidates.clone(),
+                },
+            )
+        });
+        let wanted = wanted.collect();
+        world.hosts[victim]
+            .speaker
+            .as_mut()
+            .expect("it runs")
+            .set_wanted(wanted);
+    };
+    for (hosts, seed) in [3, 4, 10]
+        .into_iter()
+        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
+    {
+        fails_and_returns(hosts, seed, lose_carrier, 150);
     }
 }
 

@@ -109,6 +109,18 @@ fn five_percent_loss_slows_a_takeover_but_little() {
     }
 }
 
+/// A lost answer of the only witness must not cost the time to be alone.
+#[test]
+fn twenty_percent_loss_slows_a_takeover_among_three_but_little() {
+    let takeover = Takeover {
+        loss: 200,
+        ..Takeover::node_dies(3)
+    };
+    let Outcome { times, .. } = takeover.run(60);
+    println!("node dies at 20 % loss, N = 3: {times}");
+    assert!(times.quantile(0.95) <= 200.0, "{times}");
+}
+
 #[test]
 fn of_two_members_the_dead_one_is_lost_after_the_time_to_be_alone() {
     let Outcome { times, .. } = Takeover::node_dies(2).run(100);
@@ -183,7 +195,7 @@ fn a_node_that_dies_while_its_speaker_restarts_is_a_dead_node() {
 }
 
 #[test]
-fn half_of_the_nodes_dead_at_once_are_replaced_in_half_a_second() {
+fn half_of_the_nodes_dead_at_once_are_replaced_within_300_ms() {
     for (hosts, dead, runs) in [(4, 2, 8), (10, 5, 6), (40, 20, 2)] {
         let mut times = Times::default();
         for seed in seeds(runs) {
@@ -213,7 +225,7 @@ fn half_of_the_nodes_dead_at_once_are_replaced_in_half_a_second() {
             world.assert_sound(seed);
         }
         println!("{dead} of {hosts} die at once: {times}");
-        assert!(times.quantile(0.99) <= 520.0, "{dead} of {hosts}: {times}");
+        assert!(times.max() <= 300.0, "{dead} of {hosts}: {times}");
     }
 }
 
@@ -263,6 +275,32 @@ fn all_members_of_a_large_cluster_know_a_death_within_a_second() {
         .ok()
         .and_then(|text| text.parse().ok());
     let hosts = hosts.unwrap_or(200);
+    let mut world = large_cluster(hosts);
+    world.run(ms(5_000));
+    let most = world
+        .hosts
+        .iter()
+        .map(|host| host.counters.sent + host.counters.received)
+        .max();
+    let known = time_until_a_death_is_known_to_all(&mut world);
+    println!(
+        "N = {hosts}: {most:?} packets in 5 s at most; a death is known to all after {known:?}"
+    );
+    assert!(most <= Some(500), "N = {hosts}: {most:?} packets in 5 s");
+    assert!(known <= ms(100), "N = {hosts}: {known:?}");
+}
+
+/// A verdict is told once to each member; who missed it sees its table differ, and looks for itself.
+#[test]
+fn at_five_percent_loss_too_all_members_know_a_death_within_a_second() {
+    let mut world = large_cluster(60);
+    world.inflict(Fault::Loss(50));
+    let known = time_until_a_death_is_known_to_all(&mut world);
+    println!("N = 60 at 5 % loss: a death is known to all after {known:?}");
+    assert!(known <= ms(1_000), "{known:?}");
+}
+
+fn large_cluster(hosts: usize) -> World {
     let mut world = World::new(hosts, 200, 1, &FAST);
     for host in 0..hosts {
         let at = world.random.millis(0..2_000);
@@ -272,13 +310,11 @@ fn all_members_of_a_large_cluster_know_a_death_within_a_second() {
     world.check("start");
     world.assert_sound(1);
     world.forget_past();
-    world.run(ms(5_000));
-    let most = world
-        .hosts
-        .iter()
-        .map(|host| host.counters.sent + host.counters.received)
-        .max();
-    assert!(most <= Some(500), "N = {hosts}: {most:?} packets in 5 s");
+    world
+}
+
+fn time_until_a_death_is_known_to_all(world: &mut World) -> Duration {
+    let hosts = world.hosts.len();
     let victim = world.some_owner();
     let id = world.hosts[victim].id;
     world.inflict(Fault::Die(victim));
@@ -290,11 +326,9 @@ fn all_members_of_a_large_cluster_know_a_death_within_a_second() {
         world.run(ms(2));
         known += ms(2);
         assert!(
-            known <= ms(1_000),
-            "N = {hosts}: not known to all after 1 s"
+            known <= ms(5_000),
+            "N = {hosts}: not known to all after 5 s"
         );
     }
-    println!(
-        "N = {hosts}: {most:?} packets in 5 s at most; a death is known to all after {known:?}"
-    );
+    known
 }

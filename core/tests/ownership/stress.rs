@@ -97,6 +97,12 @@ fn one_path_dead_for_seconds_in_one_or_both_directions_moves_nothing() {
                 world.inflict(Fault::Cut(from, to, true));
                 world.schedule(ms(7_000), Fault::Cut(from, to, false));
             }
+            world.run(ms(8_000));
+            assert!(
+                world.verdicts.is_empty(),
+                "witnesses hear it: {:?}",
+                world.verdicts
+            );
         });
     }
 }

@@ -24,10 +24,15 @@ fn keys(bytes: &[u8]) -> Keys {
 
 /// The speaker of node `n`, with this boot.
 fn speaker(n: u8, boot: u64, keys: &Keys) -> Ownership {
+    speaker_at(n, n, boot, keys)
+}
+
+fn speaker_at(n: u8, host: u8, boot: u64, keys: &Keys) -> Ownership {
+    let node = format!("n{n}");
     let identity = Identity {
-        node: format!("n{n}"),
-        address: address(n),
-        mac: [2, 0, 0, 0, 0, n],
+        node,
+        address: address(host),
+        mac: [2, 0, 0, 0, 0, host],
         boot,
     };
     let mut speaker = Ownership::new(identity, FAST, keys.clone(), 1, Instant::START);
@@ -38,27 +43,26 @@ fn speaker(n: u8, boot: u64, keys: &Keys) -> Ownership {
     speaker
 }
 
-fn datagrams(speaker: &mut Ownership) -> Vec<Vec<u8>> {
-    let transmits = std::iter::from_fn(|| speaker.poll_transmit());
-    let datagrams = transmits.filter_map(|transmit| match transmit {
-        Transmit::Datagram { bytes, .. } => Some(bytes),
-        Transmit::Probe(_) | Transmit::ProbeGateway => None,
-    });
-    datagrams.collect()
-}
-
-/// Lets two speakers talk for a while; what the first one said is returned.
-fn talk(one: &mut Ownership, two: &mut Ownership) -> Vec<Vec<u8>> {
+/// Lets speakers at these addresses talk for three seconds; what the first one said is returned.
+fn talk(speakers: &mut [(u8, &mut Ownership)]) -> Vec<Vec<u8>> {
     let mut said = Vec::new();
-    for now in (0..1_000).step_by(5).map(Instant::from_millis) {
-        one.handle_timeout(now);
-        for bytes in datagrams(one) {
-            let _counted = two.handle_datagram(address(1), &bytes, now);
-            said.push(bytes);
-        }
-        two.handle_timeout(now);
-        for bytes in datagrams(two) {
-            let _counted = one.handle_datagram(address(2), &bytes, now);
+    for now in (0..3_000).step_by(5).map(Instant::from_millis) {
+        for i in 0..speakers.len() {
+            let from = speakers[i].0;
+            speakers[i].1.handle_timeout(now);
+            while let Some(transmit) = speakers[i].1.poll_transmit() {
+                let Transmit::Datagram { to, bytes } = transmit else {
+                    continue;
+                };
+                for (host, receiver) in speakers.iter_mut() {
+                    if address(*host) == to {
+                        let _counted = receiver.handle_datagram(address(from), &bytes, now);
+                    }
+                }
+                if i == 0 {
+                    said.push(bytes);
+                }
+            }
         }
     }
     said
@@ -68,9 +72,9 @@ fn talk(one: &mut Ownership, two: &mut Ownership) -> Vec<Vec<u8>> {
 fn a_datagram_that_comes_twice_counts_once() {
     let keys = keys(b"sixteen bytes or more");
     let (mut one, mut two) = (speaker(1, 10, &keys), speaker(2, 20, &keys));
-    let said = talk(&mut one, &mut two);
+    let said = talk(&mut [(1, &mut one), (2, &mut two)]);
     let last = said.last().expect("it beats");
-    let now = Instant::from_millis(1_000);
+    let now = Instant::from_millis(3_000);
     assert_eq!(
         two.handle_datagram(address(1), last, now),
         Err(Reason::Replayed)
@@ -81,7 +85,7 @@ fn a_datagram_that_comes_twice_counts_once() {
 fn what_was_said_to_the_process_before_does_not_count() {
     let keys = keys(b"sixteen bytes or more");
     let (mut one, mut two) = (speaker(1, 10, &keys), speaker(2, 20, &keys));
-    let said = talk(&mut one, &mut two);
+    let said = talk(&mut [(1, &mut one), (2, &mut two)]);
     let mut restarted = speaker(2, 30, &keys);
     for bytes in said {
         let heard = restarted.handle_datagram(address(1), &bytes, Instant::START);
@@ -100,7 +104,7 @@ fn what_was_said_to_the_process_before_does_not_count() {
 fn a_speaker_without_the_key_is_not_heard() {
     let (with, without) = (keys(b"sixteen bytes or more"), Keys::default());
     let (mut one, mut two) = (speaker(1, 10, &without), speaker(2, 20, &with));
-    talk(&mut one, &mut two);
+    talk(&mut [(1, &mut one), (2, &mut two)]);
     assert!(two.members().all(|member| member.heard_at.is_none()));
 }
 
@@ -161,4 +165,31 @@ fn every_deadline_has_a_reason_and_every_claim_an_event() {
         Some(Instant::START + FAST.join),
         "alone, after the time to join"
     );
+}
+
+/// L11: each outbids the other's boot, until one sees that it is no predecessor that it outbids.
+#[test]
+fn of_two_speakers_under_one_name_one_falls_quiet_and_says_so() {
+    let keys = Keys::default();
+    let vip: IpAddr = "192.168.64.4".parse().expect("an address");
+    let (mut one, mut two) = (speaker_at(1, 1, 10, &keys), speaker_at(1, 3, 20, &keys));
+    let mut other = speaker(2, 30, &keys);
+    for speaker in [&mut one, &mut two] {
+        let candidates = [NodeId::of("n1")].into();
+        speaker.set_wanted(
+            [(
+                vip,
+                Wanted {
+                    eligible: true,
+                    candidates,
+                },
+            )]
+            .into(),
+        );
+    }
+    talk(&mut [(1, &mut one), (3, &mut two), (2, &mut other)]);
+    let owned = one.owned().count() + two.owned().count();
+    assert!(owned <= 1, "both answer for {vip}");
+    let events = std::iter::from_fn(|| one.poll_event().or_else(|| two.poll_event()));
+    assert!(events.collect::<Vec<_>>().contains(&Event::NameShared));
 }
