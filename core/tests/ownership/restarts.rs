@@ -151,6 +151,22 @@ fn draining_hands_over_at_once_and_never_leaves_an_address_dark() {
 }
 
 #[test]
+fn at_15_percent_loss_draining_still_ends_within_300_ms_and_is_never_dark() {
+    for seed in seeds(20) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        world.inflict(Fault::Loss(150));
+        let host = world.some_owner();
+        world.inflict(Fault::Leave(host, Leaving::Draining));
+        world.run(ms(300));
+        assert!(
+            world.hosts[host].speaker.is_none(),
+            "seed {seed}: it may exit"
+        );
+        assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+    }
+}
+
+#[test]
 fn an_owner_that_becomes_ineligible_hands_over_although_views_lag() {
     for (lag, seed) in [5, 500]
         .into_iter()
