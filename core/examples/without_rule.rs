@@ -10,6 +10,11 @@
 //! those to put in their place (`+`). So the rules need no switches in the code that ships. The work
 //! is done on a copy under `target/without-rule`.
 #![expect(clippy::print_stdout, reason = "a report for people to read")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a tool beside the crate, not a part of it"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

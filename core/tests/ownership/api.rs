@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use ferrolb_core::Reason;
 use ferrolb_core::ownership::{Cause, Event, FAST};
 
+use crate::faults::Fault;
 use crate::seeds;
-use crate::world::{Fault, World, ms, vip};
+use crate::world::{World, ms, vip};
 
 #[test]
 fn a_speaker_that_restarts_without_the_api_stays_quiet() {

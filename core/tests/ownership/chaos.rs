@@ -3,8 +3,9 @@
 
 use ferrolb_core::ownership::{FAST, Leaving};
 
+use crate::faults::Fault;
 use crate::seeds;
-use crate::world::{Fault, World, ms, vip};
+use crate::world::{World, ms, vip};
 
 const VIPS: usize = 12;
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings, Wanted};
 
 use crate::checks::Times;
+use crate::faults::Fault;
 use crate::figures::vips_for;
 use crate::seeds;
-use crate::world::{Fault, Vip, World, ms};
+use crate::world::{Vip, World, ms};
 
 /// One node's port fails for five seconds; its addresses are taken over, it seizes nothing, and when
 /// it is back nothing moves again.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use ferrolb_core::ownership::{CALM, FAST, Leaving, Settings};
 
 use crate::checks::Times;
+use crate::faults::Fault;
 use crate::random::Random;
 use crate::seeds;
-use crate::world::{Fault, World, ms};
+use crate::world::{World, ms};
 
 /// Five addresses for each host, 200 at most.
 pub(crate) fn vips_for(hosts: usize) -> usize {

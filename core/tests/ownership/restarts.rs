@@ -2,9 +2,10 @@
 
 use ferrolb_core::ownership::{FAST, Leaving};
 
+use crate::faults::Fault;
 use crate::figures::vips_for;
 use crate::seeds;
-use crate::world::{Fault, World, ms};
+use crate::world::{World, ms};
 
 fn rolling_restart(hosts: usize, seed: u64, loss: u64, how: fn(usize) -> Fault) {
     let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);

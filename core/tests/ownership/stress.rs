@@ -3,9 +3,10 @@
 
 use ferrolb_core::ownership::FAST;
 
+use crate::faults::Fault;
 use crate::figures::vips_for;
 use crate::seeds;
-use crate::world::{Fault, World, ms};
+use crate::world::{World, ms};
 
 /// Runs `trouble` for ten seconds, then peace; nothing may move.
 fn nothing_moves(hosts: &[usize], runs: u64, trouble: impl Fn(&mut World)) {

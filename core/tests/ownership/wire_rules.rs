@@ -8,8 +8,9 @@ use ferrolb_core::ownership::{
 };
 use ferrolb_core::{Instant, Reason};
 
+use crate::faults::Fault;
 use crate::seeds;
-use crate::world::{Fault, World, ms};
+use crate::world::{World, ms};
 
 fn address(n: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, n).into()

@@ -8,19 +8,15 @@ use std::time::Duration;
 
 use ferrolb_core::Instant;
 use ferrolb_core::ownership::{
-    Cause, Event, Identity, KernelAnswer, Keys, Leaving, Mac, NodeId, Ownership, Settings,
-    Standing, Transmit, Verdict, Wanted, rank,
+    Cause, Event, KernelAnswer, Keys, Mac, NodeId, Ownership, Settings, Standing, Verdict, Wanted,
+    rank,
 };
 
+use crate::faults::Fault;
 use crate::network::{Network, Station};
 use crate::random::Random;
 
 pub(crate) type Vip = IpAddr;
-
-/// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
-const SOCKET_BUFFER: usize = 256;
-/// Linux answers with so many port-unreachables at once, then with one per second and peer.
-const UNREACHABLE_BURST: u64 = 6;
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -37,7 +33,7 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) id: NodeId,
     pub(crate) address: IpAddr,
-    mac: Mac,
+    pub(crate) mac: Mac,
     /// Its kernel runs.
     pub(crate) powered: bool,
     /// Its speaker runs.
@@ -46,11 +42,11 @@ pub(crate) struct Host {
     pub(crate) announcing: BTreeSet<Vip>,
     /// The speaker's process is stopped until then; the kernel is not.
     pub(crate) stopped_until: Instant,
-    inbox: VecDeque<Input>,
-    wake_at: Option<Instant>,
-    boot: u64,
-    api_at: Instant,
-    unreachables: BTreeMap<Station, (u64, Instant)>,
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) wake_at: Option<Instant>,
+    pub(crate) boot: u64,
+    pub(crate) api_at: Instant,
+    pub(crate) unreachables: BTreeMap<Station, (u64, Instant)>,
     pub(crate) leaving: bool,
     pub(crate) counters: Counters,
 }
@@ -64,7 +60,7 @@ pub(crate) struct Counters {
 }
 
 #[derive(Clone)]
-enum Input {
+pub(crate) enum Input {
     Datagram { from: IpAddr, bytes: Arc<[u8]> },
     Kernel { from: IpAddr, answer: KernelAnswer },
     Gateway,
@@ -72,43 +68,10 @@ enum Input {
 }
 
 #[derive(Clone)]
-enum Happening {
+pub(crate) enum Happening {
     Wake(Station),
     Arrive(Station, Input),
     Do(Fault),
-}
-
-/// What is done to the world.
-#[derive(Debug, Clone)]
-pub(crate) enum Fault {
-    /// kill -9 of the speaker.
-    Kill(Station),
-    /// The machine loses power.
-    Die(Station),
-    /// The machine has power again, and starts its speaker.
-    Boot(Station),
-    /// The speaker starts, if the machine runs and none runs yet.
-    Start(Station),
-    /// The speaker starts; its clock went back since the last time.
-    StartInThePast(Station),
-    /// SIGSTOP for this long.
-    Stop(Station, Duration),
-    /// SIGTERM.
-    Leave(Station, Leaving),
-    /// Each host's segment; the client is in segment 0.
-    Split(Vec<u8>),
-    Heal,
-    Mute(Station, bool),
-    Deaf(Station, bool),
-    Cut(Station, Station, bool),
-    Slow(Station, Station, Duration),
-    Blackout(bool),
-    Loss(u64),
-    Busy(bool),
-    /// Which hosts may announce it.
-    Eligible(Vip, Vec<bool>),
-    Want(Vip, bool),
-    Move(Vip, Station),
 }
 
 /// What the API says: which addresses are wanted, and who may announce them.
@@ -138,7 +101,7 @@ pub(crate) struct World {
     pub(crate) api_lag: Duration,
     /// Speakers that start learn nothing from the API.
     pub(crate) api_down: bool,
-    busy: bool,
+    pub(crate) busy: bool,
     queue: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     /// Whose frame the client heard last, for each address.
@@ -211,7 +174,7 @@ impl World {
         }
     }
 
-    fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[NodeId]>) {
+    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[NodeId]>) {
         let mut hosts: Vec<&Host> = self
             .hosts
             .iter()
@@ -274,7 +237,7 @@ impl World {
         self.put(self.now + after, Happening::Do(fault));
     }
 
-    fn put(&mut self, at: Instant, happening: Happening) {
+    pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
         self.happenings += 1;
         self.queue.insert((at, self.happenings), happening);
     }
@@ -296,7 +259,7 @@ impl World {
     }
 
     /// How late a thread wakes up.
-    fn latency(&mut self) -> Duration {
+    pub(crate) fn latency(&mut self) -> Duration {
         if !self.busy {
             return Duration::from_micros(20 + self.random.below(100));
         }
@@ -307,7 +270,7 @@ impl World {
         }
     }
 
-    fn wake_host(&mut self, host: Station, at: Instant) {
+    pub(crate) fn wake_host(&mut self, host: Station, at: Instant) {
         let at = at.max(self.hosts[host].stopped_until);
         if self.hosts[host].wake_at.is_none_or(|planned| at < planned) {
             self.hosts[host].wake_at = Some(at);
@@ -359,7 +322,7 @@ impl World {
         self.hosts[host].speaker = Some(speaker);
     }
 
-    fn tell_api(&self, host: Station, truth: &Truth, speaker: &mut Ownership) {
+    pub(crate) fn tell_api(&self, host: Station, truth: &Truth, speaker: &mut Ownership) {
         let wanted = truth.wanted.iter().map(|(&vip, (eligible, candidates))| {
             (
                 vip,
@@ -422,262 +385,6 @@ impl World {
             self.dark.push((self.now, vip));
         }
     }
-
-    // --- packets ---
-
-    fn transmit(&mut self, host: Station, transmit: Transmit) {
-        let gateway = self.hosts.len();
-        let counters = &mut self.hosts[host].counters;
-        counters.sent += 1;
-        match transmit {
-            Transmit::Datagram { to, bytes } => {
-                counters.bytes += 42 + bytes.len() as u64;
-                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
-                    return;
-                };
-                let bytes: Arc<[u8]> = bytes.into();
-                let from = self.hosts[host].address;
-                for delay in self.network.deliver(host, target, &mut self.random) {
-                    let input = Input::Datagram {
-                        from,
-                        bytes: Arc::clone(&bytes),
-                    };
-                    self.put(self.now + delay, Happening::Arrive(target, input));
-                }
-            }
-            Transmit::Probe(to) => {
-                counters.bytes += 42;
-                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
-                    return;
-                };
-                if self.hosts[target].powered {
-                    let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
-                    self.answer(host, target, Input::Kernel { from: to, answer });
-                }
-            }
-            Transmit::ProbeGateway => self.answer(host, gateway, Input::Gateway),
-        }
-    }
-
-    fn answer(&mut self, host: Station, target: Station, input: Input) {
-        if let Some(delay) = self.network.round_trip(host, target, &mut self.random) {
-            self.put(self.now + delay, Happening::Arrive(host, input));
-        }
-    }
-
-    fn arrive(&mut self, host: Station, input: Input) {
-        if !self.hosts[host].powered {
-            return;
-        }
-        if self.hosts[host].speaker.is_none() {
-            if let Input::Datagram { from, .. } = input {
-                self.say_unreachable(host, from);
-            }
-            return;
-        }
-        if self.hosts[host].inbox.len() < SOCKET_BUFFER || matches!(input, Input::Api(_)) {
-            self.hosts[host].inbox.push_back(input);
-        }
-        let late = self.latency();
-        self.wake_host(host, self.now + late);
-    }
-
-    fn say_unreachable(&mut self, host: Station, to: IpAddr) {
-        let Some(asker) = self.hosts.iter().position(|host| host.address == to) else {
-            return;
-        };
-        let now = self.now;
-        let (tokens, since) = self.hosts[host]
-            .unreachables
-            .entry(asker)
-            .or_insert((UNREACHABLE_BURST, now));
-        let earned = now.saturating_since(*since).as_secs();
-        if earned > 0 {
-            (*tokens, *since) = ((*tokens + earned).min(UNREACHABLE_BURST), now);
-        }
-        if *tokens == 0 {
-            return;
-        }
-        *tokens -= 1;
-        let input = Input::Kernel {
-            from: self.hosts[host].address,
-            answer: KernelAnswer::PortUnreachable,
-        };
-        for delay in self
-            .network
-            .deliver(host, asker, &mut self.random)
-            .into_iter()
-            .take(1)
-        {
-            self.put(now + delay, Happening::Arrive(asker, input.clone()));
-        }
-    }
-
-    // --- faults ---
-
-    pub(crate) fn inflict(&mut self, fault: Fault) {
-        if self.trace {
-            println!("{:>10} ---- {fault:?}", self.now.as_micros());
-        }
-        let now = self.now;
-        match fault {
-            Fault::Kill(host) => {
-                self.end_speaker(host);
-                self.disturb();
-            }
-            Fault::Die(host) => {
-                self.end_speaker(host);
-                self.hosts[host].powered = false;
-                self.disturb();
-            }
-            Fault::Boot(host) => {
-                self.hosts[host].powered = true;
-                self.start(host, false);
-            }
-            Fault::Start(host) => self.start(host, false),
-            Fault::StartInThePast(host) => self.start(host, true),
-            Fault::Stop(host, duration) => {
-                self.hosts[host].stopped_until = now + duration;
-                self.disturbed_at = self.disturbed_at.max(now + duration);
-            }
-            Fault::Leave(host, why) => {
-                if let Some(speaker) = &mut self.hosts[host].speaker {
-                    speaker.set_leaving(why, now);
-                    self.hosts[host].leaving = why == Leaving::Draining;
-                    self.disturbed_at = self.disturbed_at.max(now);
-                    self.wake_host(host, now);
-                }
-            }
-            Fault::Split(segments) => {
-                self.network.segment = segments.into_iter().enumerate().collect();
-                self.disturb();
-            }
-            Fault::Heal => {
-                let loss = self.network.loss;
-                self.network = Network {
-                    loss,
-                    ..Network::default()
-                };
-                self.disturb();
-            }
-            Fault::Mute(host, is) => {
-                set(&mut self.network.mute, host, is);
-                self.disturb();
-            }
-            Fault::Deaf(host, is) => {
-                set(&mut self.network.deaf, host, is);
-                self.disturb();
-            }
-            Fault::Cut(from, to, is) => {
-                set(&mut self.network.cut, (from, to), is);
-                self.disturb();
-            }
-            Fault::Slow(a, b, by) => {
-                self.network.slow.insert((a.min(b), a.max(b)), by);
-                self.disturb();
-            }
-            Fault::Blackout(is) => {
-                self.network.blackout = is;
-                self.disturb();
-            }
-            Fault::Loss(loss) => self.network.loss = loss,
-            Fault::Busy(busy) => self.busy = busy,
-            Fault::Eligible(vip, eligible) => {
-                if self.truth.wanted.contains_key(&vip) {
-                    let offer = self.offer(vip, eligible);
-                    self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
-                }
-            }
-            Fault::Want(vip, true) => {
-                let offer = self.offer(vip, vec![true; self.hosts.len()]);
-                self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
-            }
-            Fault::Want(vip, false) => {
-                self.neighbours.remove(&vip);
-                self.change_truth(|truth| drop(truth.wanted.remove(&vip)));
-            }
-            Fault::Move(vip, to) => {
-                let to = self.hosts[to].id;
-                for owner in self.owners(vip) {
-                    if let Some(speaker) = &mut self.hosts[owner].speaker {
-                        speaker
-                            .request_move(vip, to, now)
-                            .expect("an owner can give");
-                        self.wake_host(owner, now);
-                    }
-                }
-            }
-        }
-    }
-
-    fn disturb(&mut self) {
-        self.disturbed_at = self.disturbed_at.max(self.now);
-    }
-
-    fn end_speaker(&mut self, host: Station) {
-        let host = &mut self.hosts[host];
-        host.speaker = None;
-        host.leaving = false;
-        host.announcing.clear();
-        host.inbox.clear();
-        host.stopped_until = Instant::START;
-    }
-
-    fn start(&mut self, host: Station, in_the_past: bool) {
-        if !self.hosts[host].powered || self.hosts[host].speaker.is_some() {
-            return;
-        }
-        self.disturb();
-        self.end_speaker(host);
-        let now = self.now;
-        let seed = self.random.next();
-        let boot = self.hosts[host].boot;
-        let boot = if in_the_past {
-            boot.saturating_sub(500).max(1)
-        } else {
-            boot.max(now.as_micros()) + 1_000
-        };
-        self.hosts[host].boot = boot;
-        let identity = Identity {
-            node: self.hosts[host].name.clone(),
-            address: self.hosts[host].address,
-            mac: self.hosts[host].mac,
-            boot,
-        };
-        let mut speaker = Ownership::new(
-            identity,
-            self.settings.clone(),
-            self.keys.clone(),
-            seed,
-            now,
-        );
-        if !self.api_down {
-            let nodes = self
-                .hosts
-                .iter()
-                .map(|host| (host.id, host.address))
-                .collect();
-            speaker.set_nodes(&nodes, now);
-            self.tell_api(host, &Arc::clone(&self.truth), &mut speaker);
-        }
-        self.hosts[host].speaker = Some(speaker);
-        self.hosts[host].wake_at = None;
-        self.wake_host(host, now);
-    }
-
-    fn change_truth(&mut self, change: impl FnOnce(&mut Truth)) {
-        self.disturb();
-        change(Arc::make_mut(&mut self.truth));
-        for host in 0..self.hosts.len() {
-            let lag = self.api_lag.as_micros() as u64;
-            let after = Duration::from_micros(1_000 + self.random.below(lag));
-            // A watch tells things in order.
-            let at = (self.now + after).max(self.hosts[host].api_at + Duration::from_micros(1));
-            self.hosts[host].api_at = at;
-            let truth = Arc::clone(&self.truth);
-            self.put(at, Happening::Arrive(host, Input::Api(truth)));
-        }
-    }
 }
 
 impl Host {
@@ -702,13 +409,5 @@ impl Host {
             leaving: false,
             counters: Counters::default(),
         }
-    }
-}
-
-fn set<T: Ord>(set: &mut BTreeSet<T>, element: T, is: bool) {
-    if is {
-        set.insert(element);
-    } else {
-        set.remove(&element);
     }
 }
