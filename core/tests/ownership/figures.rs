@@ -119,7 +119,7 @@ fn twenty_percent_loss_slows_a_takeover_among_three_but_little() {
     };
     let Outcome { times, .. } = takeover.run(60);
     println!("node dies at 20 % loss, N = 3: {times}");
-    assert!(times.quantile(0.95) <= 200.0, "{times}");
+    assert!(times.max() <= 250.0, "{times}");
 }
 
 #[test]

@@ -79,6 +79,16 @@ fn loss_with_stopped_processes_moves_nothing() {
     });
 }
 
+/// A stalled process answers nothing, so only its kernel's answers count, and some rounds bring none.
+#[test]
+fn stopped_processes_at_25_percent_loss_move_nothing() {
+    nothing_moves(&[3], 10, |world| {
+        world.inflict(Fault::Loss(250));
+        stop_processes(world);
+        world.schedule(ms(8_500), Fault::Loss(0));
+    });
+}
+
 #[test]
 fn everything_at_once_moves_nothing() {
     nothing_moves(&[3, 4, 10], 3, |world| {
