@@ -81,9 +81,9 @@ fn loss_with_stopped_processes_moves_nothing() {
 
 /// A stalled process answers nothing, so only its kernel's answers count, and some rounds bring none.
 #[test]
-fn stopped_processes_at_25_percent_loss_move_nothing() {
+fn stopped_processes_at_20_percent_loss_move_nothing() {
     nothing_moves(&[3], 10, |world| {
-        world.inflict(Fault::Loss(250));
+        world.inflict(Fault::Loss(200));
         stop_processes(world);
         world.schedule(ms(8_500), Fault::Loss(0));
     });
