@@ -24,6 +24,10 @@ setup: ## Install what is missing: Debian packages for the lab, the pinned Rust 
 build: ## Build the static daemons and the kubectl plugin
 	cargo build --release --locked --target $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb -p walk-app
 
+.PHONY: images
+images: build ## Write target/images/{controller,speaker,walk-app}.tar; no container engine is needed
+	cargo run --quiet --release --locked -p ferrolb-tests --bin lab -- images
+
 .PHONY: check
 check: ## The quick inner loop: format, lints, unit tests, purity of core
 	cargo fmt --all --check

@@ -1,1 +1,58 @@
-fn main() {}
+//! `kubectl ferrolb`: checks configurations before a cluster sees them.
+
+mod args;
+mod table;
+mod validate;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Args, Command};
+
+/// Wrong usage, or something that could not be read or written.
+const FAILURE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers, and clap prints them where answers go.
+            let printed = error.print();
+            let code = u8::try_from(error.exit_code()).unwrap_or(FAILURE);
+            return if printed.is_ok() {
+                ExitCode::from(code)
+            } else {
+                ExitCode::from(FAILURE)
+            };
+        }
+    };
+    let mut out = io::stdout().lock();
+    match run(&args, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
+        Ok(code) => code,
+        // Whoever read our answer has read enough, `head` for example.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done if standard error is closed, too.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Validate(validate) => validate.run(out),
+        Command::Version => {
+            writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -145,6 +145,19 @@ pub fn successor(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// The address before `address`; `None` before the first one of its family.
+#[must_use]
+pub fn predecessor(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => u32::from(v4)
+            .checked_sub(1)
+            .map(|n| Ipv4Addr::from(n).into()),
+        IpAddr::V6(v6) => u128::from(v6)
+            .checked_sub(1)
+            .map(|n| Ipv6Addr::from(n).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +226,14 @@ mod tests {
             Some("10.0.1.0".parse().unwrap())
         );
         assert_eq!(successor("255.255.255.255".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_first_address_of_a_family_has_no_predecessor() {
+        assert_eq!(
+            predecessor("10.0.1.0".parse().unwrap()),
+            Some("10.0.0.255".parse().unwrap())
+        );
+        assert_eq!(predecessor("::".parse().unwrap()), None);
     }
 }

@@ -1,5 +1,212 @@
 //! The user's configuration: `MetalLB`'s `ConfigMap` schema (0.9 to 0.12) with our additions.
+//!
+//! ```text
+//! text ─▶ tree (YAML with places) ─▶ pool, peer, bfd, … ─▶ Config
+//!              └─ syntax ──────────────────┴─▶ Report ─▶ Problems ─▶ render, event_message
+//! ```
+//!
+//! [`parse`] reads the value of the `ConfigMap`'s key, [`of_data`] finds the key first, and
+//! [`check_file`] finds `ConfigMap`s in a file of manifests. Strict, and everything that is wrong
+//! is found at once: each part is read as far as it can be, and each that cannot is reported with
+//! its place and what to write instead.
+//!
+//! What `MetalLB` accepted is accepted with the same meaning: host bits in a prefix are masked
+//! off, `name: 123` is a text, `yes` is true. Differences by intent: a bare address is a range of
+//! one (it was refused), a range from IPv4 to IPv6 is refused (it was an empty pool), and so are a
+//! second YAML document (it was ignored) and numbers with a fraction (they were cut off).
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+mod address;
+mod bfd;
+mod bgp;
+mod duration;
+mod fields;
+mod manifest;
 mod model;
+mod overlap;
+mod peer;
+mod place;
+mod pool;
+mod problem;
+mod render;
+mod selector;
+mod suggest;
+mod syntax;
+mod tree;
 
+pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
 pub use model::*;
+pub use problem::{Problem, Problems};
+
+use self::fields::Fields;
+use self::place::Origin;
+use self::problem::Report;
+use self::tree::Node;
+use crate::Reason;
+use crate::names::CONFIG_KEY;
+
+/// The API server refuses a larger `ConfigMap`.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What a `ConfigMap` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Put this in force.
+    Valid(Config),
+    /// Nothing is wrong, but nothing is there yet: no pools.
+    NotConfigured(NotConfigured),
+    /// What is in force stays.
+    Refused(Problems),
+}
+
+impl Outcome {
+    /// Why there is no configuration in it; `None` if there is one.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Valid(_) => None,
+            Self::NotConfigured(_) => Some(Reason::NotConfigured),
+            Self::Refused(_) => Some(Reason::ConfigRefused),
+        }
+    }
+}
+
+/// What a configuration waits for. Its text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotConfigured {
+    /// The `ConfigMap` has no key `config`, but these. For `MetalLB` that was a configuration
+    /// without pools; a slip in the key's name is no wish to take every address away.
+    NoKey(Vec<String>),
+    /// The value is blank or names no pools. As with `MetalLB`, that is a valid configuration
+    /// without pools: it replaces the one in force.
+    Empty,
+    /// minikube's template with blank addresses. `MetalLB` refused it: what is in force stays.
+    Unfilled,
+}
+
+impl fmt::Display for NotConfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKey(keys) if keys.is_empty() => {
+                write!(
+                    f,
+                    "no addresses yet: write pools into key `{CONFIG_KEY}` of the ConfigMap"
+                )
+            }
+            Self::NoKey(keys) => write!(
+                f,
+                "no addresses yet: the ConfigMap has no key `{CONFIG_KEY}`; rename `{}` if it holds \
+                 the pools",
+                keys.join("`, `")
+            ),
+            Self::Empty => write!(f, "no addresses yet: write a pool under `address-pools`"),
+            Self::Unfilled => write!(f, "no addresses yet: run minikube addons configure metallb"),
+        }
+    }
+}
+
+/// Reads the `data` of the `ConfigMap`.
+#[must_use]
+pub fn of_data(data: Option<&BTreeMap<String, String>>) -> Outcome {
+    let value = data.and_then(|data| data.get(CONFIG_KEY));
+    value.map_or_else(
+        || {
+            let keys = data
+                .into_iter()
+                .flat_map(|data| data.keys().cloned())
+                .collect();
+            Outcome::NotConfigured(NotConfigured::NoKey(keys))
+        },
+        |text| parse(text),
+    )
+}
+
+/// Reads the value of the `ConfigMap`'s key. Positions in problems are those in `text`.
+#[must_use]
+pub fn parse(text: &str) -> Outcome {
+    parse_within(text, text, &Origin::Whole)
+}
+
+/// Reads `text`, which stands in `outer` as `origin` says. Positions are those in `outer`.
+fn parse_within(text: &str, outer: &str, origin: &Origin) -> Outcome {
+    let mut report = Report::new(outer, origin);
+    let config = read(text, &mut report);
+    if report.is_only_unfilled() {
+        return Outcome::NotConfigured(NotConfigured::Unfilled);
+    }
+    match report.finish() {
+        Some(problems) => Outcome::Refused(problems),
+        None if config == Config::default() => Outcome::NotConfigured(NotConfigured::Empty),
+        None => Outcome::Valid(config),
+    }
+}
+
+fn read(text: &str, report: &mut Report<'_>) -> Config {
+    if text.len() > MAX_BYTES {
+        let message = format!("larger than {MAX_BYTES} bytes, the most a ConfigMap holds");
+        report.add(&(0..0), message, "write addresses as ranges or prefixes");
+        return Config::default();
+    }
+    match tree::load(text) {
+        Ok(documents) => {
+            let mut documents = documents.iter().filter(|document| !document.is_null());
+            let root = documents.next();
+            for extra in documents {
+                report.add(
+                    &extra.headline(),
+                    "a second YAML document, which would be ignored",
+                    "remove the line `---` above, so that all of it is one document",
+                );
+            }
+            root.map(|root| root_fields(root, report))
+                .unwrap_or_default()
+        }
+        Err(error) => {
+            for span in &error.spans {
+                report.add(span, error.message.as_str(), error.help.as_str());
+            }
+            Config::default()
+        }
+    }
+}
+
+fn root_fields(root: &Node, report: &mut Report<'_>) -> Config {
+    if root.get("kind").is_some() && root.get("apiVersion").is_some() {
+        report.add(
+            &root.headline(),
+            "a whole manifest instead of a configuration",
+            format!("leave only what belongs under key `{CONFIG_KEY}`: `address-pools:` and so on"),
+        );
+        return Config::default();
+    }
+    let keys = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
+    let Some(fields) = Fields::read(root, "the configuration", &keys, report) else {
+        return Config::default();
+    };
+    let communities = fields.get("bgp-communities");
+    let communities = communities
+        .map(|node| bgp::communities(node, report))
+        .unwrap_or_default();
+    let bfd_profiles = fields.get("bfd-profiles");
+    let bfd_profiles = bfd_profiles
+        .map(|node| bfd::profiles(node, report))
+        .unwrap_or_default();
+    let peers = fields.get("peers");
+    let peers = peers
+        .map(|node| peer::peers(node, &bfd_profiles, report))
+        .unwrap_or_default();
+    let pools = fields.get("address-pools");
+    let pools = pools
+        .map(|node| pool::pools(node, &communities, report))
+        .unwrap_or_default();
+    Config {
+        pools,
+        peers,
+        bfd_profiles,
+    }
+}
+
+#[cfg(test)]
+mod tests;

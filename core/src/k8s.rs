@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Node, Service};
+use k8s_openapi::api::core::v1::{Endpoints, LoadBalancerIngress, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
@@ -107,6 +107,51 @@ pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
         service,
         family,
         endpoints,
+    })
+}
+
+/// The views of an Endpoints object, where `EndpointSlices` cannot be read: one for each family, with
+/// a suffix that keeps their names apart. Endpoints know no endpoint that terminates and still
+/// serves.
+#[must_use]
+pub fn endpoints_views(endpoints: &Endpoints) -> [(&'static str, Option<EndpointSliceView>); 2] {
+    [(Family::V4, "-ipv4"), (Family::V6, "-ipv6")]
+        .map(|(family, suffix)| (suffix, endpoints_view(endpoints, family, suffix)))
+}
+
+fn endpoints_view(
+    endpoints: &Endpoints,
+    family: Family,
+    suffix: &str,
+) -> Option<EndpointSliceView> {
+    let namespace = endpoints.metadata.namespace.clone()?;
+    let name = endpoints.metadata.name.clone()?;
+    let subsets = endpoints.subsets.iter().flatten();
+    let all = subsets.flat_map(|subset| {
+        let ready = subset
+            .addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, true));
+        let not_ready = subset
+            .not_ready_addresses
+            .iter()
+            .flatten()
+            .map(|address| (address, false));
+        ready.chain(not_ready)
+    });
+    let of_family =
+        all.filter(|(address, _)| canonical(&address.ip).map(Family::of) == Some(family));
+    let endpoints = of_family.map(|(address, ready)| EndpointView {
+        node: address.node_name.clone(),
+        ready,
+        serving: ready,
+    });
+    Some(EndpointSliceView {
+        name: format!("{name}{suffix}"),
+        endpoints: endpoints.collect(),
+        service: ServiceKey { namespace, name },
+        family,
     })
 }
 

@@ -15,14 +15,19 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod alloc;
+pub mod announce;
 pub mod config;
+pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod liveness;
 pub mod names;
 pub mod ownership;
 mod reason;
 mod time;
 pub mod view;
+pub mod wire;
 
 pub use reason::Reason;
 pub use time::Instant;

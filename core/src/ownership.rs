@@ -42,7 +42,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use node::{NodeId, rank};
+pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
 pub use status::{MemberStatus, Standing, VipStatus};
 pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
@@ -58,10 +58,8 @@ use watch::Watching;
 use wire::{Header, Message};
 use witness::Witness;
 
+use crate::wire::MacAddr;
 use crate::{Instant, Reason};
-
-/// A hardware address.
-pub type Mac = [u8; 6];
 
 /// Who this speaker is.
 #[derive(Debug, Clone)]
@@ -71,7 +69,7 @@ pub struct Identity {
     /// The node's address that peers send to.
     pub address: IpAddr,
     /// The hardware address that answers ARP for `address`.
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// Names this process: greater than that of any process before it on this node, such as the
     /// wall clock in microseconds. A clock that went back is noticed (L11).
     pub boot: u64,
@@ -116,7 +114,7 @@ pub enum Transmit {
 pub enum KernelAnswer {
     /// ARP or neighbour advertisement, with the hardware address that it carries: a proxy that
     /// answers for a dead host carries its own.
-    Neighbour(Mac),
+    Neighbour(MacAddr),
     /// An echo reply.
     Echo,
     /// Port unreachable, in answer to a datagram of ours: nobody listens there any more.

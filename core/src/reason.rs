@@ -48,6 +48,8 @@ reasons! {
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.
     RequestedAddressInUse => "requested_address_in_use",
+    /// The Service keeps an address that no pool gives to it any more.
+    HeldOutsidePools => "held_outside_pools",
     /// The Service belongs to another load balancer (`spec.loadBalancerClass`).
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.
@@ -74,6 +76,16 @@ reasons! {
     NoLink => "no_link",
     /// The speaker of that node does not answer.
     SpeakerSilent => "speaker_silent",
+    /// The pool's `node-selectors` do not select the node.
+    NodeNotSelected => "node_not_selected",
+    /// The address lies in no pool of the configuration: it is not ours to announce.
+    AddressOutsidePools => "address_outside_pools",
+    /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
+    BgpNotAnnounced => "bgp_not_announced",
+    /// IPv6 addresses are not announced yet.
+    Ipv6NotAnnounced => "ipv6_not_announced",
+    /// The speaker has just started and does not know its peers yet.
+    Listening => "listening",
 
     /// No Service wants the address announced.
     Unwanted => "unwanted",
@@ -113,6 +125,14 @@ reasons! {
     Truncated => "truncated",
     /// Not Ethernet and IPv4 (hardware type, protocol type or lengths; RFC 826).
     NotEthernetIpv4 => "not_ethernet_ipv4",
+    /// Carries a VLAN tag: it belongs to another network than the link's.
+    VlanTagged => "vlan_tagged",
+    /// An Ethernet payload that we do not read.
+    UnknownEthertype => "unknown_ethertype",
+    /// Not the hardware address of one station: an answer would go to many.
+    BadSenderHardware => "bad_sender_hardware",
+    /// Another station says that it has an address that we announce.
+    AddressConflict => "address_conflict",
     /// An ARP operation other than request and reply.
     UnknownOperation => "unknown_operation",
     /// An ARP reply: nothing to answer.
@@ -125,6 +145,16 @@ reasons! {
     ClusterNode => "cluster_node",
     /// Addressed to another station (Ethernet destination neither broadcast nor ours).
     OtherDestination => "other_destination",
+    /// Came in on a link that we do not announce on.
+    UnknownLink => "unknown_link",
+
+    // --- peers ---
+    /// Not a datagram of a speaker, or of another protocol version.
+    NotABeat => "not_a_beat",
+    /// From an address that is not the address of the Node that it names.
+    UnknownPeer => "unknown_peer",
+    /// Overtaken by a newer one of the same sender.
+    Overtaken => "overtaken",
 }
 
 impl fmt::Display for Reason {

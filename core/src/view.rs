@@ -34,6 +34,16 @@ pub enum Protocol {
     Sctp,
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
 /// `spec.externalTrafficPolicy`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrafficPolicy {
@@ -101,6 +111,15 @@ pub struct ServiceView {
     pub status_is_canonical: bool,
     /// The manager that last wrote `status.loadBalancer` (`metadata.managedFields`).
     pub status_manager: Option<String>,
+}
+
+impl ServiceView {
+    /// Whether it is for the load balancer of that class: `None` serves only Services without a
+    /// class, so that two load balancers never serve the same one.
+    #[must_use]
+    pub fn is_for(&self, class: Option<&str>) -> bool {
+        self.load_balancer && self.class.as_deref() == class
+    }
 }
 
 /// One endpoint of an `EndpointSlice`.

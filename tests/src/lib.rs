@@ -1,1 +1,51 @@
-//! The lab.
+//! The lab: a whole Kubernetes cluster on one Linux machine, without a container engine.
+//!
+//! ```text
+//! Lab::builder(name).nodes(3).start()
+//!   preflight      what the machine must have
+//!   tools          Kubernetes, etcd, helm: built from pinned Go modules, cached
+//!   state          what is made, written down first          ending   Ctrl-C
+//!   net            a bridged LAN of network namespaces
+//!   control_plane  etcd, API server, controller manager, scheduler, with certificates of pki
+//!   real           nodes with containerd and kubelet, DNS    image    what runs on them
+//!   hollow         nodes without a kubelet and pods without a container, each pod an echo server
+//!   daemon         our controller and speaker as processes, with the chart's rights
+//!   observe        instruments on the LAN: frames, datagrams, connections, pages
+//!   failure        what is kept when a test fails
+//! ```
+//!
+//! [`lab::Lab`] is the way in; the program `lab` does the same by hand.
+
+use std::path::Path;
+
+pub mod command;
+pub mod control_plane;
+pub mod daemon;
+pub mod demo;
+pub mod echo;
+mod ending;
+mod failure;
+pub mod hollow;
+pub mod image;
+pub mod kube_proxy;
+pub mod lab;
+pub mod leftovers;
+pub mod net;
+pub mod observe;
+pub mod pki;
+pub mod preflight;
+pub mod process;
+pub mod progress;
+pub mod real;
+pub mod state;
+pub mod tools;
+pub mod wait;
+pub mod walk;
+
+pub use lab::{Lab, NodeKind};
+
+/// The root of the source tree.
+pub(crate) fn workspace() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}

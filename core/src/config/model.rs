@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::address::{AddressRange, Family};
+use crate::address::{AddressRange, Family, to_number};
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,11 +83,29 @@ impl Pool {
             && matches!(address, IpAddr::V4(v4) if matches!(v4.octets()[3], 0 | 255))
     }
 
+    /// How many addresses it may give out, saturated at `u128::MAX`.
+    #[must_use]
+    pub fn capacity(&self) -> u128 {
+        let usable = self.ranges.iter().map(|range| match range.family() {
+            Family::V4 if self.avoid_buggy_ips => range.size() - buggy(range),
+            _ => range.size(),
+        });
+        usable.fold(0, u128::saturating_add)
+    }
+
     /// Whether it has any address of that family.
     #[must_use]
     pub fn has_family(&self, family: Family) -> bool {
         self.ranges.iter().any(|range| range.family() == family)
     }
+}
+
+/// How many addresses of an IPv4 range end in .0 or .255.
+fn buggy(range: &AddressRange) -> u128 {
+    let (first, last) = (to_number(range.first()), to_number(range.last()));
+    let zeros = last / 256 + 1 - first.div_ceil(256);
+    let ones = (last + 1) / 256 - first / 256;
+    zeros + ones
 }
 
 /// One entry of `bgp-advertisements`.

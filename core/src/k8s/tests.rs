@@ -138,6 +138,28 @@ fn a_slice_of_host_names_or_of_no_service_has_no_view() {
 }
 
 #[test]
+fn endpoints_are_read_by_family_where_slices_are_not_to_be_had() {
+    let endpoints: Endpoints = serde_json::from_value(json!({
+        "metadata": { "name": "web", "namespace": "shop" },
+        "subsets": [{
+            "addresses": [{ "ip": "10.1.0.1", "nodeName": "n1" }, { "ip": "fd00::1" }],
+            "notReadyAddresses": [{ "ip": "10.1.0.2", "nodeName": "n2" }],
+        }],
+    }))
+    .expect("Endpoints");
+    let [(_, v4), (_, v6)] = endpoints_views(&endpoints);
+    let (v4, v6) = (v4.expect("a view"), v6.expect("a view"));
+    assert_eq!(
+        (v4.name.as_str(), v6.name.as_str()),
+        ("web-ipv4", "web-ipv6")
+    );
+    let usable: Vec<_> = v4.endpoints.iter().map(EndpointView::is_usable).collect();
+    assert_eq!(usable, [true, false]);
+    assert_eq!(v4.endpoints[0].node.as_deref(), Some("n1"));
+    assert_eq!((v6.family, v6.endpoints.len()), (Family::V6, 1));
+}
+
+#[test]
 fn a_node_keeps_its_addresses_and_leaves_its_host_name() {
     let node: Node = serde_json::from_value(json!({
         "metadata": { "name": "n1",

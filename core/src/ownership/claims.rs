@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::handover::Give;
 use super::members::{Claim, Stage};
 use super::wire::{MAX_PAYLOAD, Message};
-use super::{Cause, Event, NodeId, Ownership, Preference, Wanted, rank};
+use super::{Cause, Event, NodeId, Ownership, Preference, Wanted};
+use crate::elect::rank;
 use crate::{Instant, Reason};
 
 /// A claim younger than this was made by a member that may not have seen yet that it was cut off.
@@ -94,6 +95,7 @@ impl Ownership {
                 .newborn
                 .extend(new.keys().filter(|vip| !old.contains_key(vip)));
         }
+        self.claims.newborn.retain(|vip| new.contains_key(vip));
         let changed = old
             .keys()
             .chain(new.keys())
@@ -301,7 +303,7 @@ impl Ownership {
         let claim = Claim {
             strong: self.sees_majority(now),
             epoch: self.members.index().floor(vip).saturating_add(1),
-            rank: rank(&self.identity.node, vip),
+            rank: rank(&self.identity.node, vip).prefix(),
         };
         let contested = cause == Cause::Handover;
         self.claims.owned.insert(

@@ -23,8 +23,9 @@ pub(super) use index::{BUCKETS, Changes, Index};
 
 use super::node::{NodeId, mix};
 use super::wire::{Death, Window};
-use super::{Mac, Settings, Verdict};
+use super::{Settings, Verdict};
 use crate::Instant;
+use crate::wire::MacAddr;
 
 /// What others say of a member's process. Within an incarnation it only gets graver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,16 +93,16 @@ impl Claim {
 pub(super) struct Record {
     pub(super) seq: u32,
     pub(super) stage: Stage,
-    pub(super) mac: Mac,
+    pub(super) mac: MacAddr,
     pub(super) claims: BTreeMap<IpAddr, Claim>,
 }
 
 impl Record {
-    pub(super) const fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             seq: 0,
             stage: Stage::Joining,
-            mac: [0; 6],
+            mac: MacAddr::zero(),
             claims: BTreeMap::new(),
         }
     }

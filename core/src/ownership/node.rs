@@ -1,7 +1,6 @@
 //! Names of members as the protocol carries them, and the two mixing functions.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +14,10 @@ impl NodeId {
     #[must_use]
     pub fn of(name: &str) -> Self {
         let hash = Sha256::digest(name.as_bytes());
-        Self(u64::from_be_bytes(first_bytes(&hash)))
+        let first = hash.first_chunk().copied();
+        Self(u64::from_be_bytes(
+            first.expect("a SHA-256 hash has 32 bytes"),
+        ))
     }
 }
 
@@ -23,20 +25,6 @@ impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
-}
-
-/// How well the node of this name ranks for `vip`, lower is better: the first bytes of SHA-256 of
-/// `node#address`. The order is `MetalLB`'s own, so that a switch over from it moves nothing.
-#[must_use]
-pub fn rank(node: &str, vip: IpAddr) -> u32 {
-    let hash = Sha256::digest(format!("{node}#{vip}").as_bytes());
-    u32::from_be_bytes(first_bytes(&hash))
-}
-
-fn first_bytes<const N: usize>(hash: &[u8]) -> [u8; N] {
-    hash.first_chunk()
-        .copied()
-        .expect("a SHA-256 hash has 32 bytes")
 }
 
 /// Spreads every bit of `x` over the result (splitmix64's finaliser): digests and random numbers.
@@ -79,12 +67,5 @@ mod tests {
     fn a_member_is_the_first_eight_bytes_of_its_names_hash() {
         // printf n1 | sha256sum
         assert_eq!(format!("{:?}", NodeId::of("n1")), "676b8bb84ce7267d");
-    }
-
-    #[test]
-    fn rank_is_the_hash_of_node_and_canonical_address() {
-        // printf n1#192.168.64.4 | sha256sum; printf n1#2001:db8::1 | sha256sum
-        assert_eq!(rank("n1", "192.168.64.4".parse().unwrap()), 0x1106_ee1e);
-        assert_eq!(rank("n1", "2001:DB8:0::1".parse().unwrap()), 0xdd9a_9d9c);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ferrolb_core::ownership::{
     Event, FAST, Identity, Key, Keys, NodeId, Ownership, Transmit, Wanted,
 };
+use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
 
 use crate::faults::Fault;
@@ -33,7 +34,7 @@ fn speaker_at(n: u8, host: u8, boot: u64, keys: &Keys) -> Ownership {
     let identity = Identity {
         node,
         address: address(host),
-        mac: [2, 0, 0, 0, 0, host],
+        mac: MacAddr::from([2, 0, 0, 0, 0, host]),
         boot,
     };
     let mut speaker = Ownership::new(identity, FAST, keys.clone(), 1, Instant::START);

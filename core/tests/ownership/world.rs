@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
+use ferrolb_core::elect::rank;
 use ferrolb_core::ownership::{
-    Cause, Event, KernelAnswer, Keys, Mac, NodeId, Ownership, Settings, Standing, Verdict, Wanted,
-    rank,
+    Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing, Verdict, Wanted,
 };
+use ferrolb_core::wire::MacAddr;
 
 use crate::faults::Fault;
 use crate::network::{Network, Station};
@@ -33,7 +34,7 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) id: NodeId,
     pub(crate) address: IpAddr,
-    pub(crate) mac: Mac,
+    pub(crate) mac: MacAddr,
     /// Its kernel runs.
     pub(crate) powered: bool,
     /// Its speaker runs.
@@ -396,7 +397,7 @@ impl Host {
             id: NodeId::of(&name),
             name,
             address: Ipv4Addr::new(10, 0, high, low).into(),
-            mac: [2, 0, 0, 0, high, low],
+            mac: MacAddr::from([2, 0, 0, 0, high, low]),
             powered: true,
             speaker: None,
             announcing: BTreeSet::new(),

@@ -35,7 +35,7 @@ fn entry(node: &str, boot: u64, inc: u32, life: Life, seq: u32) -> Entry {
         inc,
         life,
         address: "10.0.0.2".parse().unwrap(),
-        mac: [2, 0, 0, 0, 0, 2],
+        mac: MacAddr::from([2, 0, 0, 0, 0, 2]),
         stage: Stage::Serving,
         former: false,
         seq,

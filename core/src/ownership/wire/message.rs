@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::{MAX_PAYLOAD, Reader, address_octets};
+use crate::ownership::Verdict;
 use crate::ownership::members::{BUCKETS, Claim, Life, Stage};
 use crate::ownership::node::NodeId;
-use crate::ownership::{Mac, Verdict};
+use crate::wire::MacAddr;
 
 /// One datagram's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(in super::super) struct Entry {
     pub(in super::super) inc: u32,
     pub(in super::super) life: Life,
     pub(in super::super) address: IpAddr,
-    pub(in super::super) mac: Mac,
+    pub(in super::super) mac: MacAddr,
     pub(in super::super) stage: Stage,
     /// The last record of the boot before: its addresses are reserved to the member (R2).
     pub(in super::super) former: bool,
@@ -278,7 +279,7 @@ impl Entry {
         out.push(self.life as u8);
         out.push(self.stage as u8);
         out.push(flags([self.former, false, false, false]));
-        out.extend(self.mac);
+        out.extend(self.mac.octets());
         out.extend(address_octets(self.address));
         out.push(0);
         out.extend(count(&self.claims));
@@ -297,7 +298,7 @@ impl Entry {
         let life = Life::from_code(reader.byte()?)?;
         let stage = Stage::from_code(reader.byte()?)?;
         let [former, ..] = read_flags(reader)?;
-        let mac = reader.array()?;
+        let mac = MacAddr::from(reader.array()?);
         let address = reader.address()?;
         let _reserved = reader.byte()?;
         let claims = read_many(reader, |reader| {

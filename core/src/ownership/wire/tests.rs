@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ownership::Verdict;
 use crate::ownership::members::{BUCKETS, Claim, Life, Stage};
+use crate::wire::MacAddr;
 
 const HERE: &str = "192.168.64.11";
 
@@ -29,7 +30,7 @@ fn entry() -> Entry {
         inc: 1,
         life: Life::Held,
         address: "192.168.64.12".parse().unwrap(),
-        mac: [2, 0, 0, 0, 0, 12],
+        mac: MacAddr::from([2, 0, 0, 0, 0, 12]),
         stage: Stage::Serving,
         former: true,
         seq: 9,

@@ -1,0 +1,118 @@
+{{/* Prefix of every object's name, cut so that the longest suffix still fits into 63 characters. */}}
+{{- define "ferrolb.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Name of a component's objects outside any namespace. A colon can stand in no name of a namespace or
+release, so no two installations share one.
+Takes a dict: root (the top scope), component.
+*/}}
+{{- define "ferrolb.clusterName" -}}
+{{- printf "%s:%s-%s" .root.Release.Namespace (include "ferrolb.fullname" .root) .component -}}
+{{- end -}}
+
+{{/* What never changes between upgrades: a selector cannot be edited. Takes root, component. */}}
+{{- define "ferrolb.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Labels of an object. Takes root, component. */}}
+{{- define "ferrolb.labels" -}}
+{{ include "ferrolb.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* Name of a component's ServiceAccount. Takes root, component. */}}
+{{- define "ferrolb.serviceAccountName" -}}
+{{- $account := (index .root.Values .component).serviceAccount -}}
+{{- $derived := printf "%s-%s" (include "ferrolb.fullname" .root) .component -}}
+{{- if $account.create -}}
+{{- default $derived $account.name -}}
+{{- else -}}
+{{- default "default" $account.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of the ConfigMap that both daemons read. */}}
+{{- define "ferrolb.configName" -}}
+{{- default "config" .Values.existingConfigMap -}}
+{{- end -}}
+
+{{/* Annotations of a component's pods. Takes root, component. */}}
+{{- define "ferrolb.podAnnotations" -}}
+{{- $annotations := dict -}}
+{{- if .root.Values.prometheus.scrapeAnnotations -}}
+{{- $_ := set $annotations "prometheus.io/scrape" "true" -}}
+{{- $_ := set $annotations "prometheus.io/port" (.root.Values.prometheus.metricsPort | toString) -}}
+{{- end -}}
+{{- $annotations = merge (deepCopy (index .root.Values .component).podAnnotations) $annotations -}}
+{{- with $annotations }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* What the containers of both daemons have in common. Takes root, component. */}}
+{{- define "ferrolb.container" -}}
+{{- $values := index .root.Values .component -}}
+name: {{ .component }}
+image: "{{ $values.image.repository }}:{{ default .root.Chart.AppVersion $values.image.tag }}"
+imagePullPolicy: {{ $values.image.pullPolicy }}
+args:
+  - --port={{ .root.Values.prometheus.metricsPort }}
+  - --config={{ include "ferrolb.configName" .root }}
+  - --log-level={{ $values.logLevel }}
+  - --log-format={{ $values.logFormat }}
+  {{- with .root.Values.loadBalancerClass }}
+  - --lb-class={{ . }}
+  {{- end }}
+ports:
+  - name: monitoring
+    containerPort: {{ .root.Values.prometheus.metricsPort }}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: monitoring
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: monitoring
+  # Ready comes within a second of the start; the default of 10 s would make each step of a
+  # rolling update wait for it.
+  periodSeconds: 2
+{{- with $values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What the pods of both daemons have in common. Takes root, component. */}}
+{{- define "ferrolb.pod" -}}
+{{- $values := index .root.Values .component -}}
+serviceAccountName: {{ include "ferrolb.serviceAccountName" . }}
+# Variables of Services in this namespace could be taken for options: a Service "ferrolb" would
+# set FERROLB_PORT.
+enableServiceLinks: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+nodeSelector:
+  {{- toYaml (merge (dict "kubernetes.io/os" "linux") $values.nodeSelector) | nindent 2 }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

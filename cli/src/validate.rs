@@ -1,0 +1,156 @@
+//! `kubectl ferrolb validate`.
+
+mod json;
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ferrolb_core::config::{
+    Announcement, Checked, Config, NotConfigured, Outcome, Pool, Problems, check_file,
+};
+
+use crate::args::{Output, Validate};
+use crate::table;
+
+/// The file is readable and has problems.
+const PROBLEMS: u8 = 1;
+/// MetalLB's metrics saturate there, too (`int64`).
+const MANY: u128 = i64::MAX as u128;
+
+impl Validate {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let name = self.name();
+        let text = self.read().with_context(|| format!("cannot read {name}"))?;
+        let checked = check_file(&text).with_context(|| name.clone())?;
+        match self.output {
+            Output::Text => {
+                for (index, one) in checked.iter().enumerate() {
+                    if index > 0 {
+                        writeln!(out)?;
+                    }
+                    print(out, &name, &text, one)?;
+                }
+            }
+            Output::Json => json::print(out, &name, &checked)?,
+        }
+        let all_valid = checked.iter().all(|one| is_valid(&one.outcome));
+        Ok(if all_valid {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(PROBLEMS)
+        })
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+
+    fn name(&self) -> String {
+        if self.is_stdin() {
+            "standard input".to_owned()
+        } else {
+            self.file.display().to_string()
+        }
+    }
+
+    fn read(&self) -> io::Result<String> {
+        if self.is_stdin() {
+            let mut text = String::new();
+            io::stdin().lock().read_to_string(&mut text)?;
+            Ok(text)
+        } else {
+            fs::read_to_string(&self.file)
+        }
+    }
+}
+
+/// An empty configuration is a valid one; a template that nobody filled in is not.
+fn is_valid(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Valid(_) => true,
+        Outcome::NotConfigured(waits_for) => *waits_for == NotConfigured::Empty,
+        Outcome::Refused(_) => false,
+    }
+}
+
+fn print(out: &mut impl Write, name: &str, text: &str, checked: &Checked) -> io::Result<()> {
+    let title = match &checked.object {
+        Some(object) => format!("{name}: ConfigMap {object}"),
+        None => name.to_owned(),
+    };
+    match &checked.outcome {
+        Outcome::Valid(config) => {
+            writeln!(out, "{title}: valid\n")?;
+            print_pools(out, config)
+        }
+        Outcome::NotConfigured(waits_for) => writeln!(out, "{title}: {waits_for}"),
+        Outcome::Refused(problems) => {
+            let (source, text) = match &checked.value {
+                Some(value) => (format!("{name}, value of key `config`"), value.as_str()),
+                None => (name.to_owned(), text),
+            };
+            writeln!(out, "{}\n", problems.render(&source, text))?;
+            writeln!(
+                out,
+                "{title}: {}, none of it would take effect",
+                counted(problems)
+            )
+        }
+    }
+}
+
+fn counted(problems: &Problems) -> String {
+    match problems.count() {
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
+    }
+}
+
+fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {
+    let head = ["POOL", "PROTOCOL", "AUTO-ASSIGN", "ADDRESSES", "RANGES"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(config.pools.iter().map(row))
+        .collect();
+    table::print(out, &rows)?;
+    for pool in config
+        .pools
+        .iter()
+        .filter(|pool| pool.protocol == Announcement::Bgp)
+    {
+        writeln!(
+            out,
+            "\nwarning: pool {} has protocol bgp: services get its addresses, but nothing announces \
+             them yet",
+            pool.name
+        )?;
+    }
+    Ok(())
+}
+
+fn row(pool: &Pool) -> [String; 5] {
+    let size = pool.capacity();
+    [
+        pool.name.clone(),
+        protocol(pool).to_owned(),
+        pool.auto_assign.to_string(),
+        if size > MANY {
+            format!(">{MANY}")
+        } else {
+            size.to_string()
+        },
+        ranges(pool).join(", "),
+    ]
+}
+
+const fn protocol(pool: &Pool) -> &'static str {
+    match pool.protocol {
+        Announcement::Layer2 => "layer2",
+        Announcement::Bgp => "bgp",
+    }
+}
+
+fn ranges(pool: &Pool) -> Vec<String> {
+    pool.ranges.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,116 @@
+//! The result for programs. Its keys are an interface: they stay.
+
+use std::io::{self, Write};
+
+use ferrolb_core::config::{Checked, Outcome, Pool, Problem};
+use serde::Serialize;
+
+use super::{MANY, is_valid, protocol, ranges};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a str,
+    valid: bool,
+    configurations: Vec<Configuration<'a>>,
+}
+
+#[derive(Serialize)]
+struct Configuration<'a> {
+    /// Of the `ConfigMap`; null for a bare configuration.
+    namespace: Option<&'a str>,
+    name: Option<&'a str>,
+    valid: bool,
+    /// `not_configured`, `config_refused`, or null.
+    reason: Option<&'static str>,
+    /// What it waits for, if it is not configured.
+    message: Option<String>,
+    pools: Vec<PoolSummary<'a>>,
+    problems: Vec<Found<'a>>,
+    /// With those that are not listed.
+    #[serde(rename = "problemCount")]
+    problem_count: usize,
+}
+
+#[derive(Serialize)]
+struct PoolSummary<'a> {
+    name: &'a str,
+    protocol: &'static str,
+    #[serde(rename = "autoAssign")]
+    auto_assign: bool,
+    ranges: Vec<String>,
+    /// At most 9223372036854775807.
+    addresses: i64,
+}
+
+#[derive(Serialize)]
+struct Found<'a> {
+    reason: &'static str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    help: &'a str,
+}
+
+pub(super) fn print(out: &mut impl Write, name: &str, checked: &[Checked]) -> io::Result<()> {
+    let report = Report {
+        file: name,
+        valid: checked.iter().all(|one| is_valid(&one.outcome)),
+        configurations: checked.iter().map(configuration).collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+fn configuration(checked: &Checked) -> Configuration<'_> {
+    let object = checked.object.as_ref();
+    let reason = checked.outcome.reason().map(ferrolb_core::Reason::as_str);
+    let (pools, problems, problem_count, message) = match &checked.outcome {
+        Outcome::Valid(config) => (config.pools.iter().map(pool).collect(), Vec::new(), 0, None),
+        Outcome::NotConfigured(waits_for) => {
+            (Vec::new(), Vec::new(), 0, Some(waits_for.to_string()))
+        }
+        Outcome::Refused(problems) => {
+            let found = problems
+                .iter()
+                .map(|problem| found(problem, reason.unwrap_or_default()));
+            (Vec::new(), found.collect(), problems.count(), None)
+        }
+    };
+    Configuration {
+        namespace: object.and_then(|object| object.namespace.as_deref()),
+        name: object.map(|object| object.name.as_str()),
+        valid: is_valid(&checked.outcome),
+        reason,
+        message,
+        pools,
+        problems,
+        problem_count,
+    }
+}
+
+fn pool(pool: &Pool) -> PoolSummary<'_> {
+    PoolSummary {
+        name: &pool.name,
+        protocol: protocol(pool),
+        auto_assign: pool.auto_assign,
+        ranges: ranges(pool),
+        addresses: i64::try_from(pool.capacity().min(MANY)).unwrap_or(i64::MAX),
+    }
+}
+
+fn found<'a>(problem: &'a Problem, reason: &'static str) -> Found<'a> {
+    let Problem {
+        line,
+        column,
+        message,
+        help,
+        ..
+    } = problem;
+    Found {
+        reason,
+        line: *line,
+        column: *column,
+        message,
+        help,
+    }
+}

@@ -1,0 +1,228 @@
+//! `kubectl ferrolb validate` as a user runs it: the real binary, its output and its exit status.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const UNCONFIGURED: &str =
+    include_str!("../../core/src/config/fixtures/minikube-unconfigured-manifest.yaml");
+const EVERYTHING: &str = include_str!("../../core/src/config/fixtures/everything.yaml");
+
+const MANIFEST: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  namespace: metallb-system
+  name: config
+data:
+  config: |
+    address-pools:
+    - name: default
+      protocol: layer2
+      addresses:
+      - 192.168.64.10-192.168.64.20
+      - fd00:64::/120
+";
+
+fn plugin() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kubectl-ferrolb"))
+}
+
+/// What a terminal shows, with the exit status.
+fn shown(output: &Output) -> String {
+    let mut shown = String::from_utf8(output.stdout.clone()).unwrap();
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    if !errors.is_empty() {
+        write!(shown, "--- standard error\n{errors}").unwrap();
+    }
+    write!(shown, "--- exit status {}", output.status.code().unwrap()).unwrap();
+    shown
+}
+
+/// Runs it in a directory where `config.yaml` has this content.
+fn validate(content: impl AsRef<[u8]>, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("config.yaml"), content).unwrap();
+    shown(
+        &plugin()
+            .current_dir(&directory)
+            .args(arguments)
+            .output()
+            .unwrap(),
+    )
+}
+
+fn validate_stdin(content: &str) -> String {
+    let mut child = plugin()
+        .args(["validate", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(content.as_bytes())
+        .unwrap();
+    shown(&child.wait_with_output().unwrap())
+}
+
+const FILE: &[&str] = &["validate", "config.yaml"];
+const JSON: &[&str] = &["validate", "-o", "json", "config.yaml"];
+
+#[test]
+fn a_valid_manifest_shows_its_pools() {
+    insta::assert_snapshot!(validate(MANIFEST, FILE));
+}
+
+#[test]
+fn a_valid_manifest_as_json() {
+    insta::assert_snapshot!(validate(MANIFEST, JSON));
+}
+
+#[test]
+fn a_bgp_pool_is_said_not_to_be_announced() {
+    insta::assert_snapshot!(validate(EVERYTHING, FILE));
+}
+
+#[test]
+fn problems_point_at_the_lines_of_the_file() {
+    let text = MANIFEST
+        .replace(".10-192", ".30-192")
+        .replace("layer2", "layer3");
+    insta::assert_snapshot!(validate(text, FILE));
+}
+
+#[test]
+fn problems_as_json() {
+    insta::assert_snapshot!(validate(MANIFEST.replace("addresses", "adresses"), JSON));
+}
+
+#[test]
+fn a_value_in_quotes_is_shown_by_itself() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata:\n  config: \"address-pools:\\n- name: a\\n  protocol: bgp\\n\"\n";
+    insta::assert_snapshot!(validate(text, FILE));
+}
+
+#[test]
+fn each_configuration_of_a_file_is_checked() {
+    let second = MANIFEST
+        .replace("name: config", "name: other")
+        .replace("fd00:64::/120", "fnord");
+    insta::assert_snapshot!(validate(format!("{MANIFEST}---\n{second}"), FILE));
+}
+
+#[test]
+fn minikubes_blank_template_is_no_configuration_yet() {
+    insta::assert_snapshot!(validate(UNCONFIGURED, FILE));
+    insta::assert_snapshot!(validate(UNCONFIGURED, JSON));
+}
+
+#[test]
+fn an_empty_configuration_is_valid() {
+    insta::assert_snapshot!(validate("", FILE));
+}
+
+#[test]
+fn standard_input_is_read_too() {
+    insta::assert_snapshot!(validate_stdin(
+        "address-pools:\n- {name: a, protocol: layer2, addresses: [10.0.0.7]}\n"
+    ));
+}
+
+#[test]
+fn what_cannot_be_read_is_no_answer() {
+    let missing = validate("", &["validate", "missing.yaml"]);
+    assert!(
+        missing.starts_with("--- standard error\nerror: cannot read missing.yaml: "),
+        "{missing}"
+    );
+    assert!(missing.ends_with("--- exit status 2"), "{missing}");
+    insta::assert_snapshot!(validate(b"address-pools: \xff", FILE));
+    insta::assert_snapshot!(validate(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n",
+        FILE
+    ));
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    insta::assert_snapshot!(validate("", &["validate"]));
+    insta::assert_snapshot!(validate("", &["valdate", "config.yaml"]));
+    insta::assert_snapshot!(validate("", &["validate", "-o", "yaml", "config.yaml"]));
+}
+
+#[test]
+fn help_shows_examples() {
+    insta::assert_snapshot!(validate("", &["--help"]));
+    insta::assert_snapshot!(validate("", &["validate", "--help"]));
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let want = format!(
+        "kubectl-ferrolb {}\n--- exit status 0",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(validate("", &["version"]), want);
+    assert_eq!(validate("", &["--version"]), want);
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let mut child = plugin()
+        .args(["validate", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(MANIFEST.as_bytes())
+        .unwrap();
+    let mut errors = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut errors)
+        .unwrap();
+    assert!(child.wait().unwrap().success(), "{errors}");
+    assert_eq!(errors, "");
+}
+
+#[test]
+fn every_example_is_valid() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut folders = vec![examples];
+    let mut checked = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_yaml = path
+                .extension()
+                .is_some_and(|extension| extension == "yaml");
+            if path.is_dir() {
+                folders.push(path);
+            } else if is_yaml
+                && fs::read_to_string(&path)
+                    .unwrap()
+                    .contains("kind: ConfigMap")
+            {
+                let output = plugin().arg("validate").arg(&path).output().unwrap();
+                assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 0, "no example has a ConfigMap");
+}

@@ -1,0 +1,278 @@
+//! What the controller knows, and what follows from it: synchronous, without any I/O.
+//!
+//! ```text
+//!  apply, delete, reset ─┐                       ┌─▶ poll_update ─▶ a status to write
+//!  set_config ───────────┼─▶ Index ─▶ settle ────┤
+//!  handle_outcome ───────┘                       └─▶ poll_notice ─▶ an Event to write
+//! ```
+//!
+//! What has to be written is derived each time from what is decided and what the API server shows,
+//! never from remembered calls: a write that was lost, refused or overtaken is found again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use ferrolb_core::Reason;
+use ferrolb_core::alloc::{Allocator, Decision, PoolUsage, Refusal};
+use ferrolb_core::config::Config;
+use ferrolb_core::names::event;
+use ferrolb_core::view::{ServiceKey, ServiceView};
+
+use crate::notice::{Notice, Object};
+
+mod configuring;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use writing::Writing;
+pub use writing::{Outcome, Update};
+
+/// Events that wait to be written. More are dropped and counted: they are told in the log too.
+const NOTICES: usize = 4_096;
+
+#[derive(Debug)]
+struct Entry {
+    view: ServiceView,
+    decision: Option<Decision>,
+    writing: Writing,
+    attempt: u32,
+    /// What was last said about it, so that it is not said again.
+    said: Option<Refusal>,
+}
+
+/// Everything that the controller knows.
+#[derive(Debug)]
+pub struct Index {
+    class: Option<String>,
+    /// The `ConfigMap`, as `namespace/name`.
+    source: String,
+    services: BTreeMap<ServiceKey, Entry>,
+    services_listed: bool,
+    config_listed: bool,
+    config: Option<Config>,
+    config_stale: bool,
+    /// What was last said about a `ConfigMap` that cannot be used.
+    said_of_config: Option<Refusal>,
+    allocator: Allocator,
+    /// Services to settle.
+    changed: BTreeSet<ServiceKey>,
+    /// Services whose status may have to be written.
+    to_write: BTreeSet<ServiceKey>,
+    /// Services whose new address is still shown in the status of another one.
+    held_back: BTreeSet<ServiceKey>,
+    /// Derived: in whose statuses an address stands.
+    shown: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    notices: VecDeque<Notice>,
+    notices_dropped: u64,
+}
+
+impl Index {
+    /// Serves the Services of `class`, with the configuration of the `ConfigMap` called `source`.
+    #[must_use]
+    pub fn new(class: Option<String>, source: String) -> Self {
+        let nothing = Refusal::new(Reason::NotConfigured, "the configuration was not read yet");
+        Self {
+            class,
+            source,
+            services: BTreeMap::new(),
+            services_listed: false,
+            config_listed: false,
+            config: None,
+            config_stale: false,
+            said_of_config: None,
+            allocator: Allocator::new(nothing),
+            changed: BTreeSet::new(),
+            to_write: BTreeSet::new(),
+            held_back: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            notices: VecDeque::new(),
+            notices_dropped: 0,
+        }
+    }
+
+    /// A Service was created or changed.
+    pub fn apply(&mut self, view: ServiceView) {
+        if !view.is_for(self.class.as_deref()) {
+            self.delete(&view.key);
+            return;
+        }
+        if self
+            .services
+            .get(&view.key)
+            .is_some_and(|entry| entry.view.uid != view.uid)
+        {
+            // Deleted and created again while nobody watched: a stranger with the same name.
+            self.delete(&view.key);
+        }
+        let key = view.key.clone();
+        self.changed.insert(key.clone());
+        match self.services.get_mut(&key) {
+            Some(entry) => {
+                let former = std::mem::replace(&mut entry.view, view);
+                self.hide(&key, &former.assigned);
+            }
+            None => {
+                let (decision, writing, said) = (None, Writing::Idle, None);
+                let entry = Entry {
+                    view,
+                    decision,
+                    writing,
+                    attempt: 0,
+                    said,
+                };
+                self.services.insert(key.clone(), entry);
+            }
+        }
+        for address in self
+            .services
+            .get(&key)
+            .into_iter()
+            .flat_map(|entry| &entry.view.assigned)
+        {
+            self.shown.entry(*address).or_default().insert(key.clone());
+        }
+    }
+
+    /// A Service is gone, or no `LoadBalancer` any more: what it held is free.
+    pub fn delete(&mut self, key: &ServiceKey) {
+        if let Some(entry) = self.services.remove(key) {
+            self.hide(key, &entry.view.assigned);
+        }
+        self.changed.remove(key);
+        self.to_write.remove(key);
+        self.held_back.remove(key);
+        self.allocator.release(key);
+    }
+
+    /// Everything was listed anew. Services of `unreadable` exist, but could not be decoded: what
+    /// is known of them stays.
+    pub fn reset(&mut self, views: Vec<ServiceView>, unreadable: &BTreeSet<ServiceKey>) {
+        let listed: BTreeSet<_> = views.iter().map(|view| view.key.clone()).collect();
+        let known = self.services.keys();
+        let gone: Vec<_> = known
+            .filter(|key| !listed.contains(key) && !unreadable.contains(key))
+            .cloned()
+            .collect();
+        for key in &gone {
+            self.delete(key);
+        }
+        for view in views {
+            self.apply(view);
+        }
+        self.services_listed = true;
+    }
+
+    /// Decides what is open, once Services and configuration have been listed; whether there was
+    /// anything to decide.
+    pub fn settle(&mut self) -> bool {
+        if !(self.services_listed && self.config_listed) {
+            return false;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let services = &self.services;
+        let view_of = |key: &ServiceKey| services.get(key).map(|entry| &entry.view);
+        let decisions = self.allocator.settle(&changed, view_of);
+        let decided = !decisions.is_empty();
+        for (key, decision) in decisions {
+            self.take_decision(key, decision);
+        }
+        decided
+    }
+
+    fn take_decision(&mut self, key: ServiceKey, decision: Decision) {
+        let Some(entry) = self.services.get_mut(&key) else {
+            return;
+        };
+        let refusal = decision.refusal().cloned();
+        entry.decision = Some(decision);
+        let news = refusal != entry.said;
+        entry.said.clone_from(&refusal);
+        if let Some(refusal) = refusal.filter(|_| news) {
+            tracing::warn!(service = %key, reason = %refusal.reason, "{refusal}");
+            let object = Object::service(&entry.view);
+            self.say(Notice::warning(
+                object,
+                event::ALLOCATION_FAILED,
+                refusal.text,
+            ));
+        }
+        self.to_write.insert(key);
+    }
+
+    fn hide(&mut self, key: &ServiceKey, assigned: &[IpAddr]) {
+        for address in assigned {
+            if let Some(services) = self.shown.get_mut(address) {
+                services.remove(key);
+                if services.is_empty() {
+                    self.shown.remove(address);
+                }
+            }
+        }
+        self.to_write.append(&mut self.held_back);
+    }
+
+    fn say(&mut self, notice: Notice) {
+        if self.notices.len() < NOTICES {
+            self.notices.push_back(notice);
+        } else {
+            self.notices_dropped += 1;
+        }
+    }
+
+    /// The next Event to write.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// How many Events were dropped, because too many waited, since this was last asked.
+    pub const fn take_notices_dropped(&mut self) -> u64 {
+        std::mem::replace(&mut self.notices_dropped, 0)
+    }
+
+    /// What must happen before addresses are given, each in a few words.
+    #[must_use]
+    pub fn blockers(&self) -> Vec<String> {
+        let mut blockers = Vec::new();
+        if !self.services_listed {
+            blockers.push("services: not listed yet".to_owned());
+        }
+        if !self.config_listed {
+            blockers.push(format!(
+                "configuration: ConfigMap {} not read yet",
+                self.source
+            ));
+        }
+        blockers
+    }
+
+    /// Whether a configuration is in force.
+    #[must_use]
+    pub const fn config_loaded(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// Whether the `ConfigMap` says something else than what is in force.
+    #[must_use]
+    pub const fn config_stale(&self) -> bool {
+        self.config_stale
+    }
+
+    /// How full each pool is.
+    #[must_use]
+    pub fn usage(&self) -> Vec<PoolUsage> {
+        self.allocator.usage()
+    }
+
+    /// How many Services have no address, by reason.
+    #[must_use]
+    pub fn pending(&self) -> BTreeMap<Reason, u64> {
+        let mut pending = BTreeMap::new();
+        for entry in self.services.values() {
+            if let Some(Decision::Refuse(refusal)) = &entry.decision {
+                *pending.entry(refusal.reason).or_default() += 1;
+            }
+        }
+        pending
+    }
+}

@@ -1,0 +1,386 @@
+use ferrolb_core::config::{NotConfigured, Outcome as Parsed, parse};
+use ferrolb_core::view::{FamilyPolicy, Protocol, TrafficPolicy};
+
+use super::writing::joined;
+use super::*;
+use crate::source::ConfigMapView;
+
+const POOL_OF_TWO: &str =
+    "address-pools: [{ name: default, protocol: layer2, addresses: [10.0.0.1-10.0.0.2] }]";
+
+fn map(outcome: Parsed) -> ConfigMapView {
+    ConfigMapView {
+        uid: "map".to_owned(),
+        resource_version: "1".to_owned(),
+        outcome,
+    }
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
+    ServiceView {
+        key: key(name),
+        uid: format!("uid-{name}"),
+        resource_version: version.to_owned(),
+        labels: BTreeMap::new(),
+        load_balancer: true,
+        class: None,
+        cluster_ips: vec!["10.96.0.1".parse().unwrap()],
+        family_policy: FamilyPolicy::SingleStack,
+        traffic_policy: TrafficPolicy::Cluster,
+        ports: vec![(Protocol::Tcp, 80)],
+        selector: String::new(),
+        address_requests: Vec::new(),
+        requested_pool: None,
+        sharing_key: None,
+        assigned: assigned
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect(),
+        status_is_canonical: true,
+        status_manager: None,
+    }
+}
+
+fn listed(services: Vec<ServiceView>) -> Index {
+    let mut index = Index::new(None, "metallb-system/config".to_owned());
+    index.reset(services, &BTreeSet::new());
+    index
+}
+
+fn configured(services: Vec<ServiceView>) -> Index {
+    let mut index = listed(services);
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    index.settle();
+    index
+}
+
+/// Every update that can be sent now: `name address…`.
+fn updates(index: &mut Index) -> Vec<Update> {
+    index.settle();
+    std::iter::from_fn(|| index.poll_update()).collect()
+}
+
+fn told(updates: &[Update]) -> Vec<String> {
+    let told = |update: &Update| format!("{} {}", update.key.name, joined(&update.addresses));
+    updates
+        .iter()
+        .map(|update| told(update).trim().to_owned())
+        .collect()
+}
+
+fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
+    let notices = std::iter::from_fn(|| index.poll_notice());
+    notices
+        .map(|notice| (notice.reason, notice.message))
+        .collect()
+}
+
+fn written(version: &str) -> Outcome {
+    Outcome::Written {
+        resource_version: version.to_owned(),
+    }
+}
+
+#[test]
+fn nothing_is_decided_before_services_and_configuration_are_listed() {
+    let mut index = Index::new(None, "metallb-system/config".to_owned());
+    assert_eq!(index.blockers().len(), 2);
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    index.apply(service("early", "1", &[]));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    index.reset(
+        vec![
+            service("early", "1", &[]),
+            service("old", "2", &["10.0.0.1"]),
+        ],
+        &BTreeSet::new(),
+    );
+    assert_eq!(index.blockers(), [""; 0]);
+    assert_eq!(told(&updates(&mut index)), ["early 10.0.0.2"]);
+}
+
+#[test]
+fn without_a_configuration_services_wait_and_are_told_for_what() {
+    let mut index = listed(vec![service("web", "1", &[])]);
+    index.set_config(None);
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    let (reason, message) = notices(&mut index).pop().unwrap();
+    assert_eq!(reason, event::ALLOCATION_FAILED);
+    assert!(
+        message.contains("create ConfigMap metallb-system/config"),
+        "{message}"
+    );
+    assert_eq!(
+        index.pending(),
+        BTreeMap::from([(Reason::NotConfigured, 1)])
+    );
+    assert!(!index.config_stale(), "nothing is out of date");
+
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    assert_eq!(told(&updates(&mut index)), ["web 10.0.0.1"]);
+    assert_eq!(
+        notices(&mut index),
+        [(
+            event::CONFIG_ACCEPTED,
+            "in force, with 1 address pool".to_owned()
+        )]
+    );
+}
+
+#[test]
+fn a_status_is_written_once_and_told_once() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    assert_eq!(sent[0].resource_version, "1");
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "one write of a Service at a time"
+    );
+    index.handle_outcome(&sent[0], &written("2"));
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "the watch will show it"
+    );
+    assert_eq!(
+        notices(&mut index),
+        [(
+            event::IP_ALLOCATED,
+            "assigned 10.0.0.1 from pool default".to_owned()
+        )]
+    );
+    index.apply(service("web", "2", &["10.0.0.1"]));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert_eq!(notices(&mut index), []);
+}
+
+#[test]
+fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.apply(service("web", "2", &["10.0.0.1"]));
+    index.handle_outcome(&sent[0], &written("2"));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert_eq!(notices(&mut index)[0].0, event::IP_ALLOCATED);
+}
+
+#[test]
+fn a_conflict_is_decided_anew_on_the_version_that_comes() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.handle_outcome(&sent[0], &Outcome::Conflict);
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "the same version would be refused again"
+    );
+    index.apply(service("web", "3", &[]));
+    let again = updates(&mut index);
+    assert_eq!((again[0].resource_version.as_str(), again.len()), ("3", 1));
+}
+
+#[test]
+fn a_change_that_overtakes_a_write_is_written_after_it() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.apply(service("web", "2", &[]));
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "one write of a Service at a time"
+    );
+    index.handle_outcome(&sent[0], &Outcome::Conflict);
+    assert_eq!(updates(&mut index)[0].resource_version, "2");
+}
+
+#[test]
+fn a_failed_write_is_tried_again_after_a_while() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.handle_outcome(&sent[0], &Outcome::Failed);
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    index.handle_retry(&key("web"));
+    let again = updates(&mut index);
+    assert_eq!(
+        (told(&again), again[0].attempt),
+        (vec!["web 10.0.0.1".to_owned()], 1)
+    );
+}
+
+#[test]
+fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    let successor = ServiceView {
+        uid: "another".to_owned(),
+        ..service("web", "2", &[])
+    };
+    index.apply(successor);
+    assert_eq!(updates(&mut index)[0].uid, "another");
+    index.handle_outcome(&sent[0], &Outcome::Gone);
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "its own write is still under way"
+    );
+}
+
+#[test]
+fn a_deleted_service_frees_its_address_for_one_that_waits() {
+    let held = vec![
+        service("a", "1", &["10.0.0.1"]),
+        service("b", "2", &["10.0.0.2"]),
+    ];
+    let mut index = configured(held);
+    index.apply(service("c", "3", &[]));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert_eq!(notices(&mut index)[0].0, event::ALLOCATION_FAILED);
+    index.delete(&key("a"));
+    assert_eq!(told(&updates(&mut index)), ["c 10.0.0.1"]);
+}
+
+#[test]
+fn a_changed_type_or_class_and_a_new_identity_free_the_address_too() {
+    let cluster_ip = ServiceView {
+        load_balancer: false,
+        ..service("a", "9", &[])
+    };
+    let class = Some("other.example/lb".to_owned());
+    let other_class = ServiceView {
+        class,
+        ..service("a", "9", &["10.0.0.1"])
+    };
+    for changed in [cluster_ip, other_class] {
+        let mut index = configured(vec![
+            service("a", "1", &["10.0.0.1"]),
+            service("b", "2", &["10.0.0.2"]),
+            service("c", "3", &[]),
+        ]);
+        index.apply(changed);
+        assert_eq!(told(&updates(&mut index)), ["c 10.0.0.1"]);
+    }
+    let mut index = configured(vec![service("b", "1", &["10.0.0.1"])]);
+    let recreated = ServiceView {
+        uid: "another".to_owned(),
+        ..service("b", "9", &[])
+    };
+    index.apply(recreated);
+    index.apply(service("a", "10", &[]));
+    assert_eq!(told(&updates(&mut index)), ["a 10.0.0.1", "b 10.0.0.2"]);
+}
+
+#[test]
+fn a_service_missing_from_a_new_list_is_gone_unless_it_could_not_be_read() {
+    let held = || {
+        vec![
+            service("a", "1", &["10.0.0.1"]),
+            service("b", "2", &["10.0.0.2"]),
+        ]
+    };
+    let waiting = || vec![service("b", "2", &["10.0.0.2"]), service("c", "3", &[])];
+    let mut index = configured(held());
+    index.reset(waiting(), &BTreeSet::from([key("a")]));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    index.reset(waiting(), &BTreeSet::new());
+    assert_eq!(told(&updates(&mut index)), ["c 10.0.0.1"]);
+}
+
+#[test]
+fn a_broken_edit_changes_nothing_and_says_where_it_is_broken() {
+    let mut index = configured(vec![service("a", "1", &["10.0.0.1"])]);
+    notices(&mut index);
+    let broken = map(parse(
+        "address-pools:\n- name: default\n  protocol: layer3\n",
+    ));
+    index.set_config(Some(&broken));
+    assert!(index.config_stale() && index.config_loaded());
+    let (reason, message) = notices(&mut index).pop().unwrap();
+    assert_eq!(reason, event::CONFIG_REFUSED);
+    assert!(message.contains("line 3, column "), "{message}");
+    index.set_config(Some(&broken));
+    assert_eq!(notices(&mut index), [], "said once");
+    index.apply(service("b", "2", &[]));
+    assert_eq!(
+        told(&updates(&mut index)),
+        ["b 10.0.0.2"],
+        "the last good one is in force"
+    );
+
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    assert!(!index.config_stale());
+    assert_eq!(notices(&mut index)[0].0, event::CONFIG_ACCEPTED, "repaired");
+}
+
+#[test]
+fn after_a_restart_with_a_broken_configuration_statuses_are_kept() {
+    let mut index = listed(vec![
+        service("a", "1", &["10.0.0.1"]),
+        service("b", "2", &[]),
+    ]);
+    index.set_config(Some(&map(parse("nonsense"))));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert!(index.config_stale() && !index.config_loaded());
+    assert_eq!(
+        index.pending(),
+        BTreeMap::from([(Reason::ConfigRefused, 1)])
+    );
+}
+
+#[test]
+fn removing_all_pools_takes_no_address_away() {
+    let mut index = configured(vec![service("a", "1", &["10.0.0.1"])]);
+    index.set_config(Some(&map(Parsed::NotConfigured(NotConfigured::Empty))));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    let (reason, message) = notices(&mut index).pop().unwrap();
+    assert_eq!(reason, event::ALLOCATION_FAILED);
+    assert!(message.starts_with("keeps 10.0.0.1"), "{message}");
+}
+
+#[test]
+fn an_address_is_written_only_after_its_former_status_is_gone() {
+    let move_away = |version: &str, assigned: &[&str]| ServiceView {
+        address_requests: vec![ferrolb_core::view::AddressRequest {
+            source: "spec.loadBalancerIP".to_owned(),
+            text: "10.0.0.2".to_owned(),
+        }],
+        ..service("mover", version, assigned)
+    };
+    let mut index = configured(vec![service("mover", "1", &["10.0.0.1"])]);
+    index.apply(move_away("2", &["10.0.0.1"]));
+    index.apply(service("next", "3", &[]));
+    assert_eq!(told(&updates(&mut index)), ["mover 10.0.0.2"]);
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "10.0.0.1 still stands in mover's status"
+    );
+    index.apply(move_away("4", &["10.0.0.2"]));
+    assert_eq!(told(&updates(&mut index)), ["next 10.0.0.1"]);
+}
+
+#[test]
+fn a_thousand_who_wait_in_vain_are_told_once_each() {
+    let services: Vec<_> = (0..1_000)
+        .map(|number| service(&format!("s{number:03}"), "1", &[]))
+        .collect();
+    let mut index = configured(services);
+    assert_eq!(updates(&mut index).len(), 2);
+    assert_eq!(notices(&mut index).len(), 998);
+    for _ in 0..10 {
+        index.delete(&key("s999"));
+        index.apply(service("s999", "2", &[]));
+        index.settle();
+    }
+    assert!(
+        notices(&mut index).len() <= 10,
+        "only the one that is new each time"
+    );
+}

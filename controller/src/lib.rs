@@ -1,0 +1,23 @@
+//! The controller: Services in, their statuses out.
+//!
+//! ```text
+//!  watch ─▶ views ─▶ index ─▶ (core's allocator decides) ─▶ index ─▶ writer, notice ─▶ API
+//! ```
+//!
+//! One task, [`run`], owns all state and drives everything, so that nothing is decided on half a
+//! picture; a second one answers `/metrics`, `/healthz` and `/readyz`.
+
+pub mod admin;
+pub mod args;
+pub mod backoff;
+pub mod client;
+pub mod control;
+pub mod index;
+pub mod logs;
+pub mod metrics;
+pub mod notice;
+pub mod rights;
+pub mod run;
+pub mod source;
+pub mod watch;
+pub mod writer;

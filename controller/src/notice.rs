@@ -1,0 +1,167 @@
+//! Events for people. Core v1: `events.k8s.io` is forbidden under the RBAC of older manifests.
+
+use ferrolb_core::names::{CONTROLLER_COMPONENT, FIELD_MANAGER};
+use ferrolb_core::view::ServiceView;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use crate::source::ConfigMapView;
+
+/// The API server refuses longer messages.
+const MESSAGE: usize = 1_024;
+
+/// What an Event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    uid: String,
+    resource_version: String,
+}
+
+impl Object {
+    /// A Service.
+    #[must_use]
+    pub fn service(view: &ServiceView) -> Self {
+        Self {
+            kind: "Service",
+            namespace: view.key.namespace.clone(),
+            name: view.key.name.clone(),
+            uid: view.uid.clone(),
+            resource_version: view.resource_version.clone(),
+        }
+    }
+
+    /// The `ConfigMap` called `source` (`namespace/name`).
+    #[must_use]
+    pub fn config_map(source: &str, map: &ConfigMapView) -> Self {
+        let (namespace, name) = source.split_once('/').unwrap_or_default();
+        Self {
+            kind: "ConfigMap",
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: map.uid.clone(),
+            resource_version: map.resource_version.clone(),
+        }
+    }
+}
+
+/// An Event to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    object: Object,
+    warning: bool,
+    /// One of `ferrolb_core::names::event`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Notice {
+    /// As it should be.
+    #[must_use]
+    pub const fn normal(object: Object, reason: &'static str, message: String) -> Self {
+        Self {
+            object,
+            warning: false,
+            reason,
+            message,
+        }
+    }
+
+    /// Somebody has to do something.
+    #[must_use]
+    pub const fn warning(object: Object, reason: &'static str, message: String) -> Self {
+        Self {
+            object,
+            warning: true,
+            reason,
+            message,
+        }
+    }
+
+    /// Writes it into its object's namespace; the API server takes it nowhere else.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn write(&self, client: &Client, instance: &str) -> kube::Result<()> {
+        let api: Api<Event> = Api::namespaced(client.clone(), &self.object.namespace);
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            dry_run: false,
+        };
+        api.create(&params, &self.event(instance, Timestamp::now()))
+            .await
+            .map(drop)
+    }
+
+    fn event(&self, instance: &str, now: Timestamp) -> Event {
+        let Object {
+            kind,
+            namespace,
+            name,
+            uid,
+            resource_version,
+        } = self.object.clone();
+        Event {
+            metadata: ObjectMeta {
+                // The name that other components give: it sorts by time.
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            involved_object: ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some(kind.to_owned()),
+                namespace: Some(namespace),
+                name: Some(name),
+                uid: Some(uid),
+                resource_version: Some(resource_version),
+                field_path: None,
+            },
+            type_: Some(if self.warning { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(self.reason.to_owned()),
+            message: Some(shortened(&self.message, MESSAGE)),
+            source: Some(EventSource {
+                component: Some(CONTROLLER_COMPONENT.to_owned()),
+                host: None,
+            }),
+            reporting_component: Some(CONTROLLER_COMPONENT.to_owned()),
+            reporting_instance: Some(instance.to_owned()),
+            first_timestamp: Some(Time(now)),
+            last_timestamp: Some(Time(now)),
+            count: Some(1),
+            ..Event::default()
+        }
+    }
+}
+
+/// At most `limit` bytes, cut between characters.
+fn shortened(text: &str, limit: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(limit - CUT.len());
+    format!("{}{CUT}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        assert_eq!(shortened("short", 10), "short");
+        assert_eq!(
+            shortened("äääääää", 10),
+            "äää…",
+            "ä takes two bytes, … takes three"
+        );
+        assert_eq!(shortened(&"x".repeat(2_000), MESSAGE).len(), MESSAGE);
+    }
+}

@@ -1,0 +1,115 @@
+//! The controller's start and end.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kube::Client;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use crate::admin::Admin;
+use crate::args::Args;
+use crate::backoff::delay;
+use crate::client;
+use crate::control::Control;
+use crate::metrics::Metrics;
+use crate::rights::Rights;
+
+/// An answer to a single question takes no longer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The start failed, or a task ended that never should.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let namespace = args.namespace()?;
+    let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let metrics = Metrics::default();
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let admin = Admin::new(registry);
+    let mut stop = std::pin::pin!(stop_signal()?);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(
+        version,
+        namespace,
+        config = args.config,
+        "controller starts"
+    );
+
+    let (host, port, server) = (args.host()?, args.port, admin.clone());
+    let mut serving =
+        tokio::spawn(async move { server.serve(Admin::bind(host, port).await?).await });
+    let rights = tokio::select! {
+        rights = read_rights(&client, &namespace) => rights,
+        ended = &mut serving => return Err(ended_early("monitoring server", ended)),
+        () = &mut stop => return Ok(()),
+    };
+    let mut control = Control::new(&args, &namespace, client, rights, metrics, admin);
+    let ended = tokio::select! {
+        never = control.run() => match never {},
+        ended = &mut serving => Err(ended_early("monitoring server", ended)),
+        () = &mut stop => Ok(()),
+    };
+    tracing::info!("controller stops");
+    control.drain().await;
+    ended
+}
+
+/// Asks until there is an answer: without one, nothing else would work either.
+async fn read_rights(client: &Client, namespace: &str) -> Rights {
+    let mut failures = 0;
+    loop {
+        let problem = match timeout(TIMEOUT, Rights::read(client, namespace)).await {
+            Ok(Ok(rights)) => {
+                warn_of_missing(rights);
+                return rights;
+            }
+            Ok(Err(error)) => anyhow!(error),
+            Err(late) => anyhow!(late),
+        };
+        failures += 1;
+        if failures == 1 {
+            tracing::warn!("waiting for the API server: {problem:#}");
+        }
+        sleep(delay(failures)).await;
+    }
+}
+
+fn warn_of_missing(rights: Rights) {
+    if !(rights.patch_status || rights.update_status) {
+        tracing::error!(
+            "this ServiceAccount may neither patch nor update services/status: allow one of them, \
+             or no Service gets its address"
+        );
+    }
+    if !rights.create_events {
+        tracing::warn!("this ServiceAccount may not create events: what happens stands only here");
+    }
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Which task ended, and why.
+fn ended_early<T>(
+    task: &str,
+    ended: Result<anyhow::Result<T>, tokio::task::JoinError>,
+) -> anyhow::Error {
+    match ended {
+        Ok(Ok(_)) => anyhow!("the {task} ended"),
+        Ok(Err(error)) => error.context(format!("the {task} ended")),
+        Err(panic) => anyhow!(panic).context(format!("the {task} ended")),
+    }
+}

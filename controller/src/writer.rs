@@ -1,0 +1,121 @@
+//! Status writes: fenced by the version that was decided on, and nothing else is touched.
+
+use std::time::Duration;
+
+use ferrolb_core::names::FIELD_MANAGER;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Error, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::index::{Outcome, Update};
+
+/// A write takes about 10 ms; one that takes longer than this has lost its connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a status may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// A merge patch of `services/status`: one request.
+    Patch,
+    /// GET, compare, change, PUT: where `patch` is not allowed. A PUT replaces the metadata too,
+    /// so it has to carry what was read.
+    Replace,
+}
+
+/// Writes statuses.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    method: Method,
+}
+
+impl Writer {
+    /// Writes in that way.
+    #[must_use]
+    pub const fn new(client: Client, method: Method) -> Self {
+        Self { client, method }
+    }
+
+    /// Writes one status.
+    pub async fn write(&self, update: &Update) -> Outcome {
+        let service = &update.key;
+        let written = match self.method {
+            Method::Patch => tokio::time::timeout(TIMEOUT, self.patch(update)).await,
+            Method::Replace => tokio::time::timeout(TIMEOUT, self.replace(update)).await,
+        };
+        match written {
+            Err(_) => {
+                tracing::warn!(%service, seconds = TIMEOUT.as_secs(), "status write timed out");
+                Outcome::Failed
+            }
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Error::Api(status))) if status.code == 409 => Outcome::Conflict,
+            Ok(Err(Error::Api(status))) if status.code == 404 => Outcome::Gone,
+            Ok(Err(error)) => {
+                tracing::warn!(%service, %error, "status not written, trying again");
+                Outcome::Failed
+            }
+        }
+    }
+
+    // Not typed: a field that this version does not know must survive a PUT.
+    fn api(&self, update: &Update) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<Service>(&());
+        Api::namespaced_with(self.client.clone(), &update.key.namespace, &resource)
+    }
+
+    async fn patch(&self, update: &Update) -> kube::Result<Outcome> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..Default::default()
+        };
+        let patch = Patch::Merge(json!({
+            "metadata": { "resourceVersion": update.resource_version },
+            "status": { "loadBalancer": { "ingress": ingress(update) } },
+        }));
+        let written = self
+            .api(update)
+            .patch_status(&update.key.name, &params, &patch)
+            .await?;
+        Ok(written_as(&written))
+    }
+
+    async fn replace(&self, update: &Update) -> kube::Result<Outcome> {
+        let api = self.api(update);
+        let mut service = api.get(&update.key.name).await?;
+        if service.resource_version().as_deref() != Some(update.resource_version.as_str()) {
+            return Ok(Outcome::Conflict);
+        }
+        let status = &mut service.data["status"]["loadBalancer"];
+        *status = json!({ "ingress": ingress(update) });
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            dry_run: false,
+        };
+        let written = api
+            .replace_status(&update.key.name, &params, &service)
+            .await?;
+        Ok(written_as(&written))
+    }
+}
+
+/// `ipMode: VIP` always: with `Proxy`, kube-proxy makes no rules at all.
+fn ingress(update: &Update) -> Value {
+    let entries = update.addresses.iter();
+    let entries: Vec<_> = entries
+        .map(|address| json!({ "ip": address.to_string(), "ipMode": "VIP" }))
+        .collect();
+    // In a merge patch null removes the list.
+    if entries.is_empty() {
+        Value::Null
+    } else {
+        entries.into()
+    }
+}
+
+fn written_as(service: &DynamicObject) -> Outcome {
+    Outcome::Written {
+        resource_version: service.resource_version().unwrap_or_default(),
+    }
+}

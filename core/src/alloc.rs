@@ -1,0 +1,334 @@
+//! Which Service gets which addresses.
+//!
+//! ```text
+//!  set_config ─┐
+//!  release ────┼─▶ Allocator ──▶ settle ──▶ Decision per Service that was looked at
+//!  views ──────┘      └─ Holdings: service → addresses (the truth) and what follows from it
+//! ```
+//!
+//! An address that a Service has stays with it: no busy or impossible request, and no change of
+//! the configuration takes it away. What cannot be done is said in a [`Refusal`] and tried again
+//! as soon as anything is given up or the configuration changes.
+//!
+//! Equal inputs give equal results: pools are tried by priority, then in the order of the file,
+//! addresses ascend, and Services that wait together are served in the order of their keys, those
+//! that ask for an address by name first.
+
+mod choice;
+mod holdings;
+#[cfg(test)]
+mod proptests;
+mod request;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::Reason;
+use crate::address::Family;
+use crate::config::Config;
+use crate::view::{ServiceKey, ServiceView};
+
+use choice::Choice;
+use holdings::{Holdings, Usage};
+use request::{Request, families};
+
+/// Why a Service did not get what it asks for, in a word and in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The word.
+    pub reason: Reason,
+    /// What, on what, and what to do: for people.
+    pub text: String,
+}
+
+impl Refusal {
+    /// A refusal with its sentence.
+    #[must_use]
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a Service's status has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It holds these addresses.
+    Hold {
+        /// Primary family first; never empty.
+        addresses: Vec<IpAddr>,
+        /// The pool that they come from; `None` if no pool holds them (any more).
+        pool: Option<String>,
+        /// What it asks for besides and does not get.
+        warning: Option<Refusal>,
+    },
+    /// It holds nothing.
+    Refuse(Refusal),
+}
+
+impl Decision {
+    /// The addresses that the status has to show.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        match self {
+            Self::Hold { addresses, .. } => addresses,
+            Self::Refuse(_) => &[],
+        }
+    }
+
+    /// What the Service does not get, and why.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Hold { warning, .. } => warning.as_ref(),
+            Self::Refuse(refusal) => Some(refusal),
+        }
+    }
+}
+
+/// Addresses chosen, and what could not be had besides.
+struct Outcome {
+    addresses: Vec<IpAddr>,
+    warning: Option<Refusal>,
+}
+
+/// How full a pool is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Its name.
+    pub pool: String,
+    /// Addresses that it may give out.
+    pub total: u128,
+    /// Distinct addresses of it that are held.
+    pub in_use: u128,
+}
+
+/// Gives addresses to Services. See the module's documentation.
+#[derive(Debug, Clone)]
+pub struct Allocator {
+    config: Result<Config, Refusal>,
+    /// Indices of the pools in the order of trying.
+    order: Vec<usize>,
+    holdings: Holdings,
+    /// Services that did not get all that they ask for.
+    waiting: BTreeSet<ServiceKey>,
+    /// Something was given up or is used differently since the waiting Services were looked at.
+    freed: bool,
+}
+
+impl Allocator {
+    /// Nothing is held; until there is a configuration, `unconfigured` is said to all who wait.
+    #[must_use]
+    pub fn new(unconfigured: Refusal) -> Self {
+        Self {
+            config: Err(unconfigured),
+            order: Vec::new(),
+            holdings: Holdings::default(),
+            waiting: BTreeSet::new(),
+            freed: false,
+        }
+    }
+
+    /// Puts a configuration in force. Every Service has to be settled anew.
+    pub fn set_config(&mut self, config: Config) {
+        let mut order: Vec<_> = (0..config.pools.len()).collect();
+        // Sorting is stable: equal priorities stay in the order of the file.
+        order.sort_by_key(|index| {
+            let priority = config.pools.get(*index).and_then(|pool| pool.priority);
+            (priority.is_none(), priority)
+        });
+        self.order = order;
+        self.config = Ok(config);
+        self.freed = true;
+    }
+
+    /// Says why there is no configuration yet. One that is in force stays in force.
+    pub fn set_unconfigured(&mut self, why: Refusal) {
+        if let Err(current) = &mut self.config {
+            *current = why;
+            self.freed = true;
+        }
+    }
+
+    /// Frees what the Service holds: it is gone, or no longer ours.
+    pub fn release(&mut self, key: &ServiceKey) {
+        self.waiting.remove(key);
+        self.freed |= self.holdings.release(key);
+    }
+
+    /// Takes over the addresses in the Service's status, if it holds none yet: those that nobody
+    /// else has, one of each family that it needs. They need not lie in a pool.
+    pub fn restore(&mut self, view: &ServiceView) {
+        if self.holdings.addresses(&view.key).is_empty() {
+            let usage = Usage::of(view);
+            let addresses = self.keepable(view, &usage);
+            self.holdings.set(&view.key, addresses, usage);
+        }
+    }
+
+    /// Decides what the Service holds from now on.
+    pub fn ensure(&mut self, view: &ServiceView) -> Decision {
+        let usage = Usage::of(view);
+        let current = self.keepable(view, &usage);
+        let outcome = self
+            .decide(view, &usage, &current)
+            .unwrap_or_else(|refusal| Outcome {
+                addresses: current,
+                warning: Some(refusal),
+            });
+        self.hold(&view.key, outcome.addresses.clone(), usage);
+        if outcome.warning.is_some() {
+            self.waiting.insert(view.key.clone());
+        } else {
+            self.waiting.remove(&view.key);
+        }
+        match outcome {
+            Outcome {
+                addresses,
+                warning: Some(refusal),
+            } if addresses.is_empty() => Decision::Refuse(refusal),
+            Outcome { addresses, warning } => Decision::Hold {
+                pool: self.pool_name(&addresses),
+                addresses,
+                warning,
+            },
+        }
+    }
+
+    /// Settles the Services in `changed`, and those that wait if there is anything new for them.
+    /// Statuses are restored before anything new is given. Returns what was decided.
+    pub fn settle<'a>(
+        &mut self,
+        changed: &BTreeSet<ServiceKey>,
+        view_of: impl Fn(&ServiceKey) -> Option<&'a ServiceView>,
+    ) -> BTreeMap<ServiceKey, Decision> {
+        let mut decisions = BTreeMap::new();
+        let mut batch = changed.clone();
+        loop {
+            if std::mem::take(&mut self.freed) {
+                batch.extend(self.waiting.iter().cloned());
+            }
+            let mut views: Vec<_> = batch.iter().filter_map(&view_of).collect();
+            for view in &views {
+                self.restore(view);
+            }
+            // Stable: in the order of keys within both halves.
+            views.sort_by_key(|view| view.address_requests.is_empty());
+            for view in views {
+                decisions.insert(view.key.clone(), self.ensure(view));
+            }
+            // It ends: only a Service that gets what it asks for by name gives anything up, and
+            // then it waits no longer.
+            if !self.freed {
+                return decisions;
+            }
+            batch.clear();
+        }
+    }
+
+    /// How full each pool is, in the order of the file.
+    #[must_use]
+    pub fn usage(&self) -> Vec<PoolUsage> {
+        let pools = self.config.iter().flat_map(|config| &config.pools);
+        let usage = pools.map(|pool| PoolUsage {
+            pool: pool.name.clone(),
+            total: pool.capacity(),
+            in_use: pool
+                .ranges
+                .iter()
+                .map(|range| self.holdings.taken().count_in(range))
+                .fold(0, u128::saturating_add),
+        });
+        usage.collect()
+    }
+
+    fn hold(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) {
+        // A first assignment helps nobody who waits; a change may.
+        let held_before = !self.holdings.addresses(key).is_empty();
+        self.freed |= self.holdings.set(key, addresses, usage) && held_before;
+    }
+
+    /// What the Service has (by our books, or else by its status) and may keep: one address of each
+    /// family that it needs, and none that another Service has a right to.
+    fn keepable(&self, view: &ServiceView, usage: &Usage) -> Vec<IpAddr> {
+        let held = self.holdings.addresses(&view.key);
+        let had = if held.is_empty() {
+            &view.assigned
+        } else {
+            held
+        };
+        let needed = families(view);
+        let mut seen = BTreeSet::new();
+        let mine = had.iter().filter(|address| {
+            let family = Family::of(**address);
+            (needed.is_empty() || needed.contains(&family))
+                && is_unicast(**address)
+                && self
+                    .holdings
+                    .conflict(**address, &view.key, usage)
+                    .is_none()
+                && seen.insert(family)
+        });
+        let mut mine: Vec<_> = mine.copied().collect();
+        mine.sort_by_key(|address| needed.iter().position(|one| *one == Family::of(*address)));
+        mine
+    }
+
+    fn decide(
+        &self,
+        view: &ServiceView,
+        usage: &Usage,
+        current: &[IpAddr],
+    ) -> Result<Outcome, Refusal> {
+        let config = match &self.config {
+            Ok(config) => config,
+            Err(unconfigured) if current.is_empty() => return Err(unconfigured.clone()),
+            Err(_) => {
+                return Ok(Outcome {
+                    addresses: current.to_vec(),
+                    warning: None,
+                });
+            }
+        };
+        let request = Request::of(view)?;
+        let choice = Choice {
+            config,
+            order: &self.order,
+            holdings: &self.holdings,
+            view,
+            usage,
+            request: &request,
+            current,
+        };
+        if !current.is_empty() && choice.current_is_as_requested() {
+            choice.complete_current()
+        } else {
+            choice.choose()
+        }
+    }
+
+    fn pool_name(&self, addresses: &[IpAddr]) -> Option<String> {
+        let config = self.config.as_ref().ok()?;
+        config
+            .pool_of(*addresses.first()?)
+            .map(|pool| pool.name.clone())
+    }
+}
+
+/// Whether a host could have it. A status may hold anything, `0.0.0.0` too.
+fn is_unicast(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
+}

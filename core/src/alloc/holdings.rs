@@ -1,0 +1,212 @@
+//! Who holds which addresses. One map is the truth; the others are derived from it, here alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use super::runs::Runs;
+use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
+
+/// How a Service uses its addresses, as far as sharing them is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Usage {
+    ports: Vec<(Protocol, u16)>,
+    sharing_key: Option<String>,
+    /// With policy Local the node's endpoints decide who gets the traffic, so both must select the
+    /// same pods; empty for policy Cluster.
+    backend: String,
+}
+
+/// Why two Services cannot share an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Not both have the same `allow-shared-ip`.
+    Key,
+    /// Both want this port.
+    Port(Protocol, u16),
+    /// `externalTrafficPolicy: Local` with other pods.
+    Backend,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("sharing needs the same allow-shared-ip annotation on both"),
+            Self::Port(protocol, port) => write!(f, "both want port {port}/{protocol}"),
+            Self::Backend => f.write_str(
+                "with externalTrafficPolicy Local, sharing needs the same policy and selector on both",
+            ),
+        }
+    }
+}
+
+impl Usage {
+    pub(super) fn of(view: &ServiceView) -> Self {
+        Self {
+            ports: view.ports.clone(),
+            sharing_key: view.sharing_key.clone(),
+            backend: match view.traffic_policy {
+                TrafficPolicy::Cluster => String::new(),
+                TrafficPolicy::Local => view.selector.clone(),
+            },
+        }
+    }
+
+    /// `MetalLB`'s rules: the same key, no port in common, the same backends where that matters.
+    fn obstacle(&self, other: &Self) -> Option<Obstacle> {
+        if self.sharing_key.is_none() || self.sharing_key != other.sharing_key {
+            return Some(Obstacle::Key);
+        }
+        if let Some((protocol, port)) = self.ports.iter().find(|port| other.ports.contains(port)) {
+            return Some(Obstacle::Port(*protocol, *port));
+        }
+        (self.backend != other.backend).then_some(Obstacle::Backend)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holding {
+    addresses: Vec<IpAddr>,
+    usage: Usage,
+}
+
+/// The addresses that are held, by whom and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Holdings {
+    /// The truth.
+    services: BTreeMap<ServiceKey, Holding>,
+    /// Derived: who uses an address.
+    users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    /// Derived: the keys of `users`.
+    taken: Runs,
+    /// Derived: the addresses under each sharing key.
+    shared: BTreeMap<String, BTreeSet<IpAddr>>,
+}
+
+impl Holdings {
+    /// What the Service holds; empty if nothing.
+    pub(super) fn addresses(&self, key: &ServiceKey) -> &[IpAddr] {
+        self.services
+            .get(key)
+            .map_or(&[], |holding| &holding.addresses)
+    }
+
+    /// Every address that is held by anyone.
+    pub(super) const fn taken(&self) -> &Runs {
+        &self.taken
+    }
+
+    /// The addresses held under that sharing key, ascending.
+    pub(super) fn shared_under(&self, key: &str) -> impl Iterator<Item = IpAddr> {
+        self.shared.get(key).into_iter().flatten().copied()
+    }
+
+    /// Another Service that keeps `key`, used so, from `address`, and what stands in the way.
+    pub(super) fn conflict(
+        &self,
+        address: IpAddr,
+        key: &ServiceKey,
+        usage: &Usage,
+    ) -> Option<(&ServiceKey, Obstacle)> {
+        let others = self.users.get(&address)?.iter().filter(|user| *user != key);
+        others
+            .filter_map(|user| Some((user, self.services.get(user)?)))
+            .find_map(|(user, holding)| Some((user, usage.obstacle(&holding.usage)?)))
+    }
+
+    /// Makes `key` hold exactly `addresses` and use them so; whether anything changed.
+    pub(super) fn set(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) -> bool {
+        let wanted = (!addresses.is_empty()).then_some(Holding { addresses, usage });
+        if self.services.get(key) == wanted.as_ref() {
+            return false;
+        }
+        if let Some(former) = self.services.remove(key) {
+            self.forget(key, &former);
+        }
+        if let Some(holding) = wanted {
+            self.note(key, &holding);
+            self.services.insert(key.clone(), holding);
+        }
+        true
+    }
+
+    /// Takes everything from `key`; whether it held anything.
+    pub(super) fn release(&mut self, key: &ServiceKey) -> bool {
+        let former = self.services.remove(key);
+        if let Some(former) = &former {
+            self.forget(key, former);
+        }
+        former.is_some()
+    }
+
+    fn note(&mut self, key: &ServiceKey, holding: &Holding) {
+        for address in &holding.addresses {
+            self.users.entry(*address).or_default().insert(key.clone());
+            self.taken.insert(*address);
+            if let Some(sharing_key) = &holding.usage.sharing_key {
+                self.shared
+                    .entry(sharing_key.clone())
+                    .or_default()
+                    .insert(*address);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &ServiceKey, former: &Holding) {
+        for address in &former.addresses {
+            let users = self.users.entry(*address).or_default();
+            users.remove(key);
+            let others: Vec<_> = users.iter().cloned().collect();
+            if others.is_empty() {
+                self.users.remove(address);
+                self.taken.remove(*address);
+            }
+            self.unshare(*address, &former.usage, &others);
+        }
+    }
+
+    /// Drops `address` from the sharing key's addresses unless one of `others` uses it so too.
+    fn unshare(&mut self, address: IpAddr, former: &Usage, others: &[ServiceKey]) {
+        let Some(sharing_key) = &former.sharing_key else {
+            return;
+        };
+        let still = others.iter().filter_map(|user| self.services.get(user));
+        if still
+            .into_iter()
+            .any(|holding| holding.usage.sharing_key == former.sharing_key)
+        {
+            return;
+        }
+        let Some(addresses) = self.shared.get_mut(sharing_key) else {
+            return;
+        };
+        addresses.remove(&address);
+        if addresses.is_empty() {
+            self.shared.remove(sharing_key);
+        }
+    }
+
+    /// Panics if a derived map differs from the truth, or if two Services hold an address that
+    /// they may not share.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let mut fresh = Self::default();
+        for (key, holding) in &self.services {
+            for address in &holding.addresses {
+                let conflict = fresh.conflict(*address, key, &holding.usage);
+                assert_eq!(conflict, None, "{key} and another hold {address}");
+            }
+            assert!(!holding.addresses.is_empty(), "{key} holds an empty list");
+            fresh.set(key, holding.addresses.clone(), holding.usage.clone());
+        }
+        assert_eq!(*self, fresh, "the derived maps follow from the truth");
+    }
+
+    /// Everyone who holds something, with what.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr])> {
+        self.services
+            .iter()
+            .map(|(key, holding)| (key, holding.addresses.as_slice()))
+    }
+}

@@ -1,0 +1,347 @@
+//! Any sequence of events, against what must always hold and against a naive model.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::tests::{address, pool, service, unconfigured};
+use super::*;
+use crate::address::{AddressRange, successor};
+use crate::config::Pool;
+use crate::view::{AddressRequest, FamilyPolicy, Protocol};
+
+/// What a Service of the generated world says; small numbers, so that wishes collide.
+#[derive(Debug, Clone)]
+struct Spec {
+    asks_for: Option<u8>,
+    pool: Option<u8>,
+    sharing: Option<u8>,
+    port: u16,
+    dual: bool,
+    required: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(u8, Spec),
+    Delete(u8),
+    SetConfig(u8),
+    /// The process starts anew and knows only the statuses.
+    Restart,
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    (
+        option::weighted(0.3, 0_u8..8),
+        option::weighted(0.2, 0_u8..4),
+        option::weighted(0.4, 0_u8..2),
+        0_u16..3,
+        prop::bool::weighted(0.3),
+        any::<bool>(),
+    )
+        .prop_map(|(asks_for, pool, sharing, port, dual, required)| Spec {
+            asks_for,
+            pool,
+            sharing,
+            port,
+            dual,
+            required,
+        })
+}
+
+fn plain() -> impl Strategy<Value = Spec> {
+    Just(Spec {
+        asks_for: None,
+        pool: None,
+        sharing: None,
+        port: 0,
+        dual: false,
+        required: false,
+    })
+}
+
+/// A step, and whether the statuses decided on were written before the next one.
+fn steps(spec: impl Strategy<Value = Spec>) -> impl Strategy<Value = Vec<(Step, bool)>> {
+    let step = prop_oneof![
+        6 => (0_u8..10, spec).prop_map(|(name, spec)| Step::Apply(name, spec)),
+        3 => (0_u8..10).prop_map(Step::Delete),
+        1 => (0_u8..4).prop_map(Step::SetConfig),
+        1 => Just(Step::Restart),
+    ];
+    vec((step, prop::bool::weighted(0.8)), 1..60)
+}
+
+fn config(variant: u8) -> Config {
+    let pools = match variant {
+        0 => vec![pool(
+            "p0",
+            &[("10.0.0.0", "10.0.0.3"), ("fd00::1", "fd00::2")],
+        )],
+        1 => vec![
+            pool("p0", &[("10.0.0.4", "10.0.0.5"), ("10.0.0.1", "10.0.0.2")]),
+            Pool {
+                priority: Some(1),
+                ..pool("p1", &[("10.0.0.6", "10.0.0.7")])
+            },
+        ],
+        2 => vec![
+            Pool {
+                auto_assign: false,
+                ..pool("p1", &[("10.0.0.0", "10.0.0.2")])
+            },
+            Pool {
+                avoid_buggy_ips: true,
+                ..pool("p2", &[("10.0.1.254", "10.0.2.1")])
+            },
+            pool("p3", &[("fd00::1", "fd00::1")]),
+        ],
+        _ => Vec::new(),
+    };
+    Config {
+        pools,
+        ..Config::default()
+    }
+}
+
+/// The API server and the controller: what is written, and what decides.
+struct World {
+    views: BTreeMap<ServiceKey, ServiceView>,
+    config: Config,
+    allocator: Allocator,
+    decisions: BTreeMap<ServiceKey, Decision>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            views: BTreeMap::new(),
+            config: Config::default(),
+            allocator: Allocator::new(unconfigured()),
+            decisions: BTreeMap::new(),
+        };
+        world.take(&Step::SetConfig(0));
+        world
+    }
+
+    fn take(&mut self, step: &Step) {
+        let mut changed = BTreeSet::new();
+        match step {
+            Step::Apply(name, spec) => {
+                let view = self.view(*name, spec);
+                changed.insert(view.key.clone());
+                self.views.insert(view.key.clone(), view);
+            }
+            Step::Delete(name) => {
+                let key = named(*name);
+                self.views.remove(&key);
+                self.decisions.remove(&key);
+                self.allocator.release(&key);
+            }
+            Step::SetConfig(variant) => {
+                self.config = config(*variant);
+                self.allocator.set_config(self.config.clone());
+                changed = self.views.keys().cloned().collect();
+            }
+            Step::Restart => {
+                self.allocator = Allocator::new(unconfigured());
+                self.allocator.set_config(self.config.clone());
+                changed = self.views.keys().cloned().collect();
+            }
+        }
+        let decided = self.allocator.settle(&changed, |key| self.views.get(key));
+        self.decisions.extend(decided);
+    }
+
+    fn view(&self, name: u8, spec: &Spec) -> ServiceView {
+        let mut view = service(&name.to_string());
+        view.key = named(name);
+        view.ports = vec![(Protocol::Tcp, spec.port)];
+        view.sharing_key = spec.sharing.map(|key| format!("k{key}"));
+        view.requested_pool = spec.pool.map(|pool| format!("p{pool}"));
+        if spec.dual {
+            view.cluster_ips.push(address("fd96::1"));
+        }
+        view.family_policy = match (spec.dual, spec.required) {
+            (false, _) => FamilyPolicy::SingleStack,
+            (true, false) => FamilyPolicy::PreferDualStack,
+            (true, true) => FamilyPolicy::RequireDualStack,
+        };
+        let request = |octet| AddressRequest {
+            source: "spec.loadBalancerIP".to_owned(),
+            text: format!("10.0.0.{octet}"),
+        };
+        view.address_requests = spec.asks_for.map(request).into_iter().collect();
+        let former = self.views.get(&view.key);
+        view.assigned = former
+            .map(|former| former.assigned.clone())
+            .unwrap_or_default();
+        view
+    }
+
+    fn write_statuses(&mut self) {
+        for (key, decision) in &self.decisions {
+            if let Some(view) = self.views.get_mut(key) {
+                view.assigned = decision.addresses().to_vec();
+            }
+        }
+    }
+
+    fn held(&self) -> BTreeMap<ServiceKey, Vec<IpAddr>> {
+        let held = self.allocator.holdings.iter();
+        held.map(|(key, addresses)| (key.clone(), addresses.to_vec()))
+            .collect()
+    }
+}
+
+fn named(name: u8) -> ServiceKey {
+    ServiceKey {
+        namespace: "shop".to_owned(),
+        name: name.to_string(),
+    }
+}
+
+fn addresses(range: &AddressRange) -> impl Iterator<Item = IpAddr> {
+    let range = *range;
+    std::iter::successors(Some(range.first()), |address| successor(*address))
+        .take_while(move |address| range.contains(*address))
+}
+
+/// The lowest free IPv4 address for a Service that asks for nothing, by looking at each.
+fn scan(config: &Config, held: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let mut pools: Vec<_> = config
+        .pools
+        .iter()
+        .filter(|pool| pool.auto_assign)
+        .collect();
+    pools.sort_by_key(|pool| pool.priority.unwrap_or(u32::MAX));
+    pools
+        .into_iter()
+        .flat_map(|pool| {
+            pool.ranges
+                .iter()
+                .flat_map(addresses)
+                .filter(|one| pool.contains(*one))
+        })
+        .find(|address| address.is_ipv4() && !held.contains(address))
+}
+
+proptest! {
+    /// Nothing is held twice (but shared), given from outside the pools, or lost.
+    #[test]
+    fn whatever_happens_addresses_are_given_once_and_kept(steps in steps(spec())) {
+        let mut world = World::new();
+        for (step, written) in steps {
+            let before = world.held();
+            let waited = world.allocator.waiting.clone();
+            world.take(&step);
+            world.allocator.holdings.check();
+            let after = world.held();
+            let touched = |key: &ServiceKey| match &step {
+                Step::Apply(name, _) | Step::Delete(name) => named(*name) == *key,
+                // After a restart only the statuses count; those are compared below.
+                Step::Restart => true,
+                Step::SetConfig(_) => false,
+            };
+            for (key, had) in &before {
+                let has = after.get(key);
+                // A range that changed pools: who asks for a pool by name follows the name.
+                let asked = world.views.get(key).and_then(|view| view.requested_pool.as_deref());
+                let pool = world.config.pool_of(had[0]).map(|pool| pool.name.as_str());
+                let elsewhere = asked.is_some() && pool.is_some() && asked != pool;
+                let kept = has.is_some_and(|has| had.iter().all(|one| has.contains(one)));
+                prop_assert!(
+                    kept || touched(key) || ((elsewhere || waited.contains(key)) && has.is_some()),
+                    "{key} had {had:?} and has {has:?} after {step:?}"
+                );
+            }
+            for (key, has) in &after {
+                let view = &world.views[key];
+                let had = before.get(key).into_iter().flatten().chain(&view.assigned);
+                let had: BTreeSet<_> = had.copied().collect();
+                for address in has.iter().filter(|address| !had.contains(address)) {
+                    let pool = world.config.pool_of(*address);
+                    prop_assert!(pool.is_some(), "{key} was given {address}, which is in no pool");
+                    let families = families(view);
+                    prop_assert!(families.contains(&Family::of(*address)));
+                }
+                prop_assert_eq!(world.decisions[key].addresses(), has.as_slice());
+            }
+            if written {
+                world.write_statuses();
+            }
+        }
+    }
+
+    /// A restart changes nothing once the statuses are written; nor does looking again.
+    #[test]
+    fn a_restart_after_all_writes_decides_the_same(steps in steps(spec())) {
+        let mut world = World::new();
+        for (step, written) in steps {
+            world.take(&step);
+            if !written {
+                continue;
+            }
+            world.write_statuses();
+            // Not the words: what stands in the way of an impossible wish may change unnoticed.
+            let (held, waiting) = (world.held(), world.allocator.waiting.clone());
+            let all = world.views.keys().cloned().collect();
+            world.allocator.settle(&all, |key| world.views.get(key));
+            prop_assert_eq!(&world.held(), &held, "settling again after {:?}", step);
+            prop_assert_eq!(&world.allocator.waiting, &waiting);
+            world.take(&Step::Restart);
+            prop_assert_eq!(&world.held(), &held, "restarting after {:?}", step);
+            prop_assert_eq!(&world.allocator.waiting, &waiting);
+        }
+    }
+
+    /// Services that ask for nothing get what a naive model gives them, whatever the sequence.
+    #[test]
+    fn plain_services_get_the_lowest_free_address(steps in steps(plain())) {
+        let mut world = World::new();
+        let mut model: BTreeMap<ServiceKey, IpAddr> = BTreeMap::new();
+        for (step, _) in steps {
+            world.take(&step);
+            world.write_statuses();
+            model.retain(|key, _| world.views.contains_key(key));
+            for key in world.views.keys() {
+                let held = model.values().copied().collect();
+                if let (false, Some(free)) = (model.contains_key(key), scan(&world.config, &held)) {
+                    model.insert(key.clone(), free);
+                }
+            }
+            let held = world.held();
+            let held: BTreeMap<_, _> = held.into_iter().map(|(key, has)| (key, has[0])).collect();
+            prop_assert_eq!(&held, &model, "after {:?}", step);
+        }
+    }
+
+    /// What is seen together is decided alike, in whatever order it was handed in.
+    #[test]
+    fn the_order_of_events_that_are_settled_together_is_of_no_account(
+        specs in vec(spec(), 8),
+        order in Just((0_u8..8).collect::<Vec<_>>()).prop_shuffle(),
+    ) {
+        let settle = |order: &[u8]| {
+            let mut world = World::new();
+            for name in 0..4 {
+                let spec = &specs[usize::from(name + 4)];
+                world.take(&Step::Apply(name, spec.clone()));
+            }
+            let mut changed = BTreeSet::new();
+            for name in order {
+                if *name % 3 == 2 {
+                    world.views.remove(&named(*name));
+                    world.allocator.release(&named(*name));
+                } else {
+                    let view = world.view(*name, &specs[usize::from(*name)]);
+                    changed.insert(view.key.clone());
+                    world.views.insert(view.key.clone(), view);
+                }
+            }
+            let decisions = world.allocator.settle(&changed, |key| world.views.get(key));
+            (decisions, world.held())
+        };
+        let ascending: Vec<_> = (0..8).collect();
+        prop_assert_eq!(settle(&order), settle(&ascending));
+    }
+}

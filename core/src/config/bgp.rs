@@ -1,0 +1,229 @@
+//! What only BGP needs of a pool: `bgp-communities` and `bgp-advertisements`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::BgpAdvertisement;
+use super::address::shortest_prefix;
+use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
+use super::problem::{Report, quoted};
+use super::suggest::nearest;
+use super::tree::{Node, Span, Value};
+use crate::address::{AddressRange, Family};
+
+const COMMUNITY_FORM: &str = "write two numbers from 0 to 65535 with a colon: `64512:100`";
+
+/// Aliases of communities; `None` for one whose value is wrong, which is reported already.
+pub(super) type Communities = BTreeMap<String, Option<u32>>;
+
+/// Reads `bgp-communities`.
+pub(super) fn communities(node: &Node, report: &mut Report<'_>) -> Communities {
+    let mut communities = Communities::new();
+    let mut places: BTreeMap<&str, Span> = BTreeMap::new();
+    let Value::Map(entries) = &node.value else {
+        let message = format!("`bgp-communities` must be a mapping, not {}", node.kind());
+        report.add(
+            &node.headline(),
+            message,
+            "write `NAME: 64512:100` under it",
+        );
+        return communities;
+    };
+    for (key, value) in entries {
+        let Some(name) = key_name(key, report) else {
+            continue;
+        };
+        if let Some(first) = places.get(name) {
+            report_duplicate(key, name, first, report);
+            continue;
+        }
+        places.insert(name, key.span.clone());
+        let community = text(value, name, report).and_then(|text| {
+            let community = community(text);
+            if community.is_none() {
+                let message = format!("{} is no BGP community", quoted(text));
+                report.add(&value.span, message, COMMUNITY_FORM);
+            }
+            community
+        });
+        communities.insert(name.to_owned(), community);
+    }
+    communities
+}
+
+/// `high:low`, each 16 bits (RFC 1997).
+fn community(text: &str) -> Option<u32> {
+    let number = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| part.parse::<u16>().ok())
+            .flatten()
+    };
+    let (high, low) = text.split_once(':')?;
+    Some(u32::from(number(high)?) << 16 | u32::from(number(low)?))
+}
+
+/// An advertisement as it is written: two that differ only in what a default says are no mistake.
+#[derive(PartialEq, Eq)]
+struct Written<'n> {
+    aggregation_length: Option<u8>,
+    aggregation_length_v6: Option<u8>,
+    localpref: Option<u32>,
+    communities: Vec<&'n str>,
+}
+
+/// For each family the range whose largest prefix is the smallest, with that prefix's length.
+type Narrowest = BTreeMap<Family, (AddressRange, u8)>;
+
+fn narrowest(ranges: &[AddressRange]) -> Narrowest {
+    let mut narrowest = Narrowest::new();
+    for range in ranges {
+        let shortest = shortest_prefix(range);
+        let entry = narrowest
+            .entry(range.family())
+            .or_insert((*range, shortest));
+        if entry.1 < shortest {
+            *entry = (*range, shortest);
+        }
+    }
+    narrowest
+}
+
+/// Reads `bgp-advertisements` of a pool with these ranges.
+pub(super) fn advertisements(
+    node: &Node,
+    ranges: &[AddressRange],
+    communities: &Communities,
+    report: &mut Report<'_>,
+) -> Vec<BgpAdvertisement> {
+    let narrowest = narrowest(ranges);
+    let mut seen: Vec<(Written<'_>, Span)> = Vec::new();
+    let mut advertisements = Vec::new();
+    for item in list(node, "bgp-advertisements", report) {
+        let Some((advertisement, written)) = advertisement(item, &narrowest, communities, report)
+        else {
+            continue;
+        };
+        if let Some((_, first)) = seen.iter().find(|(have, _)| *have == written) {
+            let line = report.line_of(first);
+            let message = format!("the same advertisement is already there on line {line}");
+            let help = "remove one of the two";
+            report.add_related(&item.headline(), message, help, (first, "first here"));
+        } else {
+            seen.push((written, item.headline()));
+        }
+        advertisements.push(advertisement);
+    }
+    advertisements
+}
+
+fn advertisement<'n>(
+    node: &'n Node,
+    narrowest: &Narrowest,
+    known: &Communities,
+    report: &mut Report<'_>,
+) -> Option<(BgpAdvertisement, Written<'n>)> {
+    let keys = [
+        "aggregation-length",
+        "aggregation-length-v6",
+        "localpref",
+        "communities",
+    ];
+    let fields = Fields::read(node, "a BGP advertisement", &keys, report)?;
+    let mut length = |key, longest, family| {
+        let node = fields.get(key)?;
+        let length = integer(node, key, 0..=longest, report)?;
+        check_aggregation(node, key, length, family, narrowest, report);
+        Some(length)
+    };
+    let aggregation_length = length("aggregation-length", 32, Family::V4);
+    let aggregation_length_v6 = length("aggregation-length-v6", 128, Family::V6);
+    let localpref = fields
+        .get("localpref")
+        .and_then(|node| integer(node, "localpref", 0..=u32::MAX, report));
+    let items = fields
+        .get("communities")
+        .map_or(&[][..], |node| list(node, "communities", report));
+    let (names, numbers) = chosen_communities(items, known, report);
+    let written = Written {
+        aggregation_length,
+        aggregation_length_v6,
+        localpref,
+        communities: names,
+    };
+    let default = BgpAdvertisement::default();
+    let advertisement = BgpAdvertisement {
+        aggregation_length: aggregation_length.unwrap_or(default.aggregation_length),
+        aggregation_length_v6: aggregation_length_v6.unwrap_or(default.aggregation_length_v6),
+        localpref: localpref.unwrap_or(default.localpref),
+        communities: numbers,
+    };
+    Some((advertisement, written))
+}
+
+/// An aggregate must not be larger than every prefix of the range that it stands for: it would
+/// draw traffic for addresses that are not ours.
+fn check_aggregation(
+    node: &Node,
+    key: &str,
+    length: u8,
+    family: Family,
+    narrowest: &Narrowest,
+    report: &mut Report<'_>,
+) {
+    let Some((range, shortest)) = narrowest
+        .get(&family)
+        .filter(|(_, shortest)| *shortest > length)
+    else {
+        return;
+    };
+    report.add(
+        &node.span,
+        format!("a /{length} is larger than any prefix in the pool's range {range}"),
+        format!("write `{key}: {shortest}` or more, or give the pool a whole /{length}"),
+    );
+}
+
+fn chosen_communities<'n>(
+    items: &'n [Node],
+    known: &Communities,
+    report: &mut Report<'_>,
+) -> (Vec<&'n str>, Vec<u32>) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut names: Vec<&str> = Vec::new();
+    let mut numbers = Vec::new();
+    for item in items {
+        let Some(name) = text(item, "communities", report) else {
+            continue;
+        };
+        if !seen.insert(name) {
+            report.add(
+                &item.span,
+                format!("community {} twice", quoted(name)),
+                "remove one of the two",
+            );
+            continue;
+        }
+        names.push(name);
+        match known.get(name) {
+            Some(Some(number)) => numbers.push(*number),
+            Some(None) => {}
+            None => match community(name) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let help = nearest(name, known.keys().map(String::as_str)).map_or_else(
+                        || format!("define it under `bgp-communities`, or {COMMUNITY_FORM}"),
+                        |alias| format!("did you mean `{alias}`?"),
+                    );
+                    report.add(
+                        &item.span,
+                        format!("no community is called {}", quoted(name)),
+                        help,
+                    );
+                }
+            },
+        }
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    (names, numbers)
+}

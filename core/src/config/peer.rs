@@ -1,0 +1,217 @@
+//! `peers`: BGP routers.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::fields::{Fields, boolean, integer, list, text};
+use super::problem::{Report, quoted};
+use super::selector::selectors;
+use super::suggest::nearest;
+use super::tree::{Node, Span};
+use super::{BfdProfile, Peer, duration};
+use crate::address::canonical;
+
+const KEYS: [&str; 12] = [
+    "my-asn",
+    "peer-asn",
+    "peer-address",
+    "source-address",
+    "peer-port",
+    "hold-time",
+    "keepalive-time",
+    "router-id",
+    "node-selectors",
+    "password",
+    "bfd-profile",
+    "ebgp-multihop",
+];
+
+const BGP_PORT: u16 = 179;
+const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
+/// RFC 4271 §4.2: zero or at least three seconds.
+const MIN_HOLD_TIME: Duration = Duration::from_secs(3);
+const DURATION_FORM: &str = "write a number with its unit: `90s`, `1m30s`";
+
+/// Reads `peers`.
+pub(super) fn peers(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Vec<Peer> {
+    let mut peers: Vec<(Peer, Span)> = Vec::new();
+    for item in list(node, "peers", report) {
+        let Some(peer) = peer(item, profiles, report) else {
+            continue;
+        };
+        if let Some((_, first)) = peers.iter().find(|(have, _)| *have == peer) {
+            let message = format!(
+                "the same peer is already there on line {}",
+                report.line_of(first)
+            );
+            let help = "remove one of the two";
+            report.add_related(&item.headline(), message, help, (first, "first here"));
+        }
+        peers.push((peer, item.headline()));
+    }
+    peers.into_iter().map(|(peer, _)| peer).collect()
+}
+
+fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option<Peer> {
+    let fields = Fields::read(node, "a peer", &KEYS, report)?;
+    let my_asn = asn(&fields, "my-asn", report);
+    let peer_asn = asn(&fields, "peer-asn", report);
+    let address = fields.require("peer-address", "write the router's address", report);
+    let address = address.and_then(|node| ip_address(node, "peer-address", report));
+    let source_address = fields
+        .get("source-address")
+        .and_then(|node| ip_address(node, "source-address", report));
+    // Zero is the default, as it was for the Go library.
+    let port = fields
+        .get("peer-port")
+        .and_then(|node| integer(node, "peer-port", 0..=u16::MAX, report));
+    let router_id = fields
+        .get("router-id")
+        .and_then(|node| ip_address(node, "router-id", report));
+    let hold_time = hold_time(&fields, report);
+    let keepalive_time = keepalive_time(&fields, hold_time, report);
+    let node_selectors = fields.get("node-selectors");
+    let node_selectors = node_selectors.map(|node| selectors(node, "node-selectors", report));
+    let password = fields
+        .get("password")
+        .and_then(|node| password(&fields, node, report));
+    let bfd_profile = fields
+        .get("bfd-profile")
+        .and_then(|node| bfd_profile(node, profiles, report));
+    let multihop = fields
+        .get("ebgp-multihop")
+        .and_then(|node| boolean(node, "ebgp-multihop", report));
+    let ebgp_multihop = multihop.unwrap_or(false);
+    if ebgp_multihop && my_asn.is_some() && my_asn == peer_asn {
+        report.add(
+            &fields.key_span("ebgp-multihop"),
+            "`ebgp-multihop` between equal AS numbers, which is iBGP",
+            "remove `ebgp-multihop`, or correct `peer-asn`",
+        );
+    }
+    Some(Peer {
+        my_asn: my_asn?,
+        peer_asn: peer_asn?,
+        address: address?,
+        source_address,
+        port: port.filter(|port| *port != 0).unwrap_or(BGP_PORT),
+        hold_time,
+        keepalive_time,
+        router_id,
+        node_selectors: node_selectors.unwrap_or_default(),
+        password: password.unwrap_or_default(),
+        bfd_profile,
+        ebgp_multihop,
+    })
+}
+
+fn asn(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<u32> {
+    let node = fields.require(key, "write the AS number, for example 64512", report)?;
+    integer(node, key, 1..=u32::MAX, report)
+}
+
+/// An address; blank means absent.
+fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr> {
+    let text = text(node, key, report)?;
+    if text.is_empty() && key != "peer-address" {
+        return None;
+    }
+    let address = canonical(text);
+    if address.is_none() {
+        let message = format!("{} is no IP address", quoted(text));
+        report.add(
+            &node.span,
+            message,
+            format!("write an IPv4 or IPv6 address as `{key}`"),
+        );
+    }
+    address
+}
+
+fn seconds(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Duration> {
+    let text = text(node, key, report)?;
+    let duration = duration::parse(text);
+    if duration.is_none() {
+        let help = match text.parse::<u32>() {
+            Ok(number) => format!("write the unit: `{key}: {number}s`"),
+            Err(_) => DURATION_FORM.to_owned(),
+        };
+        report.add(&node.span, format!("{} is no duration", quoted(text)), help);
+    }
+    duration.map(|duration| Duration::from_secs(duration.as_secs()))
+}
+
+fn duration_node<'n>(fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
+    fields
+        .get(key)
+        .filter(|node| node.scalar().is_none_or(|scalar| !scalar.text.is_empty()))
+}
+
+fn hold_time(fields: &Fields<'_>, report: &mut Report<'_>) -> Duration {
+    let Some(node) = duration_node(fields, "hold-time") else {
+        return DEFAULT_HOLD_TIME;
+    };
+    let Some(time) = seconds(node, "hold-time", report) else {
+        return DEFAULT_HOLD_TIME;
+    };
+    if time != Duration::ZERO && time < MIN_HOLD_TIME {
+        report.add(
+            &node.span,
+            "a hold time below 3 s",
+            "write `0` for none, or `3s` or more",
+        );
+    }
+    time
+}
+
+fn keepalive_time(fields: &Fields<'_>, hold_time: Duration, report: &mut Report<'_>) -> Duration {
+    let key = "keepalive-time";
+    let Some(node) = duration_node(fields, key) else {
+        return hold_time / 3;
+    };
+    let Some(time) = seconds(node, key, report) else {
+        return hold_time / 3;
+    };
+    if time > hold_time {
+        let third = (hold_time / 3).as_secs();
+        report.add(
+            &node.span,
+            format!(
+                "keepalives further apart than the hold time of {} s",
+                hold_time.as_secs()
+            ),
+            format!("write `{key}: {third}s`, a third of it, or remove the line"),
+        );
+    }
+    time
+}
+
+/// Never points at the value: a password must not get into a log.
+fn password(fields: &Fields<'_>, node: &Node, report: &mut Report<'_>) -> Option<String> {
+    if let Some(scalar) = node.scalar() {
+        return Some(scalar.text.clone());
+    }
+    let message = format!("`password` must be a text, not {}", node.kind());
+    report.add(
+        &fields.key_span("password"),
+        message,
+        "write `password: \"TEXT\"`",
+    );
+    None
+}
+
+fn bfd_profile(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option<String> {
+    let name = text(node, "bfd-profile", report).filter(|name| !name.is_empty())?;
+    if !profiles.iter().any(|profile| profile.name == name) {
+        let help = nearest(name, profiles.iter().map(|profile| profile.name.as_str())).map_or_else(
+            || "add it to `bfd-profiles`, or remove the line".to_owned(),
+            |profile| format!("did you mean `{profile}`?"),
+        );
+        report.add(
+            &node.span,
+            format!("no BFD profile is called {}", quoted(name)),
+            help,
+        );
+    }
+    Some(name.to_owned())
+}

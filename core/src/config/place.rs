@@ -1,0 +1,103 @@
+//! Places in a text, and places of a text within another one.
+
+use super::tree::Span;
+
+/// Line and column, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) line: usize,
+    /// In characters.
+    pub(super) column: usize,
+}
+
+/// Finds lines and columns without reading the text anew.
+pub(super) struct Positions<'t> {
+    text: &'t str,
+    /// Where each line starts.
+    starts: Vec<usize>,
+}
+
+impl<'t> Positions<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+        }
+    }
+
+    pub(super) fn of(&self, offset: usize) -> Position {
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line - 1];
+        Position {
+            line,
+            column: self.text[start..offset].chars().count() + 1,
+        }
+    }
+}
+
+/// Where a configuration stands in the text that the user sees.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// It is that text.
+    Whole,
+    /// In a literal block of a manifest: per line, its start in the configuration and in the
+    /// manifest, ascending.
+    Lines(Vec<(usize, usize)>),
+}
+
+impl Origin {
+    /// Finds `inner`, the value of a literal block (`|`), again in the lines of `outer`, where
+    /// `first_word` is the place of its first character that is no blank. `None` if the lines do
+    /// not match.
+    pub(super) fn of_literal(inner: &str, outer: &str, first_word: usize) -> Option<Self> {
+        let blank_lines = inner.split('\n').position(|line| !line.trim().is_empty())?;
+        let before = outer.get(..first_word)?;
+        let mut line_starts = before.rmatch_indices('\n').map(|(at, _)| at + 1);
+        let mut outer_start = line_starts.nth(blank_lines)?;
+        let mut outer_lines = outer[outer_start..].split_inclusive('\n');
+        let mut inner_start = 0;
+        let mut starts = Vec::new();
+        for line in inner.split_inclusive('\n') {
+            let full = outer_lines.next().unwrap_or_default();
+            let (have, want) = (without_break(full), without_break(line));
+            let indentation = have.len().checked_sub(want.len());
+            let indentation = match indentation {
+                Some(width) if have.ends_with(want) && is_blank(&have[..width]) => width,
+                // A blank line may be shorter than the block's indentation.
+                _ if want.is_empty() && is_blank(have) => have.len(),
+                _ => return None,
+            };
+            starts.push((inner_start, outer_start + indentation));
+            inner_start += line.len();
+            outer_start += full.len();
+        }
+        Some(Self::Lines(starts))
+    }
+
+    /// The span in the text that the user sees.
+    pub(super) fn outer(&self, span: &Span) -> Span {
+        let (start, end) = (self.offset(span.start), self.offset(span.end));
+        start..end.max(start)
+    }
+
+    fn offset(&self, offset: usize) -> usize {
+        match self {
+            Self::Whole => offset,
+            Self::Lines(starts) => {
+                let line = starts.partition_point(|(inner, _)| *inner <= offset);
+                let (inner, outer) = line.checked_sub(1).map_or((0, 0), |line| starts[line]);
+                outer + (offset - inner)
+            }
+        }
+    }
+}
+
+fn without_break(line: &str) -> &str {
+    line.trim_end_matches(['\n', '\r'])
+}
+
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b' ')
+}

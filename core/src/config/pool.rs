@@ -1,0 +1,274 @@
+//! `address-pools`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::bgp::{self, Communities};
+use super::fields::{Fields, boolean, integer, list, text};
+use super::overlap::{overlapping, rest};
+use super::problem::{Report, quoted};
+use super::selector::{is_dns_label, selectors};
+use super::suggest::nearest;
+use super::tree::{Node, Span, Value};
+use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, address};
+use crate::address::AddressRange;
+
+const KEYS: [&str; 12] = [
+    "name",
+    "protocol",
+    "addresses",
+    "auto-assign",
+    "avoid-buggy-ips",
+    "bgp-advertisements",
+    "priority",
+    "namespaces",
+    "namespace-selectors",
+    "service-selectors",
+    "node-selectors",
+    "interfaces",
+];
+
+const NAME_HELP: &str = "write `name: NAME`; services may ask for the pool by it";
+const PROTOCOL_HELP: &str = "write `protocol: layer2` or `protocol: bgp`";
+const ADDRESSES_HELP: &str =
+    "write `addresses:` and under it ranges such as `- 192.168.1.240-192.168.1.250`";
+/// Linux: `IFNAMSIZ` without the terminating zero.
+const MAX_INTERFACE_BYTES: usize = 15;
+
+/// One entry of `addresses`, to be compared with those of all pools.
+struct Entry {
+    range: AddressRange,
+    text: String,
+    span: Span,
+    pool: String,
+}
+
+/// Reads `address-pools`.
+pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<'_>) -> Vec<Pool> {
+    let mut pools = Vec::new();
+    let mut entries = Vec::new();
+    let mut places: BTreeMap<String, Span> = BTreeMap::new();
+    for item in list(node, "address-pools", report) {
+        let named = item
+            .get("name")
+            .and_then(Node::scalar)
+            .filter(|name| !name.text.is_empty());
+        let what = named.map_or("a pool".to_owned(), |name| {
+            format!("pool {}", quoted(&name.text))
+        });
+        let Some(fields) = Fields::read(item, &what, &KEYS, report) else {
+            continue;
+        };
+        let name = name(&fields, &mut places, report);
+        let start = entries.len();
+        read_entries(&fields, name.unwrap_or_default(), &mut entries, report);
+        let ranges = entries[start..].iter().map(|entry| entry.range).collect();
+        pools.extend(pool(&fields, name, ranges, communities, report));
+    }
+    report_overlaps(&entries, report);
+    pools
+}
+
+fn pool(
+    fields: &Fields<'_>,
+    name: Option<&str>,
+    ranges: Vec<AddressRange>,
+    communities: &Communities,
+    report: &mut Report<'_>,
+) -> Option<Pool> {
+    let protocol = protocol(fields, report);
+    let mut flag = |key| fields.get(key).and_then(|node| boolean(node, key, report));
+    let (auto_assign, avoid_buggy_ips) = (flag("auto-assign"), flag("avoid-buggy-ips"));
+    let bgp_advertisements = advertisements(fields, protocol, &ranges, communities, report);
+    // Zero is the word for "no priority" in other places: better asked for than guessed.
+    let priority = fields.get("priority");
+    let priority = priority.and_then(|node| integer(node, "priority", 1..=u32::MAX, report));
+    let namespaces = names(fields, "namespaces", is_dns_label, NAMESPACE_HELP, report);
+    let interfaces = names(fields, "interfaces", is_interface, INTERFACE_HELP, report);
+    let mut selectors = |key| -> Vec<LabelSelector> {
+        fields
+            .get(key)
+            .map(|node| selectors(node, key, report))
+            .unwrap_or_default()
+    };
+    Some(Pool {
+        namespace_selectors: selectors("namespace-selectors"),
+        service_selectors: selectors("service-selectors"),
+        node_selectors: selectors("node-selectors"),
+        name: name?.to_owned(),
+        protocol: protocol?,
+        ranges,
+        auto_assign: auto_assign.unwrap_or(true),
+        avoid_buggy_ips: avoid_buggy_ips.unwrap_or(false),
+        bgp_advertisements,
+        priority,
+        namespaces,
+        interfaces,
+    })
+}
+
+fn name<'n>(
+    fields: &Fields<'n>,
+    places: &mut BTreeMap<String, Span>,
+    report: &mut Report<'_>,
+) -> Option<&'n str> {
+    let node = fields.require("name", NAME_HELP, report)?;
+    let name = text(node, "name", report)?;
+    if name.is_empty() {
+        report.add(&node.span, "the pool's name is blank", NAME_HELP);
+        return None;
+    }
+    if let Some(first) = places.get(name) {
+        let message = format!(
+            "another pool is called {}, on line {}",
+            quoted(name),
+            report.line_of(first)
+        );
+        let help = "give this pool a name of its own, or move its addresses to the other one";
+        report.add_related(&node.span, message, help, (first, "first here"));
+    } else {
+        places.insert(name.to_owned(), node.span.clone());
+    }
+    Some(name)
+}
+
+fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Announcement> {
+    let node = fields.require("protocol", PROTOCOL_HELP, report)?;
+    let word = text(node, "protocol", report)?;
+    let protocol = match word {
+        "layer2" => Some(Announcement::Layer2),
+        "bgp" => Some(Announcement::Bgp),
+        _ => None,
+    };
+    if protocol.is_none() {
+        let meant = match word.to_ascii_lowercase().as_str() {
+            "l2" | "arp" | "ndp" => Some("layer2"),
+            _ => nearest(word, ["layer2", "bgp"].into_iter()),
+        };
+        let help = meant.map_or(PROTOCOL_HELP.to_owned(), |word| {
+            format!("did you mean `{word}`?")
+        });
+        report.add(
+            &node.span,
+            format!("no protocol is called {}", quoted(word)),
+            help,
+        );
+    }
+    protocol
+}
+
+fn read_entries(
+    fields: &Fields<'_>,
+    pool: &str,
+    entries: &mut Vec<Entry>,
+    report: &mut Report<'_>,
+) {
+    let Some(node) = fields.require("addresses", ADDRESSES_HELP, report) else {
+        return;
+    };
+    if matches!(&node.value, Value::List(items) if items.is_empty()) {
+        let message = "`addresses` is an empty list";
+        report.add(&fields.key_span("addresses"), message, ADDRESSES_HELP);
+    }
+    for item in list(node, "addresses", report) {
+        if let Some(range) = address::range(item, report) {
+            let text = item
+                .scalar()
+                .map(|scalar| scalar.text.trim().to_owned())
+                .unwrap_or_default();
+            entries.push(Entry {
+                range,
+                text,
+                span: item.span.clone(),
+                pool: pool.to_owned(),
+            });
+        }
+    }
+}
+
+fn report_overlaps(entries: &[Entry], report: &mut Report<'_>) {
+    let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
+    for (first, second) in overlapping(&ranges) {
+        let (first, second) = (&entries[first], &entries[second]);
+        let line = report.line_of(&first.span);
+        let place = if first.pool == second.pool {
+            format!("on line {line}")
+        } else {
+            format!("of pool {} on line {line}", quoted(&first.pool))
+        };
+        let contained =
+            first.range.contains(second.range.first()) && first.range.contains(second.range.last());
+        let help = match rest(&second.range, &first.range) {
+            _ if contained => "remove it: its addresses are all in the other one".to_owned(),
+            Some(rest) => format!("write `{rest}`, which leaves out what they share"),
+            None => "leave out the addresses that they share".to_owned(),
+        };
+        report.add_related(
+            &second.span,
+            format!(
+                "{} overlaps {} {place}",
+                quoted(&second.text),
+                quoted(&first.text)
+            ),
+            help,
+            (&first.span, "overlaps this"),
+        );
+    }
+}
+
+fn advertisements(
+    fields: &Fields<'_>,
+    protocol: Option<Announcement>,
+    ranges: &[AddressRange],
+    communities: &Communities,
+    report: &mut Report<'_>,
+) -> Vec<BgpAdvertisement> {
+    let node = fields.get("bgp-advertisements");
+    let read = node.map(|node| bgp::advertisements(node, ranges, communities, report));
+    let read = read.unwrap_or_default();
+    match protocol {
+        Some(Announcement::Layer2) if !read.is_empty() => report.add(
+            &fields.key_span("bgp-advertisements"),
+            "`bgp-advertisements` in a pool with `protocol: layer2`",
+            "remove them, or write `protocol: bgp`",
+        ),
+        // MetalLB announces each address of a bgp pool once if nothing else is said.
+        Some(Announcement::Bgp) if read.is_empty() => return vec![BgpAdvertisement::default()],
+        _ => {}
+    }
+    read
+}
+
+const NAMESPACE_HELP: &str = "write a namespace's name: small letters, digits and `-`";
+const INTERFACE_HELP: &str = "write an interface's name as `ip link` shows it, such as `eth0`";
+
+fn is_interface(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_INTERFACE_BYTES
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+}
+
+fn names(
+    fields: &Fields<'_>,
+    key: &str,
+    is_valid: fn(&str) -> bool,
+    help: &str,
+    report: &mut Report<'_>,
+) -> Vec<String> {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut names: Vec<String> = Vec::new();
+    for item in fields
+        .get(key)
+        .map_or(&[][..], |node| list(node, key, report))
+    {
+        let Some(name) = text(item, key, report) else {
+            continue;
+        };
+        if !is_valid(name) {
+            let message = format!("{} can be none of `{key}`", quoted(name));
+            report.add(&item.span, message, help);
+        } else if seen.insert(name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}

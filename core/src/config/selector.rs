@@ -1,0 +1,177 @@
+//! Label selectors: `match-labels` and `match-expressions`.
+
+use std::collections::BTreeMap;
+
+use super::fields::{Fields, key_name, list, report_duplicate, text};
+use super::problem::{Report, quoted};
+use super::tree::{Node, Span, Value};
+use super::{LabelExpression, LabelOperator, LabelSelector};
+
+const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";
+
+/// A list of selectors under the key `what`.
+pub(super) fn selectors(node: &Node, what: &str, report: &mut Report<'_>) -> Vec<LabelSelector> {
+    let items = list(node, what, report);
+    items
+        .iter()
+        .filter_map(|item| selector(item, what, report))
+        .collect()
+}
+
+fn selector(node: &Node, what: &str, report: &mut Report<'_>) -> Option<LabelSelector> {
+    let what = format!("an entry of `{what}`");
+    let fields = Fields::read(node, &what, &["match-labels", "match-expressions"], report)?;
+    let labels = fields.get("match-labels");
+    let expressions = fields.get("match-expressions");
+    let items = expressions.map_or(&[][..], |node| list(node, "match-expressions", report));
+    Some(LabelSelector {
+        match_labels: labels
+            .map(|node| match_labels(node, report))
+            .unwrap_or_default(),
+        match_expressions: items
+            .iter()
+            .filter_map(|item| expression(item, report))
+            .collect(),
+    })
+}
+
+fn match_labels(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    let mut places: BTreeMap<&str, Span> = BTreeMap::new();
+    let Value::Map(entries) = &node.value else {
+        let message = format!("`match-labels` must be a mapping, not {}", node.kind());
+        report.add(
+            &node.headline(),
+            message,
+            "write `match-labels: {LABEL: VALUE}`",
+        );
+        return labels;
+    };
+    for (key, value) in entries {
+        let Some(name) = key_name(key, report) else {
+            continue;
+        };
+        if let Some(first) = places.get(name) {
+            report_duplicate(key, name, first, report);
+            continue;
+        }
+        places.insert(name, key.span.clone());
+        check_key(key, name, report);
+        let Some(label) = text(value, name, report) else {
+            continue;
+        };
+        let label = if value.is_null() { "" } else { label };
+        check_value(value, label, report);
+        labels.insert(name.to_owned(), label.to_owned());
+    }
+    labels
+}
+
+fn expression(node: &Node, report: &mut Report<'_>) -> Option<LabelExpression> {
+    let what = "an entry of `match-expressions`";
+    let fields = Fields::read(node, what, &["key", "operator", "values"], report)?;
+    let key = fields.require("key", "write the label's name: `key: NAME`", report);
+    let operator = fields.require("operator", OPERATORS, report);
+    let values = fields.get("values").map(|node| values(node, report));
+    let key_node = key?;
+    let key = text(key_node, "key", report)?;
+    check_key(key_node, key, report);
+    let operator_node = operator?;
+    let name = text(operator_node, "operator", report)?;
+    let operator = match (name, values) {
+        ("In", Some(values)) if !values.is_empty() => LabelOperator::In(values),
+        ("NotIn", Some(values)) if !values.is_empty() => LabelOperator::NotIn(values),
+        ("In" | "NotIn", _) => {
+            let message = format!("operator `{name}` has no `values`");
+            report.add(&operator_node.span, message, "add `values: [VALUE, …]`");
+            return None;
+        }
+        ("Exists" | "DoesNotExist", Some(values)) if !values.is_empty() => {
+            let message = format!("operator `{name}` takes no `values`");
+            report.add(
+                &fields.key_span("values"),
+                message,
+                "remove `values`, or write `In` or `NotIn`",
+            );
+            return None;
+        }
+        ("Exists", _) => LabelOperator::Exists,
+        ("DoesNotExist", _) => LabelOperator::DoesNotExist,
+        _ => {
+            report.add(
+                &operator_node.span,
+                format!("no operator is called {}", quoted(name)),
+                OPERATORS,
+            );
+            return None;
+        }
+    };
+    Some(LabelExpression {
+        key: key.to_owned(),
+        operator,
+    })
+}
+
+fn values(node: &Node, report: &mut Report<'_>) -> Vec<String> {
+    let mut values = Vec::new();
+    for item in list(node, "values", report) {
+        if let Some(value) = text(item, "values", report) {
+            let value = if item.is_null() { "" } else { value };
+            check_value(item, value, report);
+            values.push(value.to_owned());
+        }
+    }
+    values
+}
+
+fn check_key(node: &Node, key: &str, report: &mut Report<'_>) {
+    let (prefix, name) = key
+        .split_once('/')
+        .map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let prefix_is_domain = prefix.is_none_or(is_subdomain);
+    if !prefix_is_domain || name.is_empty() || !is_label_text(name) {
+        report.add(
+            &node.span,
+            format!("{} can be no label's name", quoted(key)),
+            "write `name` or `domain/name`: at most 63 letters, digits, `-`, `_` and `.`, with a \
+             letter or digit at both ends",
+        );
+    }
+}
+
+fn check_value(node: &Node, value: &str, report: &mut Report<'_>) {
+    if !is_label_text(value) {
+        report.add(
+            &node.span,
+            format!("{} can be no label's value", quoted(value)),
+            "write at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends",
+        );
+    }
+}
+
+/// A label's value, or the last part of its name, as the API server checks it.
+fn is_label_text(text: &str) -> bool {
+    let alphanumeric = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+        && alphanumeric(bytes.first())
+        && alphanumeric(bytes.last())
+}
+
+/// RFC 1123 domain name, lower case.
+fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_label)
+}
+
+/// RFC 1123 label, lower case: the form of a namespace's name.
+pub(super) fn is_dns_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
+        && bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
+}

@@ -1,0 +1,35 @@
+mod events;
+mod files;
+mod golden;
+mod meaning;
+mod properties;
+mod rows;
+mod yaml;
+
+use super::*;
+
+const EVERYTHING: &str = include_str!("fixtures/everything.yaml");
+const UNCONFIGURED: &str = include_str!("fixtures/minikube-unconfigured.yaml");
+
+fn valid(text: &str) -> Config {
+    match parse(text) {
+        Outcome::Valid(config) => config,
+        other => panic!("must be valid: {other:?}\n{text}"),
+    }
+}
+
+fn refused(text: &str) -> Problems {
+    match parse(text) {
+        Outcome::Refused(problems) => problems,
+        other => panic!("must be refused: {other:?}\n{text}"),
+    }
+}
+
+/// A configuration with one layer2 pool that has these addresses.
+fn with_addresses(entries: &[&str]) -> String {
+    let lines: String = entries
+        .iter()
+        .map(|entry| format!("  - {entry}\n"))
+        .collect();
+    format!("address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n{lines}")
+}

@@ -1,0 +1,168 @@
+//! The command line, compatible with `MetalLB`'s speaker.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+
+/// Where a pod finds the namespace that it runs in.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+const DEFAULT_NAMESPACE: &str = "metallb-system";
+
+/// Announces the addresses of Services that this node owns.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "speaker", version)]
+pub struct Args {
+    /// Name of this node, as in the API [env: FERROLB_NODE_NAME, METALLB_NODE_NAME]
+    #[arg(long)]
+    pub node_name: Option<String>,
+
+    /// Address to serve metrics and health on [env: FERROLB_HOST, METALLB_HOST] [default: any]
+    #[arg(long)]
+    pub host: Option<IpAddr>,
+
+    /// TCP port of /metrics, /healthz and /readyz
+    #[arg(long, default_value_t = 7472)]
+    pub port: u16,
+
+    /// Name of the ConfigMap with the configuration
+    #[arg(long, default_value = DEFAULT_CONFIG_NAME)]
+    pub config: String,
+
+    /// Namespace of the ConfigMap [env: FERROLB_NAMESPACE, METALLB_NAMESPACE] [default: the pod's]
+    #[arg(long)]
+    pub namespace: Option<String>,
+
+    /// A kubeconfig, to run outside of a cluster
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Serve only Services of this spec.loadBalancerClass [default: Services without a class]
+    #[arg(long)]
+    pub lb_class: Option<String>,
+
+    /// error, warn, info, debug, trace; all and none as well
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Args {
+    /// Fills what was not given from the environment. `environment` looks a variable up.
+    pub fn complete(
+        mut self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Self> {
+        let variable = |name: &str| {
+            ["FERROLB_", "METALLB_"]
+                .iter()
+                .filter_map(|prefix| environment(&format!("{prefix}{name}")))
+                .find(|value| !value.is_empty())
+        };
+        self.node_name = self.node_name.or_else(|| variable("NODE_NAME"));
+        anyhow::ensure!(
+            self.node_name.is_some(),
+            "the name of this node is not known: set --node-name or FERROLB_NODE_NAME (in a pod \
+             from fieldRef spec.nodeName)"
+        );
+        if self.host.is_none() {
+            let host = variable("HOST").map(|host| {
+                host.parse()
+                    .with_context(|| format!("FERROLB_HOST or METALLB_HOST {host:?}"))
+            });
+            self.host = host.transpose()?;
+        }
+        self.namespace = self.namespace.or_else(|| variable("NAMESPACE"));
+        Ok(self)
+    }
+
+    /// The namespace of the configuration.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        let from_pod = || {
+            let namespace = fs::read_to_string(NAMESPACE_FILE).ok()?;
+            Some(namespace.trim().to_owned()).filter(|namespace| !namespace.is_empty())
+        };
+        self.namespace
+            .clone()
+            .or_else(from_pod)
+            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Args> {
+        let args = Args::try_parse_from([&["speaker"], args].concat())?;
+        args.complete(|name| {
+            let found = environment.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_arguments_of_metallbs_manifests_are_taken() {
+        let environment = [
+            ("METALLB_NODE_NAME", "n1"),
+            ("METALLB_HOST", "192.168.64.11"),
+            ("METALLB_ML_BIND_ADDR", "192.168.64.11"),
+        ];
+        let args = parse(&["--port=7472", "--config=config"], &environment).unwrap();
+        assert_eq!(args.node_name.as_deref(), Some("n1"));
+        assert_eq!(args.host, Some(IpAddr::from([192, 168, 64, 11])));
+        assert_eq!((args.port, args.config.as_str()), (7472, "config"));
+    }
+
+    #[test]
+    fn a_flag_wins_over_our_variable_and_ours_over_metallbs() {
+        let environment = [
+            ("FERROLB_NODE_NAME", "ours"),
+            ("METALLB_NODE_NAME", "theirs"),
+        ];
+        let name = |args: &[&str], environment: &[_]| parse(args, environment).unwrap().node_name;
+        assert_eq!(
+            name(&["--node-name=flag"], &environment).as_deref(),
+            Some("flag")
+        );
+        assert_eq!(name(&[], &environment).as_deref(), Some("ours"));
+        assert_eq!(name(&[], &environment[1..]).as_deref(), Some("theirs"));
+    }
+
+    #[test]
+    fn without_a_node_name_the_error_says_what_to_set() {
+        let error = parse(&[], &[("METALLB_NODE_NAME", "")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_no_address_is_named() {
+        let environment = [("METALLB_NODE_NAME", "n1"), ("METALLB_HOST", "n1.example")];
+        let error = format!("{:#}", parse(&[], &environment).unwrap_err());
+        assert!(
+            error.contains("METALLB_HOST") && error.contains("n1.example"),
+            "{error}"
+        );
+    }
+}

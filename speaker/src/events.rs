@@ -1,0 +1,90 @@
+//! Kubernetes Events. Core v1: `events.k8s.io` is forbidden under the rights of minikube's addon.
+
+use ferrolb_core::names::{SPEAKER_COMPONENT, event};
+use ferrolb_core::view::ServiceKey;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+/// Events that wait for a slow API server; further ones are dropped, and logged as all are.
+const QUEUE: usize = 1_024;
+
+/// "This node announces the Service's address."
+#[derive(Debug)]
+pub struct NodeAssigned {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Its `metadata.uid`.
+    pub uid: String,
+}
+
+/// Writes Events one after the other, off the way of everything else.
+#[derive(Debug)]
+pub struct Events {
+    queue: mpsc::Sender<NodeAssigned>,
+}
+
+impl Events {
+    /// Starts the writer for the node `me`.
+    #[must_use]
+    pub fn spawn(client: Client, me: String) -> Self {
+        let (queue, mut received) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            while let Some(assigned) = received.recv().await {
+                write(&client, &me, assigned).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// Queues one.
+    pub fn node_assigned(&self, assigned: NodeAssigned) {
+        if let Err(error) = self.queue.try_send(assigned) {
+            debug!(%error, "Event dropped");
+        }
+    }
+}
+
+async fn write(client: &Client, me: &str, assigned: NodeAssigned) {
+    let now = Timestamp::now();
+    let key = assigned.service;
+    let event = Event {
+        metadata: ObjectMeta {
+            // As client-go names them: unique without a round trip.
+            name: Some(format!("{}.{:x}", key.name, now.as_nanosecond())),
+            namespace: Some(key.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        involved_object: ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Service".to_owned()),
+            namespace: Some(key.namespace.clone()),
+            name: Some(key.name.clone()),
+            uid: Some(assigned.uid),
+            ..ObjectReference::default()
+        },
+        type_: Some("Normal".to_owned()),
+        reason: Some(event::NODE_ASSIGNED.to_owned()),
+        message: Some(format!(
+            "announcing from node \"{me}\" with protocol \"layer2\""
+        )),
+        source: Some(EventSource {
+            component: Some(SPEAKER_COMPONENT.to_owned()),
+            host: Some(me.to_owned()),
+        }),
+        first_timestamp: Some(Time(now)),
+        last_timestamp: Some(Time(now)),
+        count: Some(1),
+        reporting_component: Some(SPEAKER_COMPONENT.to_owned()),
+        reporting_instance: Some(me.to_owned()),
+        ..Event::default()
+    };
+    let api = Api::<Event>::namespaced(client.clone(), &key.namespace);
+    if let Err(error) = api.create(&PostParams::default(), &event).await {
+        warn!(service = %key, %error, "cannot write an Event");
+    }
+}

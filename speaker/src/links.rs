@@ -1,0 +1,202 @@
+//! The network interfaces that we may announce on, as rtnetlink tells them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::Context as _;
+use ferrolb_core::announce::{Link, LinkId};
+use ferrolb_core::wire::MacAddr;
+use futures::{StreamExt as _, TryStreamExt as _};
+use ipnetwork::IpNetwork;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::{Handle, MulticastGroup};
+
+/// Interfaces of pods, tunnels and virtual bridges, by the beginning of their names: nobody on the
+/// LAN is behind them. `MetalLB`'s list.
+pub const EXCLUDED: [&str; 13] = [
+    "docker",
+    "cbr",
+    "dummy",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "cali",
+    "tunl",
+    "flannel",
+    "kube-ipvs",
+    "cni",
+    "nodelocaldns",
+    "lxc",
+];
+
+/// Calls `changed` with all links, now and after each change, as long as the kernel tells.
+pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::Result<()> {
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
+    let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
+        .context("cannot open a netlink socket for link events")?;
+    let connection = tokio::spawn(connection);
+    // Each event is taken as "look again": nothing can be missed or seen in the wrong order, also
+    // when the kernel dropped events because there were too many.
+    let mut events = messages.ready_chunks(1_024);
+    let mut last = None;
+    loop {
+        let links = Some(list(&handle).await?);
+        if links != last {
+            changed(links.clone().unwrap_or_default());
+            last = links;
+        }
+        if events.next().await.is_none() {
+            connection.abort();
+            anyhow::bail!("the netlink socket for link events was closed");
+        }
+    }
+}
+
+async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
+    let links: Vec<_> = handle
+        .link()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .context("cannot list links")?;
+    let addresses: Vec<_> = handle
+        .address()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .context("cannot list addresses")?;
+    let mut links: BTreeMap<_, _> = links.iter().filter_map(announceable).collect();
+    for message in &addresses {
+        if let Some(link) = links.get_mut(&LinkId(message.header.index)) {
+            link.prefixes.extend(prefix(message));
+        }
+    }
+    Ok(links)
+}
+
+/// The link, if frames of ours may ever leave on it: Ethernet, up, with broadcast and ARP, and not
+/// a port of a bridge or a bond (there the bridge or the bond is the link).
+fn announceable(message: &LinkMessage) -> Option<(LinkId, Link)> {
+    let flags = message.header.flags;
+    let mut name = None;
+    let mut mac = None;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            LinkAttribute::Controller(index) if *index != 0 => return None,
+            _ => {}
+        }
+    }
+    let name = name?;
+    let usable = message.header.link_layer_type == LinkLayerType::Ether
+        && flags.contains(LinkFlags::Up | LinkFlags::Broadcast)
+        && !flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback)
+        && !EXCLUDED.iter().any(|prefix| name.starts_with(prefix));
+    let link = Link {
+        name,
+        mac: MacAddr::from(mac?),
+        prefixes: Vec::new(),
+        carrier: flags.contains(LinkFlags::LowerUp),
+    };
+    usable.then_some((LinkId(message.header.index), link))
+}
+
+fn prefix(message: &AddressMessage) -> Option<IpNetwork> {
+    let mut address: Option<IpAddr> = None;
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link `Address` is the other end.
+            AddressAttribute::Local(local) => address = Some(*local),
+            AddressAttribute::Address(other) => address = address.or(Some(*other)),
+            _ => {}
+        }
+    }
+    IpNetwork::new(address?, message.header.prefix_len).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str, change: impl FnOnce(&mut LinkMessage)) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.header.flags = LinkFlags::Up | LinkFlags::Broadcast | LinkFlags::LowerUp;
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+        ];
+        change(&mut message);
+        message
+    }
+
+    #[test]
+    fn links_that_nobody_on_the_lan_is_behind_are_left_out() {
+        type Change = fn(&mut LinkMessage);
+        let plain: Change = |_| {};
+        let rows: [(&str, &str, Change, bool); 9] = [
+            ("an Ethernet link", "eth0", plain, true),
+            ("a bridge", "br0", plain, true),
+            ("a pod's end", "veth1a2b", plain, false),
+            ("kube-proxy's", "kube-ipvs0", plain, false),
+            (
+                "down",
+                "eth0",
+                |m| m.header.flags.remove(LinkFlags::Up),
+                false,
+            ),
+            (
+                "without ARP",
+                "eth0",
+                |m| m.header.flags.insert(LinkFlags::Noarp),
+                false,
+            ),
+            (
+                "without broadcast",
+                "eth0",
+                |m| m.header.flags.remove(LinkFlags::Broadcast),
+                false,
+            ),
+            (
+                "a port",
+                "eth0",
+                |m| m.attributes.push(LinkAttribute::Controller(3)),
+                false,
+            ),
+            (
+                "no Ethernet",
+                "ib0",
+                |m| m.header.link_layer_type = LinkLayerType::Infiniband,
+                false,
+            ),
+        ];
+        for (what, name, change, kept) in rows {
+            assert_eq!(
+                announceable(&message(name, change)).is_some(),
+                kept,
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_without_carrier_is_kept_and_marked() {
+        let down = message("eth0", |message| {
+            message.header.flags.remove(LinkFlags::LowerUp)
+        });
+        let (id, link) = announceable(&down).unwrap();
+        assert_eq!(
+            (id, link.carrier, link.mac),
+            (LinkId(7), false, MacAddr(2, 0, 0, 0, 0, 7))
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! Counters and gauges: `MetalLB`'s names where the meaning is the same, then ours.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ferrolb_core::Reason;
+use ferrolb_core::announce::{Kind, Outcome};
+use ferrolb_core::view::ServiceKey;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::Registry;
+
+/// A counter under exactly the name that it is registered with: the library's own one appends
+/// `_total`, which `MetalLB`'s names do not have.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl EncodeMetric for Counter {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.encode_gauge(&self.0.load(Ordering::Relaxed))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
+
+impl TypedMetric for Counter {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Announced {
+    service: String,
+    protocol: &'static str,
+    node: String,
+    ip: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ip {
+    ip: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Frames {
+    link: String,
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Datagrams {
+    outcome: &'static str,
+}
+
+/// Everything that this process measures.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    announced: Family<Announced, Gauge>,
+    requests_received: Family<Ip, Counter>,
+    responses_sent: Family<Ip, Counter>,
+    gratuitous_sent: Family<Ip, Counter>,
+    frames: Family<Frames, Counter>,
+    datagrams: Family<Datagrams, Counter>,
+    peers_alive: Gauge,
+    config_loaded: Gauge,
+    config_stale: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Mutex::default(),
+            announced: Family::default(),
+            requests_received: Family::default(),
+            responses_sent: Family::default(),
+            gratuitous_sent: Family::default(),
+            frames: Family::default(),
+            datagrams: Family::default(),
+            peers_alive: Gauge::default(),
+            config_loaded: Gauge::default(),
+            config_stale: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let Ok(mut registry) = self.registry.lock() else {
+            return;
+        };
+        registry.register(
+            "metallb_speaker_announced",
+            "Services that this node announces",
+            self.announced.clone(),
+        );
+        for (name, help, counter) in [
+            (
+                "metallb_layer2_requests_received",
+                "ARP requests for addresses that this node announces",
+                &self.requests_received,
+            ),
+            (
+                "metallb_layer2_responses_sent",
+                "Answers to ARP requests",
+                &self.responses_sent,
+            ),
+            (
+                "metallb_layer2_gratuitous_sent",
+                "Gratuitous ARP packets sent",
+                &self.gratuitous_sent,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "ferrolb_frames_total",
+            "Frames by link, kind and what became of them",
+            self.frames.clone(),
+        );
+        registry.register(
+            "ferrolb_peer_datagrams_total",
+            "Datagrams of other speakers by what became of them",
+            self.datagrams.clone(),
+        );
+        registry.register(
+            "ferrolb_peers_alive",
+            "Speakers that answer, this one included",
+            self.peers_alive.clone(),
+        );
+        registry.register(
+            "metallb_k8s_client_config_loaded_bool",
+            "1 if a configuration is in force",
+            self.config_loaded.clone(),
+        );
+        registry.register(
+            "metallb_k8s_client_config_stale_bool",
+            "1 if the newest configuration was refused and an older one is in force",
+            self.config_stale.clone(),
+        );
+    }
+
+    /// Whether this node announces `ip` of a Service.
+    pub fn set_announced(&self, service: &ServiceKey, ip: IpAddr, node: &str, announced: bool) {
+        let labels = Announced {
+            service: service.to_string(),
+            protocol: "layer2",
+            node: node.to_owned(),
+            ip: ip.to_string(),
+        };
+        if announced {
+            self.announced.get_or_create(&labels).set(1);
+        } else {
+            self.announced.remove(&labels);
+        }
+    }
+
+    /// A frame came in.
+    pub fn frame_received(&self, link: &str, outcome: Outcome) {
+        let word = match outcome {
+            Outcome::Answered(vip) => {
+                self.requests_received
+                    .get_or_create(&Ip {
+                        ip: vip.to_string(),
+                    })
+                    .increment();
+                "answered"
+            }
+            Outcome::Dropped(reason) => reason.as_str(),
+        };
+        self.count(link, "arp_request", word);
+    }
+
+    /// A frame was sent, or could not be.
+    pub fn frame_sent(&self, link: &str, kind: Kind, vip: IpAddr, sent: bool) {
+        let (kind, counter) = match kind {
+            Kind::Gratuitous => ("arp_gratuitous", &self.gratuitous_sent),
+            Kind::Reply => ("arp_reply", &self.responses_sent),
+        };
+        if sent {
+            counter
+                .get_or_create(&Ip {
+                    ip: vip.to_string(),
+                })
+                .increment();
+        }
+        self.count(link, kind, if sent { "sent" } else { "not_sent" });
+    }
+
+    fn count(&self, link: &str, kind: &'static str, outcome: &'static str) {
+        self.frames
+            .get_or_create(&Frames {
+                link: link.to_owned(),
+                kind,
+                outcome,
+            })
+            .increment();
+    }
+
+    /// A datagram of another speaker came in.
+    pub fn datagram(&self, outcome: Result<(), Reason>) {
+        let outcome = outcome.map_or_else(Reason::as_str, |()| "taken");
+        self.datagrams
+            .get_or_create(&Datagrams { outcome })
+            .increment();
+    }
+
+    /// How many speakers answer.
+    pub fn set_peers_alive(&self, count: usize) {
+        self.peers_alive
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// What the configuration is like.
+    pub fn set_config(&self, loaded: bool, stale: bool) {
+        self.config_loaded.set(loaded.into());
+        self.config_stale.set(stale.into());
+    }
+
+    /// All of it in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Ok(registry) = self.registry.lock() {
+            // Writing to a String fails only if a metric's own encoder does, and none here does.
+            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metallbs_names_and_labels_are_kept_to_the_letter() {
+        let metrics = Metrics::new();
+        let ip: IpAddr = "192.168.64.200".parse().unwrap();
+        let key = ServiceKey {
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        metrics.set_announced(&key, ip, "n1", true);
+        metrics.frame_received("lan0", Outcome::Answered(ip));
+        metrics.frame_received("lan0", Outcome::Dropped(Reason::NotOurs));
+        metrics.frame_sent("lan0", Kind::Reply, ip, true);
+        metrics.frame_sent("lan0", Kind::Gratuitous, ip, true);
+        metrics.frame_sent("lan0", Kind::Gratuitous, ip, false);
+        let text = metrics.encode();
+        for line in [
+            r#"metallb_speaker_announced{service="shop/web",protocol="layer2",node="n1",ip="192.168.64.200"} 1"#,
+            "# TYPE metallb_layer2_requests_received counter",
+            r#"metallb_layer2_requests_received{ip="192.168.64.200"} 1"#,
+            r#"metallb_layer2_responses_sent{ip="192.168.64.200"} 1"#,
+            r#"metallb_layer2_gratuitous_sent{ip="192.168.64.200"} 1"#,
+            r#"ferrolb_frames_total{link="lan0",kind="arp_request",outcome="not_ours"} 1"#,
+            r#"ferrolb_frames_total{link="lan0",kind="arp_gratuitous",outcome="not_sent"} 1"#,
+            "metallb_k8s_client_config_loaded_bool 0",
+        ] {
+            assert!(
+                text.lines().any(|got| got == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        metrics.set_announced(&key, ip, "n1", false);
+        assert!(
+            !metrics.encode().contains("shop/web"),
+            "a withdrawn series is gone"
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! What the kernel offers only through raw calls: packet sockets, waiting for several of them, and
+//! capabilities. Everything that needs `unsafe` stands in here.
+#![allow(
+    unsafe_code,
+    reason = "AF_PACKET addresses, ppoll, capset and prctl have no safe form in std"
+)]
+
+mod filter;
+mod packet;
+pub mod privileges;
+mod wait;
+
+pub use packet::{MAX_FRAME, PacketSocket};
+pub use wait::{Waker, wait};

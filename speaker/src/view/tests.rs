@@ -1,0 +1,290 @@
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+
+use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
+
+use super::*;
+
+const ADDRESS: &str = "192.168.64.200";
+const POOLS: &str = "address-pools:
+- {name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.210], interfaces: [lan0]}
+- {name: far, protocol: bgp, addresses: [10.9.0.0/24]}
+";
+
+/// A cluster of n1 to n3 with the ready Service shop/web, seen from n2 (the first by rank for
+/// 192.168.64.200 and n1 second).
+struct Cluster {
+    view: View,
+    dirty: Dirty,
+}
+
+impl Cluster {
+    fn new(config: Option<&str>) -> Self {
+        let view = View::new("n2".to_owned(), None);
+        let mut cluster = Self {
+            view,
+            dirty: Dirty::default(),
+        };
+        cluster.take(Input::Service(Event::Init));
+        cluster.take(Input::Slice(Event::Init));
+        cluster.take(Input::Node(Event::Init));
+        cluster.take(Input::Config(Event::Init));
+        for (index, name) in ["n1", "n2", "n3"].into_iter().enumerate() {
+            let node = node(name, &format!("192.168.64.{}", 11 + index));
+            cluster.take(Input::Node(Event::InitApply((name.to_owned(), Some(node)))));
+        }
+        if let Some(config) = config {
+            cluster.take(Input::Config(Event::InitApply(((), data(config)))));
+        }
+        cluster.take(Input::Service(Event::InitApply(service(
+            json!({}),
+            ADDRESS,
+        ))));
+        cluster.take(Input::Slice(Event::InitApply(slice("web-1", "web", true))));
+        cluster.take(Input::Service(Event::InitDone));
+        cluster.take(Input::Slice(Event::InitDone));
+        cluster.take(Input::Node(Event::InitDone));
+        cluster.take(Input::Config(Event::InitDone));
+        cluster
+    }
+
+    fn take(&mut self, input: Input) {
+        self.view.handle(input, &mut self.dirty);
+    }
+
+    /// What has become dirty since the last call.
+    fn dirty(&mut self) -> Dirty {
+        std::mem::take(&mut self.dirty)
+    }
+
+    fn decision(&self) -> Decision {
+        let alive = ["n1", "n2", "n3"].map(str::to_owned).into();
+        let plan = self.view.plan(&key("web"), Some(&alive));
+        plan.into_values().next().expect("an address").decision
+    }
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey {
+        namespace: "shop".into(),
+        name: name.into(),
+    }
+}
+
+fn data(config: &str) -> Option<BTreeMap<String, String>> {
+    let map: ConfigMap = serde_json::from_value(json!({ "data": { "config": config } })).unwrap();
+    map.data
+}
+
+fn node(name: &str, address: &str) -> NodeView {
+    let node: Node = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
+    }))
+    .unwrap();
+    node_view(&node).unwrap()
+}
+
+fn service(change: Value, address: &str) -> (ServiceKey, Option<ServiceView>) {
+    let mut value = json!({
+        "metadata": { "name": "web", "namespace": "shop", "uid": "u" },
+        "spec": { "type": "LoadBalancer" },
+        "status": { "loadBalancer": { "ingress": [{ "ip": address }] } },
+    });
+    merge(&mut value, change);
+    let service: Service = serde_json::from_value(value).unwrap();
+    (key("web"), service_view(&service))
+}
+
+fn merge(value: &mut Value, change: Value) {
+    match (value, change) {
+        (Value::Object(value), Value::Object(change)) => {
+            for (key, change) in change {
+                merge(value.entry(key).or_insert(Value::Null), change);
+            }
+        }
+        (value, change) => *value = change,
+    }
+}
+
+fn slice(name: &str, service: &str, ready: bool) -> (ServiceKey, Option<EndpointSliceView>) {
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": { "name": name, "namespace": "shop",
+                      "labels": { "kubernetes.io/service-name": service } },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": ["10.1.0.1"], "nodeName": "n2",
+                        "conditions": { "ready": ready } }],
+    }))
+    .unwrap();
+    (key(name), endpoint_slice_view(&slice))
+}
+
+#[test]
+fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
+    let cluster = Cluster::new(Some(POOLS));
+    let alive = ["n1", "n2", "n3"].map(str::to_owned).into();
+    let plan = cluster.view.plan(&key("web"), Some(&alive));
+    let want = Planned {
+        decision: Decision::Announce,
+        wanted: Wanted {
+            interfaces: ["lan0".to_owned()].into(),
+        },
+    };
+    assert_eq!(plan, [(ADDRESS.parse().unwrap(), want)].into());
+}
+
+#[test]
+fn what_is_not_announced_has_its_reason() {
+    let rows = [
+        (
+            json!({ "spec": { "loadBalancerClass": "other" } }),
+            ADDRESS,
+            Reason::OtherClass,
+        ),
+        (json!({}), "10.9.0.1", Reason::BgpNotAnnounced),
+        (json!({}), "10.8.0.1", Reason::AddressOutsidePools),
+        (json!({}), "192.168.64.11", Reason::AddressOutsidePools),
+        (
+            json!({ "metadata": { "name": "idle" } }),
+            ADDRESS,
+            Reason::NoEndpoint,
+        ),
+    ];
+    for (change, address, reason) in rows {
+        let mut cluster = Cluster::new(Some(POOLS));
+        let (_, view) = service(change.clone(), address);
+        cluster.take(Input::Service(Event::Apply((key("web"), view))));
+        assert_eq!(
+            cluster.decision(),
+            Decision::Decline(reason),
+            "{change} {address}"
+        );
+    }
+}
+
+#[test]
+fn a_nodes_own_address_is_left_to_its_kernel() {
+    let pools = "address-pools: [{name: own, protocol: layer2, addresses: [192.168.64.12/32]}]";
+    let mut cluster = Cluster::new(Some(pools));
+    cluster.take(Input::Service(Event::Apply(service(
+        json!({}),
+        "192.168.64.12",
+    ))));
+    assert_eq!(cluster.decision(), Decision::Decline(Reason::NodeAddress));
+}
+
+#[test]
+fn an_ipv6_address_in_a_pool_says_that_it_is_not_announced() {
+    let pools = "address-pools: [{name: six, protocol: layer2, addresses: [fd00::/120]}]";
+    let mut cluster = Cluster::new(Some(pools));
+    cluster.take(Input::Service(Event::Apply(service(json!({}), "fd00::1"))));
+    assert_eq!(
+        cluster.decision(),
+        Decision::Decline(Reason::Ipv6NotAnnounced)
+    );
+}
+
+#[test]
+fn a_speaker_that_still_listens_announces_nothing() {
+    let cluster = Cluster::new(Some(POOLS));
+    let plan = cluster.view.plan(&key("web"), None);
+    let decisions: Vec<_> = plan.into_values().map(|planned| planned.decision).collect();
+    assert_eq!(decisions, [Decision::Decline(Reason::Listening)]);
+}
+
+#[test]
+fn a_broken_or_deleted_configuration_changes_nothing_and_is_marked() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.dirty();
+    for broken in [
+        "address-pools: [",
+        "address-pools: [{name: a, protocol: layer2, addresses: [x]}]",
+    ] {
+        cluster.take(Input::Config(Event::Apply(((), data(broken)))));
+        assert_eq!(cluster.view.config_state(), (true, true), "{broken}");
+        assert_eq!(cluster.decision(), Decision::Announce, "{broken}");
+    }
+    cluster.take(Input::Config(Event::Delete(((), None))));
+    assert_eq!(cluster.decision(), Decision::Announce);
+    cluster.take(Input::Config(Event::Apply(((), data("address-pools: []")))));
+    assert_eq!(cluster.view.config_state(), (true, false));
+    assert_eq!(
+        cluster.decision(),
+        Decision::Decline(Reason::AddressOutsidePools)
+    );
+    assert!(cluster.dirty().all);
+}
+
+#[test]
+fn without_any_configuration_only_our_controllers_addresses_are_announced() {
+    let written_by = |manager: &str| {
+        json!({ "metadata": { "managedFields": [{
+            "manager": manager, "fieldsV1": { "f:status": { "f:loadBalancer": {} } },
+        }] } })
+    };
+    let rows = [
+        (written_by("ferrolb-controller"), Decision::Announce),
+        (written_by("controller"), Decision::Announce),
+        (
+            written_by("cloud-provider"),
+            Decision::Decline(Reason::NotConfigured),
+        ),
+        (json!({}), Decision::Decline(Reason::NotConfigured)),
+    ];
+    for config in [None, Some("address-pools: [")] {
+        for (change, want) in &rows {
+            let mut cluster = Cluster::new(config);
+            assert!(cluster.view.missing().is_none());
+            cluster.take(Input::Service(Event::Apply(service(
+                change.clone(),
+                ADDRESS,
+            ))));
+            assert_eq!(cluster.decision(), *want, "{change}");
+        }
+    }
+}
+
+#[test]
+fn only_what_an_event_touches_is_decided_anew() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    assert!(cluster.dirty().all, "the lists are complete");
+    cluster.take(Input::Slice(Event::Apply(slice("web-1", "web", false))));
+    let dirty = cluster.dirty();
+    assert!(!dirty.all && dirty.services == [key("web")].into());
+    assert_eq!(cluster.decision(), Decision::Decline(Reason::NoEndpoint));
+    cluster.take(Input::Node(Event::Apply((
+        "n1".into(),
+        Some(node("n1", "192.168.64.11")),
+    ))));
+    let dirty = cluster.dirty();
+    assert!(
+        !dirty.all && !dirty.nodes,
+        "a heartbeat of a kubelet is no change"
+    );
+    cluster.take(Input::Node(Event::Apply((
+        "n1".into(),
+        Some(node("n1", "192.168.64.99")),
+    ))));
+    let dirty = cluster.dirty();
+    assert!(dirty.all && dirty.nodes);
+}
+
+#[test]
+fn a_slice_that_moves_to_another_service_leaves_the_first_one() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.dirty();
+    cluster.take(Input::Slice(Event::Apply(slice("web-1", "other", true))));
+    assert_eq!(cluster.dirty().services, [key("other"), key("web")].into());
+    assert_eq!(cluster.decision(), Decision::Decline(Reason::NoEndpoint));
+    cluster.take(Input::Slice(Event::Delete(slice("web-1", "other", true))));
+    assert_eq!(cluster.view.slices_of, BTreeMap::new());
+}
+
+#[test]
+fn what_is_not_listed_yet_is_named() {
+    let view = View::new("n1".to_owned(), None);
+    assert_eq!(view.missing(), Some("the list of Services"));
+    assert_eq!(Cluster::new(None).view.missing(), None);
+}

@@ -1,0 +1,247 @@
+//! Watches of the API server: objects in, views out. Whole objects are never kept.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
+use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use tracing::{debug, info, warn};
+
+/// Objects of one page of a list.
+const PAGE: u32 = 100;
+/// Seconds after which a watch is begun anew, as a guard against one that has silently died.
+const WATCH_SECONDS: u32 = 60;
+/// Wait after a failure, doubled up to the longest one.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+/// What the API server tells. Keys are namespace and name of the object.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and it moves straight into its store"
+)]
+pub enum Input {
+    /// A Service.
+    Service(Event<(ServiceKey, Option<ServiceView>)>),
+    /// An `EndpointSlice`, or one family of an Endpoints object.
+    Slice(Event<(ServiceKey, Option<EndpointSliceView>)>),
+    /// A Node.
+    Node(Event<(String, Option<NodeView>)>),
+    /// The `data` of the `ConfigMap`.
+    Config(Event<((), Option<BTreeMap<String, String>>)>),
+}
+
+/// Everything that the speaker watches. It never ends: what fails is tried again.
+pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static, Input> {
+    let by_name = watcher::Config::default().fields(&format!("metadata.name={config}"));
+    let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let configs = patient(watcher(configs, settings(by_name)))
+        .filter_map(async |event| Some(Input::Config(map(event?, |map| ((), map.data)))));
+    let nodes = patient(watcher(
+        Api::<Node>::all(client.clone()),
+        settings(<_>::default()),
+    ))
+    .filter_map(async |event| {
+        Some(Input::Node(map(event?, |node| {
+            (node.name_any(), node_view(&node))
+        })))
+    });
+    stream::select_all([
+        services(client).map(Input::Service).boxed(),
+        slices(client).map(Input::Slice).boxed(),
+        nodes.boxed(),
+        configs.boxed(),
+    ])
+    .boxed()
+}
+
+fn settings(config: watcher::Config) -> watcher::Config {
+    config.page_size(PAGE).timeout(WATCH_SECONDS)
+}
+
+/// Only Services of type `LoadBalancer`, by a field selector; all, where the API server does not
+/// know it (before 1.31).
+fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<ServiceView>)>> {
+    let api = Api::<Service>::all(client.clone());
+    let selected = settings(watcher::Config::default().fields("spec.type=LoadBalancer"));
+    let view = |service: Service| {
+        let view = service_view(&service).filter(|view| view.load_balancer);
+        (key(&service), view)
+    };
+    let every = watcher(api.clone(), settings(<_>::default()));
+    or_else(
+        watcher(api, selected),
+        400,
+        every,
+        "the API server selects no Services by type",
+    )
+    .map(move |event| map(event, view))
+    .boxed()
+}
+
+/// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).
+fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<EndpointSliceView>)>> {
+    let slices = Api::<EndpointSlice>::all(client.clone());
+    let slices = watcher(slices, settings(<_>::default())).map(|event| {
+        event.map(|event| split(event, |slice| [(key(slice), endpoint_slice_view(slice))]))
+    });
+    let endpoints = Api::<Endpoints>::all(client.clone());
+    let endpoints = watcher(endpoints, settings(<_>::default())).map(|event| {
+        event.map(|event| {
+            split(event, |endpoints| {
+                let key = key(endpoints);
+                endpoints_views(endpoints).map(|(suffix, view)| {
+                    let name = format!("{}{suffix}", key.name);
+                    (
+                        ServiceKey {
+                            name,
+                            ..key.clone()
+                        },
+                        view,
+                    )
+                })
+            })
+        })
+    });
+    or_else(
+        slices,
+        403,
+        endpoints,
+        "EndpointSlices are forbidden, reading Endpoints",
+    )
+    .flat_map(stream::iter)
+    .boxed()
+}
+
+fn key<K: Resource>(object: &K) -> ServiceKey {
+    ServiceKey {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+fn map<A, B>(event: Event<A>, f: impl FnOnce(A) -> B) -> Event<B> {
+    match event {
+        Event::Apply(object) => Event::Apply(f(object)),
+        Event::Delete(object) => Event::Delete(f(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(f(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+/// One event for each view of an object.
+fn split<A, B, I: IntoIterator<Item = B>>(
+    event: Event<A>,
+    f: impl FnOnce(&A) -> I,
+) -> Vec<Event<B>> {
+    match event {
+        Event::Apply(object) => f(&object).into_iter().map(Event::Apply).collect(),
+        Event::Delete(object) => f(&object).into_iter().map(Event::Delete).collect(),
+        Event::Init => vec![Event::Init],
+        Event::InitApply(object) => f(&object).into_iter().map(Event::InitApply).collect(),
+        Event::InitDone => vec![Event::InitDone],
+    }
+}
+
+type Watched<T> = Result<T, watcher::Error>;
+
+/// What came out of a watch.
+trait Told {
+    /// A list is about to be asked for; nothing has been told yet.
+    fn only_begins(&self) -> bool;
+}
+
+impl<T> Told for Event<T> {
+    fn only_begins(&self) -> bool {
+        matches!(self, Self::Init)
+    }
+}
+
+impl<T> Told for Vec<Event<T>> {
+    fn only_begins(&self) -> bool {
+        self.iter().all(Told::only_begins)
+    }
+}
+
+/// Goes on with `other` when the API server answers the first request with this status code.
+fn or_else<T: Told + Send + 'static>(
+    first: impl futures::Stream<Item = Watched<T>> + Send + 'static,
+    code: u16,
+    other: impl futures::Stream<Item = Watched<T>> + Send + 'static,
+    why: &'static str,
+) -> BoxStream<'static, T> {
+    let switch =
+        move |event: &Watched<T>| matches!(event, Err(error) if status(error) == Some(code));
+    let first = first
+        .take_while(move |event| {
+            let go_on = !switch(event);
+            if !go_on {
+                info!("{why}");
+            }
+            async move { go_on }
+        })
+        .chain(other);
+    patient(first).filter_map(async |event| event).boxed()
+}
+
+fn status(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// Waits after each failure, longer each time; `None` stands for a failure. Only the first of several
+/// in a row is worth a warning.
+fn patient<T: Told + Send + 'static>(
+    events: impl futures::Stream<Item = Watched<T>> + Send + 'static,
+) -> impl futures::Stream<Item = Option<T>> + Send {
+    let events = Box::pin(events);
+    stream::unfold((events, None), |(mut events, waited)| async move {
+        match events.next().await? {
+            // Comes before each attempt to list, also one that fails.
+            Ok(event) if event.only_begins() => Some((Some(event), (events, waited))),
+            Ok(event) => {
+                if waited.is_some() {
+                    info!("the API server tells again");
+                }
+                Some((Some(event), (events, None)))
+            }
+            Err(error) => {
+                let error = chain(&error);
+                if waited.is_none() {
+                    warn!(error, "the API server does not tell; what is known stays");
+                } else {
+                    debug!(error, "the API server still does not tell");
+                }
+                let wait = waited
+                    .map_or(FIRST_RETRY, |wait: Duration| wait * 2)
+                    .min(LONGEST_RETRY);
+                tokio::time::sleep(wait).await;
+                Some((None, (events, Some(wait))))
+            }
+        }
+    })
+}
+
+/// The error with its causes: the outer one's text has only the next one's.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

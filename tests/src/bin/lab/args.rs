@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// A whole Kubernetes cluster on this machine, without a container engine.
+///
+/// Hosts are network namespaces on a bridged LAN, 192.168.64.0/24 and fd00:64::/64:
+///   cp          .2             the control plane
+///   n1, n2, …   .11, .12, …    the nodes
+///   client      .100           no part of the cluster
+/// Nothing of the machine's own network is touched. Needs root.
+#[derive(Parser)]
+#[command(name = "lab", version, verbatim_doc_comment)]
+pub(crate) struct Args {
+    /// Which lab: several can run side by side
+    #[arg(
+        long,
+        global = true,
+        default_value = "lab",
+        env = "FERROLB_LAB",
+        value_name = "NAME"
+    )]
+    pub(crate) name: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start a lab and leave it running
+    Up(UpArgs),
+    /// Walk the reference walk on a lab of its own, step by step, and remove it
+    Demo,
+    /// Remove a lab with everything in it
+    Down {
+        /// Remove all that `lab up` left running, and what killed labs left behind
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show the labs of this machine, their hosts and processes
+    Status,
+    /// Run a command with the network of a host
+    Exec {
+        /// `cp`, a node, or `client`
+        host: String,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run kubectl as the administrator
+    Kubectl {
+        /// What kubectl is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run helm as the administrator
+    Helm {
+        /// What helm is told
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Cut a host from the LAN: silently, its link stays up
+    Cut {
+        /// `cp`, a node, or `client`
+        host: String,
+        /// Take the link down instead, as a pulled cable does
+        #[arg(long)]
+        carrier: bool,
+    },
+    /// Undo `cut`
+    Heal {
+        /// `cp`, a node, or `client`
+        host: String,
+    },
+    /// Stop a process of the lab, such as kube-apiserver
+    Stop {
+        /// One that `lab status` lists
+        process: String,
+        /// Kill it (SIGKILL) instead of asking it to end
+        #[arg(long)]
+        kill: bool,
+    },
+    /// Start a stopped process again
+    Start {
+        /// One that `lab status` lists
+        process: String,
+    },
+    /// Start a controller or speaker on a host, with its own account and the chart's rights
+    Daemon {
+        /// Which one
+        #[arg(value_enum)]
+        component: Component,
+        /// `cp` or a node
+        host: String,
+        /// Its further arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Show the log of a process, or which logs there are
+    Logs {
+        /// One that `lab status` lists
+        process: Option<String>,
+        /// Go on as it grows
+        #[arg(short, long, requires = "process")]
+        follow: bool,
+    },
+    /// Build Kubernetes and the other tools, and start nothing
+    Build,
+    /// Load the images of controller, speaker, the walk's page and redis into the nodes
+    Load,
+    /// Write the images of controller, speaker and the walk's page as archives that docker, podman,
+    /// minikube and ctr load
+    Images {
+        /// Where to
+        #[arg(default_value = "target/images", value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// The server behind a hollow pod
+    #[command(hide = true)]
+    ServeEcho {
+        #[arg(long)]
+        pod: String,
+        #[arg(long)]
+        port: u16,
+        addresses: Vec<IpAddr>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Component {
+    Controller,
+    Speaker,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct UpArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) nodes: u8,
+    /// Nodes without a kubelet: Node objects and a kube-proxy each
+    #[arg(long)]
+    pub(crate) hollow: bool,
+    /// One node like minikube's: named minikube, 192.168.64.4, labelled as a control plane
+    #[arg(long, conflicts_with = "nodes")]
+    pub(crate) like_minikube: bool,
+    /// Stay, and remove the lab on Ctrl-C
+    #[arg(long)]
+    pub(crate) foreground: bool,
+}

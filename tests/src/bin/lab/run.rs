@@ -1,0 +1,233 @@
+//! What each command does.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::demo;
+use ferrolb_tests::echo;
+use ferrolb_tests::lab::{Lab, NodeKind, Plan};
+use ferrolb_tests::net::Network;
+use ferrolb_tests::progress::{Progress, readable};
+use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
+use ferrolb_tests::tools::{Module, Tools};
+use ferrolb_tests::walk;
+
+use crate::args::{Args, Command as Verb, Component, UpArgs};
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let name = &args.name;
+    match args.command {
+        Verb::Up(up) => start(name, &up)?,
+        Verb::Demo => demo::run()?,
+        Verb::Down { all } => down(name, all)?,
+        Verb::Status => status()?,
+        Verb::Exec { host, command } => return exec(name, &host, &command),
+        Verb::Kubectl { args } => {
+            return become_command(Lab::attach(name)?.kubectl_command()?, &args);
+        }
+        Verb::Helm { args } => return become_command(Lab::attach(name)?.helm_command()?, &args),
+        Verb::Cut { host, carrier } => Lab::attach(name)?.cut(&host, carrier)?,
+        Verb::Heal { host } => Lab::attach(name)?.heal(&host)?,
+        Verb::Stop {
+            process,
+            kill: true,
+        } => Lab::attach(name)?.kill(&process)?,
+        Verb::Stop {
+            process,
+            kill: false,
+        } => Lab::attach(name)?.stop(&process)?,
+        Verb::Start { process } => Lab::attach(name)?.start(&process)?,
+        Verb::Daemon {
+            component,
+            host,
+            args,
+        } => daemon(name, component, &host, &args)?,
+        Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
+        Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
+        Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
+        Verb::Images { directory } => images(&directory)?,
+        Verb::ServeEcho {
+            pod,
+            port,
+            addresses,
+        } => echo::serve(&pod, &addresses, port)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(name: &str, args: &UpArgs) -> Result<()> {
+    let began = Instant::now();
+    let progress = Progress::Shown;
+    progress.say(format_args!("starting lab {name}"));
+    let builder = Lab::builder(name)
+        .nodes(args.nodes)
+        .kind(if args.hollow {
+            NodeKind::Hollow
+        } else {
+            NodeKind::Real
+        })
+        .like_minikube(args.like_minikube)
+        .progress(progress);
+    let lab = match args.foreground {
+        true => builder.named_exactly().start()?,
+        false => builder.detached().start()?,
+    };
+    progress.say(format_args!(
+        "lab {name} is up, {} in all\n",
+        readable(began.elapsed())
+    ));
+    print(&hosts_of(lab.network()))?;
+    let option = if name == "lab" {
+        String::new()
+    } else {
+        format!(" --name {name}")
+    };
+    let end = if args.foreground {
+        "Ctrl-C".to_owned()
+    } else {
+        format!("`lab{option} down`")
+    };
+    progress.say(format_args!(
+        "\ntry `lab{option} kubectl get nodes`; end it with {end}"
+    ));
+    if !args.foreground {
+        return Ok(());
+    }
+    loop {
+        // The signal that ends this process removes the lab first.
+        std::thread::park();
+    }
+}
+
+fn down(name: &str, all: bool) -> Result<()> {
+    if !all {
+        return Progress::Shown.step(format_args!("removing lab {name}"), || remove_lab(name));
+    }
+    for (dead, removed) in remove_dead_labs()? {
+        removed?;
+        Progress::Shown.say(format_args!("  removed what lab {dead} had left"));
+    }
+    for name in lab_names() {
+        // A lab that a test owns is the test's to remove.
+        if State::open(&name).is_ok_and(|state| state.is_detached()) {
+            Progress::Shown.step(format_args!("removing lab {name}"), || remove_lab(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn images(directory: &Path) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut text = String::new();
+    for (component, image) in walk::own_images()? {
+        let archive = directory.join(format!("{component}.tar"));
+        std::fs::copy(image.pack()?, &archive)
+            .with_context(|| format!("cannot write {}", archive.display()))?;
+        text.push_str(&format!("{}  {}\n", archive.display(), image.reference()));
+    }
+    print(&text)
+}
+
+fn status() -> Result<()> {
+    let mut text = String::new();
+    for name in lab_names() {
+        let Ok(state) = State::open(&name) else {
+            text.push_str(&format!("{name}: starting or half removed\n"));
+            continue;
+        };
+        let keeper = if state.is_detached() {
+            "until `lab down`"
+        } else {
+            "owned by a process"
+        };
+        text.push_str(&format!(
+            "{name}: {keeper}, state in {}\n",
+            state.dir().display()
+        ));
+        if let Ok(plan) = state.read_json::<Plan>("lab.json") {
+            text.push_str(&hosts_of(&plan.network));
+        }
+        for record in state.processes() {
+            let now = match record.id {
+                Some(id) if id.is_alive() => format!("pid {}", id.pid()),
+                Some(_) => "ended by itself".to_owned(),
+                None => "stopped".to_owned(),
+            };
+            text.push_str(&format!("  {:<32} {now}\n", record.spec.name));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no lab is up\n");
+    }
+    print(&text)
+}
+
+fn hosts_of(network: &Network) -> String {
+    network
+        .hosts()
+        .iter()
+        .map(|host| format!("  {:<10} {:<16} {}\n", host.name, host.ipv4, host.ipv6))
+        .collect()
+}
+
+fn exec(name: &str, host: &str, command: &[String]) -> Result<ExitCode> {
+    let lab = Lab::attach(name)?;
+    let [program, args @ ..] = command else {
+        bail!("no command to run")
+    };
+    let mut command = lab.host(host)?.command(program);
+    command.env("KUBECONFIG", lab.kubeconfig());
+    become_command(command, args)
+}
+
+fn daemon(name: &str, component: Component, host: &str, args: &[String]) -> Result<()> {
+    let daemon = match component {
+        Component::Controller => Daemon::controller(host),
+        Component::Speaker => Daemon::speaker(host),
+    };
+    let daemon = args.iter().fold(daemon, |daemon, arg| daemon.arg(arg));
+    let process = Lab::attach(name)?.start_daemon(&daemon)?;
+    Progress::Shown.say(format_args!("{process} started, see `lab logs {process}`"));
+    Ok(())
+}
+
+fn logs(name: &str, process: Option<&str>, follow: bool) -> Result<ExitCode> {
+    let state = State::open(name)?;
+    let Some(process) = process else {
+        let names: String = state
+            .processes()
+            .iter()
+            .map(|record| format!("{}\n", record.spec.name))
+            .collect();
+        print(&names)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let log = state.log(process);
+    if !Path::new(&log).exists() {
+        bail!("no process named {process}: `lab logs` lists them");
+    }
+    let mut command = Command::new("tail");
+    command
+        .args(["-n", "+1"])
+        .args(follow.then_some("-F"))
+        .arg(log);
+    become_command(command, &[])
+}
+
+/// Goes on as another program: its terminal, exit code and signals are then its own.
+fn become_command(mut command: Command, args: &[String]) -> Result<ExitCode> {
+    let error = command.args(args).exec();
+    Err(error).with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write")
+}

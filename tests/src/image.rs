@@ -1,0 +1,189 @@
+//! Container images, written without a container engine: one layer of files, packed as the archive
+//! that `docker save` writes, which containerd, docker and podman all read.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+mod archive;
+mod catalog;
+mod libraries;
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{COREDNS, PAUSE, REDIS, controller, coredns, pause, redis, speaker, walk_app};
+
+use crate::tools::cache_dir;
+
+/// An image yet to be packed.
+#[derive(Clone, Debug)]
+pub struct Image {
+    reference: String,
+    entrypoint: Vec<String>,
+    user: &'static str,
+    working_dir: &'static str,
+    files: Vec<ImageFile>,
+}
+
+/// A file of an image: all are programs or their libraries, so all are 0755.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ImageFile {
+    /// Absolute, in the image.
+    target: PathBuf,
+    source: PathBuf,
+}
+
+impl Image {
+    /// An image `FROM scratch` known by this reference, which starts its programs as root.
+    pub fn new(reference: &str) -> Self {
+        Self {
+            reference: reference.to_owned(),
+            entrypoint: Vec::new(),
+            user: "0:0",
+            working_dir: "/",
+            files: Vec::new(),
+        }
+    }
+
+    /// Adds a file that needs no other: a static program.
+    #[must_use]
+    pub fn file(mut self, source: &Path, target: &str) -> Self {
+        self.files.push(ImageFile {
+            target: target.into(),
+            source: source.to_owned(),
+        });
+        self
+    }
+
+    /// Adds a program of this machine where it is, with the shared libraries that it loads.
+    pub fn program(mut self, path: &str) -> Result<Self> {
+        let path = PathBuf::from(path);
+        let libraries = libraries::of(&path)?;
+        self.files
+            .extend(libraries.into_iter().chain([path]).map(|path| ImageFile {
+                target: path.clone(),
+                source: path,
+            }));
+        Ok(self)
+    }
+
+    /// What a container runs; its `args` come behind.
+    #[must_use]
+    pub fn entrypoint(mut self, words: &[&str]) -> Self {
+        self.entrypoint = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Who runs it, as `uid:gid`.
+    #[must_use]
+    pub fn user(self, user: &'static str) -> Self {
+        Self { user, ..self }
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn working_dir(self, working_dir: &'static str) -> Self {
+        Self {
+            working_dir,
+            ..self
+        }
+    }
+
+    /// The name that manifests use.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// The packed image, from the cache if one with the same content is there.
+    pub fn pack(&self) -> Result<PathBuf> {
+        let pack = || {
+            let cache = cache_dir()?.join("images");
+            fs::create_dir_all(&cache)
+                .with_context(|| format!("cannot create {}", cache.display()))?;
+            self.pack_into(&cache)
+        };
+        pack().with_context(|| format!("cannot pack image {}", self.reference))
+    }
+
+    fn pack_into(&self, cache: &Path) -> Result<PathBuf> {
+        let mut files = self.files.clone();
+        files.sort();
+        // Two programs load the same libc.
+        files.dedup_by(|a, b| a.target == b.target);
+        let name: String = self
+            .reference
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let packed = cache.join(format!("{name}-{}.tar", self.content(&files)?));
+        if !packed.exists() {
+            // Written aside and renamed: an interrupted one leaves nothing that looks whole.
+            let aside = NamedTempFile::new_in(cache).context("cannot create the archive")?;
+            archive::write(self, &files, aside.as_file(), cache)?;
+            aside
+                .persist(&packed)
+                .context("cannot move the archive in place")?;
+        }
+        Ok(packed)
+    }
+
+    /// A digest of all that makes this image.
+    fn content(&self, files: &[ImageFile]) -> Result<String> {
+        let mut hasher = Sha256::new();
+        hasher.update(self.reference.as_bytes());
+        hasher.update(self.config("").to_string());
+        for file in files {
+            hasher.update(file.target.as_os_str().as_encoded_bytes());
+            hasher.update(digest_of(&file.source)?);
+        }
+        Ok(hex(&hasher.finalize()[..8]))
+    }
+
+    /// The image configuration of the OCI image specification.
+    fn config(&self, layer_digest: &str) -> Value {
+        json!({
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {
+                "Entrypoint": self.entrypoint,
+                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "User": self.user,
+                "WorkingDir": self.working_dir,
+            },
+            "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
+        })
+    }
+}
+
+/// This machine's architecture in the words of the OCI image specification (those of Go).
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn digest_of(path: &Path) -> Result<impl AsRef<[u8]>> {
+    let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        if read == 0 {
+            return Ok(hasher.finalize());
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

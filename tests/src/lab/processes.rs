@@ -1,0 +1,128 @@
+//! Starting, stopping and watching the lab's processes by name.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+
+use super::{Lab, Ownership};
+use crate::process::{ProcessId, ProcessRecord, ProcessSpec, end_all, log_tail};
+
+/// How long a process has to end by itself when a test stops it; etcd and the API server take
+/// less than a second.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Lines of a dead process's log in an error.
+const TAIL: usize = 20;
+
+impl Lab {
+    /// Starts a process in a network of this lab. It ends with the lab.
+    pub fn spawn(&self, spec: ProcessSpec) -> Result<()> {
+        if self.alive(&spec.name).is_some() {
+            bail!("{} runs already", spec.name);
+        }
+        self.reap(&spec.name)?;
+        let _not_ending = self.state.making()?;
+        let mut record = ProcessRecord { spec, id: None };
+        self.state.write_process(&record)?;
+        let spec = record.spec.clone();
+        let log = self.state.log(&spec.name);
+        let die_with_parent = self.ownership == Ownership::Owned;
+        let child = self
+            .spawner
+            .run(move || spec.spawn(&log, die_with_parent))?;
+        record.id = i32::try_from(child.id()).ok().and_then(ProcessId::of);
+        self.state.write_process(&record)?;
+        let name = record.spec.name;
+        self.children().insert(name.clone(), child);
+        self.check_alive(&name)
+    }
+
+    /// Fails with the end of its log if a process has ended.
+    pub fn check_alive(&self, name: &str) -> Result<()> {
+        if self.alive(name).is_some() {
+            return Ok(());
+        }
+        let ended = self
+            .children()
+            .get_mut(name)
+            .and_then(|child| child.wait().ok());
+        let how = ended.map_or_else(String::new, |status| format!(" ({status})"));
+        let tail = log_tail(&self.state.log(name), TAIL);
+        bail!("{name} has ended{how}; its log:\n{tail}")
+    }
+
+    /// The process of this name, if it runs.
+    pub fn alive(&self, name: &str) -> Option<ProcessId> {
+        self.state
+            .process(name)
+            .ok()?
+            .id
+            .filter(ProcessId::is_alive)
+    }
+
+    /// Asks a process to end (SIGTERM), and kills it if it takes longer than 10 s.
+    pub fn stop(&self, name: &str) -> Result<()> {
+        self.end(name, Signal::TERM)
+    }
+
+    /// Kills a process (SIGKILL).
+    pub fn kill(&self, name: &str) -> Result<()> {
+        self.end(name, Signal::KILL)
+    }
+
+    fn end(&self, name: &str, signal: Signal) -> Result<()> {
+        let mut record = self.state.process(name)?;
+        let id = record
+            .id
+            .take()
+            .with_context(|| format!("{name} is stopped already"))?;
+        end_all(&[id], signal, GRACE);
+        if id.is_alive() {
+            end_all(&[id], Signal::KILL, GRACE);
+        }
+        self.reap(name)?;
+        self.state.write_process(&record)
+    }
+
+    /// Takes the exit status of a process that has ended, so that no zombie stays.
+    fn reap(&self, name: &str) -> Result<()> {
+        let ended = self.children().remove(name);
+        let status = ended.map(|mut child| child.wait()).transpose();
+        status
+            .map(drop)
+            .with_context(|| format!("cannot wait for {name}"))
+    }
+
+    /// Starts a process again that was stopped, was killed or has ended.
+    pub fn start(&self, name: &str) -> Result<()> {
+        self.spawn(self.state.process(name)?.spec)
+    }
+
+    /// Stops a process as a debugger does (SIGSTOP): it keeps its sockets and answers nothing.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::STOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::CONT)
+    }
+
+    /// Sends a signal to a process that runs.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        let id = self
+            .alive(name)
+            .with_context(|| format!("{name} does not run"))?;
+        id.signal(signal);
+        Ok(())
+    }
+
+    /// What a process has written so far.
+    pub fn log(&self, name: &str) -> Result<String> {
+        let path = self.state.log(name);
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

@@ -1,0 +1,33 @@
+//! Instruments that look at a cluster from the LAN: what was on the wire, who answers, what a user's
+//! datagrams and connections suffered.
+//!
+//! Each instrument opens its sockets in the thread that creates it, hence in that thread's network
+//! namespace, and keeps them there: create it inside the client's namespace, use it from anywhere.
+//!
+//! | instrument | question |
+//! | --- | --- |
+//! | [`FrameObserver`] | which ARP and neighbour-discovery frames passed, and when |
+//! | [`arp_ask`] | which stations claim this address now |
+//! | [`UdpProbe`] | how long did nothing come back |
+//! | [`TcpHold`] | did established connections survive |
+//! | [`http_get`] | does the page come, and what does it say |
+//!
+//! The other ends of the two probes: [`crate::echo`], behind each hollow pod.
+
+mod arp_ask;
+mod frame;
+mod frame_observer;
+mod http;
+mod packet_socket;
+mod pcap;
+mod stop;
+mod tcp_hold;
+
+mod udp_probe;
+
+pub use arp_ask::{ArpAnswer, arp_ask};
+pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};
+pub use frame_observer::{FrameObserver, NotSeen};
+pub use http::{Page, http_get};
+pub use tcp_hold::{Broken, TcpHold, TcpReport};
+pub use udp_probe::{Probe, UdpProbe, UdpReport};

@@ -1,0 +1,97 @@
+//! What the demo and the tests of the reference walk do alike.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::command::stdout_of;
+use crate::image::{self, Image};
+use crate::lab::Lab;
+use crate::{daemon, workspace};
+
+/// `helm install`, as the README says it, and wait until all is ready.
+pub const INSTALL: [&str; 9] = [
+    "install",
+    "ferrolb",
+    "charts/ferrolb",
+    "-n",
+    "metallb-system",
+    "--create-namespace",
+    "--wait",
+    "--timeout",
+    "120s",
+];
+
+/// The Deployments of the walk.
+pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
+
+/// The images that are made from this source tree, with the names of their programs.
+pub fn own_images() -> Result<[(&'static str, Image); 3]> {
+    Ok([
+        ("walk-app", image::walk_app(&daemon::program("walk-app")?)),
+        (
+            "controller",
+            image::controller(&daemon::program("controller")?),
+        ),
+        ("speaker", image::speaker(&daemon::program("speaker")?)),
+    ])
+}
+
+/// The images that the walk's manifests and the chart name, under just these names.
+pub fn images() -> Result<Vec<Image>> {
+    let own = own_images()?.map(|(_, image)| image);
+    Ok([image::redis()?].into_iter().chain(own).collect())
+}
+
+/// Loads the images and installs the chart, without a configuration.
+pub fn install(lab: &Lab) -> Result<()> {
+    lab.load_images(&images()?)?;
+    let mut helm = lab.helm_command()?;
+    stdout_of(in_workspace(&mut helm).args(INSTALL), "").map(drop)
+}
+
+/// Applies the application and its Services, and waits until it is ready.
+pub fn deploy(lab: &Lab) -> Result<()> {
+    apply(
+        lab,
+        &["redis.yaml", "test.yaml", "test-np.yaml", "test-lb.yaml"],
+    )?;
+    wait_deployed(lab)
+}
+
+/// Waits until the application is ready.
+pub fn wait_deployed(lab: &Lab) -> Result<()> {
+    for name in DEPLOYMENTS {
+        lab.kubectl(&["rollout", "status", name, "--timeout=120s"])?;
+    }
+    Ok(())
+}
+
+/// `kubectl apply` of files of `examples/reference-walk`, byte for byte.
+pub fn apply(lab: &Lab, files: &[&str]) -> Result<String> {
+    let mut kubectl = lab.kubectl_command()?;
+    stdout_of(in_workspace(&mut kubectl).args(apply_args(files)), "")
+}
+
+/// The arguments of [`apply`], as a user types them in the root of the source tree.
+pub fn apply_args(files: &[&str]) -> Vec<String> {
+    let mut args = vec!["apply".to_owned()];
+    for file in files {
+        args.extend(["-f".to_owned(), format!("examples/reference-walk/{file}")]);
+    }
+    args
+}
+
+/// The path of a file of `examples`.
+pub fn example(file: &str) -> String {
+    workspace()
+        .join("examples")
+        .join(file)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The command, to be run in the root of the source tree.
+pub fn in_workspace(command: &mut Command) -> &mut Command {
+    command.current_dir(workspace())
+}

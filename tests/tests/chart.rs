@@ -1,0 +1,174 @@
+//! The chart, rendered by helm and judged by name; and installed on an API server.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod chart {
+    mod install;
+    pub(super) mod rendered;
+    mod values;
+}
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use chart::rendered::{Chart, Rendered};
+use ferrolb_core::config::{self, Outcome};
+
+const CONFIG: &str = "configInline: {address-pools: [{name: default, protocol: layer2, addresses: [192.168.64.0/28]}]}";
+
+#[test]
+fn helm_finds_nothing_to_complain_of() {
+    let said = Chart::here().helm(&["lint", "--strict"], "").unwrap();
+    assert!(said.contains("0 chart(s) failed"), "{said}");
+}
+
+#[test]
+fn the_default_values_render_what_was_reviewed() {
+    insta::assert_snapshot!(Chart::here().template("").unwrap());
+}
+
+#[test]
+fn rendering_twice_gives_the_same_bytes() {
+    let once = || Chart::here().template(CONFIG).unwrap();
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn a_typo_and_a_value_of_the_wrong_type_are_refused_by_name() {
+    for (values, complaint) in [
+        ("controler: {}", "'controler' not allowed"),
+        (
+            "speaker: {imgae: {tag: x}}",
+            "at '/speaker': additional properties 'imgae'",
+        ),
+        ("controller: {image: {tags: x}}", "at '/controller/image'"),
+        ("controller: {logLevel: loud}", "at '/controller/logLevel'"),
+        ("speaker: {logFormat: xml}", "at '/speaker/logFormat'"),
+        (
+            "speaker: {tolerateMaster: 'yes'}",
+            "at '/speaker/tolerateMaster'",
+        ),
+        (
+            "speaker: {tolerations: [{keys: x}]}",
+            "at '/speaker/tolerations/0'",
+        ),
+        (
+            "controller: {tolerateMaster: true}",
+            "'tolerateMaster' not allowed",
+        ),
+        (
+            "prometheus: {metricsPort: 70000}",
+            "at '/prometheus/metricsPort'",
+        ),
+        ("configInline: text", "at '/configInline'"),
+    ] {
+        let refused = Chart::here()
+            .template(values)
+            .expect_err(values)
+            .to_string();
+        assert!(refused.contains(complaint), "{values}: {refused}");
+    }
+}
+
+#[test]
+fn an_inline_configuration_becomes_a_config_map_that_the_daemons_accept() {
+    let rendered = Rendered::of(CONFIG);
+    let data = rendered.get("ConfigMap/config", &["data"]).unwrap();
+    let data: BTreeMap<String, String> = serde_yaml::from_value(data).unwrap();
+    let outcome = config::of_data(Some(&data));
+    assert!(matches!(outcome, Outcome::Valid(_)), "{outcome:?}");
+}
+
+#[test]
+fn without_an_inline_configuration_the_chart_owns_no_config_map() {
+    let rendered = Rendered::of("");
+    assert_eq!(
+        rendered.kinds().get("ConfigMap"),
+        None,
+        "an upgrade would reset edits by hand"
+    );
+}
+
+#[test]
+fn two_sources_of_the_configuration_are_refused() {
+    let both = format!("{CONFIG}\nexistingConfigMap: mine");
+    let refused = Chart::here().template(&both).unwrap_err().to_string();
+    assert!(refused.contains("exclude each other"), "{refused}");
+}
+
+#[test]
+fn no_two_installations_share_a_name_outside_their_namespaces() {
+    let names = |release: &str, namespace: &str| {
+        let rendered = Chart::here().template_as(release, namespace, "").unwrap();
+        Rendered::parse(&rendered).cluster_scoped()
+    };
+    let mut all = Vec::new();
+    for (release, namespace) in [
+        ("a", "x"),
+        ("b", "x"),
+        ("a", "y"),
+        ("a-x", "y"),
+        ("ferrolb", "x"),
+    ] {
+        all.extend(names(release, namespace));
+    }
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "{all:#?}");
+}
+
+#[test]
+fn a_long_release_name_still_makes_valid_names() {
+    let release = "r".repeat(53);
+    let rendered = Chart::here()
+        .template_as(&release, "metallb-system", "")
+        .unwrap();
+    for name in Rendered::parse(&rendered).names() {
+        assert!(
+            name.len() <= 63 || name.contains(':'),
+            "{name} has {} characters",
+            name.len()
+        );
+    }
+}
+
+#[test]
+fn the_notes_say_what_to_do_next() {
+    let notes = |values| Chart::here().notes(values).unwrap();
+    let label =
+        "kubectl label namespace metallb-system pod-security.kubernetes.io/enforce=privileged";
+    for values in ["", CONFIG, "existingConfigMap: mine"] {
+        assert!(notes(values).contains(label), "{values}");
+    }
+    assert!(notes(CONFIG).contains("next helm upgrade resets what is edited in it by hand"));
+    assert!(notes("existingConfigMap: mine").contains("ConfigMap metallb-system/mine"));
+    assert!(notes("loadBalancerClass: acme/lb").contains("spec.loadBalancerClass: acme/lb"));
+    assert!(
+        notes("rbac: {create: false}").contains("give the service accounts their rights yourself")
+    );
+}
+
+#[test]
+fn the_config_map_that_the_notes_print_is_one_that_the_daemons_accept() {
+    let notes = Chart::here().notes("").unwrap();
+    let (_, rest) = notes.split_once("<<EOF\n").unwrap();
+    let (manifest, _) = rest.split_once("EOF\n").unwrap();
+    let checked = config::check_file(manifest).unwrap();
+    assert!(
+        matches!(checked[0].outcome, Outcome::Valid(_)),
+        "{:?}",
+        checked[0].outcome
+    );
+}
+
+#[test]
+fn every_value_is_explained() {
+    let text = fs::read_to_string(Chart::here().dir().join("values.yaml")).unwrap();
+    for block in text.split("\n\n").skip(1) {
+        assert!(
+            block.starts_with("# ") || block.contains("\n  # "),
+            "no comment in:\n{block}"
+        );
+    }
+}

@@ -1,0 +1,511 @@
+//! The controller against a real API server, with the chart's rights.
+//!
+//! Needs root and the built controller. One at a time (`--test-threads=1`): each starts a control
+//! plane.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use ferrolb_tests::daemon::{Daemon, NAMESPACE, program};
+use ferrolb_tests::observe::http_get;
+use ferrolb_tests::{Lab, NodeKind};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::serde::de::DeserializeOwned;
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+/// Longer than anything takes here; only a failing test waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn services_wait_for_a_configuration_and_get_addresses_as_soon_as_there_are_any() -> Result<()> {
+    let cluster = Cluster::start("wait")?;
+    cluster.create(&["a", "b", "c"])?;
+    let message = cluster.event("default", "a", "AllocationFailed")?;
+    assert_eq!(
+        message,
+        "no addresses yet: create ConfigMap metallb-system/config with address pools"
+    );
+    assert!(
+        cluster.page("/readyz")?.starts_with("ok"),
+        "nothing hinders it"
+    );
+
+    cluster.configure("192.168.64.200-192.168.64.201")?;
+    let given = cluster.until("two addresses", |held| held.len() == 2)?;
+    assert_eq!(given["a"], ["192.168.64.200"]);
+    assert_eq!(given["b"], ["192.168.64.201"]);
+    let message = cluster.event("default", "a", "IPAllocated")?;
+    assert_eq!(message, "assigned 192.168.64.200 from pool default");
+    assert!(cluster.metric("ferrolb_pending_services{reason=\"pool_exhausted\"}", "1")?);
+
+    // A larger pool, a deletion, a change of type: each helps those who wait at once.
+    cluster.configure("192.168.64.200-192.168.64.202")?;
+    cluster.until("c gets the new address", |held| {
+        held.get("c") == Some(&one("192.168.64.202"))
+    })?;
+    cluster.create(&["d", "e"])?;
+    for name in ["d", "e"] {
+        cluster.event("default", name, "AllocationFailed")?;
+    }
+    cluster.lab.kubectl(&["delete", "service", "a"])?;
+    cluster.until("d gets a's address", |held| {
+        held.get("d") == Some(&one("192.168.64.200"))
+    })?;
+    cluster.patch("b", &json!({ "spec": { "type": "ClusterIP" } }))?;
+    let held = cluster.until("e gets b's", |held| {
+        held.get("e") == Some(&one("192.168.64.201"))
+    })?;
+    assert_eq!(held.keys().collect::<Vec<_>>(), ["c", "d", "e"]);
+    assert!(cluster.metric(
+        "metallb_allocator_addresses_in_use_total{pool=\"default\"}",
+        "3.0"
+    )?);
+    Ok(())
+}
+
+#[test]
+fn a_broken_edit_changes_nothing_and_is_said_where_people_look() -> Result<()> {
+    let cluster = Cluster::start("broken")?;
+    cluster.configure("192.168.64.200-192.168.64.201")?;
+    cluster.create(&["a"])?;
+    cluster.until("a has an address", |held| held.len() == 1)?;
+
+    // The range ends before it starts, in line 5.
+    cluster.configure("192.168.64.209-192.168.64.203")?;
+    let message = cluster.event(NAMESPACE, "config", "ConfigRefused")?;
+    assert!(message.contains("line 5, column "), "{message}");
+    assert!(
+        message.contains("the last good configuration stays in force"),
+        "{message}"
+    );
+    assert!(cluster.metric("metallb_k8s_client_config_stale_bool", "1")?);
+    assert!(cluster.metric("metallb_k8s_client_config_loaded_bool", "1")?);
+    cluster.log_until(|line| {
+        line["level"] == "ERROR" && line.to_string().contains("line 5, column ")
+    })?;
+    cluster.create(&["b"])?;
+    let held = cluster.until("b gets an address all the same", |held| held.len() == 2)?;
+    assert_eq!(held["a"], ["192.168.64.200"]);
+
+    // A restart knows the broken one only: what is held stays, what is new waits.
+    cluster.restart()?;
+    cluster.create(&["c"])?;
+    let message = cluster.event("default", "c", "AllocationFailed")?;
+    assert!(message.contains("line 5, column "), "{message}");
+    assert_eq!(cluster.held()?, held);
+
+    cluster.configure("192.168.64.200-192.168.64.209")?;
+    cluster.event(NAMESPACE, "config", "ConfigAccepted")?;
+    cluster.until("c gets its address", |held| held.len() == 3)?;
+    assert!(cluster.metric("metallb_k8s_client_config_stale_bool", "0")?);
+    Ok(())
+}
+
+#[test]
+fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_patch() -> Result<()>
+{
+    let cluster = Cluster::start("metadata")?;
+    cluster.configure("192.168.64.200-192.168.64.209")?;
+    cluster.check_metadata("patched")?;
+
+    // MetalLB's manifests, minikube's among them, allow update alone.
+    let role = [
+        "clusterrole",
+        "-l",
+        "app.kubernetes.io/component=controller",
+        "-o",
+        "name",
+    ];
+    let role = cluster.lab.kubectl(&[&["get"][..], &role].concat())?;
+    let rules: Vec<Value> = serde_json::from_str(&cluster.lab.kubectl(&[
+        "get",
+        role.trim(),
+        "-o",
+        "jsonpath={.rules}",
+    ])?)?;
+    let without_patch = rules.into_iter().map(|mut rule| {
+        if rule["resources"] == json!(["services/status"]) {
+            rule["verbs"] = json!(["update"]);
+        }
+        rule
+    });
+    let rules = json!({ "rules": without_patch.collect::<Vec<_>>() }).to_string();
+    cluster
+        .lab
+        .kubectl(&["patch", role.trim(), "--type=merge", "-p", &rules])?;
+    cluster.restart()?;
+    cluster.check_metadata("replaced")?;
+    Ok(())
+}
+
+#[test]
+fn a_controller_killed_amid_two_hundred_creations_gives_no_address_twice_and_changes_none()
+-> Result<()> {
+    const SERVICES: usize = 200;
+    let cluster = Cluster::start("killed")?;
+    cluster.configure("192.168.65.0/24")?;
+    let names: Vec<_> = (0..SERVICES)
+        .map(|number| format!("s{number:03}"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let before = std::thread::scope(|scope| {
+        let creating = scope.spawn(|| cluster.create(&names));
+        cluster.until("some have an address", |held| held.len() >= 50)?;
+        cluster.lab.kill(&cluster.controller)?;
+        // Nobody writes now, so this is what the dead one left.
+        let before = cluster.held()?;
+        creating
+            .join()
+            .map_err(|_| anyhow::anyhow!("creating panicked"))??;
+        anyhow::Ok(before)
+    })?;
+    assert!(
+        (50..SERVICES).contains(&before.len()),
+        "killed in the middle, not at {}",
+        before.len()
+    );
+
+    cluster.lab.start(&cluster.controller)?;
+    let after = cluster.until("all have an address", |held| held.len() == SERVICES)?;
+    let distinct: BTreeSet<_> = after.values().flatten().collect();
+    assert_eq!(distinct.len(), SERVICES, "no address twice");
+    for (name, addresses) in &before {
+        assert_eq!(&after[name], addresses, "{name} keeps its address");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
+    let cluster = Cluster::start("apiless")?;
+    cluster.configure("192.168.64.200-192.168.64.201")?;
+    cluster.create(&["a", "b"])?;
+    let before = cluster.until("both have an address", |held| held.len() == 2)?;
+    cluster.lab.stop("kube-apiserver")?;
+    cluster.log_until(|line| line.to_string().contains("watch failed"))?;
+    cluster.lab.start("kube-apiserver")?;
+    cluster.lab.wait_until_ready()?;
+    cluster.create(&["c"])?;
+    cluster.lab.kubectl(&["delete", "service", "a"])?;
+    let held = cluster.until("c gets a's address", |held| held.contains_key("c"))?;
+    assert_eq!(held["c"], before["a"]);
+    assert_eq!(held["b"], before["b"]);
+    cluster.lab.check_alive(&cluster.controller)
+}
+
+#[test]
+fn an_api_server_that_falls_silent_is_noticed_within_seconds() -> Result<()> {
+    let cluster = Cluster::start_on("silent", "n1")?;
+    cluster.configure("192.168.64.200-192.168.64.201")?;
+    cluster.create(&["a"])?;
+    cluster.until("a has an address", |held| held.len() == 1)?;
+    // No packet says that the connection is dead: kube's own client would wait for 295 s.
+    let cut = Instant::now();
+    cluster.lab.cut("cp", false)?;
+    cluster.log_until(|line| line.to_string().contains("watch failed"))?;
+    let noticed = cut.elapsed();
+    assert!(
+        noticed < Duration::from_secs(15),
+        "noticed after {noticed:?}"
+    );
+    cluster.create(&["b"])?;
+    cluster.lab.heal("cp")?;
+    cluster.until("b has an address too", |held| held.len() == 2)?;
+    cluster.lab.check_alive(&cluster.controller)
+}
+
+#[test]
+fn a_port_that_a_predecessor_still_has_is_waited_for() -> Result<()> {
+    let cluster = Cluster::start("port")?;
+    cluster
+        .page("/readyz")
+        .context("the first one has the port")?;
+    let host = cluster.lab.host("cp")?;
+    let other = host
+        .process("second", program("controller")?)
+        .arg(format!(
+            "--kubeconfig={}",
+            cluster.lab.kubeconfig().display()
+        ))
+        .args(["--namespace=metallb-system", "--lb-class=none.example/none"])
+        .env("FERROLB_HOST", host.ipv4.to_string());
+    cluster.lab.spawn(other)?;
+    log_until(&cluster.lab, "second", |line| {
+        line.to_string().contains("port in use")
+    })?;
+    cluster.lab.stop(&cluster.controller)?;
+    cluster.page("/readyz").map(drop)?;
+    cluster.lab.check_alive("second")
+}
+
+/// A lab with a controller.
+struct Cluster {
+    lab: Lab,
+    controller: String,
+}
+
+/// Addresses by Service; those without any are left out.
+type Held = BTreeMap<String, Vec<String>>;
+
+impl Cluster {
+    fn start(name: &str) -> Result<Self> {
+        Self::start_on(name, "cp")
+    }
+
+    fn start_on(name: &str, host: &str) -> Result<Self> {
+        let lab = Lab::builder(name).nodes(1).kind(NodeKind::Hollow).start()?;
+        let controller = lab.start_daemon(&Daemon::controller(host))?;
+        Ok(Self { lab, controller })
+    }
+
+    fn restart(&self) -> Result<()> {
+        self.lab.stop(&self.controller)?;
+        self.lab.start(&self.controller)
+    }
+
+    /// Writes the ConfigMap with one pool.
+    fn configure(&self, addresses: &str) -> Result<()> {
+        let config = format!(
+            "address-pools:\n- name: default\n  protocol: layer2\n  addresses:\n  - {addresses}\n"
+        );
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "config", "namespace": NAMESPACE },
+            "data": { "config": config },
+        });
+        self.lab.apply(&map.to_string()).map(drop)
+    }
+
+    /// Creates LoadBalancer Services, eight at a time.
+    fn create(&self, names: &[&str]) -> Result<()> {
+        self.lab.api(async |client| {
+            let api: Api<Service> = Api::default_namespaced(client);
+            let created = futures::stream::iter(names).map(|name| {
+                let api = api.clone();
+                let service = serde_json::from_value(load_balancer(name));
+                async move {
+                    Ok(api
+                        .create(&PostParams::default(), &service?)
+                        .await
+                        .map(drop)?)
+                }
+            });
+            let created: Vec<Result<()>> = created.buffered(8).collect().await;
+            created.into_iter().collect()
+        })
+    }
+
+    fn patch(&self, name: &str, patch: &Value) -> Result<()> {
+        self.lab
+            .kubectl(&["patch", "service", name, "-p", &patch.to_string()])
+            .map(drop)
+    }
+
+    /// Creates a Service full of metadata, and looks at it when its address is there.
+    fn check_metadata(&self, name: &str) -> Result<()> {
+        let mut service = load_balancer(name);
+        service["metadata"]["labels"] = json!({ "mine": "label" });
+        service["metadata"]["annotations"] = json!({ "mine": "annotation" });
+        service["metadata"]["finalizers"] = json!(["example.com/mine"]);
+        self.lab.apply(&service.to_string())?;
+        self.until("it has an address", |held| held.contains_key(name))?;
+        let text = self.lab.kubectl(&[
+            "get",
+            "service",
+            name,
+            "-o",
+            "json",
+            "--show-managed-fields",
+        ])?;
+        let seen: Value = serde_json::from_str(&text)?;
+        let meta = &seen["metadata"];
+        assert_eq!(meta["labels"], json!({ "mine": "label" }));
+        assert_eq!(meta["finalizers"], json!(["example.com/mine"]));
+        assert_eq!(meta["annotations"]["mine"], "annotation");
+        let applied = &meta["annotations"]["kubectl.kubernetes.io/last-applied-configuration"];
+        assert!(applied.is_string(), "kubectl's own annotation survives");
+        assert_eq!(
+            seen["status"]["loadBalancer"]["ingress"][0]["ipMode"],
+            "VIP"
+        );
+        let entries = meta["managedFields"]
+            .as_array()
+            .context("no managedFields")?;
+        let ours = entries
+            .iter()
+            .find(|entry| entry["manager"] == "ferrolb-controller");
+        let ours = ours.context("the status has no manager called ferrolb-controller")?;
+        assert_eq!(ours["subresource"], "status");
+        // Gone with its finalizer, so that the lab's namespace is as it was.
+        self.patch(name, &json!({ "metadata": { "finalizers": null } }))
+    }
+
+    fn held(&self) -> Result<Held> {
+        let list = self.lab.kubectl(&["get", "services", "-o", "json"])?;
+        let list: Value = serde_json::from_str(&list)?;
+        let items: Vec<Service> = serde_json::from_value(list["items"].clone())?;
+        Ok(items.iter().filter_map(holding).collect())
+    }
+
+    /// Watches until `want` is true of what the Services hold.
+    fn until(&self, what: &str, want: impl Fn(&Held) -> bool + Send + Sync) -> Result<Held> {
+        let mut held = Held::new();
+        let seen = watch_until(&self.lab, None, |event: watcher::Event<Service>| {
+            match event {
+                watcher::Event::Init => held.clear(),
+                watcher::Event::Delete(service) => drop(held.remove(&service.name_any())),
+                watcher::Event::Apply(service) | watcher::Event::InitApply(service) => {
+                    held.remove(&service.name_any());
+                    held.extend(holding(&service));
+                }
+                watcher::Event::InitDone => {}
+            }
+            want(&held).then(|| held.clone())
+        });
+        seen.with_context(|| format!("waited for: {what}"))
+    }
+
+    /// The message of the Event with that reason on that object, when it is there.
+    fn event(&self, namespace: &str, object: &str, reason: &str) -> Result<String> {
+        let seen = watch_until(
+            &self.lab,
+            Some(namespace),
+            |event: watcher::Event<Event>| match event {
+                watcher::Event::Apply(event) | watcher::Event::InitApply(event) => {
+                    let named = event.involved_object.name.as_deref() == Some(object);
+                    let same = named && event.reason.as_deref() == Some(reason);
+                    same.then(|| event.message.unwrap_or_default())
+                }
+                _ => None,
+            },
+        );
+        seen.with_context(|| format!("waited for an Event {reason} on {object}"))
+    }
+
+    /// What the controller answers.
+    fn page(&self, path: &str) -> Result<String> {
+        let host = self.lab.host("cp")?;
+        let at = SocketAddr::from((host.ipv4, 7472));
+        let fetch = || http_get(at, path, Duration::from_secs(2));
+        // The port comes a moment after the process.
+        let page = host.enter(|| eventually(|| Ok(fetch()?)))??;
+        Ok(page.body)
+    }
+
+    /// Whether the metric gets that value.
+    fn metric(&self, name: &str, value: &str) -> Result<bool> {
+        let line = format!("{name} {value}");
+        let found = eventually(|| {
+            let page = self.page("/metrics")?;
+            ensure!(
+                page.lines().any(|one| one == line),
+                "{line} is missing in\n{page}"
+            );
+            Ok(())
+        });
+        found.map(|()| true)
+    }
+
+    fn log_until(&self, want: impl Fn(&Value) -> bool) -> Result<()> {
+        log_until(&self.lab, &self.controller, want)
+    }
+}
+
+fn load_balancer(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": { "type": "LoadBalancer", "selector": { "app": name }, "ports": [{ "port": 80 }] },
+    })
+}
+
+fn holding(service: &Service) -> Option<(String, Vec<String>)> {
+    let ingress = service
+        .status
+        .as_ref()?
+        .load_balancer
+        .as_ref()?
+        .ingress
+        .as_ref()?;
+    let addresses: Vec<_> = ingress
+        .iter()
+        .filter_map(|entry| entry.ip.clone())
+        .collect();
+    (!addresses.is_empty()).then(|| (service.name_any(), addresses))
+}
+
+fn one(address: &str) -> Vec<String> {
+    vec![address.to_owned()]
+}
+
+/// Watches until `look` finds what it looks for.
+fn watch_until<K, T: Send>(
+    lab: &Lab,
+    namespace: Option<&str>,
+    mut look: impl FnMut(watcher::Event<K>) -> Option<T> + Send,
+) -> Result<T>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    lab.api(async |client| {
+        let api: Api<K> = match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let found = tokio::time::timeout(PATIENCE, async {
+            while let Some(event) = events.next().await {
+                if let Some(found) = event.ok().and_then(&mut look) {
+                    return Ok(found);
+                }
+            }
+            bail!("the watch ended")
+        });
+        found.await.context("waited in vain")?
+    })
+}
+
+/// Waits for a line of the log.
+fn log_until(lab: &Lab, process: &str, want: impl Fn(&Value) -> bool) -> Result<()> {
+    eventually(|| {
+        let log = lab.log(process)?;
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        ensure!(
+            lines.any(|line| want(&line)),
+            "no such line in the log of {process}:\n{log}"
+        );
+        Ok(())
+    })
+}
+
+/// Tries again until it works.
+fn eventually<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let result = attempt();
+        if result.is_ok() || Instant::now() > deadline {
+            return result;
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "logs and metrics cannot be watched"
+        )]
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
