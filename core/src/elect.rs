@@ -17,6 +17,15 @@ use crate::view::{EndpointView, NodeView, ServiceView, TrafficPolicy};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank([u8; 32]);
 
+impl Rank {
+    /// Its first bytes: enough to tell the ranks of a few claimants apart.
+    #[must_use]
+    pub fn prefix(self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
+
 /// SHA-256 of `node#address`, the address in its canonical text.
 #[must_use]
 pub fn rank(node: &str, address: IpAddr) -> Rank {

@@ -23,6 +23,7 @@ pub mod elect;
 pub mod k8s;
 pub mod liveness;
 pub mod names;
+pub mod ownership;
 mod reason;
 mod time;
 pub mod view;

@@ -87,6 +87,39 @@ reasons! {
     /// The speaker has just started and does not know its peers yet.
     Listening => "listening",
 
+    /// No Service wants the address announced.
+    Unwanted => "unwanted",
+    /// This node may not answer for the address.
+    Ineligible => "ineligible",
+    /// The address waits for a speaker that restarts.
+    Reserved => "reserved",
+    /// This speaker is still learning who owns what.
+    Joining => "joining",
+    /// This speaker is leaving.
+    Leaving => "leaving",
+    /// This speaker hears nobody: it keeps what it has, and takes nothing.
+    Isolated => "isolated",
+    /// Another speaker runs under this node's name.
+    NameShared => "name_shared",
+
+    // --- datagrams of peers ---
+    /// A datagram of `MetalLB`'s memberlist: both run in this cluster.
+    MetallbPeer => "metallb_peer",
+    /// Not a datagram of a speaker.
+    NotAPeer => "not_a_peer",
+    /// A datagram of another version of the protocol.
+    UnknownVersion => "unknown_version",
+    /// Signed with another key, or not at all, or meant for another node.
+    BadSignature => "bad_signature",
+    /// Correctly signed, and not readable.
+    Malformed => "malformed",
+    /// Received before.
+    Replayed => "replayed",
+    /// Said to an earlier process of this speaker, or by one that does not know it yet.
+    NotFresh => "not_fresh",
+    /// Said by an earlier process of that speaker.
+    StaleBoot => "stale_boot",
+
     // --- frames ---
     /// Shorter than its protocol's header.
     Truncated => "truncated",

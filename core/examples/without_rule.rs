@@ -1,0 +1,192 @@
+//! Takes each rule of the ownership protocol out, one at a time, and shows which test notices.
+//!
+//! ```text
+//! cargo run -p ferrolb-core --example without_rule           all rules
+//! cargo run -p ferrolb-core --example without_rule L9 C3     those whose name contains a word
+//! ```
+//!
+//! `tests/ownership/rules.txt` has a block for each: its name, the file under `src/ownership`, the
+//! test that must fail, the lines to take out (`-`, must occur exactly once, indentation aside) and
+//! those to put in their place (`+`). So the rules need no switches in the code that ships. The work
+//! is done on a copy under `target/without-rule`.
+#![expect(clippy::print_stdout, reason = "a report for people to read")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a tool beside the crate, not a part of it"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+struct Mutation {
+    rule: String,
+    file: String,
+    test: String,
+    out: Vec<String>,
+    put: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every rule was missed by its test.
+fn run() -> Result<bool> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let core = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = copy_workspace(core)?;
+    let mut missed = 0;
+    for mutation in read(&fs::read_to_string(core.join("tests/ownership/rules.txt"))?) {
+        if !words.is_empty() && !words.iter().any(|word| mutation.rule.contains(word)) {
+            continue;
+        }
+        let file = copy.join("core/src/ownership").join(&mutation.file);
+        let original = fs::read_to_string(&file)?;
+        fs::write(&file, mutation.apply(&original)?)?;
+        let verdict = judge(&copy, &mutation.test)?;
+        fs::write(&file, original)?;
+        println!("| {} | {verdict} |", mutation.rule);
+        missed += usize::from(!verdict.starts_with('`'));
+    }
+    println!("{missed} rules were taken out and not missed");
+    Ok(missed == 0)
+}
+
+/// A workspace of `core` alone.
+fn copy_workspace(core: &Path) -> Result<PathBuf> {
+    let root = core.parent().ok_or("core lies in a workspace")?;
+    let copy = root.join("target/without-rule");
+    let _absent = fs::remove_dir_all(copy.join("core"));
+    fs::create_dir_all(&copy)?;
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let members: Vec<&str> = manifest
+        .lines()
+        .filter(|line| line.starts_with("members"))
+        .collect();
+    let [members] = members[..] else {
+        return Err("one line lists the workspace's members".into());
+    };
+    fs::write(
+        copy.join("Cargo.toml"),
+        manifest.replace(members, r#"members = ["core"]"#),
+    )?;
+    fs::copy(root.join("Cargo.lock"), copy.join("Cargo.lock"))?;
+    copy_folder(core, &copy.join("core"))?;
+    Ok(copy)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(text: &str) -> Vec<Mutation> {
+    let mut mutations: Vec<Mutation> = Vec::new();
+    for line in text.lines() {
+        if let Some(rule) = line.strip_prefix("== ") {
+            let empty = String::new();
+            let (file, test) = (empty.clone(), empty);
+            mutations.push(Mutation {
+                rule: rule.into(),
+                file,
+                test,
+                out: vec![],
+                put: vec![],
+            });
+        }
+        let Some(mutation) = mutations.last_mut() else {
+            continue;
+        };
+        if let Some(file) = line.strip_prefix("file ") {
+            mutation.file = file.into();
+        } else if let Some(test) = line.strip_prefix("test ") {
+            mutation.test = test.into();
+        } else if let Some(out) = line.strip_prefix("- ") {
+            mutation.out.push(out.trim().into());
+        } else if let Some(put) = line.strip_prefix("+ ") {
+            mutation.put.push(put.into());
+        }
+    }
+    mutations
+}
+
+impl Mutation {
+    fn apply(&self, text: &str) -> Result<String> {
+        let lines: Vec<&str> = text.lines().collect();
+        let is_here = |window: &[&str]| window.iter().zip(&self.out).all(|(a, b)| a.trim() == b);
+        let places: Vec<usize> = (0..)
+            .zip(lines.windows(self.out.len()))
+            .filter(|(_, w)| is_here(w))
+            .map(|(i, _)| i)
+            .collect();
+        let [place] = places[..] else {
+            let (rule, file, count) = (&self.rule, &self.file, places.len());
+            return Err(
+                format!("{rule}: the lines to take out occur {count} times in {file}").into(),
+            );
+        };
+        let put: Vec<&str> = self.put.iter().map(String::as_str).collect();
+        let after = &lines[place + self.out.len()..];
+        Ok([&lines[..place], &put, after].concat().join("\n") + "\n")
+    }
+}
+
+/// The tests that failed, each in backquotes, or what went wrong instead.
+fn judge(copy: &Path, test: &str) -> Result<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "--offline",
+            "--quiet",
+            "-p",
+            "ferrolb-core",
+            "--lib",
+            "--test",
+            "ownership",
+        ])
+        .args(["--no-fail-fast", "--", test])
+        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("RUSTFLAGS", "--cap-lints allow")
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(copy)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut failed: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|name| name.contains("::") && !name.contains(' '))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    failed.dedup();
+    if !failed.is_empty() {
+        return Ok(failed.join(", "));
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Ok(
+        match errors.lines().find(|line| line.starts_with("error")) {
+            Some(error) if text.trim().is_empty() => format!("does not compile: {error}"),
+            _ if text.contains("running 1 test") || text.contains(" passed") => "NOT MISSED".into(),
+            _ => "no such test".into(),
+        },
+    )
+}

@@ -1,0 +1,424 @@
+//! Who answers for which address: the speakers agree without a leader, a lock or the API server.
+//!
+//! [`Ownership`] is one speaker's side of the protocol, without any I/O. Members beat to the few
+//! that watch them; a late beat makes the watcher probe and ask witnesses; a verdict is told to all;
+//! each member alone writes what it announces; digests find and repair what was lost.
+//!
+//! | rules | module |
+//! | --- | --- |
+//! | L1, L2 who beats to whom, and when | `beats` |
+//! | L1, L3, L4, L5, L8, L9 suspicion and verdict | `watch` |
+//! | L4 second opinions | `witness` |
+//! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness` |
+//! | L10 finding each other again | `contact` |
+//! | C1 to C6, C8 claims | `claims` |
+//! | C7 publishing and repair | `sync` |
+//! | J1 joining | `join` |
+//! | H1, H2 handing over and leaving | `handover` |
+//! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
+//!
+//! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
+//! what [`Ownership::poll_event`] and [`Ownership::poll_transmit`] hold, and sleeps until
+//! [`Ownership::poll_timeout`]. It drains its socket before it looks at timers (L3); after it was
+//! stopped for more than a second it drops queued ARP requests first (L12).
+
+mod beats;
+mod claims;
+mod contact;
+mod handover;
+mod hold;
+mod join;
+mod liveness;
+mod members;
+mod node;
+mod settings;
+mod status;
+mod sync;
+mod watch;
+mod wire;
+mod witness;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use node::NodeId;
+pub use settings::{CALM, FAST, Preference, Settings};
+pub use status::{MemberStatus, Standing, VipStatus};
+pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
+
+use beats::Beats;
+use claims::Claims;
+use contact::Contact;
+use join::Join;
+use members::{Life, Member, Members};
+use node::Random;
+use sync::Sync;
+use watch::Watching;
+use wire::{Header, Message};
+use witness::Witness;
+
+use crate::wire::MacAddr;
+use crate::{Instant, Reason};
+
+/// Who this speaker is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The node's name.
+    pub node: String,
+    /// The node's address that peers send to.
+    pub address: IpAddr,
+    /// The hardware address that answers ARP for `address`.
+    pub mac: MacAddr,
+    /// Names this process: greater than that of any process before it on this node, such as the
+    /// wall clock in microseconds. A clock that went back is noticed (L11).
+    pub boot: u64,
+}
+
+/// What this node should know of a wanted address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether this node may answer for it. No other node's view of that counts (C4).
+    pub eligible: bool,
+    /// The nodes that may, as far as this one can tell, best rank first.
+    pub candidates: Arc<[NodeId]>,
+}
+
+/// Why this speaker goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It will be back within seconds: peers hold its addresses (R1).
+    Restarting,
+    /// Cordoned, drained, shutting down or deleted: it hands over first (R4, H1).
+    Draining,
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transmit {
+    /// A datagram to a peer's port 7946.
+    Datagram {
+        /// The peer's address.
+        to: IpAddr,
+        /// At most [`MAX_DATAGRAM`] bytes.
+        bytes: Vec<u8>,
+    },
+    /// Ask the kernel of this node for a sign of life: ARP or neighbour solicitation, and echo.
+    Probe(IpAddr),
+    /// The same, of the default gateway.
+    ProbeGateway,
+}
+
+/// A kernel's sign of life, or the sign that a process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KernelAnswer {
+    /// ARP or neighbour advertisement, with the hardware address that it carries: a proxy that
+    /// answers for a dead host carries its own.
+    Neighbour(MacAddr),
+    /// An echo reply.
+    Echo,
+    /// Port unreachable, in answer to a datagram of ours: nobody listens there any more.
+    PortUnreachable,
+}
+
+/// What is known of a member that is not live, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Neither process nor kernel answers anybody.
+    Node = 1,
+    /// The kernel says that the process is gone.
+    Process = 2,
+    /// The kernel has been answering for seconds, the process has not.
+    Stalled = 3,
+    /// It sends, but hears nothing.
+    Deaf = 4,
+    /// It said that it will be back.
+    Restarting = 5,
+    /// It handed over and left.
+    Left = 6,
+}
+
+impl Verdict {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Node,
+        Self::Process,
+        Self::Stalled,
+        Self::Deaf,
+        Self::Restarting,
+        Self::Left,
+    ];
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|verdict| *verdict as u8 == code)
+    }
+
+    /// R1: a process that is away is not a node that is dead.
+    const fn life(self) -> Life {
+        match self {
+            Self::Process | Self::Stalled | Self::Restarting => Life::Held,
+            Self::Node | Self::Deaf => Life::Dead,
+            Self::Left => Life::Left,
+        }
+    }
+}
+
+/// Why a claim was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Nobody held it, and nobody ever had.
+    New,
+    /// Its holder is gone, or gave it up.
+    Orphan,
+    /// Its holder handed it over.
+    Handover,
+    /// This node held it before its speaker restarted.
+    Restart,
+    /// It is held already: neighbours may have been told otherwise meanwhile.
+    Reminder,
+}
+
+/// What the driver has to do or to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Answer for this address from now on, and say so on the wire at once.
+    Announce {
+        /// The address.
+        vip: IpAddr,
+        /// Why.
+        cause: Cause,
+    },
+    /// Fall silent for this address at once.
+    Withdraw {
+        /// The address.
+        vip: IpAddr,
+        /// Why: the word for log and `explain`.
+        reason: Reason,
+    },
+    /// This speaker found a member gone, for all.
+    Gone {
+        /// The member.
+        node: NodeId,
+        /// How.
+        verdict: Verdict,
+    },
+    /// This speaker hears a member no more, and nobody can confirm why.
+    Lost {
+        /// The member.
+        node: NodeId,
+    },
+    /// This speaker hears nothing at all: it keeps what it has and takes nothing.
+    Isolated,
+    /// Two speakers run under this node's name: this one is quiet until the other stops.
+    NameShared,
+    /// Everything is handed over, or waiting has an end: the process may exit.
+    MayExit,
+}
+
+/// One speaker's side of the protocol.
+#[derive(Debug, Clone)]
+pub struct Ownership {
+    me: NodeId,
+    identity: Identity,
+    settings: Settings,
+    keys: Keys,
+    random: Random,
+    counter: u64,
+    members: Members,
+    beats: Beats,
+    watching: Watching,
+    witness: Witness,
+    contact: Contact,
+    sync: Sync,
+    join: Join,
+    claims: Claims,
+    /// Why and since when this speaker is leaving.
+    leaving: Option<(Leaving, Instant)>,
+    has_left: bool,
+    /// The last reception of anything: proves that this node can hear (L9).
+    received_at: Instant,
+    gateway_answered_at: Option<Instant>,
+    handled_at: Instant,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl Ownership {
+    /// Knows nobody, wants nothing. `seed` decides which members are asked, nothing else.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        settings: Settings,
+        keys: Keys,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        let me = NodeId::of(&identity.node);
+        let mut own = Member::new(identity.address, now);
+        (own.life, own.boot, own.listed) = (Some(Life::Live), identity.boot, true);
+        Self {
+            me,
+            members: Members::new(me, own, &settings),
+            beats: Beats::new(now),
+            watching: Watching::new(now + settings.subscribe),
+            witness: Witness::default(),
+            contact: Contact::new(now + settings.recontact),
+            sync: Sync::new(now),
+            join: Join::new(),
+            claims: Claims::default(),
+            identity,
+            settings,
+            keys,
+            random: Random::new(seed),
+            counter: 0,
+            leaving: None,
+            has_left: false,
+            received_at: now,
+            gateway_answered_at: None,
+            handled_at: now,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The Nodes list: where speakers may be. Joining begins with the first one (J1).
+    pub fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, IpAddr>, now: Instant) {
+        self.members.set_listed(nodes, now);
+        self.begin_join(now);
+    }
+
+    /// The keys in force.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
+    }
+
+    /// A datagram on port 7946 from a peer's address. `Err` says why it was not listened to: to be
+    /// counted, not logged, since anybody can send them.
+    pub fn handle_datagram(
+        &mut self,
+        from: IpAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let (header, message) = wire::open(&self.keys, self.identity.address, bytes)?;
+        if self.has_left {
+            return Err(Reason::Leaving);
+        }
+        self.receive(from, &header, message, now)
+    }
+
+    /// A frame of any kind from anybody else: this node can hear (L9).
+    pub fn handle_any_frame(&mut self, now: Instant) {
+        self.received(now);
+    }
+
+    /// The gateway's kernel answered a [`Transmit::ProbeGateway`].
+    pub fn handle_gateway_answer(&mut self, now: Instant) {
+        self.gateway_answered_at = Some(now);
+        self.received(now);
+    }
+
+    /// A node's kernel answered a [`Transmit::Probe`] or a datagram.
+    pub fn handle_kernel_answer(&mut self, from: IpAddr, answer: KernelAnswer, now: Instant) {
+        self.received(now);
+        if let Some(id) = self.members.by_address(from) {
+            self.kernel_answered(id, answer, now);
+        }
+    }
+
+    /// Does everything that is due. To be called after each batch of inputs, and at
+    /// [`Self::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.has_left {
+            return;
+        }
+        self.handled_at = now;
+        self.join_when_due(now);
+        self.members.end_reservations(now);
+        self.follow_changes(now);
+        self.beat_when_due(now);
+        self.watch_when_due(now);
+        self.witness_when_due(now);
+        self.contact_when_due(now);
+        self.repair_when_due(now);
+        self.follow_changes(now);
+        self.decide(now);
+        self.publish_when_due(now);
+        self.leave_when_due(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due next, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        if self.has_left {
+            return None;
+        }
+        [
+            self.join_due(),
+            self.reservation_due(),
+            self.beat_due(),
+            self.watch_due(),
+            self.witness_due(),
+            self.contact_due(),
+            self.repair_due(),
+            self.claim_due(),
+            self.give_due(),
+            self.leave_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+
+    /// The next thing to send, until there is none.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing to do or tell, until there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn boot(&self) -> u64 {
+        self.members.own().boot
+    }
+
+    fn inc(&self) -> u32 {
+        self.members.own().inc
+    }
+
+    fn send(&mut self, to: NodeId, message: &Message) {
+        if let Some(member) = self.members.get(to) {
+            let (address, echo) = (member.address, member.boot);
+            self.send_to(address, echo, message);
+        }
+    }
+
+    /// `echo` is the boot of the receiver that this answers.
+    fn send_to(&mut self, to: IpAddr, echo: u64, message: &Message) {
+        self.counter += 1;
+        let header = Header {
+            sender: self.me,
+            counter: self.counter,
+            boot: self.boot(),
+            echo,
+            inc: self.inc(),
+        };
+        let bytes = wire::seal(&self.keys, to, &header, message);
+        self.transmits.push_back(Transmit::Datagram { to, bytes });
+    }
+
+    fn send_to_all(&mut self, message: &Message) {
+        let live: Vec<NodeId> = self.members.live_others().collect();
+        for id in live {
+            self.send(id, message);
+        }
+    }
+
+    /// `count` of `choices`, at random.
+    fn pick(&mut self, count: usize, mut choices: Vec<NodeId>) -> Vec<NodeId> {
+        (0..count)
+            .map_while(|_| self.random.take(&mut choices))
+            .collect()
+    }
+}

@@ -1,0 +1,439 @@
+//! C1 to C6, C8: what this member claims, keeps and gives up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::handover::Give;
+use super::members::{Claim, Stage};
+use super::wire::{MAX_PAYLOAD, Message};
+use super::{Cause, Event, NodeId, Ownership, Preference, Wanted};
+use crate::elect::rank;
+use crate::{Instant, Reason};
+
+/// A claim younger than this was made by a member that may not have seen yet that it was cut off.
+const UNSETTLED: Duration = Duration::from_millis(3_000);
+/// A gateway that answered so recently breaks the tie between two halves (C3).
+const GATEWAY_FRESH: Duration = Duration::from_millis(500);
+/// Neighbours may have learned another owner while a member was away: they are told again.
+const REMIND: Duration = Duration::from_millis(50);
+/// Nobody waits longer for its turn than the 20th candidate.
+const MAX_PLACE: u32 = 20;
+/// Most addresses in one datagram.
+pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Claims {
+    wanted: BTreeMap<IpAddr, Wanted>,
+    pub(super) owned: BTreeMap<IpAddr, Owned>,
+    /// Wanted for the first time while this member served: these are spread by load.
+    newborn: BTreeSet<IpAddr>,
+    /// Wanted and held by nobody, since when.
+    pending: BTreeMap<IpAddr, Instant>,
+    /// To be looked at again.
+    dirty: BTreeSet<IpAddr>,
+    /// What others want to hand over to this member, with their epochs.
+    pub(super) offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>>,
+    /// The own record changed.
+    pub(super) publish: bool,
+    /// Addresses given up to a better claim, and to whom: still to be told, and told once.
+    yields: BTreeMap<NodeId, Vec<IpAddr>>,
+    yielded: BTreeMap<NodeId, Vec<IpAddr>>,
+    remind_at: Option<Instant>,
+    /// Since when a majority is back while some claim is weak (C3).
+    majority_since: Option<Instant>,
+}
+
+/// An address that this member answers for.
+#[derive(Debug, Clone)]
+pub(super) struct Owned {
+    pub(super) claim: Claim,
+    since: Instant,
+    /// Another live member claims it too: once it falls silent, neighbours are told again.
+    contested: bool,
+    pub(super) give: Option<Give>,
+}
+
+/// How many addresses each candidate has, while several are being distributed.
+#[derive(Debug)]
+struct Load {
+    own: usize,
+    /// What candidates will have once they have claimed what is theirs.
+    assumed: BTreeMap<NodeId, usize>,
+}
+
+impl Claims {
+    pub(super) fn reconsider_all(&mut self) {
+        self.pending.clear();
+        self.dirty.extend(self.wanted.keys());
+    }
+
+    pub(super) fn wanted(&self, vip: IpAddr) -> Option<&Wanted> {
+        self.wanted.get(&vip)
+    }
+
+    /// C4: a node judges its own eligibility alone.
+    pub(super) fn is_eligible(&self, vip: IpAddr) -> bool {
+        self.wanted.get(&vip).is_some_and(|wanted| wanted.eligible)
+    }
+
+    pub(super) fn own(&self) -> BTreeMap<IpAddr, Claim> {
+        self.owned
+            .iter()
+            .map(|(&vip, owned)| (vip, owned.claim))
+            .collect()
+    }
+}
+
+impl Ownership {
+    /// The addresses that the cluster wants announced, with this node's own eligibility.
+    pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>) {
+        let old = std::mem::replace(&mut self.claims.wanted, wanted);
+        let new = &self.claims.wanted;
+        if self.join.is_joined() {
+            self.claims
+                .newborn
+                .extend(new.keys().filter(|vip| !old.contains_key(vip)));
+        }
+        self.claims.newborn.retain(|vip| new.contains_key(vip));
+        let changed = old
+            .keys()
+            .chain(new.keys())
+            .filter(|vip| old.get(*vip) != new.get(*vip));
+        self.claims.dirty.extend(changed);
+        // C8: silent in the same step.
+        let owned = self.claims.owned.keys().copied();
+        let unwanted: Vec<IpAddr> = owned.filter(|vip| !new.contains_key(vip)).collect();
+        for vip in unwanted {
+            self.withdraw(vip, Reason::Unwanted);
+        }
+    }
+
+    /// Carries on what changes of the table bring with them.
+    pub(super) fn follow_changes(&mut self, now: Instant) {
+        let changes = self.members.take_changes();
+        if changes.gone {
+            self.regrade(now);
+        }
+        if changes.returned {
+            self.remind_soon(now);
+        }
+        self.claims.dirty.extend(changes.vips);
+        if changes.candidates && self.settings.preference == Preference::BestRank {
+            self.claims.dirty.extend(self.claims.owned.keys());
+        }
+        if changes.ring {
+            self.rewatch(now);
+        }
+    }
+
+    /// Looks again at every address of which something changed, then at those without an owner.
+    pub(super) fn decide(&mut self, now: Instant) {
+        if self.contact.is_name_shared(now) {
+            self.withdraw_all(Reason::NameShared);
+        }
+        while let Some(vip) = self.claims.dirty.pop_first() {
+            if self.claims.owned.contains_key(&vip) {
+                self.review_owned(vip, now);
+            } else {
+                self.review_free(vip, now);
+            }
+        }
+        self.send_yields();
+        self.take_offers(now);
+        self.give_when_due(now);
+        if self.may_claim(now) {
+            self.reclaim(now);
+            self.claim_pending(now);
+        }
+        if self.claims.remind_at.is_some_and(|at| at <= now) {
+            self.claims.remind_at = None;
+            for &vip in self.claims.owned.keys() {
+                self.events.push_back(Event::Announce {
+                    vip,
+                    cause: Cause::Reminder,
+                });
+            }
+        }
+    }
+
+    /// L9: somebody was away, or this member was: neighbours may have been told otherwise.
+    pub(super) fn remind_soon(&mut self, now: Instant) {
+        self.claims.remind_at.get_or_insert(now + REMIND);
+    }
+
+    /// L9: somebody holds this member gone, and may have announced its addresses. Put off as long as
+    /// it goes on: nobody hears this member before it ends.
+    pub(super) fn remind_once_heard(&mut self, now: Instant) {
+        self.claims.remind_at = Some(now + self.settings.recontact + REMIND);
+    }
+
+    fn may_claim(&self, now: Instant) -> bool {
+        self.stage() == Stage::Serving && !self.contact.is_quiet(now)
+    }
+
+    /// C2, C6: the better claim stays, the other falls silent first.
+    fn review_owned(&mut self, vip: IpAddr, now: Instant) {
+        let Some((owner, _)) = self.members.owner(vip) else {
+            return;
+        };
+        if owner != self.me {
+            self.withdraw(vip, Reason::NotOwner);
+            self.claims.yields.entry(owner).or_default().push(vip);
+            return;
+        }
+        let claimants = self.members.claims(vip).map(|(id, _)| id);
+        let others: Vec<NodeId> = claimants
+            .filter(|&id| id != self.me && self.members.is_live(id))
+            .collect();
+        let is_contested = !others.is_empty();
+        let Some(owned) = self.claims.owned.get_mut(&vip) else {
+            return;
+        };
+        if std::mem::replace(&mut owned.contested, is_contested) != is_contested {
+            // When a contest begins, and when the other has fallen silent: the last word is ours.
+            self.remind(vip);
+            // They may not know this claim.
+            others
+                .into_iter()
+                .for_each(|other| self.send_own_record(other));
+        }
+        self.review_give(vip, now);
+    }
+
+    /// An address that this member does not hold is pending if nobody else does, or is about to.
+    /// Turns are counted from then on: by nobody who is still joining.
+    fn review_free(&mut self, vip: IpAddr, now: Instant) {
+        let is_free = self.stage() == Stage::Serving
+            && self.claims.wanted.contains_key(&vip)
+            && self.members.owner(vip).is_none()
+            && !self.is_reserved_to_another(vip);
+        if is_free {
+            self.claims.pending.entry(vip).or_insert(now);
+        } else {
+            self.claims.pending.remove(&vip);
+        }
+    }
+
+    /// C5: the n-th candidate waits n times the skew, so that the one before it is heard of first.
+    fn claim_pending(&mut self, now: Instant) {
+        let mut load = Load {
+            own: self.claims.owned.len(),
+            assumed: BTreeMap::new(),
+        };
+        let pending: Vec<(IpAddr, Instant)> = self
+            .claims
+            .pending
+            .iter()
+            .map(|(&vip, &since)| (vip, since))
+            .collect();
+        for (vip, since) in pending {
+            let Some(place) = self.place(vip, &mut load) else {
+                continue;
+            };
+            if now >= since + self.settings.skew * place {
+                let is_new = self.members.index().floor(vip) == 0;
+                self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
+            }
+        }
+    }
+
+    /// How many candidates come before this member; `None` if it is none itself.
+    ///
+    /// By rank alone, so that all agree whatever they have seen so far: orphans, and whatever is
+    /// wanted when the speakers start, as after a switch over from `MetalLB`. Only for an address
+    /// that is new do nodes with more than the least load come last.
+    fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
+        let wanted = self.claims.wanted(vip)?;
+        if !wanted.eligible {
+            return None;
+        }
+        let candidates = wanted
+            .candidates
+            .iter()
+            .copied()
+            .filter(|&id| self.is_candidate(id));
+        let by_load = self.is_newborn(vip);
+        if !by_load {
+            let before = candidates
+                .take_while(|&id| id != self.me)
+                .take(MAX_PLACE as usize);
+            return Some(before.count() as u32);
+        }
+        let loads: Vec<(usize, NodeId)> =
+            candidates.map(|id| (self.load_of(id, load), id)).collect();
+        let least = loads.iter().map(|(load, _)| *load).min()?;
+        let is_over = |load: usize| load > least + 1;
+        let mut order: Vec<(bool, NodeId)> = loads
+            .iter()
+            .map(|&(load, id)| (is_over(load), id))
+            .collect();
+        order.sort_by_key(|(is_over, _)| *is_over);
+        *load.assumed.entry(order.first()?.1).or_default() += 1;
+        let before = order
+            .iter()
+            .take_while(|(_, id)| *id != self.me)
+            .take(MAX_PLACE as usize);
+        Some(before.count() as u32)
+    }
+
+    fn is_newborn(&self, vip: IpAddr) -> bool {
+        self.claims.newborn.contains(&vip) && self.members.index().floor(vip) == 0
+    }
+
+    fn load_of(&self, id: NodeId, load: &Load) -> usize {
+        let claimed = self
+            .members
+            .get(id)
+            .map_or(0, |member| member.record.claims.len());
+        let claimed = if id == self.me { load.own } else { claimed };
+        claimed + load.assumed.get(&id).copied().unwrap_or(0)
+    }
+
+    /// Live, not leaving; joining members too, or the first to join would take everything.
+    fn is_candidate(&self, id: NodeId) -> bool {
+        if id == self.me {
+            return self.stage() == Stage::Serving;
+        }
+        let member = self.members.get(id);
+        member.is_some_and(|member| member.is_live() && member.record.stage != Stage::Leaving)
+    }
+
+    pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
+        let claim = Claim {
+            strong: self.sees_majority(now),
+            epoch: self.members.index().floor(vip).saturating_add(1),
+            rank: rank(&self.identity.node, vip).prefix(),
+        };
+        let contested = cause == Cause::Handover;
+        self.claims.owned.insert(
+            vip,
+            Owned {
+                claim,
+                since: now,
+                contested,
+                give: None,
+            },
+        );
+        self.claims.pending.remove(&vip);
+        self.members.set_own_claim(vip, Some(claim));
+        self.claims.publish = true;
+        self.events.push_back(Event::Announce { vip, cause });
+    }
+
+    pub(super) fn withdraw(&mut self, vip: IpAddr, reason: Reason) {
+        if self.claims.owned.remove(&vip).is_some() {
+            self.members.set_own_claim(vip, None);
+            self.claims.dirty.insert(vip);
+            self.claims.publish = true;
+            self.events.push_back(Event::Withdraw { vip, reason });
+        }
+    }
+
+    pub(super) fn withdraw_all(&mut self, reason: Reason) {
+        let owned: Vec<IpAddr> = self.claims.owned.keys().copied().collect();
+        for vip in owned {
+            self.withdraw(vip, reason);
+        }
+    }
+
+    fn remind(&mut self, vip: IpAddr) {
+        self.events.push_back(Event::Announce {
+            vip,
+            cause: Cause::Reminder,
+        });
+    }
+
+    /// C3: a majority of the members known, or half of them and the gateway.
+    fn sees_majority(&self, now: Instant) -> bool {
+        let (live, known) = (self.members.index().live.len(), self.members.index().known);
+        let gateway = self
+            .gateway_answered_at
+            .is_some_and(|at| now < at + GATEWAY_FRESH);
+        2 * live > known || (2 * live == known && gateway)
+    }
+
+    /// C3: losses made this side the small one. What it claimed while they were being found, it
+    /// claimed with a majority that was gone already: a partition's first verdicts come one by one.
+    fn regrade(&mut self, now: Instant) {
+        if !self.sees_majority(now) {
+            self.grade(false, |owned| now < owned.since + UNSETTLED);
+        }
+    }
+
+    /// C3: weak claims turn strong after one to two seconds with a majority.
+    pub(super) fn confirm_claims(&mut self, now: Instant) {
+        let is_weak = self.claims.owned.values().any(|owned| !owned.claim.strong);
+        if !is_weak || !self.sees_majority(now) {
+            self.claims.majority_since = None;
+        } else if self.claims.majority_since.replace(now).is_some() {
+            self.claims.majority_since = None;
+            self.grade(true, |_| true);
+        }
+    }
+
+    fn grade(&mut self, strong: bool, which: impl Fn(&Owned) -> bool) {
+        for (&vip, owned) in &mut self.claims.owned {
+            if owned.claim.strong != strong && which(owned) {
+                owned.claim.strong = strong;
+                self.members.set_own_claim(vip, Some(owned.claim));
+                self.claims.dirty.insert(vip);
+                self.claims.publish = true;
+            }
+        }
+    }
+
+    /// C6: the winner is told that the loser is silent, and so tells the neighbours again.
+    fn send_yields(&mut self) {
+        for (to, vips) in std::mem::take(&mut self.claims.yields) {
+            self.send_yield(to, &vips);
+            self.claims.yielded.entry(to).or_default().extend(vips);
+        }
+    }
+
+    /// Once more, with the record's repetition.
+    pub(super) fn repeat_yields(&mut self) {
+        for (to, vips) in std::mem::take(&mut self.claims.yielded) {
+            self.send_yield(to, &vips);
+        }
+    }
+
+    fn send_yield(&mut self, to: NodeId, vips: &[IpAddr]) {
+        for chunk in vips.chunks(VIPS_OF) {
+            self.send(to, &Message::Yield(chunk.to_vec()));
+        }
+    }
+
+    pub(super) fn handle_yield(&mut self, vips: &[IpAddr]) {
+        for &vip in vips {
+            if self.claims.owned.contains_key(&vip) {
+                self.remind(vip);
+            }
+        }
+    }
+
+    pub(super) fn claim_due(&self) -> Option<(Instant, &'static str)> {
+        let dirty = !self.claims.dirty.is_empty()
+            || !self.claims.offers.is_empty()
+            || self.members.index().has_changes();
+        let is_serving = self.stage() == Stage::Serving;
+        let pending = self.claims.pending.values().filter(|_| is_serving);
+        let turn = pending.filter_map(|&since| self.next_turn(since)).min();
+        [
+            dirty.then_some((Instant::START, "something changed")),
+            turn.map(|at| (at, "a turn to claim")),
+            self.claims.remind_at.map(|at| (at, "a reminder")),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The first turn since an address became free that has not been taken yet.
+    fn next_turn(&self, since: Instant) -> Option<Instant> {
+        let skew = self.settings.skew;
+        let waited = self.handled_at.saturating_since(since).as_micros() / skew.as_micros();
+        let turn = u32::try_from(waited).ok()?.checked_add(1)?;
+        (turn <= MAX_PLACE).then(|| since + skew * turn)
+    }
+}

@@ -1,0 +1,145 @@
+//! L10, L11: members that are not live are tried again; a member that is not heard, or whose name is
+//! taken, claims nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::members::Way;
+use super::{NodeId, Ownership};
+use crate::Instant;
+
+/// Members tried again in one round: the rest has its turn in the next.
+const PER_ROUND: usize = 2;
+/// A member that was away for so long is tried only each second.
+const LONG_AWAY: Duration = Duration::from_millis(60_000);
+const SLOWLY: Duration = Duration::from_millis(1_000);
+/// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
+const UNHEARD_PINGS: u32 = 3;
+/// A datagram that cannot count is answered at most this often: two speakers under one name would
+/// otherwise answer each other's echoes without end.
+const ANSWER_STRANGERS: Duration = Duration::from_millis(5);
+const MUTE: Duration = Duration::from_millis(1_000);
+/// So often outbid within this time, a boot is another speaker under the same name.
+const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
+
+#[derive(Debug, Clone)]
+pub(super) struct Contact {
+    next_round: Instant,
+    tried_at: BTreeMap<NodeId, Instant>,
+    answered_at: BTreeMap<IpAddr, Instant>,
+    unheard_pings: u32,
+    quiet_until: Instant,
+    name_shared_until: Instant,
+    outbid_at: Vec<Instant>,
+}
+
+impl Contact {
+    pub(super) const fn new(next_round: Instant) -> Self {
+        Self {
+            next_round,
+            tried_at: BTreeMap::new(),
+            answered_at: BTreeMap::new(),
+            unheard_pings: 0,
+            quiet_until: Instant::START,
+            name_shared_until: Instant::START,
+            outbid_at: Vec::new(),
+        }
+    }
+
+    /// Whether to answer a datagram that cannot count.
+    pub(super) fn may_answer(&mut self, from: IpAddr, now: Instant) -> bool {
+        self.answered_at
+            .retain(|_, at| now < *at + ANSWER_STRANGERS);
+        if self.answered_at.contains_key(&from) {
+            return false;
+        }
+        self.answered_at.insert(from, now);
+        true
+    }
+
+    /// L10: `gone` is older than this member's incarnation, or absent.
+    pub(super) fn note_ping(&mut self, gone: Option<u32>, now: Instant) {
+        self.unheard_pings = if gone.is_some() {
+            self.unheard_pings + 1
+        } else {
+            0
+        };
+        if self.unheard_pings >= UNHEARD_PINGS {
+            self.quiet_until = self.quiet_until.max(now + MUTE);
+        }
+    }
+
+    /// L11: another boot of this name outbid this one. Whether that is one time too many.
+    pub(super) fn note_stale(&mut self, now: Instant) -> bool {
+        let (times, within) = OUTBID;
+        self.outbid_at.retain(|&at| now < at + within);
+        self.outbid_at.push(now);
+        let is_shared = self.outbid_at.len() >= times;
+        if is_shared {
+            self.name_shared_until = now + within;
+        }
+        is_shared
+    }
+
+    /// Whether this member must claim nothing for now.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        now < self.quiet_until || self.is_name_shared(now)
+    }
+
+    /// L11: whether another speaker runs under this node's name.
+    pub(super) fn is_name_shared(&self, now: Instant) -> bool {
+        now < self.name_shared_until
+    }
+}
+
+impl Ownership {
+    pub(super) fn contact_when_due(&mut self, now: Instant) {
+        if now < self.contact.next_round {
+            return;
+        }
+        self.contact.next_round = now + self.settings.recontact;
+        let mut due: Vec<(Instant, NodeId)> = self
+            .members
+            .index()
+            .absent
+            .iter()
+            .map(|&id| {
+                (
+                    self.contact.tried_at.get(&id).copied().unwrap_or_default(),
+                    id,
+                )
+            })
+            .filter(|&(tried_at, id)| self.is_mine_to_contact(id) && self.is_due(id, tried_at, now))
+            .collect();
+        due.sort_unstable();
+        for (_, id) in due.into_iter().take(PER_ROUND) {
+            self.contact.tried_at.insert(id, now);
+            let gone = self
+                .members
+                .get(id)
+                .and_then(|member| member.life.map(|_| member.inc));
+            let ping = self.ping(false, gone);
+            self.send(id, &ping);
+        }
+    }
+
+    /// L10: the first K live members after it on the ring, dead, lost or never heard.
+    fn is_mine_to_contact(&self, id: NodeId) -> bool {
+        self.members
+            .neighbours(id, Way::After, self.settings.watchers)
+            .contains(&self.me)
+    }
+
+    fn is_due(&self, id: NodeId, tried_at: Instant, now: Instant) -> bool {
+        let is_long_away = self
+            .members
+            .get(id)
+            .is_some_and(|member| now >= member.since + LONG_AWAY);
+        !is_long_away || now >= tried_at + SLOWLY
+    }
+
+    pub(super) fn contact_due(&self) -> Option<(Instant, &'static str)> {
+        Some((self.contact.next_round, "members to find again"))
+    }
+}

@@ -1,0 +1,298 @@
+//! H1, H2: make before break. The successor announces before the giver falls silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::claims::VIPS_OF;
+use super::members::Stage;
+use super::wire::{Death, Message};
+use super::{Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
+use crate::{Instant, Reason};
+
+/// An address on its way to another owner.
+#[derive(Debug, Clone)]
+pub(super) struct Give {
+    why: Why,
+    since: Instant,
+    next: Instant,
+    to: Option<NodeId>,
+    tries: u32,
+    /// Who refused or was silent; once all have, everybody is asked again.
+    tried: BTreeSet<NodeId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// This node may not keep it: if nobody takes it in time it falls silent anyway.
+    Must,
+    /// Somebody better ranked is there (H2).
+    BetterRank,
+    /// A person wants it there (H2).
+    Move(NodeId),
+}
+
+impl Ownership {
+    /// SIGTERM, and what it means. The process may exit at [`Event::MayExit`].
+    pub fn set_leaving(&mut self, why: Leaving, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
+        self.leaving = Some((why, now));
+        match why {
+            // R1: nothing moves, peers hold what this node has.
+            Leaving::Restarting => self.say_goodbye(Verdict::Restarting),
+            // R4
+            Leaving::Draining => {
+                self.claims.reconsider_all();
+                self.claims.publish = true;
+            }
+        }
+    }
+
+    /// Hands an owned address to this node, if it accepts; otherwise nothing changes.
+    pub fn request_move(&mut self, vip: IpAddr, to: NodeId, now: Instant) -> Result<(), Reason> {
+        let owned = self.claims.owned.get_mut(&vip).ok_or(Reason::NotOwner)?;
+        owned.give = Some(Give::new(Why::Move(to), now));
+        Ok(())
+    }
+
+    /// Whether an address that this member owns should go elsewhere.
+    pub(super) fn review_give(&mut self, vip: IpAddr, now: Instant) {
+        let may_keep = self.claims.is_eligible(vip) && self.leaving.is_none();
+        let has_better = self.settings.preference == Preference::BestRank
+            && self
+                .successors(vip, None)
+                .next()
+                .is_some_and(|best| self.ranks_before_me(vip, best));
+        let Some(owned) = self.claims.owned.get_mut(&vip) else {
+            return;
+        };
+        let why = owned.give.as_ref().map(|give| give.why);
+        if !may_keep {
+            if why != Some(Why::Must) {
+                owned.give = Some(Give::new(Why::Must, now));
+            }
+        } else if why == Some(Why::Must) || (why == Some(Why::BetterRank) && !has_better) {
+            owned.give = None;
+        } else if why.is_none() && has_better {
+            owned.give = Some(Give::new(Why::BetterRank, now));
+        }
+    }
+
+    fn ranks_before_me(&self, vip: IpAddr, other: NodeId) -> bool {
+        let candidates = self
+            .claims
+            .wanted(vip)
+            .into_iter()
+            .flat_map(|w| w.candidates.iter());
+        candidates
+            .take_while(|&&id| id != self.me)
+            .any(|&id| id == other)
+    }
+
+    /// Joined candidates, best rank first.
+    fn successors(&self, vip: IpAddr, only: Option<NodeId>) -> impl Iterator<Item = NodeId> {
+        let candidates = self
+            .claims
+            .wanted(vip)
+            .into_iter()
+            .flat_map(|w| w.candidates.iter().copied());
+        candidates.filter(move |&id| {
+            let member = self.members.get(id).filter(|member| member.is_live());
+            id != self.me
+                && only.is_none_or(|only| only == id)
+                && member.is_some_and(|member| member.record.stage == Stage::Serving)
+        })
+    }
+
+    /// H1: offers what is to be given, until the successor's claim is seen: that claim, better by
+    /// its epoch, is what makes this member fall silent (C6).
+    pub(super) fn give_when_due(&mut self, now: Instant) {
+        let due: Vec<(IpAddr, Why)> = self
+            .claims
+            .owned
+            .iter()
+            .filter_map(|(&vip, owned)| Some((vip, owned.give.as_ref()?)))
+            .filter(|(_, give)| give.next <= now)
+            .map(|(vip, give)| (vip, give.why))
+            .collect();
+        let mut offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
+        for (vip, why) in due {
+            let only = if let Why::Move(to) = why {
+                Some(to)
+            } else {
+                None
+            };
+            let successors: Vec<NodeId> = self.successors(vip, only).collect();
+            if self.has_given_in(vip, successors.is_empty(), now) {
+                continue;
+            }
+            let tries = self.settings.give_tries;
+            let Some(owned) = self.claims.owned.get_mut(&vip) else {
+                continue;
+            };
+            let Some(give) = &mut owned.give else {
+                continue;
+            };
+            give.next = now + self.settings.give_retry;
+            if let Some(to) = give.next_successor(&successors, tries) {
+                offers.entry(to).or_default().push((vip, owned.claim.epoch));
+            }
+        }
+        for (to, offers) in offers {
+            for chunk in offers.chunks(VIPS_OF) {
+                self.send(to, &Message::Give(chunk.to_vec()));
+            }
+        }
+    }
+
+    /// Ends a handover that nobody accepts. A leaver waits: a candidate may yet join.
+    fn has_given_in(&mut self, vip: IpAddr, nobody: bool, now: Instant) -> bool {
+        let Some(owned) = self.claims.owned.get_mut(&vip) else {
+            return true;
+        };
+        let Some(give) = &owned.give else { return true };
+        let is_over = now >= give.since + self.settings.give_limit;
+        if give.why != Why::Must {
+            if is_over || nobody {
+                owned.give = None;
+            }
+            return is_over || nobody;
+        }
+        let is_hopeless = nobody && self.leaving.is_none();
+        if is_over || is_hopeless {
+            let reason = if self.leaving.is_some() {
+                Reason::Leaving
+            } else {
+                Reason::Ineligible
+            };
+            self.withdraw(vip, reason);
+        }
+        is_over || is_hopeless
+    }
+
+    /// Offers wait until everything received is known: after a stop, what was offered may have
+    /// another owner long since.
+    pub(super) fn handle_give(&mut self, from: NodeId, offers: Vec<(IpAddr, u32)>) {
+        self.claims.offers.entry(from).or_default().extend(offers);
+    }
+
+    /// H1: the successor judges its own eligibility, announces, then publishes.
+    pub(super) fn take_offers(&mut self, now: Instant) {
+        for (from, offers) in std::mem::take(&mut self.claims.offers) {
+            let mut refused = Vec::new();
+            let mut is_repeated = false;
+            for (vip, epoch) in offers {
+                if self.claims.owned.contains_key(&vip) {
+                    is_repeated = true;
+                } else if self.accepts(vip, from, epoch) {
+                    self.claim(vip, Cause::Handover, now);
+                } else {
+                    refused.push(vip);
+                }
+            }
+            if is_repeated {
+                // The giver has not seen the claim.
+                self.send_own_record(from);
+            }
+            for chunk in refused.chunks(VIPS_OF) {
+                self.send(from, &Message::Refuse(chunk.to_vec()));
+            }
+        }
+    }
+
+    fn accepts(&self, vip: IpAddr, from: NodeId, epoch: u32) -> bool {
+        let is_unchallenged = self
+            .members
+            .claims(vip)
+            .all(|(id, claim)| id == from || claim.epoch <= epoch);
+        self.stage() == Stage::Serving && self.claims.is_eligible(vip) && is_unchallenged
+    }
+
+    pub(super) fn handle_refuse(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
+        for vip in vips {
+            let give = self
+                .claims
+                .owned
+                .get_mut(vip)
+                .and_then(|owned| owned.give.as_mut());
+            if let Some(give) = give.filter(|give| give.to == Some(from)) {
+                give.to = None;
+                give.next = now;
+            }
+        }
+    }
+
+    /// H2: a leaver with nothing left says so, and is gone.
+    pub(super) fn leave_when_due(&mut self, now: Instant) {
+        let Some((Leaving::Draining, since)) = self.leaving else {
+            return;
+        };
+        if self.claims.owned.is_empty() || now >= since + self.settings.give_limit {
+            self.withdraw_all(Reason::Leaving);
+            self.say_goodbye(Verdict::Left);
+        }
+    }
+
+    fn say_goodbye(&mut self, verdict: Verdict) {
+        let death = Death {
+            member: self.me,
+            boot: self.boot(),
+            inc: self.inc(),
+            verdict,
+        };
+        self.send_to_all(&Message::Dead(death));
+        self.events.push_back(Event::MayExit);
+        self.has_left = true;
+    }
+
+    pub(super) fn give_due(&self) -> Option<(Instant, &'static str)> {
+        let gives = self
+            .claims
+            .owned
+            .values()
+            .filter_map(|owned| owned.give.as_ref());
+        gives
+            .map(|give| give.next)
+            .min()
+            .map(|at| (at, "a handover"))
+    }
+
+    pub(super) fn leave_due(&self) -> Option<(Instant, &'static str)> {
+        let (_, since) = self.leaving?;
+        Some((since + self.settings.give_limit, "the end of leaving"))
+    }
+}
+
+impl Give {
+    const fn new(why: Why, now: Instant) -> Self {
+        Self {
+            why,
+            since: now,
+            next: now,
+            to: None,
+            tries: 0,
+            tried: BTreeSet::new(),
+        }
+    }
+
+    /// The same one until it refused, vanished or was asked often enough; then the next.
+    fn next_successor(&mut self, successors: &[NodeId], tries: u32) -> Option<NodeId> {
+        let stays = self
+            .to
+            .is_some_and(|to| self.tries < tries && successors.contains(&to));
+        if !stays {
+            if successors.iter().all(|id| self.tried.contains(id)) {
+                self.tried.clear();
+            }
+            self.to = successors
+                .iter()
+                .copied()
+                .find(|id| !self.tried.contains(id));
+            self.tried.extend(self.to);
+            self.tries = 0;
+        }
+        self.tries += 1;
+        self.to
+    }
+}

@@ -1,0 +1,255 @@
+//! The table's entries as they travel, and how they are merged.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Claim, Former, Life, Member, Members, Record, Stage};
+use crate::Instant;
+use crate::ownership::node::NodeId;
+use crate::ownership::wire::{Entry, MAX_PAYLOAD, Message, PARTS_OF};
+
+/// What a merge did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Merged {
+    /// There was nothing new in it.
+    Known,
+    /// The table changed.
+    Changed,
+    /// It says that a member is gone which is live here: that has to be seen for oneself (L7).
+    Doubt,
+}
+
+impl Members {
+    /// Merges what a member says of itself, or another says of it.
+    pub(in super::super) fn merge(&mut self, entry: &Entry, now: Instant) -> Merged {
+        let id = entry.member;
+        let Some(member) = self.get(id) else {
+            if matches!(entry.life, Life::Dead | Life::Left) || entry.former {
+                return Merged::Known;
+            }
+            self.insert(id, Member::new(entry.address, now));
+            return self.merge(entry, now);
+        };
+        if entry.former {
+            return self.merge_former(entry, now);
+        }
+        let is_news = match (member.life, entry.boot.cmp(&member.boot)) {
+            (None, _) | (_, Ordering::Greater) => true,
+            (_, Ordering::Less) => false,
+            (Some(life), Ordering::Equal) => {
+                // L7: deaths do not travel by SYNC.
+                if member.is_live()
+                    && matches!(entry.life, Life::Held | Life::Dead)
+                    && entry.inc >= member.inc
+                {
+                    return Merged::Doubt;
+                }
+                (entry.inc, entry.life) > (member.inc, life) || entry.seq > member.record.seq
+            }
+        };
+        if !is_news {
+            return Merged::Known;
+        }
+        let (hold, rejoin) = (self.hold, self.rejoin);
+        self.change(id, now, |member| {
+            if member.life.is_none() {
+                member.boot = entry.boot;
+                (member.inc, member.life) = (entry.inc, Some(entry.life));
+                member.hold_until = now + hold;
+            } else if entry.boot > member.boot {
+                member.restart(entry.boot, hold, rejoin, now);
+            }
+            if Some((entry.inc, entry.life)) > member.life.map(|life| (member.inc, life)) {
+                (member.inc, member.life, member.lost) = (entry.inc, Some(entry.life), false);
+                member.hold_until = now + hold;
+            }
+            if let Some(record) = member.assemble(entry) {
+                member.address = entry.address;
+                member.take_record(record);
+            }
+        });
+        Merged::Changed
+    }
+
+    /// R2: what a restarted member held before, told by those who remember.
+    fn merge_former(&mut self, entry: &Entry, now: Instant) -> Merged {
+        let until = now + self.hold;
+        let Some(member) = self.get_mut(entry.member) else {
+            return Merged::Known;
+        };
+        let known = member
+            .former
+            .as_ref()
+            .map(|former| (former.boot, former.record.seq));
+        if entry.boot >= member.boot
+            || Some((entry.boot, entry.seq)) <= known
+            || member.record.stage != Stage::Joining
+        {
+            return Merged::Known;
+        }
+        let Some(record) = member.assemble_former(entry) else {
+            return Merged::Known;
+        };
+        self.change(entry.member, now, |member| {
+            let until = member.former.as_ref().map_or(until, |former| former.until);
+            member.former = Some(Former {
+                boot: entry.boot,
+                record: Arc::new(record),
+                until,
+            });
+        });
+        Merged::Changed
+    }
+
+    /// A datagram from this process arrived: it lives, in this incarnation.
+    pub(in super::super) fn heard_of(
+        &mut self,
+        id: NodeId,
+        boot: u64,
+        inc: u32,
+        from: IpAddr,
+        now: Instant,
+    ) {
+        let (hold, rejoin) = (self.hold, self.rejoin);
+        if self.get(id).is_none() {
+            self.insert(id, Member::new(from, now));
+        }
+        let Some(member) = self.get(id) else { return };
+        if member.life.is_none() || boot > member.boot {
+            self.change(id, now, |member| {
+                member.restart(boot, hold, rejoin, now);
+                member.inc = inc;
+            });
+        } else if inc > member.inc {
+            self.change(id, now, |member| {
+                (member.inc, member.life) = (inc, Some(Life::Live))
+            });
+        }
+    }
+
+    /// What to tell of this member.
+    pub(in super::super) fn entries(&self, id: NodeId) -> Vec<Entry> {
+        let Some(member) = self.get(id).filter(|member| !member.is_forgotten()) else {
+            return Vec::new();
+        };
+        let Some(life) = member.life else {
+            return Vec::new();
+        };
+        let former = member
+            .former
+            .iter()
+            .flat_map(|former| member.parts(id, former.boot, life, &former.record, true));
+        former
+            .chain(member.parts(id, member.boot, life, &member.record, false))
+            .collect()
+    }
+}
+
+impl Member {
+    fn parts(
+        &self,
+        id: NodeId,
+        boot: u64,
+        life: Life,
+        record: &Record,
+        former: bool,
+    ) -> Vec<Entry> {
+        let claims: Vec<(IpAddr, Claim)> = record
+            .claims
+            .iter()
+            .map(|(&vip, &claim)| (vip, claim))
+            .collect();
+        let chunks: Vec<&[(IpAddr, Claim)]> = if claims.is_empty() {
+            vec![&[]]
+        } else {
+            claims.chunks(PARTS_OF).collect()
+        };
+        let parts = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
+        (0..parts)
+            .zip(chunks)
+            .map(|(part, claims)| Entry {
+                member: id,
+                boot,
+                inc: self.inc,
+                life,
+                address: self.address,
+                mac: record.mac,
+                stage: record.stage,
+                former,
+                seq: record.seq,
+                part,
+                parts,
+                claims: claims.to_vec(),
+            })
+            .collect()
+    }
+
+    /// The record, once all of its parts are here, if it is newer than the one known.
+    fn assemble(&mut self, entry: &Entry) -> Option<Record> {
+        let is_newer = entry.boot == self.boot && entry.seq > self.record.seq;
+        if is_newer {
+            self.assembly.add(entry)
+        } else {
+            None
+        }
+    }
+
+    fn assemble_former(&mut self, entry: &Entry) -> Option<Record> {
+        self.former_assembly.add(entry)
+    }
+}
+
+/// The parts of one record that have arrived.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Assembly {
+    /// Boot and sequence number of the record.
+    of: (u64, u32),
+    parts: std::collections::BTreeMap<u16, Vec<(IpAddr, Claim)>>,
+}
+
+impl Assembly {
+    fn add(&mut self, entry: &Entry) -> Option<Record> {
+        if (entry.boot, entry.seq) > self.of {
+            *self = Self {
+                of: (entry.boot, entry.seq),
+                ..Self::default()
+            };
+        }
+        if (entry.boot, entry.seq) != self.of {
+            return None;
+        }
+        self.parts.insert(entry.part, entry.claims.clone());
+        if self.parts.len() < usize::from(entry.parts) {
+            return None;
+        }
+        let claims = std::mem::take(&mut self.parts)
+            .into_values()
+            .flatten()
+            .collect();
+        Some(Record {
+            seq: entry.seq,
+            stage: entry.stage,
+            mac: entry.mac,
+            claims,
+        })
+    }
+}
+
+/// Entries in as few datagrams as they fit into.
+pub(in super::super) fn pack(entries: impl IntoIterator<Item = Entry>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let (mut batch, mut len) = (Vec::new(), 2);
+    for entry in entries {
+        if len + entry.len() > MAX_PAYLOAD {
+            messages.push(Message::Records(std::mem::take(&mut batch)));
+            len = 2;
+        }
+        len += entry.len();
+        batch.push(entry);
+    }
+    if !batch.is_empty() {
+        messages.push(Message::Records(batch));
+    }
+    messages
+}

@@ -1,0 +1,191 @@
+//! What the rules look up of all members together, kept while single members change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Claim, Member, NodeId};
+
+/// The table is compared bucket by bucket: of 1,000 members about 16 are sent for one that differs.
+pub(in super::super) const BUCKETS: usize = 64;
+
+#[derive(Debug, Clone)]
+pub(in super::super) struct Index {
+    /// This member included.
+    pub(in super::super) live: BTreeSet<NodeId>,
+    /// To be found again (L10).
+    pub(in super::super) absent: BTreeSet<NodeId>,
+    /// Held, or with addresses reserved from the boot before (R1, R2).
+    pub(in super::super) reserving: BTreeSet<NodeId>,
+    /// All that count for the majority (C3).
+    pub(in super::super) known: usize,
+    pub(in super::super) buckets: [u64; BUCKETS],
+    vips: BTreeMap<IpAddr, Claims>,
+    pub(super) changes: Changes,
+}
+
+/// Everything claimed of one address, by whomever.
+#[derive(Debug, Clone, Default)]
+struct Claims {
+    /// The highest epoch ever seen, also of members that are gone.
+    floor: u32,
+    by_member: BTreeMap<NodeId, Claim>,
+}
+
+/// What has to follow from changes of the table.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct Changes {
+    /// Addresses whose claims changed, or whose claimants' standing did.
+    pub(in super::super) vips: BTreeSet<IpAddr>,
+    /// Who is live changed: the ring has to be looked at again.
+    pub(in super::super) ring: bool,
+    /// Who may take over an address changed.
+    pub(in super::super) candidates: bool,
+    /// Somebody is live who was not.
+    pub(in super::super) returned: bool,
+    /// Somebody is live no more.
+    pub(in super::super) gone: bool,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            live: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            reserving: BTreeSet::new(),
+            known: 0,
+            buckets: [0; BUCKETS],
+            vips: BTreeMap::new(),
+            changes: Changes::default(),
+        }
+    }
+}
+
+impl Index {
+    /// The whole table in a number; equal tables have equal digests.
+    pub(in super::super) fn digest(&self) -> u64 {
+        self.buckets
+            .iter()
+            .fold(0, |digest, bucket| digest ^ bucket)
+    }
+
+    pub(in super::super) const fn bucket_of(id: NodeId) -> usize {
+        (id.0 % BUCKETS as u64) as usize
+    }
+
+    pub(in super::super) fn floor(&self, vip: IpAddr) -> u32 {
+        self.vips.get(&vip).map_or(0, |claims| claims.floor)
+    }
+
+    pub(in super::super) fn has_changes(&self) -> bool {
+        let Changes {
+            vips,
+            ring,
+            candidates,
+            returned,
+            gone,
+        } = &self.changes;
+        *ring || *candidates || *gone || *returned || !vips.is_empty()
+    }
+
+    pub(super) fn claims(&self, vip: IpAddr) -> impl Iterator<Item = (NodeId, Claim)> {
+        let claims = self.vips.get(&vip).into_iter();
+        claims.flat_map(|claims| claims.by_member.iter().map(|(&id, &claim)| (id, claim)))
+    }
+
+    pub(super) fn set_claim(&mut self, vip: IpAddr, by: NodeId, claim: Option<Claim>) {
+        let claims = self.vips.entry(vip).or_default();
+        match claim {
+            Some(claim) => {
+                claims.floor = claims.floor.max(claim.epoch);
+                claims.by_member.insert(by, claim);
+            }
+            None => drop(claims.by_member.remove(&by)),
+        }
+    }
+
+    /// Follows a change of member `id`.
+    pub(super) fn update(
+        &mut self,
+        id: NodeId,
+        before: Option<&Member>,
+        after: Option<&Member>,
+        is_own: bool,
+    ) {
+        for member in [before, after].into_iter().flatten() {
+            self.buckets[Self::bucket_of(id)] ^= member.hash(id);
+        }
+        self.follow_standing(id, before, after);
+        self.follow_record(id, before, after, is_own);
+    }
+
+    fn follow_standing(&mut self, id: NodeId, before: Option<&Member>, after: Option<&Member>) {
+        let was = |test: fn(&Member) -> bool| before.is_some_and(test);
+        let is = |test: fn(&Member) -> bool| after.is_some_and(test);
+        let reserves = |member: &Member| member.is_held() || member.former.is_some();
+        set(&mut self.live, id, is(Member::is_live));
+        set(&mut self.absent, id, is(Member::is_absent));
+        set(&mut self.reserving, id, is(reserves));
+        self.known =
+            self.known + usize::from(is(Member::is_known)) - usize::from(was(Member::is_known));
+        let live = (was(Member::is_live), is(Member::is_live));
+        match live {
+            (false, true) => self.changes.returned = true,
+            (true, false) => self.changes.gone = true,
+            _ => {}
+        }
+        if live.0 != live.1
+            || was(Member::is_held) != is(Member::is_held)
+            || was(reserves) != is(reserves)
+        {
+            self.changes.ring = true;
+            self.changes.candidates = true;
+            for member in [before, after].into_iter().flatten() {
+                self.changes.vips.extend(member.record.claims.keys());
+                let former = member.former.iter();
+                self.changes
+                    .vips
+                    .extend(former.flat_map(|former| former.record.claims.keys()));
+            }
+        }
+    }
+
+    fn follow_record(
+        &mut self,
+        id: NodeId,
+        before: Option<&Member>,
+        after: Option<&Member>,
+        is_own: bool,
+    ) {
+        let (old, new) = (
+            before.map(|member| &member.record),
+            after.map(|member| &member.record),
+        );
+        if let (Some(old), Some(new)) = (old, new)
+            && Arc::ptr_eq(old, new)
+        {
+            return;
+        }
+        if is_own {
+            // Own claims are known here before they are published.
+            return;
+        }
+        self.changes.candidates |= old.map(|record| record.stage) != new.map(|record| record.stage);
+        for &vip in old.iter().flat_map(|record| record.claims.keys()) {
+            self.set_claim(vip, id, None);
+            self.changes.vips.insert(vip);
+        }
+        for (&vip, &claim) in new.iter().flat_map(|record| &record.claims) {
+            self.set_claim(vip, id, Some(claim));
+            self.changes.vips.insert(vip);
+        }
+    }
+}
+
+fn set(members: &mut BTreeSet<NodeId>, id: NodeId, is: bool) {
+    if is {
+        members.insert(id);
+    } else {
+        members.remove(&id);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a person may ask: who is there, who owns what, and why.
+
+use std::net::IpAddr;
+
+use super::members::{Life, Stage};
+use super::{NodeId, Ownership, Verdict};
+use crate::{Instant, Reason};
+
+/// How a member stands in this member's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Listed, and never heard.
+    NeverHeard,
+    /// Present.
+    Live,
+    /// Not heard by this member, and nobody can tell why.
+    Lost,
+    /// Its process is away; its addresses wait for it.
+    Held(Verdict),
+    /// Gone.
+    Gone(Verdict),
+}
+
+/// One line of `/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// The member.
+    pub node: NodeId,
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// How it stands.
+    pub standing: Standing,
+    /// Raised by itself alone, to refute its death.
+    pub incarnation: u32,
+    /// The last datagram from it.
+    pub heard_at: Option<Instant>,
+    /// How many addresses it answers for.
+    pub addresses: usize,
+}
+
+/// Who answers for an address, and why this node does or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VipStatus {
+    /// The owner and its epoch.
+    pub owner: Option<(NodeId, u32)>,
+    /// Why this node does not answer; `None` if it does.
+    pub reason: Option<Reason>,
+}
+
+impl Ownership {
+    /// The addresses that this node answers for, in order.
+    pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
+        self.claims.owned.keys().copied()
+    }
+
+    /// Whether this speaker has learned what there is to know, and may claim.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        self.join.is_joined()
+    }
+
+    /// Every member, this one included.
+    pub fn members(&self) -> impl Iterator<Item = MemberStatus> {
+        self.members.iter().map(|(node, member)| {
+            let verdict = member.verdict.unwrap_or(Verdict::Node);
+            MemberStatus {
+                node,
+                address: member.address,
+                standing: match member.life {
+                    None => Standing::NeverHeard,
+                    Some(_) if member.lost => Standing::Lost,
+                    Some(Life::Live) => Standing::Live,
+                    Some(Life::Held) => Standing::Held(verdict),
+                    Some(Life::Dead | Life::Left) => Standing::Gone(verdict),
+                },
+                incarnation: member.inc,
+                heard_at: member.heard_at,
+                addresses: member.record.claims.len(),
+            }
+        })
+    }
+
+    /// Who answers for `vip`.
+    #[must_use]
+    pub fn vip_status(&self, vip: IpAddr, now: Instant) -> VipStatus {
+        let owner = self.members.owner(vip).map(|(id, claim)| (id, claim.epoch));
+        let is_own = self.claims.owned.contains_key(&vip);
+        VipStatus {
+            owner,
+            reason: (!is_own).then(|| self.why_not(vip, now)),
+        }
+    }
+
+    fn why_not(&self, vip: IpAddr, now: Instant) -> Reason {
+        match self.claims.wanted(vip) {
+            None => Reason::Unwanted,
+            Some(wanted) if !wanted.eligible => Reason::Ineligible,
+            Some(_) if self.members.owner(vip).is_some() => Reason::NotOwner,
+            Some(_) if self.is_reserved_to_another(vip) => Reason::Reserved,
+            Some(_) if self.watching.is_isolated() => Reason::Isolated,
+            Some(_) => match self.stage() {
+                Stage::Joining => Reason::Joining,
+                Stage::Leaving => Reason::Leaving,
+                Stage::Serving if self.contact.is_quiet(now) => Reason::NameShared,
+                Stage::Serving => Reason::NotOwner,
+            },
+        }
+    }
+}

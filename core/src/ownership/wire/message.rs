@@ -1,0 +1,357 @@
+//! What speakers say to each other.
+
+use std::net::IpAddr;
+
+use super::{MAX_PAYLOAD, Reader, address_octets};
+use crate::ownership::Verdict;
+use crate::ownership::members::{BUCKETS, Claim, Life, Stage};
+use crate::ownership::node::NodeId;
+use crate::wire::MacAddr;
+
+/// One datagram's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Message {
+    /// "I am well": each 50 ms to every watcher, and in answer to a PING.
+    Beat {
+        digest: u64,
+        deaf: bool,
+        joined: bool,
+        answer: bool,
+    },
+    /// "Are you well?" `gone` tells a member that its incarnation of this number is held gone.
+    Ping {
+        digest: u64,
+        subscribe: bool,
+        joined: bool,
+        gone: Option<u32>,
+    },
+    /// "Probe this member, now, and tell me."
+    Ask { target: NodeId, nonce: u32 },
+    /// What the witness's own probes brought: a datagram, an answer of the kernel, or neither.
+    Tell {
+        target: NodeId,
+        nonce: u32,
+        udp: bool,
+        kernel: bool,
+    },
+    /// A verdict; also a member's own good-bye.
+    Dead(Death),
+    /// "I know a later boot of your name than the one you speak with."
+    Stale { boot: u64 },
+    /// What is known of members: a sender's own record, or, in answer to a SYNC, anybody's.
+    Records(Vec<Entry>),
+    /// The digest of each bucket of the table: whatever differs is sent.
+    Sync {
+        answer: bool,
+        joined: bool,
+        buckets: Box<[u64; BUCKETS]>,
+    },
+    /// "Take these over", with the epoch that the claim must exceed.
+    Give(Vec<(IpAddr, u32)>),
+    /// "I cannot take these."
+    Refuse(Vec<IpAddr>),
+    /// "Your claim is better: I have fallen silent."
+    Yield(Vec<IpAddr>),
+}
+
+/// A verdict over one incarnation of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Death {
+    pub(in super::super) member: NodeId,
+    pub(in super::super) boot: u64,
+    pub(in super::super) inc: u32,
+    pub(in super::super) verdict: Verdict,
+}
+
+/// What is known of one member, or one part of it: a member with many claims takes several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Entry {
+    pub(in super::super) member: NodeId,
+    pub(in super::super) boot: u64,
+    pub(in super::super) inc: u32,
+    pub(in super::super) life: Life,
+    pub(in super::super) address: IpAddr,
+    pub(in super::super) mac: MacAddr,
+    pub(in super::super) stage: Stage,
+    /// The last record of the boot before: its addresses are reserved to the member (R2).
+    pub(in super::super) former: bool,
+    pub(in super::super) seq: u32,
+    pub(in super::super) part: u16,
+    pub(in super::super) parts: u16,
+    pub(in super::super) claims: Vec<(IpAddr, Claim)>,
+}
+
+impl Entry {
+    const LEN: usize = 56;
+    const CLAIM_LEN: usize = 25;
+    /// Bytes in a datagram.
+    pub(in super::super) const fn len(&self) -> usize {
+        Self::LEN + Self::CLAIM_LEN * self.claims.len()
+    }
+}
+
+/// Most claims that one part of a record may carry.
+pub(in super::super) const PARTS_OF: usize = (MAX_PAYLOAD - 2 - Entry::LEN) / Entry::CLAIM_LEN;
+
+const BEAT: u8 = 1;
+const PING: u8 = 2;
+const ASK: u8 = 3;
+const TELL: u8 = 4;
+const DEAD: u8 = 5;
+const STALE: u8 = 6;
+const RECORDS: u8 = 7;
+const SYNC: u8 = 8;
+const GIVE: u8 = 9;
+const REFUSE: u8 = 10;
+const YIELD: u8 = 11;
+
+impl Message {
+    pub(super) const fn kind(&self) -> u8 {
+        match self {
+            Self::Beat { .. } => BEAT,
+            Self::Ping { .. } => PING,
+            Self::Ask { .. } => ASK,
+            Self::Tell { .. } => TELL,
+            Self::Dead(_) => DEAD,
+            Self::Stale { .. } => STALE,
+            Self::Records(_) => RECORDS,
+            Self::Sync { .. } => SYNC,
+            Self::Give(_) => GIVE,
+            Self::Refuse(_) => REFUSE,
+            Self::Yield(_) => YIELD,
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Beat {
+                digest,
+                deaf,
+                joined,
+                answer,
+            } => {
+                out.extend(digest.to_be_bytes());
+                out.push(flags([*deaf, *joined, *answer, false]));
+            }
+            Self::Ping {
+                digest,
+                subscribe,
+                joined,
+                gone,
+            } => {
+                out.extend(digest.to_be_bytes());
+                out.push(flags([*subscribe, *joined, gone.is_some(), false]));
+                out.extend(gone.unwrap_or(0).to_be_bytes());
+            }
+            Self::Ask { target, nonce } => {
+                out.extend(target.0.to_be_bytes());
+                out.extend(nonce.to_be_bytes());
+            }
+            Self::Tell {
+                target,
+                nonce,
+                udp,
+                kernel,
+            } => {
+                out.extend(target.0.to_be_bytes());
+                out.extend(nonce.to_be_bytes());
+                out.push(flags([*udp, *kernel, false, false]));
+            }
+            Self::Dead(Death {
+                member,
+                boot,
+                inc,
+                verdict,
+            }) => {
+                out.extend(member.0.to_be_bytes());
+                out.extend(boot.to_be_bytes());
+                out.extend(inc.to_be_bytes());
+                out.push(*verdict as u8);
+            }
+            Self::Stale { boot } => out.extend(boot.to_be_bytes()),
+            Self::Records(entries) => {
+                out.extend(count(entries));
+                entries.iter().for_each(|entry| entry.encode(out));
+            }
+            Self::Sync {
+                answer,
+                joined,
+                buckets,
+            } => {
+                out.push(flags([*answer, *joined, false, false]));
+                buckets
+                    .iter()
+                    .for_each(|bucket| out.extend(bucket.to_be_bytes()));
+            }
+            Self::Give(offers) => {
+                out.extend(count(offers));
+                for (vip, epoch) in offers {
+                    out.extend(address_octets(*vip));
+                    out.extend(epoch.to_be_bytes());
+                }
+            }
+            Self::Refuse(vips) | Self::Yield(vips) => {
+                out.extend(count(vips));
+                vips.iter().for_each(|vip| out.extend(address_octets(*vip)));
+            }
+        }
+    }
+
+    /// `None` if the payload is not exactly one message of this kind.
+    pub(super) fn decode(kind: u8, reader: &mut Reader<'_>) -> Option<Self> {
+        let message = match kind {
+            BEAT => {
+                let digest = reader.u64()?;
+                let [deaf, joined, answer, _] = read_flags(reader)?;
+                Self::Beat {
+                    digest,
+                    deaf,
+                    joined,
+                    answer,
+                }
+            }
+            PING => {
+                let digest = reader.u64()?;
+                let [subscribe, joined, is_gone, _] = read_flags(reader)?;
+                let inc = reader.u32()?;
+                Self::Ping {
+                    digest,
+                    subscribe,
+                    joined,
+                    gone: is_gone.then_some(inc),
+                }
+            }
+            ASK => Self::Ask {
+                target: reader.node()?,
+                nonce: reader.u32()?,
+            },
+            TELL => {
+                let (target, nonce) = (reader.node()?, reader.u32()?);
+                let [udp, kernel, ..] = read_flags(reader)?;
+                Self::Tell {
+                    target,
+                    nonce,
+                    udp,
+                    kernel,
+                }
+            }
+            DEAD => Self::Dead(Death {
+                member: reader.node()?,
+                boot: reader.u64()?,
+                inc: reader.u32()?,
+                verdict: Verdict::from_code(reader.byte()?)?,
+            }),
+            STALE => Self::Stale {
+                boot: reader.u64()?,
+            },
+            RECORDS => Self::Records(read_many(reader, Entry::decode)?),
+            SYNC => {
+                let [answer, joined, ..] = read_flags(reader)?;
+                let mut buckets = Box::new([0; BUCKETS]);
+                for bucket in buckets.iter_mut() {
+                    *bucket = reader.u64()?;
+                }
+                Self::Sync {
+                    answer,
+                    joined,
+                    buckets,
+                }
+            }
+            GIVE => Self::Give(read_many(reader, |reader| {
+                Some((reader.address()?, reader.u32()?))
+            })?),
+            REFUSE => Self::Refuse(read_many(reader, |reader| reader.address())?),
+            YIELD => Self::Yield(read_many(reader, |reader| reader.address())?),
+            _ => return None,
+        };
+        reader.0.is_empty().then_some(message)
+    }
+}
+
+impl Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.member.0.to_be_bytes());
+        out.extend(self.boot.to_be_bytes());
+        out.extend(self.inc.to_be_bytes());
+        out.extend(self.seq.to_be_bytes());
+        out.extend(self.part.to_be_bytes());
+        out.extend(self.parts.to_be_bytes());
+        out.push(self.life as u8);
+        out.push(self.stage as u8);
+        out.push(flags([self.former, false, false, false]));
+        out.extend(self.mac.octets());
+        out.extend(address_octets(self.address));
+        out.push(0);
+        out.extend(count(&self.claims));
+        for (vip, claim) in &self.claims {
+            out.extend(address_octets(*vip));
+            out.extend(claim.epoch.to_be_bytes());
+            out.extend(claim.rank.to_be_bytes());
+            out.push(flags([claim.strong, false, false, false]));
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let (member, boot) = (reader.node()?, reader.u64()?);
+        let (inc, seq) = (reader.u32()?, reader.u32()?);
+        let (part, parts) = (reader.u16()?, reader.u16()?);
+        let life = Life::from_code(reader.byte()?)?;
+        let stage = Stage::from_code(reader.byte()?)?;
+        let [former, ..] = read_flags(reader)?;
+        let mac = MacAddr::from(reader.array()?);
+        let address = reader.address()?;
+        let _reserved = reader.byte()?;
+        let claims = read_many(reader, |reader| {
+            let vip = reader.address()?;
+            let (epoch, rank) = (reader.u32()?, reader.u32()?);
+            let [strong, ..] = read_flags(reader)?;
+            Some((
+                vip,
+                Claim {
+                    strong,
+                    epoch,
+                    rank,
+                },
+            ))
+        })?;
+        let entry = Self {
+            member,
+            boot,
+            inc,
+            life,
+            address,
+            mac,
+            stage,
+            former,
+            seq,
+            part,
+            parts,
+            claims,
+        };
+        (part < parts).then_some(entry)
+    }
+}
+
+fn count<T>(list: &[T]) -> [u8; 2] {
+    u16::try_from(list.len()).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+/// A counted list. The count does not size anything before its elements were read.
+fn read_many<T>(
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let count = reader.u16()?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+fn flags(bits: [bool; 4]) -> u8 {
+    bits.iter()
+        .rev()
+        .fold(0, |byte, &bit| byte << 1 | u8::from(bit))
+}
+
+fn read_flags(reader: &mut Reader<'_>) -> Option<[bool; 4]> {
+    let byte = reader.byte()?;
+    Some([0, 1, 2, 3].map(|bit| byte >> bit & 1 == 1))
+}

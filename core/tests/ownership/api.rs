@@ -1,0 +1,162 @@
+//! Properties 5 and 6, and what follows from what the API says.
+
+use std::collections::BTreeMap;
+
+use ferrolb_core::Reason;
+use ferrolb_core::ownership::{Cause, Event, FAST};
+
+use crate::faults::Fault;
+use crate::seeds;
+use crate::world::{World, ms, vip};
+
+#[test]
+fn a_speaker_that_restarts_without_the_api_stays_quiet() {
+    for seed in seeds(4) {
+        let mut world = World::settled(3, 15, seed, &FAST);
+        let victim = world.some_owner();
+        world.api_down = true;
+        world.inflict(Fault::Kill(victim));
+        world.run(ms(500));
+        world.inflict(Fault::Start(victim));
+        world.run(ms(8_000));
+        assert!(
+            world.hosts[victim].announcing.is_empty(),
+            "seed {seed}: it cannot know"
+        );
+        for vip in world.vips() {
+            assert_eq!(
+                world.owners(vip).len(),
+                1,
+                "seed {seed}: {vip} is served by another"
+            );
+        }
+    }
+}
+
+#[test]
+fn without_the_api_a_dead_node_is_replaced_by_those_who_run() {
+    for seed in seeds(4) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        world.api_down = true;
+        let victim = world.some_owner();
+        world.inflict(Fault::Die(victim));
+        world.run(ms(1_000));
+        world.check("without the API");
+        world.assert_sound(seed);
+    }
+}
+
+#[test]
+fn each_address_of_a_service_is_decided_for_itself() {
+    let mut world = World::settled(4, 2, 1, &FAST);
+    world.inflict(Fault::Eligible(vip(0), vec![true, false, false, false]));
+    world.inflict(Fault::Eligible(vip(1), vec![false, false, true, false]));
+    world.run(ms(1_000));
+    assert_eq!(
+        (world.owners(vip(0)), world.owners(vip(1))),
+        (vec![0], vec![2])
+    );
+    world.inflict(Fault::Die(0));
+    world.run(ms(1_000));
+    assert_eq!(world.owners(vip(0)), [0_usize; 0], "nobody else may");
+    assert_eq!(world.owners(vip(1)), [2]);
+}
+
+/// C4: others' views only order candidates. They learned of its ineligibility, it has not.
+#[test]
+fn nobody_takes_from_a_live_owner_that_is_ineligible_in_other_views() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 8, seed, &FAST);
+        world.api_lag = ms(2_000);
+        let owner = world.owners(vip(0))[0];
+        world.inflict(Fault::Eligible(
+            vip(0),
+            (0..4).map(|host| host != owner).collect(),
+        ));
+        world.run(ms(3_000));
+        assert_eq!(
+            world.moves.len(),
+            1,
+            "seed {seed}: it moves once, when its owner knows"
+        );
+        assert_eq!(world.announcements[0].3, Cause::Handover, "seed {seed}");
+        assert!(world.dark.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_fresh_cluster_goes_by_rank_alone() {
+    let mut world = World::new(4, 40, 1, &FAST);
+    for host in 0..4 {
+        let at = world.random.millis(0..50);
+        world.schedule(at, Fault::Start(host));
+    }
+    world.run(ms(3_000));
+    for (vip, (_, candidates)) in &world.truth.wanted {
+        assert_eq!(world.owners(*vip), [world.station(candidates[0])], "{vip}");
+    }
+}
+
+#[test]
+fn addresses_created_one_after_another_or_at_once_are_spread_evenly() {
+    for (gap, hosts, seed) in [5, 100].into_iter().flat_map(|gap| {
+        [3, 4, 10]
+            .into_iter()
+            .flat_map(move |n| seeds(2).map(move |seed| (gap, n, seed)))
+    }) {
+        let mut world = World::settled(hosts, hosts, seed, &FAST);
+        for n in hosts..60 {
+            world.schedule(ms(gap * n as u64), Fault::Want(vip(n), true));
+        }
+        world.run(ms(gap * 60 + 2_000));
+        world.check("after they were created");
+        world.assert_sound(seed);
+        let counts: Vec<usize> = world
+            .hosts
+            .iter()
+            .map(|host| host.announcing.len())
+            .collect();
+        let even = 60.0 / hosts as f64;
+        let worst = counts
+            .iter()
+            .map(|&count| (count as f64 - even).abs())
+            .fold(0.0, f64::max);
+        assert!(worst <= 2.5, "gap {gap}, seed {seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_removed_and_created_again_has_one_owner() {
+    for seed in seeds(5) {
+        let mut world = World::settled(4, 8, seed, &FAST);
+        world.api_lag = ms(200);
+        for round in 0..6 {
+            let pause = world.random.millis(20..400);
+            world.schedule(pause + ms(round * 300), Fault::Want(vip(3), round % 2 == 1));
+        }
+        world.run(ms(5_000));
+        world.check("after it came back");
+        world.assert_sound(seed);
+    }
+}
+
+#[test]
+fn an_unwanted_address_is_silent_in_the_same_step() {
+    let mut world = World::settled(3, 6, 1, &FAST);
+    let owner = world.owners(vip(2))[0];
+    let now = world.now;
+    let speaker = world.hosts[owner].speaker.as_mut().expect("it runs");
+    speaker.set_wanted(BTreeMap::new());
+    assert_eq!(speaker.owned().count(), 0);
+    assert_eq!(
+        speaker.vip_status(vip(2), now).reason,
+        Some(Reason::Unwanted)
+    );
+    let events: Vec<Event> = std::iter::from_fn(|| speaker.poll_event()).collect();
+    assert!(
+        events
+            .iter()
+            .all(|event| matches!(event, Event::Withdraw { .. })),
+        "{events:?}"
+    );
+}

@@ -1,0 +1,218 @@
+//! What is done to the world.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrolb_core::Instant;
+use ferrolb_core::ownership::{Identity, Leaving, Ownership};
+
+use crate::network::{Network, Station};
+use crate::world::{Happening, Input, Truth, Vip, World};
+
+/// One fault, or its end.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// kill -9 of the speaker.
+    Kill(Station),
+    /// The machine loses power.
+    Die(Station),
+    /// The machine has power again, and starts its speaker.
+    Boot(Station),
+    /// The speaker starts, if the machine runs and none runs yet.
+    Start(Station),
+    /// The speaker starts; its clock went back since the last time.
+    StartInThePast(Station),
+    /// SIGSTOP for this long.
+    Stop(Station, Duration),
+    /// SIGTERM.
+    Leave(Station, Leaving),
+    /// Each host's segment; the client is in segment 0.
+    Split(Vec<u8>),
+    Heal,
+    Mute(Station, bool),
+    Deaf(Station, bool),
+    Cut(Station, Station, bool),
+    Slow(Station, Station, Duration),
+    Blackout(bool),
+    Loss(u64),
+    Busy(bool),
+    /// Which hosts may announce it.
+    Eligible(Vip, Vec<bool>),
+    Want(Vip, bool),
+    Move(Vip, Station),
+}
+
+impl World {
+    pub(crate) fn inflict(&mut self, fault: Fault) {
+        if self.trace {
+            println!("{:>10} ---- {fault:?}", self.now.as_micros());
+        }
+        let now = self.now;
+        match fault {
+            Fault::Kill(host) => {
+                self.end_speaker(host);
+                self.disturb();
+            }
+            Fault::Die(host) => {
+                self.end_speaker(host);
+                self.hosts[host].powered = false;
+                self.disturb();
+            }
+            Fault::Boot(host) => {
+                self.hosts[host].powered = true;
+                self.start(host, false);
+            }
+            Fault::Start(host) => self.start(host, false),
+            Fault::StartInThePast(host) => self.start(host, true),
+            Fault::Stop(host, duration) => {
+                self.hosts[host].stopped_until = now + duration;
+                self.disturbed_at = self.disturbed_at.max(now + duration);
+            }
+            Fault::Leave(host, why) => {
+                if let Some(speaker) = &mut self.hosts[host].speaker {
+                    speaker.set_leaving(why, now);
+                    self.hosts[host].leaving = why == Leaving::Draining;
+                    self.disturbed_at = self.disturbed_at.max(now);
+                    self.wake_host(host, now);
+                }
+            }
+            Fault::Split(segments) => {
+                self.network.segment = segments.into_iter().enumerate().collect();
+                self.disturb();
+            }
+            Fault::Heal => {
+                let loss = self.network.loss;
+                self.network = Network {
+                    loss,
+                    ..Network::default()
+                };
+                self.disturb();
+            }
+            Fault::Mute(host, is) => {
+                set(&mut self.network.mute, host, is);
+                self.disturb();
+            }
+            Fault::Deaf(host, is) => {
+                set(&mut self.network.deaf, host, is);
+                self.disturb();
+            }
+            Fault::Cut(from, to, is) => {
+                set(&mut self.network.cut, (from, to), is);
+                self.disturb();
+            }
+            Fault::Slow(a, b, by) => {
+                self.network.slow.insert((a.min(b), a.max(b)), by);
+                self.disturb();
+            }
+            Fault::Blackout(is) => {
+                self.network.blackout = is;
+                self.disturb();
+            }
+            Fault::Loss(loss) => self.network.loss = loss,
+            Fault::Busy(busy) => self.busy = busy,
+            Fault::Eligible(vip, eligible) => {
+                if self.truth.wanted.contains_key(&vip) {
+                    let offer = self.offer(vip, eligible);
+                    self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
+                }
+            }
+            Fault::Want(vip, true) => {
+                let offer = self.offer(vip, vec![true; self.hosts.len()]);
+                self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
+            }
+            Fault::Want(vip, false) => {
+                self.neighbours.remove(&vip);
+                self.change_truth(|truth| drop(truth.wanted.remove(&vip)));
+            }
+            Fault::Move(vip, to) => {
+                let to = self.hosts[to].id;
+                for owner in self.owners(vip) {
+                    if let Some(speaker) = &mut self.hosts[owner].speaker {
+                        speaker
+                            .request_move(vip, to, now)
+                            .expect("an owner can give");
+                        self.wake_host(owner, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn disturb(&mut self) {
+        self.disturbed_at = self.disturbed_at.max(self.now);
+    }
+
+    fn end_speaker(&mut self, host: Station) {
+        let host = &mut self.hosts[host];
+        host.speaker = None;
+        host.leaving = false;
+        host.announcing.clear();
+        host.inbox.clear();
+        host.stopped_until = Instant::START;
+    }
+
+    fn start(&mut self, host: Station, in_the_past: bool) {
+        if !self.hosts[host].powered || self.hosts[host].speaker.is_some() {
+            return;
+        }
+        self.disturb();
+        self.end_speaker(host);
+        let now = self.now;
+        let seed = self.random.next();
+        let boot = self.hosts[host].boot;
+        let boot = if in_the_past {
+            boot.saturating_sub(500).max(1)
+        } else {
+            boot.max(now.as_micros()) + 1_000
+        };
+        self.hosts[host].boot = boot;
+        let identity = Identity {
+            node: self.hosts[host].name.clone(),
+            address: self.hosts[host].address,
+            mac: self.hosts[host].mac,
+            boot,
+        };
+        let mut speaker = Ownership::new(
+            identity,
+            self.settings.clone(),
+            self.keys.clone(),
+            seed,
+            now,
+        );
+        if !self.api_down {
+            let nodes = self
+                .hosts
+                .iter()
+                .map(|host| (host.id, host.address))
+                .collect();
+            speaker.set_nodes(&nodes, now);
+            self.tell_api(host, &Arc::clone(&self.truth), &mut speaker);
+        }
+        self.hosts[host].speaker = Some(speaker);
+        self.hosts[host].wake_at = None;
+        self.wake_host(host, now);
+    }
+
+    fn change_truth(&mut self, change: impl FnOnce(&mut Truth)) {
+        self.disturb();
+        change(Arc::make_mut(&mut self.truth));
+        for host in 0..self.hosts.len() {
+            let lag = self.api_lag.as_micros() as u64;
+            let after = Duration::from_micros(1_000 + self.random.below(lag));
+            // A watch tells things in order.
+            let at = (self.now + after).max(self.hosts[host].api_at + Duration::from_micros(1));
+            self.hosts[host].api_at = at;
+            let truth = Arc::clone(&self.truth);
+            self.put(at, Happening::Arrive(host, Input::Api(truth)));
+        }
+    }
+}
+
+fn set<T: Ord>(set: &mut BTreeSet<T>, element: T, is: bool) {
+    if is {
+        set.insert(element);
+    } else {
+        set.remove(&element);
+    }
+}

@@ -1,0 +1,335 @@
+//! How long things take, and what they cost. Each test prints its figures.
+
+use std::time::Duration;
+
+use ferrolb_core::ownership::{CALM, FAST, Leaving, Settings};
+
+use crate::checks::Times;
+use crate::faults::Fault;
+use crate::random::Random;
+use crate::seeds;
+use crate::world::{World, ms};
+
+/// Five addresses for each host, 200 at most.
+pub(crate) fn vips_for(hosts: usize) -> usize {
+    (hosts * 5).min(200)
+}
+
+/// An owner is hurt at every moment of a second, as beats and renewals have their phases. When was
+/// each of its addresses announced by another?
+struct Takeover {
+    settings: Settings,
+    hosts: usize,
+    loss: u64,
+    fault: fn(usize) -> Fault,
+    /// Until all is in order again.
+    lasts: Duration,
+}
+
+/// What came of them all.
+#[derive(Default)]
+struct Outcome {
+    times: Times,
+    /// Addresses that moved more than once, or were announced by two.
+    needless: usize,
+}
+
+impl Takeover {
+    fn node_dies(hosts: usize) -> Self {
+        Self {
+            settings: FAST,
+            hosts,
+            loss: 0,
+            fault: Fault::Die,
+            lasts: ms(600),
+        }
+    }
+
+    fn run(&self, moments: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        for seed in seeds(1) {
+            let mut world = World::settled(self.hosts, vips_for(self.hosts), seed, &self.settings);
+            world.inflict(Fault::Loss(self.loss));
+            world.run(ms(500));
+            for moment in 0..moments {
+                world.run(ms(1_000) / moments as u32);
+                let mut world = world.clone();
+                world.random = Random::new(seed + moment);
+                world.forget_past();
+                self.hurt_one(&mut world, seed, &mut outcome);
+            }
+        }
+        outcome
+    }
+
+    fn hurt_one(&self, world: &mut World, seed: u64, outcome: &mut Outcome) {
+        let owner = world.some_owner();
+        let lost = world.hosts[owner].announcing.clone();
+        let began = world.now;
+        world.inflict((self.fault)(owner));
+        world.run(self.lasts);
+        for vip in &lost {
+            let taken = world.moves.iter().find(|a_move| a_move.vip == *vip);
+            let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody took {vip}"));
+            outcome.times.add(taken.at.saturating_since(began));
+        }
+        outcome.needless += world.moves.len() - lost.len();
+        if self.loss > 0 {
+            world.inflict(Fault::Loss(0));
+            world.run(ms(2_500));
+        }
+        world.check("after the takeover");
+        world.assert_sound(seed);
+    }
+}
+
+#[test]
+fn a_dead_nodes_addresses_are_announced_within_91_ms() {
+    for (hosts, moments) in [(3, 200), (4, 200), (10, 100), (100, 4)] {
+        let Outcome { times, needless } = Takeover::node_dies(hosts).run(moments);
+        println!("node dies, N = {hosts}: {times}");
+        assert!(times.max() <= 91.0, "N = {hosts}: {times}");
+        assert_eq!(needless, 0, "N = {hosts}");
+    }
+}
+
+#[test]
+fn five_percent_loss_slows_a_takeover_but_little() {
+    for (hosts, moments) in [(3, 60), (4, 60), (10, 30)] {
+        let takeover = Takeover {
+            loss: 50,
+            ..Takeover::node_dies(hosts)
+        };
+        let Outcome { times, needless } = takeover.run(moments);
+        println!("node dies at 5 % loss, N = {hosts}: {times}; needless moves: {needless}");
+        assert!(times.quantile(0.99) <= 150.0, "N = {hosts}: {times}");
+        assert!(
+            needless as u64 <= moments / 50,
+            "N = {hosts}: {needless} needless moves"
+        );
+    }
+}
+
+/// A lost answer of the only witness must not cost the time to be alone.
+#[test]
+fn twenty_percent_loss_slows_a_takeover_among_three_but_little() {
+    let takeover = Takeover {
+        loss: 200,
+        ..Takeover::node_dies(3)
+    };
+    let Outcome { times, .. } = takeover.run(60);
+    println!("node dies at 20 % loss, N = 3: {times}");
+    assert!(times.max() <= 250.0, "{times}");
+}
+
+#[test]
+fn of_two_members_the_dead_one_is_lost_after_the_time_to_be_alone() {
+    let Outcome { times, .. } = Takeover::node_dies(2).run(100);
+    println!("node dies, N = 2: {times}");
+    assert!(
+        times.quantile(0.0) >= 400.0 && times.max() <= 500.0,
+        "{times}"
+    );
+}
+
+#[test]
+fn the_calm_preset_waits_but_ends() {
+    let calm = Takeover {
+        settings: CALM,
+        lasts: ms(1_500),
+        ..Takeover::node_dies(4)
+    };
+    let Outcome { times, .. } = calm.run(30);
+    println!("node dies, calm, N = 4: {times}");
+    assert!(
+        times.quantile(0.0) >= 500.0 && times.max() <= 900.0,
+        "{times}"
+    );
+}
+
+#[test]
+fn a_killed_speaker_that_never_returns_is_replaced_when_the_hold_ends() {
+    for hosts in [2, 3, 4, 10] {
+        let kill = Takeover {
+            fault: Fault::Kill,
+            lasts: ms(3_500),
+            ..Takeover::node_dies(hosts)
+        };
+        let Outcome { times, needless } = kill.run(10);
+        println!("kill -9 for good, N = {hosts}: {times}");
+        assert!(
+            times.quantile(0.0) >= 2_500.0 && times.max() <= 2_650.0,
+            "N = {hosts}: {times}"
+        );
+        assert_eq!(needless, 0, "N = {hosts}");
+    }
+}
+
+#[test]
+fn a_node_that_dies_while_its_speaker_restarts_is_a_dead_node() {
+    for hosts in [3, 4, 10] {
+        let mut times = Times::default();
+        for seed in seeds(6) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            let owner = world.some_owner();
+            let lost = world.hosts[owner].announcing.clone();
+            world.inflict(Fault::Leave(owner, Leaving::Restarting));
+            let pause = world.random.millis(100..800);
+            world.run(pause);
+            world.assert_no_moves(seed);
+            let began = world.now;
+            world.inflict(Fault::Die(owner));
+            world.run(ms(1_000));
+            assert_eq!(
+                world.moves.len(),
+                lost.len(),
+                "seed {seed}: each is taken over once"
+            );
+            world
+                .moves
+                .iter()
+                .for_each(|a_move| times.add(a_move.at.saturating_since(began)));
+        }
+        println!("node dies during a restart, N = {hosts}: {times}");
+        assert!(times.max() <= 300.0, "N = {hosts}: {times}");
+    }
+}
+
+#[test]
+fn half_of_the_nodes_dead_at_once_are_replaced_within_300_ms() {
+    for (hosts, dead, runs) in [(4, 2, 8), (10, 5, 6), (40, 20, 2)] {
+        let mut times = Times::default();
+        for seed in seeds(runs) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            // One rack: neighbours on the ring, in half of the runs.
+            let mut order: Vec<usize> = (0..hosts).collect();
+            if seed % 2 == 0 {
+                order.sort_by_key(|&host| world.hosts[host].id);
+            }
+            let first = world.random.index(hosts);
+            order.rotate_left(first);
+            let lost: usize = order[..dead]
+                .iter()
+                .map(|&h| world.hosts[h].announcing.len())
+                .sum();
+            let began = world.now;
+            order[..dead]
+                .iter()
+                .for_each(|&host| world.inflict(Fault::Die(host)));
+            world.run(ms(3_000));
+            assert!(world.moves.len() >= lost, "seed {seed}: {lost} were lost");
+            world
+                .moves
+                .iter()
+                .for_each(|a_move| times.add(a_move.at.saturating_since(began)));
+            world.check("without half of the nodes");
+            world.assert_sound(seed);
+        }
+        println!("{dead} of {hosts} die at once: {times}");
+        assert!(times.max() <= 300.0, "{dead} of {hosts}: {times}");
+    }
+}
+
+#[test]
+fn a_thousand_addresses_of_a_dead_node_are_announced_together() {
+    let mut world = World::settled(4, 4_000, 1, &FAST);
+    let owner = world.some_owner();
+    let lost = world.hosts[owner].announcing.len();
+    let began = world.now;
+    world.inflict(Fault::Die(owner));
+    world.run(ms(1_000));
+    let last = world
+        .moves
+        .iter()
+        .map(|a_move| a_move.at.saturating_since(began))
+        .max();
+    println!("node with {lost} addresses dies: the last one is announced after {last:?}");
+    assert_eq!(world.moves.len(), lost);
+    assert!(last < Some(ms(300)), "{last:?}");
+}
+
+#[test]
+fn in_peace_a_speaker_exchanges_under_100_packets_a_second_whatever_the_size() {
+    for hosts in [2, 3, 4, 10, 50] {
+        let mut world = World::settled(hosts, vips_for(hosts), 1, &FAST);
+        world.run(ms(10_000));
+        let most = world
+            .hosts
+            .iter()
+            .map(|host| host.counters.sent + host.counters.received)
+            .max();
+        let bytes = world.hosts.iter().map(|host| host.counters.bytes).max();
+        println!("idle, N = {hosts}: {most:?} packets, {bytes:?} bytes sent in 10 s at most");
+        assert!(most <= Some(1_000), "N = {hosts}: {most:?} in 10 s");
+        assert!(
+            world.verdicts.is_empty(),
+            "N = {hosts}: {:?}",
+            world.verdicts
+        );
+    }
+}
+
+/// A thousand speakers take a minute to simulate: 200 by default, `FERROLB_MEMBERS=1000` for more.
+#[test]
+fn all_members_of_a_large_cluster_know_a_death_within_a_second() {
+    let hosts = std::env::var("FERROLB_MEMBERS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let hosts = hosts.unwrap_or(200);
+    let mut world = large_cluster(hosts);
+    world.run(ms(5_000));
+    let most = world
+        .hosts
+        .iter()
+        .map(|host| host.counters.sent + host.counters.received)
+        .max();
+    let known = time_until_a_death_is_known_to_all(&mut world);
+    println!(
+        "N = {hosts}: {most:?} packets in 5 s at most; a death is known to all after {known:?}"
+    );
+    assert!(most <= Some(500), "N = {hosts}: {most:?} packets in 5 s");
+    assert!(known <= ms(100), "N = {hosts}: {known:?}");
+}
+
+/// A verdict is told once to each member; who missed it sees its table differ, and looks for itself.
+#[test]
+fn at_five_percent_loss_too_all_members_know_a_death_within_a_second() {
+    let mut world = large_cluster(60);
+    world.inflict(Fault::Loss(50));
+    let known = time_until_a_death_is_known_to_all(&mut world);
+    println!("N = 60 at 5 % loss: a death is known to all after {known:?}");
+    assert!(known <= ms(1_000), "{known:?}");
+}
+
+fn large_cluster(hosts: usize) -> World {
+    let mut world = World::new(hosts, 200, 1, &FAST);
+    for host in 0..hosts {
+        let at = world.random.millis(0..2_000);
+        world.schedule(at, Fault::Start(host));
+    }
+    world.run(ms(8_000));
+    world.check("start");
+    world.assert_sound(1);
+    world.forget_past();
+    world
+}
+
+fn time_until_a_death_is_known_to_all(world: &mut World) -> Duration {
+    let hosts = world.hosts.len();
+    let victim = world.some_owner();
+    let id = world.hosts[victim].id;
+    world.inflict(Fault::Die(victim));
+    let mut known = Duration::ZERO;
+    while !(0..hosts)
+        .filter(|&host| host != victim)
+        .all(|host| world.knows_gone(host, id))
+    {
+        world.run(ms(2));
+        known += ms(2);
+        assert!(
+            known <= ms(5_000),
+            "N = {hosts}: not known to all after 5 s"
+        );
+    }
+    known
+}

@@ -1,0 +1,38 @@
+//! The ownership protocol, simulated: real state machines and real datagrams on a network with
+//! faults, in virtual time. Every run is a seed.
+//!
+//! `cargo test` runs a few hundred seeds. For more:
+//! `FERROLB_SEEDS=100 cargo test --release -p ferrolb-core --test ownership -- --nocapture`
+//! runs a hundred times as many, and prints the figures.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "figures and traces are for people to read"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how many seeds to run is the caller's to say"
+)]
+
+mod api;
+mod chaos;
+mod checks;
+mod cutoff;
+mod faults;
+mod figures;
+mod network;
+mod packets;
+mod random;
+mod restarts;
+mod stress;
+mod wire_rules;
+mod world;
+
+/// How many seeds a test runs: `few`, or as many times that as the environment says.
+fn seeds(few: u64) -> std::ops::Range<u64> {
+    let times = std::env::var("FERROLB_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
+    0..few * times
+}

@@ -1,0 +1,84 @@
+//! One LAN segment: what arrives where, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::random::Random;
+
+/// A station: a host's index, or the client and gateway (they are never cut from each other).
+pub(crate) type Station = usize;
+
+/// The network's faults. All start healthy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Network {
+    /// Of 1,000 packets so many are lost; half as many are doubled, twice as many overtaken.
+    pub(crate) loss: u64,
+    /// Stations in different segments do not hear each other.
+    pub(crate) segment: BTreeMap<Station, u8>,
+    /// Ports that send nothing.
+    pub(crate) mute: BTreeSet<Station>,
+    /// Ports that receive nothing.
+    pub(crate) deaf: BTreeSet<Station>,
+    /// Paths dead in this direction.
+    pub(crate) cut: BTreeSet<(Station, Station)>,
+    /// Paths that take longer, both ways.
+    pub(crate) slow: BTreeMap<(Station, Station), Duration>,
+    /// Nothing arrives anywhere.
+    pub(crate) blackout: bool,
+}
+
+impl Network {
+    /// Whether anything sent now from `from` to `to` can arrive.
+    pub(crate) fn connects(&self, from: Station, to: Station) -> bool {
+        let segment = |station| self.segment.get(&station).copied().unwrap_or(0);
+        !self.blackout
+            && segment(from) == segment(to)
+            && !self.mute.contains(&from)
+            && !self.deaf.contains(&to)
+            && !self.cut.contains(&(from, to))
+    }
+
+    /// When the copies of one packet arrive: none, one or two.
+    pub(crate) fn deliver(&self, from: Station, to: Station, random: &mut Random) -> Vec<Duration> {
+        if !self.connects(from, to) {
+            return Vec::new();
+        }
+        let copies = if random.chance(self.loss / 2) { 2 } else { 1 };
+        (0..copies)
+            .filter_map(|_| self.hop(from, to, random))
+            .collect()
+    }
+
+    /// 80 to 200 µs from wire to wire, or lost.
+    fn hop(&self, from: Station, to: Station, random: &mut Random) -> Option<Duration> {
+        if random.chance(self.loss) {
+            return None;
+        }
+        let path = (from.min(to), from.max(to));
+        let slow = self.slow.get(&path).copied().unwrap_or_default();
+        let overtaken = if random.chance(2 * self.loss) {
+            random.below(8_000)
+        } else {
+            0
+        };
+        Some(slow + Duration::from_micros(80 + random.below(120) + overtaken))
+    }
+
+    /// There and back, for a question that a kernel answers.
+    pub(crate) fn round_trip(
+        &self,
+        from: Station,
+        to: Station,
+        random: &mut Random,
+    ) -> Option<Duration> {
+        if !self.connects(from, to) || !self.connects(to, from) {
+            return None;
+        }
+        Some(self.hop(from, to, random)? + self.hop(to, from, random)?)
+    }
+
+    /// Whether all stations hear each other, but for loss.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        self.mute.is_empty() && self.deaf.is_empty() && self.cut.is_empty() && !self.blackout
+    }
+}

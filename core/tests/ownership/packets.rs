@@ -1,0 +1,104 @@
+//! What becomes of what a speaker sends: peers, and the kernels that answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ferrolb_core::ownership::{KernelAnswer, Transmit};
+
+use crate::network::Station;
+use crate::world::{Happening, Input, World};
+
+/// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
+const SOCKET_BUFFER: usize = 256;
+/// Linux answers with so many port-unreachables at once, then with one per second and peer.
+const UNREACHABLE_BURST: u64 = 6;
+
+impl World {
+    pub(crate) fn transmit(&mut self, host: Station, transmit: Transmit) {
+        let gateway = self.hosts.len();
+        let counters = &mut self.hosts[host].counters;
+        counters.sent += 1;
+        match transmit {
+            Transmit::Datagram { to, bytes } => {
+                counters.bytes += 42 + bytes.len() as u64;
+                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
+                    return;
+                };
+                let bytes: Arc<[u8]> = bytes.into();
+                let from = self.hosts[host].address;
+                for delay in self.network.deliver(host, target, &mut self.random) {
+                    let input = Input::Datagram {
+                        from,
+                        bytes: Arc::clone(&bytes),
+                    };
+                    self.put(self.now + delay, Happening::Arrive(target, input));
+                }
+            }
+            Transmit::Probe(to) => {
+                counters.bytes += 42;
+                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
+                    return;
+                };
+                if self.hosts[target].powered {
+                    let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
+                    self.answer(host, target, Input::Kernel { from: to, answer });
+                }
+            }
+            Transmit::ProbeGateway => self.answer(host, gateway, Input::Gateway),
+        }
+    }
+
+    fn answer(&mut self, host: Station, target: Station, input: Input) {
+        if let Some(delay) = self.network.round_trip(host, target, &mut self.random) {
+            self.put(self.now + delay, Happening::Arrive(host, input));
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, host: Station, input: Input) {
+        if !self.hosts[host].powered {
+            return;
+        }
+        if self.hosts[host].speaker.is_none() {
+            if let Input::Datagram { from, .. } = input {
+                self.say_unreachable(host, from);
+            }
+            return;
+        }
+        if self.hosts[host].inbox.len() < SOCKET_BUFFER || matches!(input, Input::Api(_)) {
+            self.hosts[host].inbox.push_back(input);
+        }
+        let late = self.latency();
+        self.wake_host(host, self.now + late);
+    }
+
+    fn say_unreachable(&mut self, host: Station, to: IpAddr) {
+        let Some(asker) = self.hosts.iter().position(|host| host.address == to) else {
+            return;
+        };
+        let now = self.now;
+        let (tokens, since) = self.hosts[host]
+            .unreachables
+            .entry(asker)
+            .or_insert((UNREACHABLE_BURST, now));
+        let earned = now.saturating_since(*since).as_secs();
+        if earned > 0 {
+            (*tokens, *since) = ((*tokens + earned).min(UNREACHABLE_BURST), now);
+        }
+        if *tokens == 0 {
+            return;
+        }
+        *tokens -= 1;
+        let input = Input::Kernel {
+            from: self.hosts[host].address,
+            answer: KernelAnswer::PortUnreachable,
+        };
+        for delay in self
+            .network
+            .deliver(host, asker, &mut self.random)
+            .into_iter()
+            .take(1)
+        {
+            self.put(now + delay, Happening::Arrive(asker, input.clone()));
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Speakers on machines on a LAN, in virtual time: every speaker is the real state machine, every
+//! datagram goes through the real codec. What is simulated is the time that things take, and faults.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrolb_core::Instant;
+use ferrolb_core::elect::rank;
+use ferrolb_core::ownership::{
+    Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing, Verdict, Wanted,
+};
+use ferrolb_core::wire::MacAddr;
+
+use crate::faults::Fault;
+use crate::network::{Network, Station};
+use crate::random::Random;
+
+pub(crate) type Vip = IpAddr;
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The n-th address that the cluster announces.
+pub(crate) fn vip(n: usize) -> Vip {
+    Ipv4Addr::new(192, 168, (n / 250) as u8, (n % 250 + 1) as u8).into()
+}
+
+/// A machine.
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) id: NodeId,
+    pub(crate) address: IpAddr,
+    pub(crate) mac: MacAddr,
+    /// Its kernel runs.
+    pub(crate) powered: bool,
+    /// Its speaker runs.
+    pub(crate) speaker: Option<Ownership>,
+    /// What the speaker was told to announce and not to withdraw.
+    pub(crate) announcing: BTreeSet<Vip>,
+    /// The speaker's process is stopped until then; the kernel is not.
+    pub(crate) stopped_until: Instant,
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) wake_at: Option<Instant>,
+    pub(crate) boot: u64,
+    pub(crate) api_at: Instant,
+    pub(crate) unreachables: BTreeMap<Station, (u64, Instant)>,
+    pub(crate) leaving: bool,
+    pub(crate) counters: Counters,
+}
+
+/// Packets of one speaker.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Clone)]
+pub(crate) enum Input {
+    Datagram { from: IpAddr, bytes: Arc<[u8]> },
+    Kernel { from: IpAddr, answer: KernelAnswer },
+    Gateway,
+    Api(Arc<Truth>),
+}
+
+#[derive(Clone)]
+pub(crate) enum Happening {
+    Wake(Station),
+    Arrive(Station, Input),
+    Do(Fault),
+}
+
+/// What the API says: which addresses are wanted, and who may announce them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Truth {
+    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Arc<[NodeId]>)>,
+}
+
+/// An address got another owner, as the client's neighbour table sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Move {
+    pub(crate) at: Instant,
+    pub(crate) vip: Vip,
+    pub(crate) to: Station,
+}
+
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) random: Random,
+    pub(crate) network: Network,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    pub(crate) truth: Arc<Truth>,
+    /// The longest time until a speaker learns what the API says.
+    pub(crate) api_lag: Duration,
+    /// Speakers that start learn nothing from the API.
+    pub(crate) api_down: bool,
+    pub(crate) busy: bool,
+    queue: BTreeMap<(Instant, u64), Happening>,
+    happenings: u64,
+    /// Whose frame the client heard last, for each address.
+    pub(crate) neighbours: BTreeMap<Vip, Station>,
+    pub(crate) moves: Vec<Move>,
+    /// Announcements of any kind: when, by whom, why.
+    pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
+    pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
+    /// Falling silent before anybody else announced: when it should have been make before break.
+    pub(crate) dark: Vec<(Instant, Vip)>,
+    pub(crate) disturbed_at: Instant,
+    pub(crate) violations: Vec<String>,
+    /// Prints what happens.
+    pub(crate) trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
+        let mut world = Self {
+            now: Instant::START,
+            random: Random::new(seed),
+            network: Network::default(),
+            hosts: (0..hosts).map(Host::new).collect(),
+            settings: settings.clone(),
+            keys: Keys::default(),
+            truth: Arc::default(),
+            api_lag: ms(20),
+            api_down: false,
+            busy: false,
+            queue: BTreeMap::new(),
+            happenings: 0,
+            neighbours: BTreeMap::new(),
+            moves: Vec::new(),
+            announcements: Vec::new(),
+            verdicts: Vec::new(),
+            dark: Vec::new(),
+            disturbed_at: Instant::START,
+            violations: Vec::new(),
+            trace: false,
+        };
+        let wanted = (0..vips)
+            .map(|n| (vip(n), world.offer(vip(n), vec![true; hosts])))
+            .collect();
+        world.truth = Arc::new(Truth { wanted });
+        world
+    }
+
+    /// A cluster that started some time ago and is at peace.
+    pub(crate) fn settled(hosts: usize, vips: usize, seed: u64, settings: &Settings) -> Self {
+        let mut world = Self::new(hosts, vips, seed, settings);
+        for host in 0..hosts {
+            let at = world.random.millis(0..50);
+            world.schedule(at, Fault::Start(host));
+        }
+        // The leases of those who watched while others still started have ended.
+        world.run(ms(3_700));
+        world.check("start");
+        world.forget_past();
+        world
+    }
+
+    /// Counts and judges only what happens from now on.
+    pub(crate) fn forget_past(&mut self) {
+        self.moves.clear();
+        self.announcements.clear();
+        self.verdicts.clear();
+        self.dark.clear();
+        for host in &mut self.hosts {
+            host.counters = Counters::default();
+        }
+    }
+
+    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[NodeId]>) {
+        let mut hosts: Vec<&Host> = self
+            .hosts
+            .iter()
+            .zip(&eligible)
+            .filter(|(_, is)| **is)
+            .map(|(host, _)| host)
+            .collect();
+        hosts.sort_by_key(|host| rank(&host.name, vip));
+        let candidates = hosts.iter().map(|host| host.id).collect();
+        (eligible, candidates)
+    }
+
+    pub(crate) fn is_eligible(&self, vip: Vip, host: Station) -> bool {
+        self.truth
+            .wanted
+            .get(&vip)
+            .is_some_and(|(eligible, _)| eligible[host])
+    }
+
+    pub(crate) fn station(&self, id: NodeId) -> Station {
+        self.hosts
+            .iter()
+            .position(|host| host.id == id)
+            .expect("every member is a host")
+    }
+
+    /// Whether the speaker of `host` holds this member gone, for whatever reason.
+    pub(crate) fn knows_gone(&self, host: Station, id: NodeId) -> bool {
+        self.hosts[host].speaker.as_ref().is_none_or(|speaker| {
+            speaker
+                .members()
+                .any(|member| member.node == id && member.standing != Standing::Live)
+        })
+    }
+
+    pub(crate) fn vips(&self) -> Vec<Vip> {
+        self.truth.wanted.keys().copied().collect()
+    }
+
+    /// The hosts whose speakers announce `vip`.
+    pub(crate) fn owners(&self, vip: Vip) -> Vec<Station> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts
+            .filter(|(_, host)| host.powered && host.announcing.contains(&vip))
+            .map(|(i, _)| i)
+            .collect()
+    }
+
+    /// A host that announces something, at random.
+    pub(crate) fn some_owner(&mut self) -> Station {
+        let owners: Vec<Station> = (0..self.hosts.len())
+            .filter(|&i| !self.hosts[i].announcing.is_empty())
+            .collect();
+        owners[self.random.index(owners.len())]
+    }
+
+    // --- time ---
+
+    pub(crate) fn schedule(&mut self, after: Duration, fault: Fault) {
+        self.put(self.now + after, Happening::Do(fault));
+    }
+
+    pub(crate) fn put(&mut self, at: Instant, happening: Happening) {
+        self.happenings += 1;
+        self.queue.insert((at, self.happenings), happening);
+    }
+
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(entry) = self.queue.first_entry()
+            && entry.key().0 <= end
+        {
+            let ((at, _), happening) = entry.remove_entry();
+            self.now = at;
+            match happening {
+                Happening::Wake(host) => self.wake(host),
+                Happening::Arrive(host, input) => self.arrive(host, input),
+                Happening::Do(fault) => self.inflict(fault),
+            }
+        }
+        self.now = end;
+    }
+
+    /// How late a thread wakes up.
+    pub(crate) fn latency(&mut self) -> Duration {
+        if !self.busy {
+            return Duration::from_micros(20 + self.random.below(100));
+        }
+        match self.random.below(100) {
+            0 => self.random.millis(20..150),
+            1..=10 => self.random.millis(0..25),
+            _ => self.random.millis(0..4),
+        }
+    }
+
+    pub(crate) fn wake_host(&mut self, host: Station, at: Instant) {
+        let at = at.max(self.hosts[host].stopped_until);
+        if self.hosts[host].wake_at.is_none_or(|planned| at < planned) {
+            self.hosts[host].wake_at = Some(at);
+            self.put(at, Happening::Wake(host));
+        }
+    }
+
+    /// The speaker's loop, once: drain the inputs, do what is due, carry out what comes back.
+    fn wake(&mut self, host: Station) {
+        let now = self.now;
+        if self.hosts[host].wake_at != Some(now) {
+            return;
+        }
+        self.hosts[host].wake_at = None;
+        if now < self.hosts[host].stopped_until {
+            let until = self.hosts[host].stopped_until;
+            return self.wake_host(host, until);
+        }
+        let Some(mut speaker) = self.hosts[host].speaker.take() else {
+            return;
+        };
+        while let Some(input) = self.hosts[host].inbox.pop_front() {
+            match input {
+                Input::Datagram { from, bytes } => {
+                    self.hosts[host].counters.received += 1;
+                    let _counted = speaker.handle_datagram(from, &bytes, now);
+                }
+                Input::Kernel { from, answer } => speaker.handle_kernel_answer(from, answer, now),
+                Input::Gateway => speaker.handle_gateway_answer(now),
+                Input::Api(truth) => self.tell_api(host, &truth, &mut speaker),
+            }
+        }
+        speaker.handle_timeout(now);
+        let mut is_done = false;
+        while let Some(event) = speaker.poll_event() {
+            is_done |= self.carry_out(host, event);
+        }
+        while let Some(transmit) = speaker.poll_transmit() {
+            self.transmit(host, transmit);
+        }
+        if is_done {
+            self.hosts[host].announcing.clear();
+            return;
+        }
+        if let Some((at, _)) = speaker.poll_timeout() {
+            let late = self.latency();
+            self.wake_host(host, at.max(now) + late);
+        }
+        self.hosts[host].speaker = Some(speaker);
+    }
+
+    pub(crate) fn tell_api(&self, host: Station, truth: &Truth, speaker: &mut Ownership) {
+        let wanted = truth.wanted.iter().map(|(&vip, (eligible, candidates))| {
+            (
+                vip,
+                Wanted {
+                    eligible: eligible[host],
+                    candidates: Arc::clone(candidates),
+                },
+            )
+        });
+        speaker.set_wanted(wanted.collect());
+    }
+
+    fn carry_out(&mut self, host: Station, event: Event) -> bool {
+        if self.trace {
+            println!("{:>10} n{host} {event:?}", self.now.as_micros());
+        }
+        match event {
+            Event::Announce { vip, cause } => {
+                self.hosts[host].announcing.insert(vip);
+                self.announcements.push((self.now, host, vip, cause));
+                self.hear_announcement(host, vip);
+            }
+            Event::Withdraw { vip, .. } => {
+                self.hosts[host].announcing.remove(&vip);
+                self.note_darkness(vip);
+            }
+            Event::Gone { node, verdict } => {
+                self.verdicts.push((self.now, host, node, Some(verdict)));
+            }
+            Event::Lost { node } => self.verdicts.push((self.now, host, node, None)),
+            Event::Isolated | Event::NameShared => {}
+            Event::MayExit => return true,
+        }
+        false
+    }
+
+    fn hear_announcement(&mut self, host: Station, vip: Vip) {
+        let client = self.hosts.len();
+        let from = self.neighbours.get(&vip).copied();
+        if !self.network.connects(host, client) || from == Some(host) {
+            return;
+        }
+        self.neighbours.insert(vip, host);
+        self.moves.push(Move {
+            at: self.now,
+            vip,
+            to: host,
+        });
+    }
+
+    fn note_darkness(&mut self, vip: Vip) {
+        let could = (0..self.hosts.len()).any(|host| {
+            let joined = self.hosts[host]
+                .speaker
+                .as_ref()
+                .is_some_and(Ownership::is_joined);
+            joined && !self.hosts[host].leaving && self.is_eligible(vip, host)
+        });
+        if self.owners(vip).is_empty() && could {
+            self.dark.push((self.now, vip));
+        }
+    }
+}
+
+impl Host {
+    fn new(n: usize) -> Self {
+        let name = format!("n{n}");
+        let n = n as u16;
+        let [high, low] = n.to_be_bytes();
+        Self {
+            id: NodeId::of(&name),
+            name,
+            address: Ipv4Addr::new(10, 0, high, low).into(),
+            mac: MacAddr::from([2, 0, 0, 0, high, low]),
+            powered: true,
+            speaker: None,
+            announcing: BTreeSet::new(),
+            stopped_until: Instant::START,
+            inbox: VecDeque::new(),
+            wake_at: None,
+            boot: 0,
+            api_at: Instant::START,
+            unreachables: BTreeMap::new(),
+            leaving: false,
+            counters: Counters::default(),
+        }
+    }
+}
