@@ -4,7 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 TARGET := x86_64-unknown-linux-musl
-LAB := target/release/lab
+# Not --release: its own speed does not matter, and the tests have built most of it already.
+LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
 .PHONY: help
 help: ## List the tasks
@@ -26,7 +27,7 @@ build: ## Build the static daemons and the kubectl plugin
 
 .PHONY: images
 images: build ## Write target/images/{controller,speaker,walk-app}.tar; no container engine is needed
-	cargo run --quiet --release --locked -p ferrolb-tests --bin lab -- images
+	$(LAB) images
 
 .PHONY: check
 check: ## The quick inner loop: format, lints, unit tests, purity of core
@@ -41,7 +42,6 @@ test: build ## All tests, unit to a real cluster (root; the first build of Kuber
 
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
-	cargo build --release --locked -p ferrolb-tests --bin lab
 	$(LAB) demo
 
 .PHONY: deny

@@ -38,22 +38,16 @@ pub fn run() -> Result<()> {
          and containers, each in a network namespace of its own, on one LAN. A client is on the \
          LAN too and knows nothing of the cluster.",
     );
-    let lab = Lab::builder("demo")
+    Lab::builder("demo")
         .nodes(3)
         .kind(NodeKind::Real)
         .progress(Progress::Shown)
-        .start()?;
-    Progress::Shown.step("images", || lab.load_images(&walk::images()?))?;
-    Walk {
-        lab: &lab,
-        stage: &stage,
-    }
-    .take()?;
-    stage.chapter("Away with it");
-    Progress::Shown.step("pods, nodes, network", || -> Result<()> {
-        drop(lab);
-        Ok(())
-    })?;
+        .run(|lab| {
+            Progress::Shown.step("images", || lab.load_images(&walk::images()?))?;
+            Walk { lab, stage: &stage }.take()?;
+            stage.chapter("Away with it");
+            Ok(())
+        })?;
     stage.tell(&format!(
         "Nothing is left on this machine. It took {}.",
         readable(started.elapsed())

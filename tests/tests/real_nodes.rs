@@ -20,18 +20,18 @@ const HOST_PORT: &str = "6390";
 
 #[test]
 fn three_nodes_run_pods_that_reach_each_other_and_come_back_after_a_power_cut() -> Result<()> {
-    let lab = Lab::builder("real").nodes(3).start()?;
-    let name = lab.name().to_owned();
-    lab.load_images(&[image::redis()?])?;
-    lab.apply(PODS)?;
-    for workload in ["daemonset/cache", "daemonset/on-the-node"] {
-        lab.kubectl(&["rollout", "status", workload, "--timeout=90s"])?;
-    }
-    pods_reach_each_other_across_nodes(&lab)?;
-    a_pod_finds_services_by_name(&lab)?;
-    a_pod_in_the_nodes_network_reaches_services_and_answers_the_lan(&lab)?;
-    a_node_comes_back_after_a_power_cut(&lab)?;
-    drop(lab);
+    let name = Lab::builder("real").nodes(3).run(|lab| {
+        lab.load_images(&[image::redis()?])?;
+        lab.apply(PODS)?;
+        for workload in ["daemonset/cache", "daemonset/on-the-node"] {
+            lab.kubectl(&["rollout", "status", workload, "--timeout=90s"])?;
+        }
+        pods_reach_each_other_across_nodes(lab)?;
+        a_pod_finds_services_by_name(lab)?;
+        a_pod_in_the_nodes_network_reaches_services_and_answers_the_lan(lab)?;
+        a_node_comes_back_after_a_power_cut(lab)?;
+        Ok(lab.name().to_owned())
+    })?;
     assert_eq!(leftovers(&name), Vec::<String>::new());
     Ok(())
 }
@@ -138,30 +138,31 @@ fn a_node_comes_back_after_a_power_cut(lab: &Lab) -> Result<()> {
 
 #[test]
 fn a_node_like_minikubes_is_labelled_as_a_control_plane_and_runs_pods() -> Result<()> {
-    let lab = Lab::builder("minikube").like_minikube(true).start()?;
-    let exclude = "node.kubernetes.io/exclude-from-external-load-balancers";
-    let labelled = lab.kubectl(&[
-        "get",
-        "nodes",
-        &format!("--selector=node-role.kubernetes.io/control-plane,{exclude}"),
-        "-o",
-        "jsonpath={.items[*].metadata.name} {.items[*].status.addresses[0].address}",
-    ])?;
-    assert_eq!(labelled, "minikube 192.168.64.4");
-    let dns = lab.kubectl(&[
-        "--namespace=kube-system",
-        "get",
-        "pods",
-        "--field-selector=spec.nodeName=minikube,status.phase=Running",
-        "-o",
-        "name",
-    ])?;
-    assert_eq!(
-        dns.lines().count(),
-        1,
-        "the cluster's DNS runs on it: {dns:?}"
-    );
-    Ok(())
+    Lab::builder("minikube").like_minikube(true).run(|lab| {
+        let exclude = "node.kubernetes.io/exclude-from-external-load-balancers";
+        let labelled = lab.kubectl(&[
+            "get",
+            "nodes",
+            &format!("--selector=node-role.kubernetes.io/control-plane,{exclude}"),
+            "-o",
+            "jsonpath={.items[*].metadata.name} {.items[*].status.addresses[0].address}",
+        ])?;
+        assert_eq!(labelled, "minikube 192.168.64.4");
+        let dns = lab.kubectl(&[
+            "--namespace=kube-system",
+            "get",
+            "pods",
+            "--field-selector=spec.nodeName=minikube,status.phase=Running",
+            "-o",
+            "name",
+        ])?;
+        assert_eq!(
+            dns.lines().count(),
+            1,
+            "the cluster's DNS runs on it: {dns:?}"
+        );
+        Ok(())
+    })
 }
 
 #[test]

@@ -25,103 +25,107 @@ fn the_demo_walks_the_reference_walk_to_its_end() -> Result<()> {
 #[test]
 fn a_node_like_minikubes_announces_an_address_of_a_range_in_spite_of_the_exclude_label()
 -> Result<()> {
-    let lab = lab_like_minikube()?;
-    walk::apply(&lab, &["config-range.yaml"])?;
-    assert_eq!(external_ip(&lab, "test-lb")?, LOWEST_OF_THE_RANGE);
-    let page = page_from_the_lan(&lab, LOWEST_OF_THE_RANGE, 30_000)?;
-    assert_eq!(page.status, 200, "{}", page.body);
-    let node = lab.host("minikube")?;
-    assert_eq!(answering_macs(&lab, LOWEST_OF_THE_RANGE)?, [node.mac]);
-    Ok(())
+    on_a_lab_like_minikube(|lab| {
+        walk::apply(lab, &["config-range.yaml"])?;
+        assert_eq!(external_ip(lab, "test-lb")?, LOWEST_OF_THE_RANGE);
+        let page = page_from_the_lan(lab, LOWEST_OF_THE_RANGE, 30_000)?;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let node = lab.host("minikube")?;
+        assert_eq!(answering_macs(lab, LOWEST_OF_THE_RANGE)?, [node.mac]);
+        Ok(())
+    })
 }
 
 #[test]
 fn a_nodes_own_address_is_given_answers_and_is_not_announced() -> Result<()> {
-    let lab = lab_like_minikube()?;
-    let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
-    walk::apply(&lab, &["config.yaml"])?;
-    assert_eq!(external_ip(&lab, "test-lb")?, NODE_ADDRESS);
-    let page = page_from_the_lan(&lab, NODE_ADDRESS, 30_000)?;
-    assert_eq!(page.status, 200, "{}", page.body);
-    // The node's kernel answers, once: a speaker that answered too would be a second answer.
-    let node = lab.host("minikube")?;
-    assert_eq!(answering_macs(&lab, NODE_ADDRESS)?, [node.mac]);
-    let gratuitous = frames
-        .seen()
-        .into_iter()
-        .filter(|frame| frame.is_gratuitous_for(NODE_ADDRESS))
-        .count();
-    assert_eq!(gratuitous, 0, "{}", frames.transcript());
-    Ok(())
+    on_a_lab_like_minikube(|lab| {
+        let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
+        walk::apply(lab, &["config.yaml"])?;
+        assert_eq!(external_ip(lab, "test-lb")?, NODE_ADDRESS);
+        let page = page_from_the_lan(lab, NODE_ADDRESS, 30_000)?;
+        assert_eq!(page.status, 200, "{}", page.body);
+        // The node's kernel answers, once: a speaker that answered too would be a second answer.
+        let node = lab.host("minikube")?;
+        assert_eq!(answering_macs(lab, NODE_ADDRESS)?, [node.mac]);
+        let gratuitous = frames
+            .seen()
+            .into_iter()
+            .filter(|frame| frame.is_gratuitous_for(NODE_ADDRESS))
+            .count();
+        assert_eq!(gratuitous, 0, "{}", frames.transcript());
+        Ok(())
+    })
 }
 
 #[test]
 fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_announces() -> Result<()>
 {
-    let lab = Lab::builder("policy").nodes(3).start()?;
-    walk::install(&lab)?;
-    walk::deploy(&lab)?;
-    walk::apply(&lab, &["config-range.yaml"])?;
-    lab.kubectl(&["apply", "-f", &walk::example("02-keep-client-address.yaml")])?;
+    Lab::builder("policy").nodes(3).run(|lab| {
+        walk::install(lab)?;
+        walk::deploy(lab)?;
+        walk::apply(lab, &["config-range.yaml"])?;
+        lab.kubectl(&["apply", "-f", &walk::example("02-keep-client-address.yaml")])?;
 
-    let client = lab.client()?.ipv4;
-    let local = external_ip(&lab, "test-local")?;
-    let page = page_from_the_lan(&lab, local, 30_000)?;
-    assert!(
-        page.body.contains(&format!("client: {client}\n")),
-        "{}",
-        page.body
-    );
-    let pod_node = [
-        "get",
-        "pods",
-        "-l",
-        "tier=app",
-        "-o",
-        "jsonpath={.items[0].spec.nodeName}",
-    ];
-    let with_endpoint = lab.kubectl(&pod_node)?;
-    let announcer = lab.host(with_endpoint.trim())?;
-    assert_eq!(
-        answering_macs(&lab, local)?,
-        [announcer.mac],
-        "{with_endpoint} has the endpoint"
-    );
+        let client = lab.client()?.ipv4;
+        let local = external_ip(lab, "test-local")?;
+        let page = page_from_the_lan(lab, local, 30_000)?;
+        assert!(
+            page.body.contains(&format!("client: {client}\n")),
+            "{}",
+            page.body
+        );
+        let pod_node = [
+            "get",
+            "pods",
+            "-l",
+            "tier=app",
+            "-o",
+            "jsonpath={.items[0].spec.nodeName}",
+        ];
+        let with_endpoint = lab.kubectl(&pod_node)?;
+        let announcer = lab.host(with_endpoint.trim())?;
+        assert_eq!(
+            answering_macs(lab, local)?,
+            [announcer.mac],
+            "{with_endpoint} has the endpoint"
+        );
 
-    let cluster = external_ip(&lab, "test-lb")?;
-    let page = page_from_the_lan(&lab, cluster, 30_000)?;
-    let nodes = lab.nodes();
-    assert!(
-        nodes.iter().any(|node| {
-            page.body.contains(&format!("client: {}\n", node.ipv4))
-                || node
-                    .pods
-                    .is_some_and(|pods| page.body.contains(&format!("client: {}\n", pods.ipv4(1))))
-        }),
-        "with policy Cluster the backend sees a node: {}",
-        page.body
-    );
-    Ok(())
+        let cluster = external_ip(lab, "test-lb")?;
+        let page = page_from_the_lan(lab, cluster, 30_000)?;
+        let nodes = lab.nodes();
+        assert!(
+            nodes.iter().any(|node| {
+                page.body.contains(&format!("client: {}\n", node.ipv4))
+                    || node.pods.is_some_and(|pods| {
+                        page.body.contains(&format!("client: {}\n", pods.ipv4(1)))
+                    })
+            }),
+            "with policy Cluster the backend sees a node: {}",
+            page.body
+        );
+        Ok(())
+    })
 }
 
 /// The application runs, and test-lb waits.
-fn lab_like_minikube() -> Result<Lab> {
-    let lab = Lab::builder("minikube").like_minikube(true).start()?;
-    walk::install(&lab)?;
-    walk::deploy(&lab)?;
-    let ip = [
-        "get",
-        "service",
-        "test-lb",
-        "-o",
-        "jsonpath={.status.loadBalancer}",
-    ];
-    assert_eq!(
-        lab.kubectl(&ip)?.trim(),
-        "{}",
-        "there is no configuration yet"
-    );
-    Ok(lab)
+fn on_a_lab_like_minikube(test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+    Lab::builder("minikube").like_minikube(true).run(|lab| {
+        walk::install(lab)?;
+        walk::deploy(lab)?;
+        let status = [
+            "get",
+            "service",
+            "test-lb",
+            "-o",
+            "jsonpath={.status.loadBalancer}",
+        ];
+        assert_eq!(
+            lab.kubectl(&status)?.trim(),
+            "{}",
+            "there is no configuration yet"
+        );
+        test(lab)
+    })
 }
 
 fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
