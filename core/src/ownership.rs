@@ -41,6 +41,7 @@ mod witness;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
@@ -60,6 +61,10 @@ use witness::Witness;
 
 use crate::wire::MacAddr;
 use crate::{Instant, Reason};
+
+/// A driver that comes so late was stopped, or its machine paused (L12). Timers alone bring it more
+/// often.
+const STOPPED: Duration = Duration::from_millis(1_000);
 
 /// Who this speaker is.
 #[derive(Debug, Clone)]
@@ -330,6 +335,10 @@ impl Ownership {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.has_left {
             return;
+        }
+        if now > self.handled_at + STOPPED {
+            // L12: others may have answered for our addresses meanwhile.
+            self.remind_soon(now);
         }
         self.handled_at = now;
         self.join_when_due(now);

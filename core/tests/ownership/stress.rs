@@ -152,3 +152,18 @@ fn a_path_that_is_slow_at_loss_of_15_percent_moves_nothing() {
         slow_paths(world);
     });
 }
+
+/// L12: what others announced meanwhile, and were told to yield, may have been lost to a full buffer.
+#[test]
+fn a_process_that_was_stopped_announces_its_addresses_again() {
+    let mut world = World::settled(3, 15, 1, &FAST);
+    let owner = world.some_owner();
+    world.inflict(Fault::Stop(owner, ms(1_500)));
+    world.run(ms(2_000));
+    let reminded = world
+        .announcements
+        .iter()
+        .filter(|(_, by, ..)| *by == owner);
+    assert_eq!(reminded.count(), world.hosts[owner].announcing.len());
+    world.assert_no_moves(1);
+}
