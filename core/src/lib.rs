@@ -21,6 +21,7 @@ pub mod config;
 pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod lease;
 pub mod liveness;
 pub mod names;
 pub mod ownership;
