@@ -13,8 +13,8 @@ help: ## List the tasks
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)
-	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' $$(cat tests/packages.txt) 2>/dev/null \
-	    | awk '$$2 == "ii" { print $$1 }' | sort | comm -13 - <(sort tests/packages.txt)); \
+	@missing=$$(comm -13 <(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' 2>/dev/null \
+	    | awk '$$2 == "ii" { print $$1 }' | sort) <(sort tests/packages.txt)); \
 	if [ -n "$$missing" ]; then \
 	    echo "installing:" $$missing; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \

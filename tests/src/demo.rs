@@ -55,6 +55,13 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// What became of the walk's redis, and so of its count, when pods were moved.
+#[derive(PartialEq, Eq)]
+enum Redis {
+    Stayed,
+    StartedAnew,
+}
+
 struct Walk<'a> {
     lab: &'a Lab,
     stage: &'a Stage,
@@ -70,7 +77,9 @@ impl Walk<'_> {
         self.configure()?;
         pages += self.fetch_from_the_lan()?;
         let owner = self.say_who_answers()?;
-        self.make_room(&owner)?;
+        if self.make_room(&owner)? == Redis::StartedAnew {
+            pages = 0;
+        }
         self.cut(&owner)?;
         pages += self.fetch_from_the_lan()?;
         self.ask_redis(pages)
@@ -203,12 +212,12 @@ impl Walk<'_> {
     /// Kubernetes takes most of a minute to notice that a node is dead, and sends traffic to its
     /// pods meanwhile. To show the address's move alone, all other pods leave the node first, the
     /// cluster's DNS among them.
-    fn make_room(&self, node: &str) -> Result<()> {
+    fn make_room(&self, node: &str) -> Result<Redis> {
         let on_node = format!("spec.nodeName={node},metadata.namespace!=metallb-system");
         let on_node = ["-A", "--field-selector", &on_node];
         let pods = self.quietly(&[&["get", "pods", "-o", "name"], &on_node[..]].concat())?;
         if pods.trim().is_empty() {
-            return Ok(());
+            return Ok(Redis::Stayed);
         }
         self.stage
             .chapter(&format!("Move the other pods away from {node}"));
@@ -228,7 +237,13 @@ impl Walk<'_> {
             "deployment/coredns",
         ])?;
         self.kubectl(&["get", "pods", "-A", "-o", "wide"])?;
-        self.quietly(&["taint", "node", node, "walk-"]).map(drop)
+        self.quietly(&["taint", "node", node, "walk-"])?;
+        if !pods.contains("pod/redis-") {
+            return Ok(Redis::Stayed);
+        }
+        self.stage
+            .tell("redis was among them. It keeps nothing on a disk, so it counts from 1 again.");
+        Ok(Redis::StartedAnew)
     }
 
     fn cut(&self, owner: &str) -> Result<()> {
@@ -276,11 +291,14 @@ impl Walk<'_> {
             .with_context(|| format!("{} answers for {ADDRESS}, which is no node", answer.mac))
     }
 
-    /// Waits until the application answers there: kube-proxy programs a new address or port up to a
-    /// second later. It fetches no page, so it is not counted.
+    /// Waits until the application answers there, and reaches its redis: kube-proxy programs a new
+    /// address, port or endpoint up to a second later. It fetches no page, so it is not counted.
     fn until_answered(&self, address: Ipv4Addr, port: u16) -> Result<()> {
         let to = SocketAddr::new(IpAddr::V4(address), port);
-        let answers = || Ok(http_get(to, "/healthz", Duration::from_millis(100)).is_ok());
+        let answers = || {
+            let page = http_get(to, "/readyz", Duration::from_millis(100));
+            Ok(page.is_ok_and(|page| page.status == 200))
+        };
         self.lab
             .client()?
             .enter(|| wait_until(PATIENCE, answers, || Ok(())))?

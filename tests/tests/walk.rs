@@ -139,11 +139,15 @@ fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
         .with_context(|| format!("{service} has no address: {ip:?}"))
 }
 
-/// kube-proxy programs a new address up to a second after it stands in the status.
+/// kube-proxy programs a new address up to a second after it stands in the status, and an endpoint
+/// of redis as late.
 fn page_from_the_lan(lab: &Lab, address: Ipv4Addr, port: u16) -> Result<Page> {
     let to = SocketAddr::new(IpAddr::V4(address), port);
     lab.client()?.enter(|| {
-        let answers = || Ok(http_get(to, "/healthz", Duration::from_millis(300)).is_ok());
+        let answers = || {
+            let page = http_get(to, "/readyz", Duration::from_millis(300));
+            Ok(page.is_ok_and(|page| page.status == 200))
+        };
         wait_until(PATIENCE, answers, || Ok(()))?;
         Ok(http_get(to, "/", Duration::from_secs(10))?)
     })?

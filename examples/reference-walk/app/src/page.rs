@@ -1,4 +1,4 @@
-//! The HTTP side: one request a connection, three paths.
+//! The HTTP side: one request a connection, four paths.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -70,8 +70,21 @@ impl Page {
         match target.split('?').next().unwrap_or("") {
             "/" => self.count(client),
             "/healthz" => Response::new("200 OK", "ok\n"),
+            "/readyz" => self.ready(),
             // Browsers ask for an icon unasked: it must not count as a visit.
             path => Response::new("404 Not Found", &format!("there is no {path} here\n")),
+        }
+    }
+
+    /// A page that cannot count is not ready: a Service may stand before kube-proxy has carried its
+    /// endpoint to every node.
+    fn ready(&self) -> Response {
+        match self.redis.ask(&["PING"]) {
+            Ok(_) => Response::new("200 OK", "ok\n"),
+            Err(error) => Response::new(
+                "503 Service Unavailable",
+                &format!("no redis at {}: {error}\n", self.redis),
+            ),
         }
     }
 

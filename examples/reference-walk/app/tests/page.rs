@@ -31,6 +31,7 @@ fn nothing_but_the_page_counts() {
     let redis = RedisServer::start();
     let app = App::start(redis.port);
     assert_eq!(app.get("/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(app.get("/readyz"), (200, "ok\n".to_owned()));
     assert_eq!(app.get("/favicon.ico").0, 404);
     assert_eq!(app.request("POST / HTTP/1.1").0, 405);
     assert_eq!(app.ask_redis(&["get", "count"]), "(nil)\n");
@@ -47,6 +48,13 @@ fn a_page_without_redis_says_so_and_recovers_with_it() {
         "{body}"
     );
     assert!(body.contains("refused"), "the cause must be told: {body}");
+    assert_eq!(app.get("/healthz").0, 200, "it runs all the same");
+    let (status, body) = app.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(
+        body.starts_with(&format!("no redis at 127.0.0.1:{port}: ")),
+        "{body}"
+    );
 
     let _redis = RedisServer::start_on(port);
     assert_eq!(app.get("/").0, 200);
