@@ -26,6 +26,7 @@ pub mod liveness;
 pub mod names;
 pub mod ownership;
 mod reason;
+pub mod report;
 mod time;
 pub mod view;
 pub mod wire;
