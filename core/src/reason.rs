@@ -84,8 +84,6 @@ reasons! {
     AddressOutsidePools => "address_outside_pools",
     /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
     BgpNotAnnounced => "bgp_not_announced",
-    /// IPv6 addresses are not announced yet.
-    Ipv6NotAnnounced => "ipv6_not_announced",
     /// The speaker has just started and does not know its peers yet.
     Listening => "listening",
 

@@ -60,6 +60,12 @@ struct Frames {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Conflicts {
+    ip: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Datagrams {
     outcome: &'static str,
 }
@@ -73,6 +79,7 @@ pub struct Metrics {
     responses_sent: Family<Ip, Counter>,
     gratuitous_sent: Family<Ip, Counter>,
     frames: Family<Frames, Counter>,
+    conflicts: Family<Conflicts, Counter>,
     datagrams: Family<Datagrams, Counter>,
     peers_alive: Gauge,
     config_loaded: Gauge,
@@ -90,6 +97,7 @@ impl Metrics {
             responses_sent: Family::default(),
             gratuitous_sent: Family::default(),
             frames: Family::default(),
+            conflicts: Family::default(),
             datagrams: Family::default(),
             peers_alive: Gauge::default(),
             config_loaded: Gauge::default(),
@@ -131,6 +139,11 @@ impl Metrics {
             "ferrolb_frames_total",
             "Frames by link, kind and what became of them",
             self.frames.clone(),
+        );
+        registry.register(
+            "ferrolb_conflicts_total",
+            "Other stations found to have an address that this node announces or is about to",
+            self.conflicts.clone(),
         );
         registry.register(
             "ferrolb_peer_datagrams_total",
@@ -216,6 +229,14 @@ impl Metrics {
                 kind,
                 outcome,
             })
+            .increment();
+    }
+
+    /// Another station was found to have `ip`.
+    pub fn conflict(&self, ip: IpAddr, kind: &'static str) {
+        let ip = ip.to_string();
+        self.conflicts
+            .get_or_create(&Conflicts { ip, kind })
             .increment();
     }
 

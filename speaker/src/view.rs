@@ -226,9 +226,6 @@ impl View {
             return Err(Reason::OtherClass);
         }
         self.may_announce(service, pool)?;
-        if Family::of(address) == Family::V6 {
-            return Err(Reason::Ipv6NotAnnounced);
-        }
         let alive = alive.ok_or(Reason::Listening)?;
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));
