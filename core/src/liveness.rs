@@ -195,12 +195,12 @@ impl Liveness {
         (!self.listening).then(|| self.answering.iter().cloned().chain([own]).collect())
     }
 
-    /// The hardware addresses of the other nodes, as their speakers told them.
+    /// The hardware addresses of the other nodes, as their speakers told them, with their names.
     #[must_use]
-    pub fn macs(&self) -> BTreeSet<MacAddr> {
+    pub fn macs(&self) -> BTreeMap<MacAddr, String> {
         self.peers
-            .values()
-            .flat_map(|peer| peer.macs.iter().copied())
+            .iter()
+            .flat_map(|(name, peer)| peer.macs.iter().map(|mac| (*mac, name.clone())))
             .collect()
     }
 

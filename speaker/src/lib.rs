@@ -4,7 +4,7 @@
 //! main thread     watch ──▶ View ──▶ elect ──Vips──▶ arp, Events, metrics
 //!                   Services, EndpointSlices, Nodes, ConfigMap
 //! peers' thread   beats ──who answers──▶ main        links ──▶ arp
-//! ARP thread      packet sockets ◀──▶ Announcer
+//! ARP thread      packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
 //! ```
 #![cfg(target_os = "linux")]
 
@@ -13,6 +13,7 @@ pub mod args;
 pub mod arp;
 pub mod client;
 pub mod clock;
+pub mod conflicts;
 pub mod events;
 pub mod links;
 pub mod log;

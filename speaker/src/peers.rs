@@ -31,8 +31,8 @@ const PORT_RETRY: Duration = Duration::from_millis(200);
 pub struct Peers {
     /// Nodes whose speaker answers, this one included; `None` while it still listens.
     pub alive: Option<BTreeSet<String>>,
-    /// Hardware addresses of the other nodes.
-    pub macs: BTreeSet<MacAddr>,
+    /// Hardware addresses of the other nodes, with their names.
+    pub macs: BTreeMap<MacAddr, String>,
 }
 
 enum Command {

@@ -6,9 +6,11 @@
 )]
 
 mod filter;
+mod groups;
 mod packet;
 pub mod privileges;
 mod wait;
 
+pub use groups::Groups;
 pub use packet::{MAX_FRAME, PacketSocket};
-pub use wait::{Waker, wait};
+pub use wait::{Poll, Waker};

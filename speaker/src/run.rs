@@ -11,13 +11,15 @@ use ferrolb_core::elect::Decision;
 use ferrolb_core::view::ServiceKey;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::{debug, info};
 
 use crate::admin::{self, Readiness};
 use crate::args::Args;
-use crate::arp::Arp;
+use crate::arp::{Arp, Heard};
 use crate::client;
 use crate::clock::Clock;
+use crate::conflicts::Conflicts;
 use crate::events::{Events, NodeAssigned};
 use crate::log;
 use crate::metrics::Metrics;
@@ -57,12 +59,20 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let clock = Clock::start();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
-    let arp = Arp::spawn(Settings::default(), clock, Arc::clone(&metrics))?;
+    let (arp, heard) = Arp::spawn(Settings::default(), clock, Arc::clone(&metrics))?;
     let mut peers = PeersThread::spawn(&me, boot_id(), arp.clone(), clock, Arc::clone(&metrics))?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let events = Events::spawn(client.clone(), me.clone());
     let speaker = Speaker {
         view: View::new(me.clone(), args.lb_class.clone()),
-        events: Events::spawn(client.clone(), me.clone()),
+        events: events.clone(),
+        conflicts: Conflicts::spawn(
+            client.clone(),
+            &namespace,
+            me.clone(),
+            events,
+            Arc::clone(&metrics),
+        ),
         me,
         arp: arp.clone(),
         metrics: Arc::clone(&metrics),
@@ -73,7 +83,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     };
     let inputs = watch::all(&client, &namespace, &args.config);
     let ended = tokio::select! {
-        ended = speaker.run(inputs, &mut peers) => ended,
+        ended = speaker.run(inputs, &mut peers, heard) => ended,
         ended = admin::serve(args.host, args.port, metrics, readiness) => ended,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -99,6 +109,7 @@ struct Speaker {
     view: View,
     arp: Arp,
     events: Events,
+    conflicts: Conflicts,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     peers: Peers,
@@ -112,6 +123,7 @@ impl Speaker {
         mut self,
         mut inputs: futures::stream::BoxStream<'static, watch::Input>,
         thread: &mut PeersThread,
+        mut heard: UnboundedReceiver<Heard>,
     ) -> anyhow::Result<()> {
         loop {
             let mut dirty = Dirty::default();
@@ -131,6 +143,7 @@ impl Speaker {
                         |error| error.context("the peers' thread has failed"),
                     ));
                 }
+                Some(heard) = heard.recv() => self.tell_of(&heard),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
                     self.view.handle(input, &mut dirty);
@@ -166,6 +179,16 @@ impl Speaker {
                 arp.announce_again();
             });
         }
+    }
+
+    fn tell_of(&self, heard: &Heard) {
+        let vip = Conflicts::vip(heard);
+        let with_it = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.contains_key(&vip));
+        let services = with_it.filter_map(|(key, _)| self.view.service(key));
+        self.conflicts.tell(heard, services);
     }
 
     fn tell_cluster_nodes(&self) {

@@ -208,6 +208,7 @@ impl View {
             let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
             let wanted = Wanted {
                 interfaces: interfaces.unwrap_or_default(),
+                probe_first: false,
             };
             (*address, Planned { decision, wanted })
         };
@@ -225,9 +226,6 @@ impl View {
             return Err(Reason::OtherClass);
         }
         self.may_announce(service, pool)?;
-        if Family::of(address) == Family::V6 {
-            return Err(Reason::Ipv6NotAnnounced);
-        }
         let alive = alive.ok_or(Reason::Listening)?;
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));

@@ -192,7 +192,7 @@ fn only_datagrams_from_an_address_of_the_named_node_are_taken() {
         n1.handle_datagram(address("n2"), b"GET / HTTP/1.1", millis(1)),
         Err(Reason::NotABeat)
     );
-    assert_eq!(n1.macs(), [MacAddr(2, 0, 0, 0, 0, 9)].into());
+    assert!(n1.macs().contains_key(&MacAddr(2, 0, 0, 0, 0, 9)));
     let mut fewer = nodes();
     fewer.remove("n2");
     n1.set_nodes(fewer, millis(2));

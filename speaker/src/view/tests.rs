@@ -130,6 +130,7 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
         decision: Decision::Announce,
         wanted: Wanted {
             interfaces: ["lan0".to_owned()].into(),
+            ..Wanted::default()
         },
     };
     assert_eq!(plan, [(ADDRESS.parse().unwrap(), want)].into());
@@ -176,14 +177,11 @@ fn a_nodes_own_address_is_left_to_its_kernel() {
 }
 
 #[test]
-fn an_ipv6_address_in_a_pool_says_that_it_is_not_announced() {
+fn an_ipv6_address_needs_an_endpoint_of_its_own_family() {
     let pools = "address-pools: [{name: six, protocol: layer2, addresses: [fd00::/120]}]";
     let mut cluster = Cluster::new(Some(pools));
     cluster.take(Input::Service(Event::Apply(service(json!({}), "fd00::1"))));
-    assert_eq!(
-        cluster.decision(),
-        Decision::Decline(Reason::Ipv6NotAnnounced)
-    );
+    assert_eq!(cluster.decision(), Decision::Decline(Reason::NoEndpoint));
 }
 
 #[test]
