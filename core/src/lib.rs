@@ -25,6 +25,7 @@ pub mod lease;
 pub mod names;
 pub mod ownership;
 mod reason;
+pub mod report;
 mod time;
 pub mod view;
 pub mod wire;
