@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Pools(Pools),
     Services(Services),
     Validate(Validate),
+    Migrate(Migrate),
     /// Print the version of this plugin.
     Version,
 }

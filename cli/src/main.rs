@@ -7,6 +7,7 @@ mod controller;
 mod daemons;
 #[cfg(test)]
 mod fixtures;
+mod migrate;
 mod output;
 mod pools;
 mod services;
@@ -57,6 +58,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)
