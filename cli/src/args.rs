@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cleanup::Cleanup;
 use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Services(Services),
     Validate(Validate),
     Migrate(Migrate),
+    Cleanup(Cleanup),
     /// Print the version of this plugin.
     Version,
 }

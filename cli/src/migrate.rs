@@ -1,6 +1,7 @@
 //! `kubectl ferrolb migrate`.
 
 mod convert;
+mod live;
 mod metallb;
 mod ours;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use ferrolb_core::config::{self, Outcome};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 
 use self::metallb::Found;
+use crate::cluster::Access;
 
 /// What was read makes no configuration that would take effect.
 const PROBLEMS: u8 = 1;
@@ -24,29 +26,29 @@ const PROBLEMS: u8 = 1;
 ///
 /// Reads the ConfigMap of MetalLB 0.9 to 0.12, or the objects of 0.13 and later (IPAddressPool,
 /// L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community), and prints FerroLB's
-/// ConfigMap. What cannot be carried over is said on standard error. Needs no access to a cluster.
+/// ConfigMap. What cannot be carried over is said on standard error. Without files it reads what is in
+/// force in the cluster. It changes nothing there.
 ///
 /// Exit status: 0 if the ConfigMap would take effect, 1 if not, 2 if a file cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Migrate {
-    /// Manifests; `-` reads standard input.
-    #[arg(required = true)]
+    /// Manifests; `-` reads standard input [default: the cluster]
     files: Vec<PathBuf>,
+    /// Namespace of MetalLB in the cluster.
+    #[arg(long, default_value = "metallb-system", conflicts_with = "files")]
+    from: String,
     /// Namespace that FerroLB runs in.
     #[arg(long, default_value = "metallb-system")]
     into: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  # From MetalLB 0.9 to 0.12
-  kubectl get configmap -n metallb-system config -o yaml | kubectl ferrolb migrate - > config.yaml
-
-  # From MetalLB 0.13 or later
-  kubectl get -n metallb-system -o yaml \\
-    ipaddresspools,l2advertisements,bgpadvertisements,bgppeers,bfdprofiles,communities \\
-    | kubectl ferrolb migrate - > config.yaml
+  # What is in force in the cluster
+  kubectl ferrolb migrate > config.yaml
 
   # From files
   kubectl ferrolb migrate pools.yaml advertisements.yaml > config.yaml
@@ -62,14 +64,7 @@ struct Migrated {
 
 impl Migrate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let mut found = Found::default();
-        for file in &self.files {
-            let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
-            found
-                .take(&text)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-        }
-        let migrated = migrate(found)?;
+        let migrated = migrate(self.found()?)?;
         let mut complaints = io::stderr().lock();
         for lost in &migrated.lost {
             writeln!(complaints, "warning: {lost}")?;
@@ -85,6 +80,24 @@ impl Migrate {
             "{problems}\n\nerror: none of it would take effect"
         )?;
         Ok(ExitCode::from(PROBLEMS))
+    }
+}
+
+impl Migrate {
+    fn found(&self) -> anyhow::Result<Found> {
+        if self.files.is_empty() {
+            return self
+                .access
+                .run(async |cluster| live::read(cluster, &self.from).await);
+        }
+        let mut found = Found::default();
+        for file in &self.files {
+            let cannot = || format!("cannot read {}", file.display());
+            found
+                .take(&read(file).with_context(cannot)?)
+                .with_context(cannot)?;
+        }
+        Ok(found)
     }
 }
 

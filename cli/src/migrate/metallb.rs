@@ -178,7 +178,8 @@ impl Found {
         Ok(())
     }
 
-    fn take_value(&mut self, value: Value) -> anyhow::Result<()> {
+    /// Takes one object, or a list of them.
+    pub(super) fn take_value(&mut self, value: Value) -> anyhow::Result<()> {
         let kind = value
             .get("kind")
             .and_then(Value::as_str)
