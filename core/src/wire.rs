@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod icmp;
 
 use std::fmt;
 

@@ -6,9 +6,11 @@
 )]
 
 mod filter;
+mod icmp;
 mod packet;
 pub mod privileges;
 mod wait;
 
+pub use icmp::{IcmpSocket, MAX_ICMP};
 pub use packet::{MAX_FRAME, PacketSocket};
 pub use wait::{Waker, wait};

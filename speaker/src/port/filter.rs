@@ -22,6 +22,7 @@ const ETHERTYPE: u32 = 12;
 const ARP: u32 = 0x0806;
 const ARP_OPERATION: u32 = 20;
 const REQUEST: u32 = 1;
+const REPLY: u32 = 2;
 
 /// Accepts ARP requests that other stations send to everybody or to this one. The kernel marks a
 /// frame of a VLAN that no link is in as another host's, so those stay out, too.
@@ -45,6 +46,21 @@ pub(super) fn arp_requests(own: MacAddr) -> [SockFilter; 12] {
         jump(high, 0, 3),
         load(LOAD_HALF, ETHERNET_SOURCE + 4),
         jump(low, 0, 1),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, MAX_FRAME as u32),
+    ]
+}
+
+/// Accepts ARP replies to this station alone.
+pub(super) fn arp_replies() -> [SockFilter; 8] {
+    const TO_THIS_HOST: u32 = 0;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 4, TO_THIS_HOST),
+        SockFilter::new(LOAD_HALF, 0, 0, ETHERTYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, ARP),
+        SockFilter::new(LOAD_HALF, 0, 0, ARP_OPERATION),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, REPLY),
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, MAX_FRAME as u32),
     ]

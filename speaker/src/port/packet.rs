@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use ferrolb_core::announce::LinkId;
 use ferrolb_core::wire::MacAddr;
-use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::filter;
 
@@ -20,11 +20,20 @@ pub struct PacketSocket(Socket);
 impl PacketSocket {
     /// Opens a socket on `link`, whose own address is `own`.
     pub fn open(link: LinkId, own: MacAddr) -> io::Result<Self> {
+        Self::filtered(link, &filter::arp_requests(own))
+    }
+
+    /// Opens one that receives the replies to this station's own questions instead.
+    pub fn for_replies(link: LinkId) -> io::Result<Self> {
+        Self::filtered(link, &filter::arp_replies())
+    }
+
+    fn filtered(link: LinkId, filter: &[SockFilter]) -> io::Result<Self> {
         // Without a protocol the socket receives nothing until it is bound, so no frame slips in
         // before the filter is there.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         socket.set_nonblocking(true)?;
-        socket.attach_filter(&filter::arp_requests(own))?;
+        socket.attach_filter(filter)?;
         socket.bind(&link_address(link))?;
         Ok(Self(socket))
     }
