@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cleanup::Cleanup;
+use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     Pools(Pools),
     Services(Services),
     Validate(Validate),
+    Migrate(Migrate),
+    Cleanup(Cleanup),
     /// Print the version of this plugin.
     Version,
 }

@@ -2,11 +2,13 @@
 //! does in one.
 
 mod args;
+mod cleanup;
 mod cluster;
 mod controller;
 mod daemons;
 #[cfg(test)]
 mod fixtures;
+mod migrate;
 mod output;
 mod pools;
 mod services;
@@ -57,6 +59,8 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Cleanup(cleanup) => cleanup.run(out),
+        Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)
