@@ -10,7 +10,8 @@ use std::sync::{Arc, mpsc};
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted, carrying};
 use ferrolb_core::ownership::{
-    self, Cause, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings, Transmit,
+    self, Cause, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
+    Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
