@@ -4,7 +4,7 @@
 //! main thread     watch ──▶ View ──who may announce──▶ peers      Events, metrics, HTTP
 //!                   Services, EndpointSlices, Nodes, ConfigMap
 //! peers' thread   other speakers, other kernels ◀──▶ Ownership ──Vips──▶ arp
-//! ARP thread      packet sockets ◀──▶ Announcer
+//! ARP thread      packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
 //! netlink thread  links and gateways ──▶ peers ──▶ arp
 //! ```
 #![cfg(target_os = "linux")]
@@ -14,6 +14,7 @@ pub mod args;
 pub mod arp;
 pub mod client;
 pub mod clock;
+pub mod conflicts;
 pub mod events;
 pub mod gateway;
 pub mod keys;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ferrolb_core::Reason;
+use ferrolb_core::address::Family as IpFamily;
 use ferrolb_core::announce::{Kind, Outcome};
 use ferrolb_core::ownership::{Cause, Verdict};
 use ferrolb_core::view::ServiceKey;
@@ -62,6 +63,12 @@ struct Frames {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Conflicts {
+    ip: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Datagrams {
     outcome: &'static str,
 }
@@ -88,6 +95,7 @@ pub struct Metrics {
     responses_sent: Family<Ip, Counter>,
     gratuitous_sent: Family<Ip, Counter>,
     frames: Family<Frames, Counter>,
+    conflicts: Family<Conflicts, Counter>,
     datagrams: Family<Datagrams, Counter>,
     verdicts: Family<Verdicts, Counter>,
     moves: Family<Moves, Counter>,
@@ -108,6 +116,7 @@ impl Metrics {
             responses_sent: Family::default(),
             gratuitous_sent: Family::default(),
             frames: Family::default(),
+            conflicts: Family::default(),
             datagrams: Family::default(),
             verdicts: Family::default(),
             moves: Family::default(),
@@ -132,17 +141,17 @@ impl Metrics {
         for (name, help, counter) in [
             (
                 "metallb_layer2_requests_received",
-                "ARP requests for addresses that this node announces",
+                "ARP requests and neighbour solicitations for addresses that this node announces",
                 &self.requests_received,
             ),
             (
                 "metallb_layer2_responses_sent",
-                "Answers to ARP requests",
+                "Answers to them",
                 &self.responses_sent,
             ),
             (
                 "metallb_layer2_gratuitous_sent",
-                "Gratuitous ARP packets sent",
+                "Gratuitous ARP packets and unsolicited neighbour advertisements sent",
                 &self.gratuitous_sent,
             ),
         ] {
@@ -152,6 +161,11 @@ impl Metrics {
             "ferrolb_frames_total",
             "Frames by link, kind and what became of them",
             self.frames.clone(),
+        );
+        registry.register(
+            "ferrolb_conflicts_total",
+            "Other stations found to have an address that this node announces or is about to",
+            self.conflicts.clone(),
         );
         registry.register(
             "ferrolb_peer_datagrams_total",
@@ -206,7 +220,7 @@ impl Metrics {
     }
 
     /// A frame came in.
-    pub fn frame_received(&self, link: &str, outcome: Outcome) {
+    pub fn frame_received(&self, link: &str, family: IpFamily, outcome: Outcome) {
         let word = match outcome {
             Outcome::Answered(vip) => {
                 self.requests_received
@@ -218,16 +232,24 @@ impl Metrics {
             }
             Outcome::Dropped(reason) => reason.as_str(),
         };
-        self.count(link, "arp_request", word);
+        let kind = match family {
+            IpFamily::V4 => "arp",
+            IpFamily::V6 => "nd",
+        };
+        self.count(link, kind, word);
     }
 
     /// A frame was sent, or could not be.
     pub fn frame_sent(&self, link: &str, kind: Kind, vip: IpAddr, sent: bool) {
-        let (kind, counter) = match kind {
-            Kind::Gratuitous => ("arp_gratuitous", &self.gratuitous_sent),
-            Kind::Reply => ("arp_reply", &self.responses_sent),
+        let (kind, counter) = match (kind, IpFamily::of(vip)) {
+            (Kind::Gratuitous, IpFamily::V4) => ("arp_gratuitous", Some(&self.gratuitous_sent)),
+            (Kind::Gratuitous, IpFamily::V6) => ("nd_gratuitous", Some(&self.gratuitous_sent)),
+            (Kind::Reply, IpFamily::V4) => ("arp_reply", Some(&self.responses_sent)),
+            (Kind::Reply, IpFamily::V6) => ("nd_reply", Some(&self.responses_sent)),
+            (Kind::Probe, IpFamily::V4) => ("arp_probe", None),
+            (Kind::Probe, IpFamily::V6) => ("nd_probe", None),
         };
-        if sent {
+        if let Some(counter) = counter.filter(|_| sent) {
             counter
                 .get_or_create(&Ip {
                     ip: vip.to_string(),
@@ -244,6 +266,14 @@ impl Metrics {
                 kind,
                 outcome,
             })
+            .increment();
+    }
+
+    /// Another station was found to have `ip`.
+    pub fn conflict(&self, ip: IpAddr, kind: &'static str) {
+        let ip = ip.to_string();
+        self.conflicts
+            .get_or_create(&Conflicts { ip, kind })
             .increment();
     }
 
@@ -317,8 +347,8 @@ mod tests {
             name: "web".into(),
         };
         metrics.set_announced(&key, ip, "n1", true);
-        metrics.frame_received("lan0", Outcome::Answered(ip));
-        metrics.frame_received("lan0", Outcome::Dropped(Reason::NotOurs));
+        metrics.frame_received("lan0", IpFamily::V4, Outcome::Answered(ip));
+        metrics.frame_received("lan0", IpFamily::V6, Outcome::Dropped(Reason::NotOurs));
         metrics.frame_sent("lan0", Kind::Reply, ip, true);
         metrics.frame_sent("lan0", Kind::Gratuitous, ip, true);
         metrics.frame_sent("lan0", Kind::Gratuitous, ip, false);
@@ -329,7 +359,7 @@ mod tests {
             r#"metallb_layer2_requests_received{ip="192.168.64.200"} 1"#,
             r#"metallb_layer2_responses_sent{ip="192.168.64.200"} 1"#,
             r#"metallb_layer2_gratuitous_sent{ip="192.168.64.200"} 1"#,
-            r#"ferrolb_frames_total{link="lan0",kind="arp_request",outcome="not_ours"} 1"#,
+            r#"ferrolb_frames_total{link="lan0",kind="nd",outcome="not_ours"} 1"#,
             r#"ferrolb_frames_total{link="lan0",kind="arp_gratuitous",outcome="not_sent"} 1"#,
             "metallb_k8s_client_config_loaded_bool 0",
         ] {

@@ -21,9 +21,10 @@ use tracing::{debug, info, warn};
 
 use crate::admin::{self, Pages, Readiness, Statuses};
 use crate::args::Args;
-use crate::arp::Arp;
+use crate::arp::{Arp, Heard};
 use crate::client;
 use crate::clock::Clock;
+use crate::conflicts::Conflicts;
 use crate::events::{Events, NodeAssigned};
 use crate::keys;
 use crate::log;
@@ -66,7 +67,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
     let settings = announce::Settings::default();
-    let arp = Arp::spawn(settings, clock, Arc::clone(&metrics))?;
+    let (arp, heard) = Arp::spawn(settings, clock, Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
         settings: args.failure_detection.settings(),
@@ -76,9 +77,19 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     })?;
     let failed = netlink::spawn(peers.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let events = Events::spawn(client.clone(), me.clone());
+    let counters = Arc::clone(&metrics);
+    let conflicts = Conflicts::spawn(
+        client.clone(),
+        &namespace,
+        me.clone(),
+        events.clone(),
+        counters,
+    );
     let speaker = Speaker {
         view: View::new(me.clone(), args.lb_class.clone()),
-        events: Events::spawn(client.clone(), me.clone()),
+        events,
+        conflicts,
         me,
         peers: peers.clone(),
         metrics: Arc::clone(&metrics),
@@ -98,7 +109,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let mut look = interval(LOOK_FOR_KEYS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
-        ended = speaker.run(inputs, notices, questions, stop) => ended,
+        ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
         ended = admin::serve(args.host, args.port, pages) => ended,
         ended = read_keys(args, &peers, look) => ended,
         error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
@@ -153,6 +164,7 @@ struct Speaker {
     view: View,
     peers: Peers,
     events: Events,
+    conflicts: Conflicts,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     joined: bool,
@@ -169,6 +181,7 @@ impl Speaker {
         mut self,
         mut inputs: BoxStream<'static, Input>,
         mut notices: UnboundedReceiver<Notice>,
+        mut heard: UnboundedReceiver<Heard>,
         mut questions: Receiver<oneshot::Sender<Value>>,
         mut stop: Stop,
     ) -> anyhow::Result<()> {
@@ -188,6 +201,9 @@ impl Speaker {
                 notice = notices.recv() => {
                     let notice = notice.context("the peers' thread has ended")?;
                     self.note(notice)?;
+                }
+                Some(heard) = heard.recv() => {
+                    self.conflicts.tell(&heard, self.view.services_at(Conflicts::vip(&heard)));
                 }
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {

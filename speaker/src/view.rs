@@ -241,9 +241,6 @@ impl View {
         if backends.is_empty() {
             return Err(refused);
         }
-        if Family::of(address) == Family::V6 {
-            return Err(Reason::Ipv6NotAnnounced);
-        }
         let standings = standings(address, &backends, pool, self.nodes.views())?;
         let candidates = standings.candidates(address).into_iter();
         let candidates = candidates.map(|(name, tier)| Candidate {

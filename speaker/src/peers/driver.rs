@@ -1,6 +1,6 @@
 //! The loop around [`Ownership`]: sockets and commands in, frames' orders and datagrams out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -9,7 +9,8 @@ use std::sync::{Arc, mpsc};
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted, carrying};
 use ferrolb_core::ownership::{
-    self, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings, Transmit,
+    self, Cause, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
+    Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -22,7 +23,7 @@ use super::{Command, Notice, Start, Wish};
 use crate::arp::Arp;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::port::wait;
+use crate::port::Poll;
 
 /// The thread's state, all of it.
 pub(super) struct Driver {
@@ -46,7 +47,9 @@ pub(super) struct Driver {
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
     leaving: Option<Leaving>,
-    announced: BTreeSet<IpAddr>,
+    /// What this node announces, and why it began to.
+    announced: BTreeMap<IpAddr, Cause>,
+    poll: Poll,
     /// What others were told last.
     told_arp: BTreeMap<IpAddr, Wanted>,
     told_version: Option<(u64, usize, usize)>,
@@ -81,7 +84,8 @@ impl Driver {
             wishes: None,
             links: None,
             leaving: None,
-            announced: BTreeSet::new(),
+            announced: BTreeMap::new(),
+            poll: Poll::default(),
             told_arp: BTreeMap::new(),
             told_version: None,
             told_joined: false,
@@ -317,7 +321,8 @@ impl Driver {
         while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
             match event {
                 Event::Announce { vip, cause } => {
-                    if self.announced.insert(vip) {
+                    if let Entry::Vacant(entry) = self.announced.entry(vip) {
+                        entry.insert(cause);
                         changed = true;
                         info!(%vip, ?cause, "announcing");
                         self.metrics.moved(cause);
@@ -328,7 +333,7 @@ impl Driver {
                     }
                 }
                 Event::Withdraw { vip, reason } => {
-                    changed |= self.announced.remove(&vip);
+                    changed |= self.announced.remove(&vip).is_some();
                     info!(%vip, %reason, "silent");
                     let _ = self.tell.send(Notice::Silent(vip, reason));
                 }
@@ -372,9 +377,17 @@ impl Driver {
     /// other duties.
     fn tell_arp(&mut self) {
         let wishes = self.wishes.as_ref();
-        let announced = self.announced.iter().map(|vip| {
+        let announced = self.announced.iter().map(|(vip, cause)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
-            (*vip, wish.map(on_links).unwrap_or_default())
+            // Nobody in the cluster had it, so another host may. Never at a takeover: its users
+            // wait.
+            let probe_first = *cause == Cause::New;
+            let on_links = wish.map(on_links).unwrap_or_default();
+            let wanted = Wanted {
+                probe_first,
+                ..on_links
+            };
+            (*vip, wanted)
         });
         let announced: BTreeMap<_, _> = announced.collect();
         if announced != self.told_arp {
@@ -412,10 +425,10 @@ impl Driver {
         }
         let me = NodeId::of(&self.me);
         let others = || ownership.members().filter(|member| member.node != me);
-        let macs = others().map(|member| member.mac);
+        let macs = others().map(|member| (member.mac, self.name(member.node)));
         let nodes = self.nodes.iter().flatten();
         let cluster = ClusterNodes {
-            macs: macs.filter(|mac| *mac != MacAddr::zero()).collect(),
+            macs: macs.filter(|(mac, _)| *mac != MacAddr::zero()).collect(),
             addresses: nodes
                 .filter(|(name, _)| **name != self.me)
                 .flat_map(|(_, addresses)| addresses.iter().copied())
@@ -433,11 +446,10 @@ impl Driver {
         let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map(|at| at.saturating_since(now));
         let udp = self.socket.socket().map(|socket| socket.as_fd());
-        let files: Vec<_> = std::iter::once(self.woken.as_fd())
+        let files = std::iter::once(self.woken.as_fd())
             .chain(udp)
-            .chain(self.prober.files())
-            .collect();
-        if let Err(error) = wait(&files, timeout) {
+            .chain(self.prober.files());
+        if let Err(error) = self.poll.wait(files, timeout).map(drop) {
             // ENOMEM at most: there is nothing better than to try again.
             warn!(%error, "cannot wait for datagrams");
         }
@@ -449,6 +461,7 @@ impl Driver {
 fn on_links(wish: &Wish) -> Wanted {
     Wanted {
         interfaces: wish.interfaces.clone(),
+        probe_first: false,
     }
 }
 

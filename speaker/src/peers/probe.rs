@@ -73,10 +73,13 @@ impl Prober {
 
     /// The links of this node, all of them.
     pub(super) fn set_links(&mut self, links: BTreeMap<LinkId, Link>) {
-        self.arp.retain(|id, _| links.contains_key(id));
+        let same = |id: &LinkId| {
+            self.links.get(id).map(|link| link.mac) == links.get(id).map(|link| link.mac)
+        };
+        self.arp.retain(|id, _| same(id));
         for (id, link) in &links {
             if !self.arp.contains_key(id) {
-                match PacketSocket::for_replies(*id) {
+                match PacketSocket::for_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
                     Err(error) => warn!(link = link.name, %error, "cannot hear ARP replies there"),
                 }

@@ -253,11 +253,11 @@ fn a_nodes_own_address_is_left_to_its_kernel() {
 }
 
 #[test]
-fn an_ipv6_address_in_a_pool_says_that_it_is_not_announced() {
+fn an_ipv6_address_needs_an_endpoint_of_its_own_family() {
     let pools = "address-pools: [{name: six, protocol: layer2, addresses: [fd00::/120]}]";
     let mut cluster = Cluster::new(Some(pools));
     cluster.take(Input::Service(Event::Apply(service(json!({}), "fd00::1"))));
-    assert_eq!(cluster.may(), Err(Reason::Ipv6NotAnnounced));
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
 }
 
 #[test]
