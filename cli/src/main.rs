@@ -1,6 +1,18 @@
-//! `kubectl ferrolb`: checks configurations before a cluster sees them.
+//! `kubectl ferrolb`: checks configurations before a cluster sees them, and explains what FerroLB
+//! does in one.
 
 mod args;
+mod cleanup;
+mod cluster;
+mod controller;
+mod daemons;
+#[cfg(test)]
+mod fixtures;
+mod migrate;
+mod output;
+mod pools;
+mod services;
+mod status;
 mod table;
 mod validate;
 
@@ -43,7 +55,12 @@ fn main() -> ExitCode {
 
 fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     match &args.command {
+        Command::Status(status) => status.run(out),
+        Command::Pools(pools) => pools.run(out),
+        Command::Services(services) => services.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Cleanup(cleanup) => cleanup.run(out),
+        Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)

@@ -1,9 +1,10 @@
 //! `kubectl ferrolb validate`.
 
-mod json;
+mod report;
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,8 +12,39 @@ use ferrolb_core::config::{
     Announcement, Checked, Config, NotConfigured, Outcome, Pool, Problems, check_file,
 };
 
-use crate::args::{Output, Validate};
+use crate::output::Output;
 use crate::table;
+
+/// Check a configuration without a cluster.
+///
+/// Finds everything that is wrong at once, with the line and with what to write instead. Reads
+/// ConfigMap manifests (all in the file, also in a list) or the bare configuration. Needs no
+/// access to a cluster.
+///
+/// Exit status: 0 if all is valid, 1 if there are problems, 2 if the file cannot be read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Validate {
+    /// Manifest or bare configuration; `-` reads standard input.
+    file: PathBuf,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Before you apply it
+  kubectl ferrolb validate metallb-config.yaml
+
+  # What is in the cluster now
+  kubectl get configmap -n metallb-system config -o yaml | kubectl ferrolb validate -
+
+  # What a chart renders
+  helm template ferrolb charts/ferrolb | kubectl ferrolb validate -
+
+  # In a pipeline: the lines with problems
+  kubectl ferrolb validate -o json config.yaml | jq '.configurations[].problems[].line'";
 
 /// The file is readable and has problems.
 const PROBLEMS: u8 = 1;
@@ -24,17 +56,16 @@ impl Validate {
         let name = self.name();
         let text = self.read().with_context(|| format!("cannot read {name}"))?;
         let checked = check_file(&text).with_context(|| name.clone())?;
-        match self.output {
-            Output::Text => {
-                for (index, one) in checked.iter().enumerate() {
-                    if index > 0 {
-                        writeln!(out)?;
-                    }
-                    print(out, &name, &text, one)?;
+        let report = report::of(&name, &checked);
+        self.output.print(out, &report, |out| {
+            for (index, one) in checked.iter().enumerate() {
+                if index > 0 {
+                    writeln!(out)?;
                 }
+                print(out, &name, &text, one)?;
             }
-            Output::Json => json::print(out, &name, &checked)?,
-        }
+            Ok(())
+        })?;
         let all_valid = checked.iter().all(|one| is_valid(&one.outcome));
         Ok(if all_valid {
             ExitCode::SUCCESS

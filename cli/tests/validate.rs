@@ -99,8 +99,10 @@ fn problems_point_at_the_lines_of_the_file() {
 }
 
 #[test]
-fn problems_as_json() {
-    insta::assert_snapshot!(validate(MANIFEST.replace("addresses", "adresses"), JSON));
+fn problems_as_json_and_yaml() {
+    let text = MANIFEST.replace("addresses", "adresses");
+    insta::assert_snapshot!(validate(&text, JSON));
+    insta::assert_snapshot!(validate(&text, &["validate", "-o", "yaml", "config.yaml"]));
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn what_cannot_be_read_is_no_answer() {
 fn wrong_usage_is_explained() {
     insta::assert_snapshot!(validate("", &["validate"]));
     insta::assert_snapshot!(validate("", &["valdate", "config.yaml"]));
-    insta::assert_snapshot!(validate("", &["validate", "-o", "yaml", "config.yaml"]));
+    insta::assert_snapshot!(validate("", &["validate", "-o", "xml", "config.yaml"]));
 }
 
 #[test]

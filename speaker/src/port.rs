@@ -7,10 +7,12 @@
 
 mod filter;
 mod groups;
+mod icmp;
 mod packet;
 pub mod privileges;
 mod wait;
 
 pub use groups::Groups;
-pub use packet::{MAX_FRAME, PacketSocket};
+pub use icmp::{IcmpSocket, MAX_ICMP};
+pub use packet::{AskingSocket, MAX_FRAME, PacketSocket};
 pub use wait::{Poll, Waker};

@@ -33,6 +33,7 @@ const ETHERTYPE: u32 = 12;
 const ARP: u32 = 0x0806;
 const ARP_OPERATION: u32 = 20;
 const ARP_REQUEST: u32 = 1;
+const ARP_REPLY: u32 = 2;
 const ARP_SENDER: u32 = 28;
 const ARP_TARGET: u32 = 38;
 
@@ -101,6 +102,21 @@ pub(super) fn program(
     }
     program.search(&ranges, OnMiss::Reject);
     program.0
+}
+
+/// Accepts ARP replies to this station alone.
+pub(super) fn arp_replies() -> [SockFilter; 8] {
+    const TO_THIS_HOST: u32 = 0;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, PACKET_TYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 4, TO_THIS_HOST),
+        SockFilter::new(LOAD_HALF, 0, 0, ETHERTYPE),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 2, ARP),
+        SockFilter::new(LOAD_HALF, 0, 0, ARP_OPERATION),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, ARP_REPLY),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, MAX_FRAME as u32),
+    ]
 }
 
 /// Consecutive words as closed ranges, at most `most` of them.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::LinkId;
 use ferrolb_core::wire::MacAddr;
-use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
+use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::filter;
 
@@ -30,19 +30,14 @@ pub struct PacketSocket {
 impl PacketSocket {
     /// Opens a socket on `link`, whose own address is `own`. It hears nothing yet.
     pub fn open(link: LinkId, own: MacAddr, family: Family) -> io::Result<Self> {
-        // Without a protocol the socket receives nothing until it is bound, so no frame slips in
-        // before the filter is there.
-        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-        socket.set_nonblocking(true)?;
-        let mut socket = Self {
-            socket,
+        let words = BTreeSet::new();
+        let program = filter::program(family, own, &words, filter::MOST_RANGES);
+        Ok(Self {
+            socket: open(link, family, &program)?,
             family,
             own,
-            words: BTreeSet::new(),
-        };
-        socket.attach(&BTreeSet::new())?;
-        socket.socket.bind(&link_address(link, family))?;
-        Ok(socket)
+            words,
+        })
     }
 
     /// Hears from now on what concerns these addresses. The kernel exchanges the filter in one step.
@@ -85,6 +80,43 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Asks other stations by ARP on one link, and receives their replies to this one.
+#[derive(Debug)]
+pub struct AskingSocket(Socket);
+
+impl AskingSocket {
+    /// Opens a socket on `link`.
+    pub fn open(link: LinkId) -> io::Result<Self> {
+        open(link, Family::V4, &filter::arp_replies()).map(Self)
+    }
+
+    /// The next reply; `WouldBlock` if there is none.
+    pub fn receive(&self, buffer: &mut [u8; MAX_FRAME]) -> io::Result<usize> {
+        (&self.0).read(buffer)
+    }
+
+    /// Sends one frame.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.0.send(frame).map(drop)
+    }
+}
+
+impl AsFd for AskingSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn open(link: LinkId, family: Family, filter: &[SockFilter]) -> io::Result<Socket> {
+    // Without a protocol the socket receives nothing until it is bound, so no frame slips in before
+    // the filter is there.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(filter)?;
+    socket.bind(&link_address(link, family))?;
+    Ok(socket)
 }
 
 /// One family's frames on one link (packet(7)).

@@ -1,14 +1,12 @@
 //! The result for programs. Its keys are an interface: they stay.
 
-use std::io::{self, Write};
-
 use ferrolb_core::config::{Checked, Outcome, Pool, Problem};
 use serde::Serialize;
 
 use super::{MANY, is_valid, protocol, ranges};
 
 #[derive(Serialize)]
-struct Report<'a> {
+pub(super) struct Report<'a> {
     file: &'a str,
     valid: bool,
     configurations: Vec<Configuration<'a>>,
@@ -51,14 +49,12 @@ struct Found<'a> {
     help: &'a str,
 }
 
-pub(super) fn print(out: &mut impl Write, name: &str, checked: &[Checked]) -> io::Result<()> {
-    let report = Report {
-        file: name,
+pub(super) fn of<'a>(file: &'a str, checked: &'a [Checked]) -> Report<'a> {
+    Report {
+        file,
         valid: checked.iter().all(|one| is_valid(&one.outcome)),
         configurations: checked.iter().map(configuration).collect(),
-    };
-    serde_json::to_writer_pretty(&mut *out, &report)?;
-    writeln!(out)
+    }
 }
 
 fn configuration(checked: &Checked) -> Configuration<'_> {

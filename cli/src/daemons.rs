@@ -1,0 +1,253 @@
+//! The daemons: where their pods are, and what they answer.
+//!
+//! `/status` is answered to the daemon's own host alone, so it is asked through a port-forward:
+//! whoever may forward ports into the namespace may read it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::cluster::Cluster;
+
+/// Where MetalLB's manifests, minikube's among them, and our documentation put the daemons.
+const USUAL_NAMESPACE: &str = "metallb-system";
+/// Our chart's label, then that of MetalLB's manifests, which minikube uses with our images.
+const LABELS: [(&str, &str); 2] = [
+    (
+        "app.kubernetes.io/name=ferrolb",
+        "app.kubernetes.io/component",
+    ),
+    ("app=metallb", "component"),
+];
+/// The port that the chart and MetalLB's manifests call `monitoring`.
+const PORT_NAME: &str = "monitoring";
+const USUAL_PORT: u16 = 7472;
+/// An answer that takes longer is none.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// One of the two daemons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Component {
+    Controller,
+    Speaker,
+}
+
+impl Component {
+    /// As labels and containers say it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Speaker => "speaker",
+        }
+    }
+}
+
+/// A daemon's pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Daemon {
+    pub(crate) component: Component,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    /// `spec.nodeName`; `None` until it is scheduled.
+    pub(crate) node: Option<String>,
+    /// Condition `Ready`.
+    pub(crate) ready: bool,
+    pub(crate) image: String,
+    port: u16,
+}
+
+impl Cluster {
+    /// The daemons of both components, controllers first.
+    pub(crate) async fn daemons(&self) -> anyhow::Result<Vec<Daemon>> {
+        let pods = match &self.system_namespace {
+            Some(namespace) => self.pods_of(namespace).await?,
+            None => self.pods_anywhere().await?,
+        };
+        let mut daemons: Vec<_> = pods.iter().filter_map(daemon).collect();
+        daemons.sort_by(|a, b| (a.component, &a.pod).cmp(&(b.component, &b.pod)));
+        Ok(daemons)
+    }
+
+    /// Pods in a namespace that the user named: whatever the chart's names were changed to.
+    async fn pods_of(&self, namespace: &str) -> anyhow::Result<Vec<Pod>> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods = api.list(&ListParams::default()).await;
+        Ok(pods
+            .with_context(|| format!("cannot list the pods of namespace {namespace}"))?
+            .items)
+    }
+
+    async fn pods_anywhere(&self) -> anyhow::Result<Vec<Pod>> {
+        let api: Api<Pod> = Api::all(self.client.clone());
+        for (label, _) in LABELS {
+            let pods = match api.list(&ListParams::default().labels(label)).await {
+                // Not everybody may look into all namespaces.
+                Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                    return self.pods_of(USUAL_NAMESPACE).await;
+                }
+                pods => pods.context("cannot list the pods of FerroLB")?.items,
+            };
+            if pods.iter().any(|pod| daemon(pod).is_some()) {
+                return Ok(pods);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// What `daemon` answers on `path`.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        daemon: &Daemon,
+        path: &str,
+    ) -> anyhow::Result<T> {
+        let whom = || {
+            format!(
+                "pod {}/{} does not tell {path}",
+                daemon.namespace, daemon.pod
+            )
+        };
+        let body = timeout(ANSWER, self.fetch(daemon, path))
+            .await
+            .with_context(|| format!("no answer within {} s", ANSWER.as_secs()))
+            .and_then(|body| body)
+            .with_context(whom)?;
+        serde_json::from_slice(&body)
+            .context("its answer is of another version: use the plugin of that version")
+            .with_context(whom)
+    }
+
+    async fn fetch(&self, daemon: &Daemon, path: &str) -> anyhow::Result<Bytes> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &daemon.namespace);
+        let mut forward = api
+            .portforward(&daemon.pod, &[daemon.port])
+            .await
+            .context("cannot forward a port (that needs the right to create pods/portforward)")?;
+        let stream = forward.take_stream(daemon.port).context("no stream")?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get(path)
+            .header(header::HOST, "localhost")
+            .body(Empty::<Bytes>::new())?;
+        let answered = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
+        };
+        let answered = answered.await;
+        connection.abort();
+        forward.abort();
+        let (status, body) = answered.context("the connection broke")?;
+        if status != StatusCode::OK {
+            bail!("{status}: {}", String::from_utf8_lossy(&body).trim());
+        }
+        Ok(body)
+    }
+}
+
+/// The daemon that a pod runs, if it is one of ours.
+fn daemon(pod: &Pod) -> Option<Daemon> {
+    let spec = pod.spec.as_ref()?;
+    let labels = pod.labels();
+    let component = LABELS.iter().find_map(|(_, key)| labels.get(*key))?;
+    let component = [Component::Controller, Component::Speaker]
+        .into_iter()
+        .find(|one| one.name() == component)?;
+    // MetalLB's pods have the same labels; what they answer is not ours, and said where it is asked.
+    let container = spec
+        .containers
+        .iter()
+        .find(|container| container.name == component.name())
+        .or_else(|| spec.containers.first())?;
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    Some(Daemon {
+        component,
+        namespace: pod.namespace()?,
+        pod: pod.name_any(),
+        node: spec.node_name.clone(),
+        ready,
+        image: container.image.clone().unwrap_or_default(),
+        port: port(container),
+    })
+}
+
+fn port(container: &Container) -> u16 {
+    let mut ports = container.ports.iter().flatten();
+    let named = ports.find(|port| port.name.as_deref() == Some(PORT_NAME));
+    named
+        .and_then(|port| u16::try_from(port.container_port).ok())
+        .unwrap_or(USUAL_PORT)
+}
+
+#[cfg(test)]
+impl Daemon {
+    pub(crate) fn fixture(component: Component, pod: &str, node: &str) -> Self {
+        Self {
+            component,
+            namespace: "metallb-system".to_owned(),
+            pod: pod.to_owned(),
+            node: Some(node.to_owned()),
+            ready: true,
+            image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
+            port: USUAL_PORT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(labels: &[(&str, &str)], ports: serde_json::Value) -> Pod {
+        let labels: std::collections::BTreeMap<_, _> = labels.iter().copied().collect();
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "p", "namespace": "lb", "labels": labels },
+            "spec": { "nodeName": "n1", "containers": [
+                { "name": "sidecar" },
+                { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports },
+            ] },
+            "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn pods_of_our_chart_and_of_metallbs_manifests_are_found_with_their_port() {
+        let chart = pod(
+            &[("app.kubernetes.io/component", "speaker")],
+            serde_json::json!([{ "name": "monitoring", "containerPort": 9000 }]),
+        );
+        let found = daemon(&chart).unwrap();
+        assert_eq!((found.component, found.port), (Component::Speaker, 9000));
+        assert_eq!((found.node.as_deref(), found.ready), (Some("n1"), true));
+        assert_eq!(found.image, "ghcr.io/ferrolb/speaker:0.1.0");
+        let addon = pod(
+            &[("app", "metallb"), ("component", "speaker")],
+            serde_json::json!([]),
+        );
+        assert_eq!(daemon(&addon).unwrap().port, USUAL_PORT);
+    }
+
+    #[test]
+    fn other_pods_of_the_namespace_are_not_taken_for_daemons() {
+        for labels in [&[][..], &[("component", "etcd")], &[("app", "controller")]] {
+            assert_eq!(daemon(&pod(labels, serde_json::json!([]))), None);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `kubectl ferrolb services`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use ferrolb_core::report::ServiceStatus;
+use serde::Serialize;
+
+use crate::cluster::Scope;
+use crate::output::Output;
+use crate::table;
+
+/// Show the LoadBalancer Services, their addresses, and why one has none.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Services {
+    #[command(flatten)]
+    scope: Scope,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    services: Vec<ServiceStatus>,
+}
+
+impl Services {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let scope = &self.scope;
+        let (namespace, mut services) = scope.access.run(async |cluster| {
+            let status = cluster.leader().await?;
+            Ok((cluster.namespace.clone(), status.services))
+        })?;
+        if !scope.all_namespaces {
+            services.retain(|service| service.namespace == namespace);
+        }
+        let place = if scope.all_namespaces {
+            "any namespace".to_owned()
+        } else {
+            format!("namespace {namespace}; -A looks into all")
+        };
+        let answer = Answer { services };
+        self.output
+            .print(out, &answer, |out| text(out, &answer.services, &place))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(out: &mut impl Write, services: &[ServiceStatus], place: &str) -> anyhow::Result<()> {
+    if services.is_empty() {
+        writeln!(out, "no Service for this load balancer in {place}")?;
+        return Ok(());
+    }
+    let head = ["NAMESPACE", "NAME", "ADDRESSES", "POOL", "REASON"];
+    let rows: Vec<_> = std::iter::once(head.map(str::to_owned))
+        .chain(services.iter().map(row))
+        .collect();
+    table::print(out, &rows)?;
+    if let Some(first) = services.iter().find(|service| service.problem.is_some()) {
+        writeln!(
+            out,
+            "\nwhy, and what to do: kubectl ferrolb explain -n {} svc/{}",
+            first.namespace, first.name
+        )?;
+    }
+    Ok(())
+}
+
+fn row(service: &ServiceStatus) -> [String; 5] {
+    let addresses = match service.addresses.as_slice() {
+        [] => "<pending>".to_owned(),
+        some => some.join(","),
+    };
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    [
+        service.namespace.clone(),
+        service.name.clone(),
+        addresses,
+        or_dash(service.pool.as_deref()),
+        or_dash(
+            service
+                .problem
+                .as_ref()
+                .map(|problem| problem.reason.as_str()),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{controller, printed};
+
+    #[test]
+    fn services_are_shown_with_addresses_and_reasons() {
+        let services = controller().services;
+        insta::assert_snapshot!(printed(|out| text(out, &services, "any namespace")));
+    }
+
+    #[test]
+    fn an_empty_namespace_is_said_with_the_way_out() {
+        let place = "namespace default; -A looks into all";
+        insta::assert_snapshot!(printed(|out| text(out, &[], place)));
+    }
+}

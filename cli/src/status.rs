@@ -1,0 +1,291 @@
+//! `kubectl ferrolb status`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ferrolb_core::report::{ConfigurationStatus, ControllerStatus, PoolStatus};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Access, Cluster};
+use crate::daemons::{Component, Daemon};
+use crate::output::Output;
+use crate::table;
+
+/// The cluster answers, and something is not as it should be.
+const NOT_WELL: u8 = 1;
+/// Between two looks: nothing tells of all that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Show whether FerroLB works: daemons, configuration, addresses.
+///
+/// Exit status: 0 if all is well, 1 if something is not (it is said what), 2 if the cluster does
+/// not answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    access: Access,
+    /// Wait until all is well.
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "wait")]
+    timeout: u64,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # After an installation or an upgrade
+  kubectl ferrolb status --wait
+
+  # What stands in the way
+  kubectl ferrolb status -o json | jq -r '.problems[]'";
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    well: bool,
+    /// What is not as it should be, each in a sentence.
+    problems: Vec<String>,
+    daemons: Vec<DaemonStatus>,
+    configuration: Option<ConfigurationStatus>,
+    pools: Vec<PoolStatus>,
+    services: usize,
+    /// Services without an address.
+    waiting: usize,
+    /// What its rights do not allow the controller, and what that switches off.
+    limits: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DaemonStatus {
+    component: &'static str,
+    namespace: String,
+    pod: String,
+    node: Option<String>,
+    ready: bool,
+    /// Of controllers: whether it is the one that gives addresses.
+    leads: Option<bool>,
+    image: String,
+}
+
+impl Status {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let answer = self.access.run(async |cluster| {
+            let give_up = Instant::now() + Duration::from_secs(self.timeout);
+            loop {
+                let answer = look(cluster).await?;
+                if answer.well || !self.wait || Instant::now() >= give_up {
+                    return Ok(answer);
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        })?;
+        self.output.print(out, &answer, |out| text(out, &answer))?;
+        Ok(if answer.well {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(NOT_WELL)
+        })
+    }
+}
+
+async fn look(cluster: &Cluster) -> anyhow::Result<Answer> {
+    let daemons = cluster.daemons().await?;
+    let controller = cluster.controller(&daemons).await;
+    Ok(answer(&daemons, controller))
+}
+
+fn answer(daemons: &[Daemon], controller: anyhow::Result<ControllerStatus>) -> Answer {
+    let mut problems = Vec::new();
+    for daemon in daemons.iter().filter(|daemon| !daemon.ready) {
+        problems.push(format!(
+            "pod {} is not ready: kubectl describe pod -n {} {}",
+            daemon.pod, daemon.namespace, daemon.pod
+        ));
+    }
+    if !daemons
+        .iter()
+        .any(|one| one.component == Component::Speaker)
+    {
+        problems.push("no speaker was found: nothing announces addresses".to_owned());
+    }
+    let controller = match controller {
+        Ok(status) => Some(status),
+        Err(error) => {
+            problems.push(format!("{error:#}"));
+            None
+        }
+    };
+    let waiting = |status: &ControllerStatus| {
+        let services = status.services.iter();
+        services
+            .filter(|service| service.addresses.is_empty())
+            .count()
+    };
+    if let Some(status) = &controller {
+        if !status.leading {
+            problems.push("no controller gives addresses at the moment".to_owned());
+        }
+        problems.extend(status.blockers.iter().cloned());
+        if let Some(problem) = &status.configuration.problem {
+            problems.push(format!("{}: {}", problem.reason, problem.message));
+        }
+        if waiting(status) > 0 {
+            problems.push(format!(
+                "{} of {} Services have no address: kubectl ferrolb services -A",
+                waiting(status),
+                status.services.len()
+            ));
+        }
+    }
+    let leader = controller.as_ref().filter(|status| status.leading);
+    let leader = leader.map(|status| status.instance.clone());
+    Answer {
+        well: problems.is_empty(),
+        problems,
+        daemons: daemons
+            .iter()
+            .map(|daemon| DaemonStatus {
+                component: daemon.component.name(),
+                namespace: daemon.namespace.clone(),
+                pod: daemon.pod.clone(),
+                node: daemon.node.clone(),
+                ready: daemon.ready,
+                leads: (daemon.component == Component::Controller)
+                    .then(|| leader.as_ref() == Some(&daemon.pod)),
+                image: daemon.image.clone(),
+            })
+            .collect(),
+        waiting: controller.as_ref().map_or(0, waiting),
+        services: controller
+            .as_ref()
+            .map_or(0, |status| status.services.len()),
+        configuration: controller
+            .as_ref()
+            .map(|status| status.configuration.clone()),
+        limits: controller
+            .as_ref()
+            .map(|status| status.limits.clone())
+            .unwrap_or_default(),
+        pools: controller.map(|status| status.pools).unwrap_or_default(),
+    }
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    if !answer.daemons.is_empty() {
+        let head = ["DAEMON", "NAMESPACE", "POD", "NODE", "READY", "IMAGE"];
+        let rows: Vec<_> = std::iter::once(head.map(str::to_owned))
+            .chain(answer.daemons.iter().map(row))
+            .collect();
+        table::print(out, &rows)?;
+        writeln!(out)?;
+    }
+    if let Some(configuration) = &answer.configuration {
+        let state = if configuration.loaded {
+            "in force"
+        } else {
+            "not in force"
+        };
+        writeln!(
+            out,
+            "configuration: ConfigMap {}, {state}",
+            configuration.source
+        )?;
+        let sum = |count: fn(&PoolStatus) -> u64| {
+            answer.pools.iter().map(count).fold(0, u64::saturating_add)
+        };
+        writeln!(
+            out,
+            "addresses: {} of {} in use (kubectl ferrolb pools)",
+            sum(|pool| pool.used),
+            sum(|pool| pool.total),
+        )?;
+        let served = answer.services - answer.waiting;
+        writeln!(
+            out,
+            "services: {served} of {} have an address",
+            answer.services
+        )?;
+    }
+    for limit in &answer.limits {
+        writeln!(out, "limited: {limit}")?;
+    }
+    for problem in &answer.problems {
+        writeln!(out, "problem: {problem}")?;
+    }
+    if answer.well {
+        writeln!(out, "all is well")?;
+    }
+    Ok(())
+}
+
+fn row(daemon: &DaemonStatus) -> [String; 6] {
+    let leads = if daemon.leads == Some(true) {
+        " (leads)"
+    } else {
+        ""
+    };
+    [
+        format!("{}{leads}", daemon.component),
+        daemon.namespace.clone(),
+        daemon.pod.clone(),
+        daemon.node.clone().unwrap_or_else(|| "-".to_owned()),
+        if daemon.ready { "yes" } else { "no" }.to_owned(),
+        daemon.image.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{controller, printed};
+
+    fn daemons() -> Vec<Daemon> {
+        [
+            Daemon::fixture(Component::Controller, "ferrolb-controller-7d9f-x2x", "n1"),
+            Daemon::fixture(Component::Controller, "ferrolb-controller-7d9f-k8p", "n2"),
+            Daemon::fixture(Component::Speaker, "ferrolb-speaker-4xk2m", "n1"),
+        ]
+        .into()
+    }
+
+    fn shown(daemons: &[Daemon], controller: anyhow::Result<ControllerStatus>) -> String {
+        let answer = answer(daemons, controller);
+        printed(|out| text(out, &answer))
+    }
+
+    #[test]
+    fn when_all_is_well_it_says_so() {
+        let mut status = controller();
+        status.services.pop();
+        insta::assert_snapshot!(shown(&daemons(), Ok(status)));
+    }
+
+    #[test]
+    fn what_is_not_well_is_said_with_the_next_step() {
+        let mut daemons = daemons();
+        daemons[2].ready = false;
+        let mut status = controller();
+        status.limits = vec!["no right to watch nodes".to_owned()];
+        insta::assert_snapshot!(shown(&daemons, Ok(status)));
+    }
+
+    #[test]
+    fn nothing_installed_is_said_as_such() {
+        let missing = anyhow::anyhow!("no controller of FerroLB was found");
+        insta::assert_snapshot!(shown(&[], Err(missing)));
+    }
+
+    #[test]
+    fn programs_get_the_same_as_data() {
+        let answer = answer(&daemons(), Ok(controller()));
+        insta::assert_snapshot!(printed(|out| Output::Yaml.print(out, &answer, |_| Ok(()))));
+    }
+}
