@@ -3,42 +3,63 @@
 //! Each Vip on each link that carries it goes
 //!
 //! ```text
-//! absent ──wanted, link with carrier──▶ claiming, some rounds left ──no round left──▶ held
-//!    ▲──────────────── unwanted or no carrier: silent at once ──────────────────────────┘
+//!            ┌─probe_first─▶ probing ──nobody answered──┐
+//!            │                 ▲ │                      │
+//!            │     after a while │ another host has it  ▼
+//! absent ────┤                 │ ▼                  claiming ──no round left──▶ held
+//!    ▲       │              conflicting                 ▲                         │
+//!    │       └─────────────── else ─────────────────────┘                         │
+//!    └──────────── unwanted or no carrier: silent at once ────────────────────────┘
 //! ```
 //!
-//! A round is one gratuitous ARP in either form, since there are receivers that honour only one of
-//! them. A Vip is answered for as soon as it is claimed.
+//! A round is one announcement: gratuitous ARP in both forms, or an unsolicited neighbour
+//! advertisement. A Vip is answered for as soon as it is claimed. Both families take the same way;
+//! what differs stands in [`wire`](crate::wire).
 
+mod claim;
+mod hear;
 mod link;
 mod pace;
-mod reply;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use link::{Link, LinkId, Wanted, carrying};
+pub use claim::Event;
+use claim::{Claim, State, Step};
+pub use link::{Link, LinkId, Wanted, carrying, on_a_subnet};
 use pace::Pace;
 
-use crate::wire::arp::{self, Operation};
-use crate::wire::{Frame, MacAddr};
+use crate::wire::{self, Frame, MacAddr};
 use crate::{Instant, Reason};
 
-/// How often a Vip is announced.
+/// How often a Vip is announced, and how it is made sure that it is free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Rounds of a fresh claim, the one at once included.
     pub rounds: u32,
     /// Time between them: over 1 s, because Linux takes no second change of an entry within
-    /// `locktime` (1 s).
+    /// `locktime` (1 s), and RFC 4861 §7.2.6 wants as much.
     pub spacing: Duration,
     /// Time between the rounds of a Vip that is held; `None` for no more rounds.
     pub refresh: Option<Duration>,
-    /// Rounds of all Vips together that may leave in one second.
+    /// Rounds and probes of all Vips together that may leave in one second.
     pub rounds_per_second: u32,
-    /// Rounds of all Vips together that may leave at once.
+    /// Rounds and probes of all Vips together that may leave at once.
     pub burst: u32,
+    /// Probes before a fresh Vip is claimed.
+    pub probes: u32,
+    /// Time between them, and after the last one. RFC 5227 §1.1 has 1 s to 2 s, for hosts that join
+    /// a network whose switches still wake up; here the link is up, and kube-proxy takes about 1 s
+    /// before it serves a new Service anyway.
+    pub probe_spacing: Duration,
+    /// After which time an address that another host has is probed again.
+    pub conflict_retry: Duration,
+    /// At most one announcement against another host in this time (`DEFEND_INTERVAL`, RFC 5227
+    /// §1.1), and one event.
+    pub defend_interval: Duration,
+    /// After which time a conflict that goes on is told again.
+    pub repeat: Duration,
 }
 
 impl Default for Settings {
@@ -50,11 +71,16 @@ impl Default for Settings {
             // 1,000 Vips at once are out within 100 ms.
             rounds_per_second: 10_000,
             burst: 64,
+            probes: 3,
+            probe_spacing: Duration::from_millis(80),
+            conflict_retry: Duration::from_mins(1),
+            defend_interval: Duration::from_secs(10),
+            repeat: Duration::from_mins(10),
         }
     }
 }
 
-/// The stations of the cluster's nodes: they are never answered.
+/// The stations of the cluster's nodes: they are never answered, and no foreign hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClusterNodes {
     /// Hardware addresses of their links, as far as they are known.
@@ -75,14 +101,16 @@ pub enum Outcome {
 /// Why a frame is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A gratuitous announcement.
+    /// An announcement that nobody asked for.
     Gratuitous,
     /// The answer to a request.
     Reply,
+    /// The question whether anybody has the address.
+    Probe,
 }
 
 /// A frame to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transmit {
     /// The link to send it on.
     pub link: LinkId,
@@ -94,14 +122,8 @@ pub struct Transmit {
     pub frame: Frame,
 }
 
-/// A Vip that this node answers for on one link.
-#[derive(Debug)]
-struct Claim {
-    /// Rounds still to go until the claim is held.
-    rounds_left: u32,
-    /// When the next round is due, if there is one; the same as in `Announcer::due`.
-    next: Option<Instant>,
-}
+/// Deadlines in their order, each with whose it is.
+type Due = BTreeSet<(Instant, IpAddr, LinkId)>;
 
 /// The state machine: see the module.
 #[derive(Debug)]
@@ -111,12 +133,15 @@ pub struct Announcer {
     links: BTreeMap<LinkId, Link>,
     cluster: ClusterNodes,
     claims: BTreeMap<(IpAddr, LinkId), Claim>,
-    /// The rounds to come, in their order.
-    due: BTreeSet<(Instant, IpAddr, LinkId)>,
+    /// Wanted Vips that need no probe any more: this node has claimed them since they are wanted.
+    claimed: BTreeSet<IpAddr>,
+    /// The rounds and probes to come, in their order.
+    due: Due,
     pace: Pace,
-    /// The earliest time that the pace lets the next round pass.
+    /// The earliest time that the pace lets the next one pass.
     not_before: Instant,
     outbox: VecDeque<Transmit>,
+    events: VecDeque<Event>,
 }
 
 impl Announcer {
@@ -130,10 +155,12 @@ impl Announcer {
             links: BTreeMap::new(),
             cluster: ClusterNodes::default(),
             claims: BTreeMap::new(),
+            claimed: BTreeSet::new(),
             due: BTreeSet::new(),
             pace,
             not_before: Instant::START,
             outbox: VecDeque::new(),
+            events: VecDeque::new(),
         }
     }
 
@@ -141,6 +168,7 @@ impl Announcer {
     /// silent from now on.
     pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>, now: Instant) {
         self.wanted = wanted;
+        self.claimed.retain(|vip| self.wanted.contains_key(vip));
         self.reconcile(now);
     }
 
@@ -155,29 +183,33 @@ impl Announcer {
         self.reconcile(now);
     }
 
-    /// The nodes of the cluster: no request of theirs is answered.
-    pub fn set_cluster_nodes(&mut self, cluster: ClusterNodes, _now: Instant) {
+    /// The nodes of the cluster: no request of theirs is answered, and what they announce is no
+    /// conflict. A Vip that waited for a host that turns out to be a node is probed again.
+    pub fn set_cluster_nodes(&mut self, cluster: ClusterNodes, now: Instant) {
         self.cluster = cluster;
+        let claims = self.claims.iter_mut();
+        for ((vip, id), claim) in
+            claims.filter(|(_, claim)| claim.waits_for_any(&self.cluster.macs))
+        {
+            claim.reschedule(now, &mut self.due, (*vip, *id));
+        }
+        self.handle_timeout(now);
     }
 
     /// Announces every Vip once more: neighbours may have heard another node in between.
     pub fn announce_again(&mut self, now: Instant) {
         for ((vip, id), claim) in &mut self.claims {
             // A claim that is still in its rounds repeats itself soon enough.
-            if claim.rounds_left == 0 {
-                if let Some(next) = claim.next.take() {
-                    self.due.remove(&(next, *vip, *id));
-                }
-                claim.next = Some(now);
-                self.due.insert((now, *vip, *id));
+            if claim.state == State::Held {
+                claim.reschedule(now, &mut self.due, (*vip, *id));
             }
         }
         self.handle_timeout(now);
     }
 
     /// A frame came in on a link.
-    pub fn handle_frame(&mut self, link: LinkId, frame: &[u8], _now: Instant) -> Outcome {
-        match self.reply(link, frame) {
+    pub fn handle_frame(&mut self, link: LinkId, frame: &[u8], now: Instant) -> Outcome {
+        match self.hear(link, frame, now) {
             Ok((vip, frame)) => {
                 self.outbox.push_back(Transmit {
                     link,
@@ -200,7 +232,7 @@ impl Announcer {
             }
             self.due.pop_first();
             self.pace.pass(now);
-            self.announce(vip, id, now);
+            self.advance(vip, id, now);
         }
     }
 
@@ -209,32 +241,58 @@ impl Announcer {
         self.outbox.pop_front()
     }
 
+    /// What has come to light about other hosts. At most one event per Vip, link and
+    /// `defend_interval`, whatever the LAN sends.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     /// When to call [`Self::handle_timeout`] next, and for what.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let (at, ..) = *self.due.first()?;
+        let (at, vip, id) = *self.due.first()?;
         if at < self.not_before {
-            Some((self.not_before, "pace"))
-        } else {
-            Some((at, "round"))
+            return Some((self.not_before, "pace"));
         }
+        let claim = self.claims.get(&(vip, id));
+        Some((at, claim.map_or("", |claim| claim.state.waits_for())))
     }
 
     /// The Vips that this node answers for now, each with the links that it does so on.
     pub fn owned(&self) -> impl Iterator<Item = (IpAddr, LinkId)> {
-        self.claims.keys().copied()
+        let claims = self.claims.iter();
+        claims
+            .filter(|(_, claim)| claim.state.answers())
+            .map(|(key, _)| *key)
+    }
+
+    /// The Vips whose frames this node has to hear on a link: those that it answers for there, and
+    /// those that it is about to.
+    pub fn heard_on(&self, link: LinkId) -> impl Iterator<Item = IpAddr> {
+        let claims = self.claims.keys();
+        claims
+            .filter(move |(_, id)| *id == link)
+            .map(|(vip, _)| *vip)
     }
 
     /// The wanted Vips that no link carries now (`no_link`).
     pub fn carried_by_no_link(&self) -> impl Iterator<Item = IpAddr> {
-        let claimed = |vip: IpAddr| {
+        let carried = |vip: IpAddr| {
             let claims = (vip, LinkId(0))..=(vip, LinkId(u32::MAX));
             self.claims.range(claims).next().is_some()
         };
         self.wanted
             .keys()
             .copied()
-            .filter(move |vip| !claimed(*vip))
+            .filter(move |vip| !carried(*vip))
+    }
+
+    /// The wanted Vips on the subnet of no link: they are announced on all (`no_link_on_subnet`).
+    pub fn on_no_subnet(&self) -> impl Iterator<Item = IpAddr> {
+        let wanted = self.wanted.iter();
+        wanted
+            .filter(|(vip, wanted)| !on_a_subnet(**vip, wanted, &self.links))
+            .map(|(vip, _)| *vip)
     }
 
     /// Makes `claims` what `wanted` and `links` ask for, and announces what is new.
@@ -242,17 +300,15 @@ impl Announcer {
         let carried: BTreeSet<_> = self
             .wanted
             .iter()
-            // Neighbour discovery is not spoken here.
-            .filter(|(vip, _)| vip.is_ipv4())
             .flat_map(|(vip, wanted)| carrying(*vip, wanted, &self.links).map(move |id| (*vip, id)))
             .collect();
         self.claims.retain(|key, _| carried.contains(key));
-        for key in carried {
-            let rounds_left = self.settings.rounds;
-            self.claims.entry(key).or_insert(Claim {
-                rounds_left,
-                next: Some(now),
-            });
+        for (vip, id) in carried {
+            let probe_first = self.wanted.get(&vip).is_some_and(|it| it.probe_first)
+                && !self.claimed.contains(&vip);
+            self.claims
+                .entry((vip, id))
+                .or_insert_with(|| Claim::fresh(probe_first, &self.settings, now));
         }
         let claims = &self.claims;
         self.due = claims
@@ -264,37 +320,42 @@ impl Announcer {
         self.handle_timeout(now);
     }
 
-    /// One round of `vip` on a link, and the time of the next one.
-    fn announce(&mut self, vip: IpAddr, id: LinkId, now: Instant) {
+    /// What is due for `vip` on a link, and the time of what comes after it.
+    fn advance(&mut self, vip: IpAddr, id: LinkId, now: Instant) {
         let (Some(claim), Some(link)) = (self.claims.get_mut(&(vip, id)), self.links.get(&id))
         else {
             return;
         };
-        claim.rounds_left = claim.rounds_left.saturating_sub(1);
-        let wait = if claim.rounds_left > 0 {
-            Some(self.settings.spacing)
-        } else {
-            self.settings.refresh
-        };
-        claim.next = wait.map(|wait| now + wait);
+        let step = claim.advance(&self.settings, now);
         self.due.extend(claim.next.map(|next| (next, vip, id)));
-        let frames = gratuitous(vip, link.mac);
+        let mac = link.mac;
+        match step {
+            Step::Probe => self.send(id, vip, Kind::Probe, [wire::probe(vip, mac)]),
+            Step::Announce { first } => {
+                if first {
+                    self.claimed.insert(vip);
+                    if std::mem::take(&mut claim.gave_way) {
+                        self.events.push_back(Event::Free { vip, link: id });
+                    }
+                }
+                self.send(id, vip, Kind::Gratuitous, wire::announcement(vip, mac));
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        link: LinkId,
+        vip: IpAddr,
+        kind: Kind,
+        frames: impl IntoIterator<Item = Frame>,
+    ) {
         self.outbox.extend(frames.into_iter().map(|frame| Transmit {
-            link: id,
+            link,
             vip,
-            kind: Kind::Gratuitous,
+            kind,
             frame,
         }));
-    }
-}
-
-/// The frames of one round.
-fn gratuitous(vip: IpAddr, mac: MacAddr) -> Vec<Frame> {
-    match vip {
-        IpAddr::V4(vip) => [Operation::Request, Operation::Reply]
-            .map(|operation| arp::Repr::gratuitous(operation, mac, vip).emit(MacAddr::broadcast()))
-            .into(),
-        IpAddr::V6(_) => Vec::new(),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod address;
 pub mod alloc;
 pub mod announce;
 pub mod config;
+pub mod conflict;
 pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;

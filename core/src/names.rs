@@ -36,6 +36,10 @@ pub mod event {
     pub const ALLOCATION_FAILED: &str = "AllocationFailed";
     /// Normal, on a Service: the address was taken away; the text says why.
     pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    /// Warning, on a Service: another host has its address; the text names the host.
+    pub const ADDRESS_CONFLICT: &str = "addressConflict";
+    /// Warning, on a Service: the kernel of a node answers for its address; the text says why.
+    pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
@@ -48,3 +52,6 @@ pub mod event {
 pub const DEFAULT_CONFIG_NAME: &str = "config";
 /// The key in the `ConfigMap` that holds the configuration.
 pub const CONFIG_KEY: &str = "config";
+
+/// Name of the `ConfigMap` in which speakers report addresses that other hosts have.
+pub const CONFLICTS_NAME: &str = "ferrolb-conflicts";

@@ -74,6 +74,8 @@ reasons! {
     ExcludedNode => "excluded_node",
     /// No link of this node may carry the address.
     NoLink => "no_link",
+    /// The address lies on no subnet of this node: it is announced on every link.
+    NoLinkOnSubnet => "no_link_on_subnet",
     /// The speaker of that node does not answer.
     SpeakerSilent => "speaker_silent",
     /// The pool's `node-selectors` do not select the node.
@@ -135,8 +137,20 @@ reasons! {
     AddressConflict => "address_conflict",
     /// An ARP operation other than request and reply.
     UnknownOperation => "unknown_operation",
-    /// An ARP reply: nothing to answer.
-    ArpReply => "arp_reply",
+    /// An ARP reply or a neighbour advertisement about another address: nothing to answer.
+    NotARequest => "not_a_request",
+    /// An IPv6 packet that is neither a neighbour solicitation nor an advertisement.
+    NotNeighbourDiscovery => "not_neighbour_discovery",
+    /// Neighbour discovery with a hop limit other than 255: it may come from anywhere.
+    ForwardedNeighbourDiscovery => "forwarded_neighbour_discovery",
+    /// The ICMPv6 checksum is wrong.
+    BadChecksum => "bad_checksum",
+    /// Against RFC 4861 §7.1: code, options, flags, or a target that is a group.
+    InvalidNeighbourDiscovery => "invalid_neighbour_discovery",
+    /// Asks for an address that we do not announce before we know that nobody else has it.
+    Probing => "probing",
+    /// The kernel of a cluster node answers for an address that speakers announce.
+    PeerKernelAnswers => "peer_kernel_answers",
     /// Asks for an address that we do not announce on this link.
     NotOurs => "not_ours",
     /// Sent by this node itself.

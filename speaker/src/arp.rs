@@ -11,9 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_core::announce::{
-    Announcer, ClusterNodes, Kind, Link, LinkId, Outcome, Settings, Wanted,
-};
+use ferrolb_core::address::Family;
+use ferrolb_core::announce::{Announcer, ClusterNodes, Link, LinkId, Outcome, Settings, Wanted};
 use ferrolb_core::{Instant, Reason};
 use tracing::{info, trace, warn};
 
@@ -241,7 +240,7 @@ impl Driver {
             let frame = &buffer[..length];
             let outcome = self.announcer.handle_frame(id, frame, self.clock.now());
             trace!(link = name, ?frame, ?outcome, "frame received");
-            self.metrics.frame_received(name, outcome);
+            self.metrics.frame_received(name, Family::V4, outcome);
             if matches!(outcome, Outcome::Answered(_)) {
                 // Sent at once: who asks is waiting.
                 while let Some(transmit) = self.announcer.poll_transmit() {
@@ -276,11 +275,6 @@ fn send(
         // Also counted; a full queue of the link or a link that just went down.
         trace!(link = name, vip = %transmit.vip, %error, "cannot send");
     }
-    let kind = if transmit.kind == Kind::Reply {
-        "reply"
-    } else {
-        "gratuitous"
-    };
-    trace!(link = name, vip = %transmit.vip, kind, frame = ?transmit.frame, "frame sent");
+    trace!(link = name, vip = %transmit.vip, kind = ?transmit.kind, frame = ?transmit.frame, "frame sent");
     metrics.frame_sent(name, transmit.kind, transmit.vip, sent.is_ok());
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ferrolb_core::Reason;
+use ferrolb_core::address::Family as IpFamily;
 use ferrolb_core::announce::{Kind, Outcome};
 use ferrolb_core::view::ServiceKey;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
@@ -110,17 +111,17 @@ impl Metrics {
         for (name, help, counter) in [
             (
                 "metallb_layer2_requests_received",
-                "ARP requests for addresses that this node announces",
+                "ARP requests and neighbour solicitations for addresses that this node announces",
                 &self.requests_received,
             ),
             (
                 "metallb_layer2_responses_sent",
-                "Answers to ARP requests",
+                "Answers to them",
                 &self.responses_sent,
             ),
             (
                 "metallb_layer2_gratuitous_sent",
-                "Gratuitous ARP packets sent",
+                "Gratuitous ARP packets and unsolicited neighbour advertisements sent",
                 &self.gratuitous_sent,
             ),
         ] {
@@ -169,7 +170,7 @@ impl Metrics {
     }
 
     /// A frame came in.
-    pub fn frame_received(&self, link: &str, outcome: Outcome) {
+    pub fn frame_received(&self, link: &str, family: IpFamily, outcome: Outcome) {
         let word = match outcome {
             Outcome::Answered(vip) => {
                 self.requests_received
@@ -181,16 +182,24 @@ impl Metrics {
             }
             Outcome::Dropped(reason) => reason.as_str(),
         };
-        self.count(link, "arp_request", word);
+        let kind = match family {
+            IpFamily::V4 => "arp",
+            IpFamily::V6 => "nd",
+        };
+        self.count(link, kind, word);
     }
 
     /// A frame was sent, or could not be.
     pub fn frame_sent(&self, link: &str, kind: Kind, vip: IpAddr, sent: bool) {
-        let (kind, counter) = match kind {
-            Kind::Gratuitous => ("arp_gratuitous", &self.gratuitous_sent),
-            Kind::Reply => ("arp_reply", &self.responses_sent),
+        let (kind, counter) = match (kind, IpFamily::of(vip)) {
+            (Kind::Gratuitous, IpFamily::V4) => ("arp_gratuitous", Some(&self.gratuitous_sent)),
+            (Kind::Gratuitous, IpFamily::V6) => ("nd_gratuitous", Some(&self.gratuitous_sent)),
+            (Kind::Reply, IpFamily::V4) => ("arp_reply", Some(&self.responses_sent)),
+            (Kind::Reply, IpFamily::V6) => ("nd_reply", Some(&self.responses_sent)),
+            (Kind::Probe, IpFamily::V4) => ("arp_probe", None),
+            (Kind::Probe, IpFamily::V6) => ("nd_probe", None),
         };
-        if sent {
+        if let Some(counter) = counter.filter(|_| sent) {
             counter
                 .get_or_create(&Ip {
                     ip: vip.to_string(),
@@ -261,8 +270,8 @@ mod tests {
             name: "web".into(),
         };
         metrics.set_announced(&key, ip, "n1", true);
-        metrics.frame_received("lan0", Outcome::Answered(ip));
-        metrics.frame_received("lan0", Outcome::Dropped(Reason::NotOurs));
+        metrics.frame_received("lan0", IpFamily::V4, Outcome::Answered(ip));
+        metrics.frame_received("lan0", IpFamily::V6, Outcome::Dropped(Reason::NotOurs));
         metrics.frame_sent("lan0", Kind::Reply, ip, true);
         metrics.frame_sent("lan0", Kind::Gratuitous, ip, true);
         metrics.frame_sent("lan0", Kind::Gratuitous, ip, false);
@@ -273,7 +282,7 @@ mod tests {
             r#"metallb_layer2_requests_received{ip="192.168.64.200"} 1"#,
             r#"metallb_layer2_responses_sent{ip="192.168.64.200"} 1"#,
             r#"metallb_layer2_gratuitous_sent{ip="192.168.64.200"} 1"#,
-            r#"ferrolb_frames_total{link="lan0",kind="arp_request",outcome="not_ours"} 1"#,
+            r#"ferrolb_frames_total{link="lan0",kind="nd",outcome="not_ours"} 1"#,
             r#"ferrolb_frames_total{link="lan0",kind="arp_gratuitous",outcome="not_sent"} 1"#,
             "metallb_k8s_client_config_loaded_bool 0",
         ] {

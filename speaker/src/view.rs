@@ -208,6 +208,7 @@ impl View {
             let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
             let wanted = Wanted {
                 interfaces: interfaces.unwrap_or_default(),
+                probe_first: false,
             };
             (*address, Planned { decision, wanted })
         };

@@ -29,6 +29,10 @@ pub struct Link {
 pub struct Wanted {
     /// Names of the links that it may be announced on; empty means any (`interfaces` of a pool).
     pub interfaces: BTreeSet<String>,
+    /// Whether to make sure first that no other host has it: for an address that nobody in the
+    /// cluster has announced yet. Never at a takeover: the address is known to be ours, and its
+    /// users wait.
+    pub probe_first: bool,
 }
 
 /// The links that carry `vip` now: of those that are allowed, the ones with a prefix that contains
@@ -39,14 +43,27 @@ pub fn carrying(
     wanted: &Wanted,
     links: &BTreeMap<LinkId, Link>,
 ) -> impl Iterator<Item = LinkId> {
-    let allowed: Vec<_> = links
-        .iter()
-        .filter(|(_, link)| wanted.interfaces.is_empty() || wanted.interfaces.contains(&link.name))
-        .collect();
-    let on_subnet = move |link: &Link| link.prefixes.iter().any(|prefix| prefix.contains(vip));
-    let subnet_only = allowed.iter().any(|(_, link)| on_subnet(link));
-    allowed
-        .into_iter()
-        .filter(move |(_, link)| link.carrier && (!subnet_only || on_subnet(link)))
+    let subnet_only = on_a_subnet(vip, wanted, links);
+    let links = links.iter();
+    links
+        .filter(move |(_, link)| {
+            allows(wanted, link) && link.carrier && (!subnet_only || is_on_subnet(vip, link))
+        })
         .map(|(id, _)| *id)
+}
+
+/// Whether `vip` lies on the subnet of a link that it may be announced on.
+#[must_use]
+pub fn on_a_subnet(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>) -> bool {
+    links
+        .values()
+        .any(|link| allows(wanted, link) && is_on_subnet(vip, link))
+}
+
+fn allows(wanted: &Wanted, link: &Link) -> bool {
+    wanted.interfaces.is_empty() || wanted.interfaces.contains(&link.name)
+}
+
+fn is_on_subnet(vip: IpAddr, link: &Link) -> bool {
+    link.prefixes.iter().any(|prefix| prefix.contains(vip))
 }

@@ -79,6 +79,19 @@ impl Repr {
         }
     }
 
+    /// A probe (RFC 5227 §2.1.1): does anybody have `address`? The sender address is 0.0.0.0, so
+    /// that no neighbour learns anything from it.
+    #[must_use]
+    pub const fn probe(hardware: MacAddr, address: Ipv4Addr) -> Self {
+        Self {
+            operation: Operation::Request,
+            sender_hardware: hardware,
+            sender_protocol: Ipv4Addr::UNSPECIFIED,
+            target_hardware: MacAddr(0, 0, 0, 0, 0, 0),
+            target_protocol: address,
+        }
+    }
+
     /// The answer to this request: the wanted address is at `hardware`. RFC 826: swap sender and
     /// target, put the local hardware address in. A probe's sender 0.0.0.0 becomes the target as
     /// it is (RFC 5227 §2.1.1 wants any reply about the address).

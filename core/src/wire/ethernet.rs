@@ -1,7 +1,6 @@
 //! Ethernet II framing.
 
 use pnet_base::MacAddr;
-use pnet_packet::Packet;
 use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket};
 
 use super::Frame;
@@ -41,18 +40,13 @@ impl Repr {
 
     /// The frame: this header, then `payload`.
     pub(crate) fn emit(self, payload: &[u8]) -> Frame {
-        let mut bytes = vec![0; HEADER_LEN];
-        if let Some(mut packet) = MutableEthernetPacket::new(&mut bytes) {
+        let mut header = [0; HEADER_LEN];
+        if let Some(mut packet) = MutableEthernetPacket::new(&mut header) {
             packet.set_destination(self.destination);
             packet.set_source(self.source);
             packet.set_ethertype(self.ethertype);
-            debug_assert!(
-                packet.payload().is_empty(),
-                "the buffer is the header alone"
-            );
         }
-        bytes.extend_from_slice(payload);
-        Frame(bytes)
+        Frame::new(&header, payload)
     }
 }
 

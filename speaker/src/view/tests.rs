@@ -130,6 +130,7 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
         decision: Decision::Announce,
         wanted: Wanted {
             interfaces: ["lan0".to_owned()].into(),
+            ..Wanted::default()
         },
     };
     assert_eq!(plan, [(ADDRESS.parse().unwrap(), want)].into());

@@ -55,6 +55,16 @@ fn a_reply_goes_to_the_asker_alone() {
 }
 
 #[test]
+fn a_probe_of_ours_tells_no_neighbour_anything() {
+    let frame = Repr::probe(OURS, VIP).emit(MacAddr::broadcast());
+    let want = "ff ff ff ff ff ff 02 00 00 00 00 0a 08 06 \
+                00 01 08 00 06 04 00 01 \
+                02 00 00 00 00 0a 00 00 00 00 \
+                00 00 00 00 00 00 c0 a8 40 c8";
+    assert_eq!(frame.as_bytes(), bytes(want));
+}
+
+#[test]
 fn a_probe_is_answered_with_the_unspecified_address_as_target() {
     let probe = Repr {
         sender_protocol: Ipv4Addr::UNSPECIFIED,

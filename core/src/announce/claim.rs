@@ -1,0 +1,186 @@
+//! What becomes of one Vip on one link.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Due, LinkId, Settings};
+use crate::wire::MacAddr;
+use crate::{Instant, Reason};
+
+/// Something about another host that somebody has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Another station says that it has a Vip.
+    Conflict {
+        /// The Vip.
+        vip: IpAddr,
+        /// Where it was heard.
+        link: LinkId,
+        /// The station.
+        mac: MacAddr,
+        /// Whether the Vip was not announced yet: then it is not, as long as the other host has it.
+        before_use: bool,
+        /// `address_conflict` of a foreign host; `peer_kernel_answers` of a node of the cluster,
+        /// which keeps nobody from announcing.
+        reason: Reason,
+    },
+    /// The Vip that another host had is free, and announced from now on.
+    Free {
+        /// The Vip.
+        vip: IpAddr,
+        /// The link.
+        link: LinkId,
+    },
+}
+
+/// How far a claim has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Asking whether anybody has the address, with so many probes still to send.
+    Probing { probes_left: u32 },
+    /// Another host has it: silent until the next probe.
+    Conflicting,
+    /// Announced, with so many rounds still to go.
+    Claiming { rounds_left: u32 },
+    /// Announced; refreshed now and then.
+    Held,
+}
+
+impl State {
+    /// Whether requests are answered.
+    pub(super) const fn answers(self) -> bool {
+        matches!(self, Self::Claiming { .. } | Self::Held)
+    }
+
+    /// What the next deadline is for.
+    pub(super) const fn waits_for(self) -> &'static str {
+        match self {
+            Self::Probing { .. } => "probe",
+            Self::Conflicting => "retry",
+            Self::Claiming { .. } | Self::Held => "round",
+        }
+    }
+}
+
+/// What a claim sends when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Probe,
+    /// `first`: the address is answered for from now on.
+    Announce {
+        first: bool,
+    },
+}
+
+/// A Vip that this node answers for on one link, or is about to.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) state: State,
+    /// When the next step is due, if there is one; the same as in `Announcer::due`.
+    pub(super) next: Option<Instant>,
+    /// The last announcement against another host (RFC 5227 §2.4).
+    defended: Option<Instant>,
+    /// Of whom the last event told, and when.
+    told: Option<(MacAddr, Instant)>,
+    /// Another host was in the way, and its event has not been taken back.
+    pub(super) gave_way: bool,
+}
+
+impl Claim {
+    pub(super) const fn fresh(probe_first: bool, settings: &Settings, now: Instant) -> Self {
+        Self {
+            state: if probe_first {
+                State::Probing {
+                    probes_left: settings.probes,
+                }
+            } else {
+                State::Claiming {
+                    rounds_left: settings.rounds,
+                }
+            },
+            next: Some(now),
+            defended: None,
+            told: None,
+            gave_way: false,
+        }
+    }
+
+    /// The next step is due: what it sends.
+    pub(super) fn advance(&mut self, settings: &Settings, now: Instant) -> Step {
+        let first = !self.state.answers();
+        let rounds_left = match self.state {
+            State::Probing { probes_left: 0 } => settings.rounds,
+            State::Probing { probes_left } => return self.probe(probes_left, settings, now),
+            State::Conflicting => return self.probe(settings.probes, settings, now),
+            State::Claiming { rounds_left } => rounds_left,
+            State::Held => 0,
+        };
+        // The round that is sent now is one of them.
+        let rounds_left = rounds_left.saturating_sub(1);
+        let wait = if rounds_left > 0 {
+            self.state = State::Claiming { rounds_left };
+            Some(settings.spacing)
+        } else {
+            self.state = State::Held;
+            settings.refresh
+        };
+        self.next = wait.map(|wait| now + wait);
+        Step::Announce { first }
+    }
+
+    fn probe(&mut self, left: u32, settings: &Settings, now: Instant) -> Step {
+        self.state = State::Probing {
+            probes_left: left.saturating_sub(1),
+        };
+        self.next = Some(now + settings.probe_spacing);
+        Step::Probe
+    }
+
+    /// Moves the next step to another time; `due` holds it for `key`.
+    pub(super) fn reschedule(&mut self, next: Instant, due: &mut Due, (vip, id): (IpAddr, LinkId)) {
+        if let Some(old) = self.next.replace(next) {
+            due.remove(&(old, vip, id));
+        }
+        due.insert((next, vip, id));
+    }
+
+    /// Another host has the address, before this node announced it: silent from now on.
+    pub(super) fn give_way(&mut self) {
+        self.gave_way = true;
+        self.state = State::Conflicting;
+    }
+
+    /// Whether to announce against another host now: RFC 5227 §2.4 (c), the way of a host that keeps
+    /// its address and may not start a storm.
+    pub(super) fn defends(&mut self, settings: &Settings, now: Instant) -> bool {
+        let due = self
+            .defended
+            .is_none_or(|last| now.saturating_since(last) >= settings.defend_interval);
+        if due {
+            self.defended = Some(now);
+        }
+        due
+    }
+
+    /// Whether it waits for one of these stations.
+    pub(super) fn waits_for_any(&self, macs: &BTreeSet<MacAddr>) -> bool {
+        let other = self.told.is_some_and(|(mac, _)| macs.contains(&mac));
+        self.state == State::Conflicting && other
+    }
+
+    /// Whether the station is to be told of now.
+    pub(super) fn tells(&mut self, mac: MacAddr, settings: &Settings, now: Instant) -> bool {
+        let due = self.told.is_none_or(|(told, at)| {
+            let silence = if told == mac {
+                settings.repeat
+            } else {
+                settings.defend_interval
+            };
+            now.saturating_since(at) >= silence
+        });
+        if due {
+            self.told = Some((mac, now));
+        }
+        due
+    }
+}

@@ -1,0 +1,111 @@
+//! What a received frame means for us: a question to answer, another host with our address, or
+//! nothing.
+
+use std::net::IpAddr;
+
+use super::claim::State;
+use super::{Announcer, Event, Kind, LinkId};
+use crate::wire::{self, Frame, MacAddr, Message};
+use crate::{Instant, Reason};
+
+impl Announcer {
+    /// The answer to `frame` and the Vip that it speaks for.
+    pub(super) fn hear(
+        &mut self,
+        id: LinkId,
+        frame: &[u8],
+        now: Instant,
+    ) -> Result<(IpAddr, Frame), Reason> {
+        let mac = self.links.get(&id).ok_or(Reason::UnknownLink)?.mac;
+        let message = Message::parse(frame)?;
+        let (source, sender) = (message.ethernet.source, message.sender_hardware());
+        // The owner's own kernel asks for the Vip, about once a second, while somebody uses a port
+        // of it that no Service has: that is no question to us and no conflict.
+        if self.is_own(source) || self.is_own(sender) {
+            return Err(Reason::OwnFrame);
+        }
+        // Unicast requests keep a neighbour's entry fresh (RFC 1122 §2.3.2.1, RFC 4861 §7.3.3): they
+        // count, too.
+        if message.ethernet.destination != mac && !message.is_to_many() {
+            return Err(Reason::OtherDestination);
+        }
+        if let Some(vip) = message.claimed()
+            && self.claims.contains_key(&(vip, id))
+        {
+            return Err(self.contend(vip, id, &message, now));
+        }
+        let vip = message.asked().ok_or(Reason::NotARequest)?;
+        let claim = self.claims.get(&(vip, id)).ok_or(Reason::NotOurs)?;
+        // Two nodes that answer and one packet to a closed port make a loop between them until its
+        // TTL ends. No node needs the answer: kube-proxy rewrites before the node routes.
+        if self.is_cluster_node(&message) {
+            return Err(Reason::ClusterNode);
+        }
+        if sender.is_multicast() || sender.is_broadcast() || sender.is_zero() {
+            return Err(Reason::BadSenderHardware);
+        }
+        match claim.state {
+            // RFC 5227 §2.1.1, RFC 4862 §5.4.3: two that probe the same address are in conflict.
+            State::Probing { .. } if message.sender().is_unspecified() => {
+                Err(self.contend(vip, id, &message, now))
+            }
+            State::Probing { .. } => Err(Reason::Probing),
+            State::Conflicting => Err(Reason::AddressConflict),
+            State::Claiming { .. } | State::Held => Ok((vip, message.reply(mac))),
+        }
+    }
+
+    /// Another station has one of our Vips, or is about to.
+    fn contend(&mut self, vip: IpAddr, id: LinkId, message: &Message, now: Instant) -> Reason {
+        let mac = message.sender_hardware();
+        if mac.is_multicast() || mac.is_broadcast() || mac.is_zero() {
+            return Reason::BadSenderHardware;
+        }
+        let cluster_node = self.is_cluster_node(message);
+        let Some(claim) = self.claims.get_mut(&(vip, id)) else {
+            return Reason::NotOurs;
+        };
+        let before_use = !claim.state.answers();
+        let reason = match (cluster_node, before_use) {
+            (false, _) => Reason::AddressConflict,
+            // Speakers answer no node: it was the kernel. (IPVS without strictARP, `proxy_arp`.)
+            (true, true) if message.is_kernels_answer() => Reason::PeerKernelAnswers,
+            // Another speaker announces it: who keeps it is for the owners' protocol to settle.
+            (true, _) => return Reason::ClusterNode,
+        };
+        if claim.tells(mac, &self.settings, now) {
+            self.events.push_back(Event::Conflict {
+                vip,
+                link: id,
+                mac,
+                before_use,
+                reason,
+            });
+        }
+        if cluster_node {
+            return reason;
+        }
+        if before_use {
+            claim.give_way();
+            let retry = now + self.settings.conflict_retry;
+            claim.reschedule(retry, &mut self.due, (vip, id));
+        } else if claim.defends(&self.settings, now)
+            && let Some(link) = self.links.get(&id)
+        {
+            let frames = wire::announcement(vip, link.mac);
+            self.send(id, vip, Kind::Gratuitous, frames);
+        }
+        reason
+    }
+
+    fn is_own(&self, mac: MacAddr) -> bool {
+        self.links.values().any(|link| link.mac == mac)
+    }
+
+    fn is_cluster_node(&self, message: &Message) -> bool {
+        let macs = &self.cluster.macs;
+        macs.contains(&message.ethernet.source)
+            || macs.contains(&message.sender_hardware())
+            || self.cluster.addresses.contains(&message.sender())
+    }
+}
