@@ -29,6 +29,7 @@ fn service(traffic_policy: TrafficPolicy) -> ServiceView {
         address_requests: Vec::new(),
         requested_pool: None,
         sharing_key: None,
+        allow_node_ports: false,
         assigned: vec![address()],
         status_is_canonical: true,
         status_manager: None,
