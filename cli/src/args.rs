@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::explain::Explain;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Status(Status),
     Pools(Pools),
     Services(Services),
+    Explain(Explain),
     Validate(Validate),
     /// Print the version of this plugin.
     Version,

@@ -5,6 +5,7 @@ mod args;
 mod cluster;
 mod controller;
 mod daemons;
+mod explain;
 #[cfg(test)]
 mod fixtures;
 mod output;
@@ -56,6 +57,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.run(out),
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
+        Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
