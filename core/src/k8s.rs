@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 
 use crate::address::{Family, canonical};
 use crate::names::{
-    ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
+    ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME,
+    TAINTS_OF_LEAVING, annotation,
 };
 use crate::view::{
     AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NodeView, Protocol, ServiceKey,
@@ -66,6 +67,10 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
             .map(|(_, key)| key.to_owned())
             .filter(|key| !key.is_empty()),
+        move_to: annotations
+            .and_then(|annotations| annotations.get(ANNOTATION_MOVE_TO))
+            .map(|node| node.trim().to_owned())
+            .filter(|node| !node.is_empty()),
         status_is_canonical: is_canonical(ingress, &assigned),
         status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
         assigned,

@@ -104,6 +104,8 @@ pub struct ServiceView {
     pub requested_pool: Option<String>,
     /// Annotation `allow-shared-ip`: its sharing key.
     pub sharing_key: Option<String>,
+    /// Annotation `ferrolb.io/move-to`: the node that shall announce its addresses.
+    pub move_to: Option<String>,
     /// `status.loadBalancer.ingress[].ip`: canonical, without duplicates, in order.
     pub assigned: Vec<IpAddr>,
     /// Whether the status is exactly `assigned` and nothing else: no junk, no duplicate, no host

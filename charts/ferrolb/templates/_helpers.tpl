@@ -75,6 +75,9 @@ args:
   {{- with .root.Values.loadBalancerClass }}
   - --lb-class={{ . }}
   {{- end }}
+  {{- with $values.failureDetection }}
+  - --failure-detection={{ . }}
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

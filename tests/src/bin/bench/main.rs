@@ -1,0 +1,29 @@
+//! `bench`: how fast it is, measured in a lab beside a reference in the same run. Absolute times of
+//! a shared machine wander; what counts are the ratios.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod failover;
+
+/// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Args {
+    #[command(subcommand)]
+    area: Area,
+}
+
+#[derive(Subcommand)]
+enum Area {
+    /// How long an address does not answer when its node or speaker fails, and what breaks
+    Failover(failover::Args),
+}
+
+fn main() -> Result<()> {
+    match Args::parse().area {
+        Area::Failover(args) => failover::run(&args),
+    }
+}
