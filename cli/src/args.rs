@@ -2,6 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cleanup::Cleanup;
+use crate::explain::Explain;
+use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -20,7 +23,10 @@ pub(crate) enum Command {
     Status(Status),
     Pools(Pools),
     Services(Services),
+    Explain(Explain),
     Validate(Validate),
+    Migrate(Migrate),
+    Cleanup(Cleanup),
     /// Print the version of this plugin.
     Version,
 }

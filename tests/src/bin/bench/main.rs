@@ -6,6 +6,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod arp;
 mod failover;
 
 /// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
@@ -18,12 +19,15 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Area {
+    /// Answers to ARP requests, beside the kernel's own
+    Arp(arp::Args),
     /// How long an address does not answer when its node or speaker fails, and what breaks
     Failover(failover::Args),
 }
 
 fn main() -> Result<()> {
     match Args::parse().area {
+        Area::Arp(args) => arp::run(&args),
         Area::Failover(args) => failover::run(&args),
     }
 }
