@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::migrate::Migrate;
 use crate::pools::Pools;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Pools(Pools),
     Services(Services),
     Validate(Validate),
+    Check(Check),
     Migrate(Migrate),
     Cleanup(Cleanup),
     /// Print the version of this plugin.

@@ -2,6 +2,7 @@
 //! does in one.
 
 mod args;
+mod check;
 mod cleanup;
 mod cluster;
 mod controller;
@@ -59,6 +60,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Check(check) => check.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {
