@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::check::Check;
 use crate::cleanup::Cleanup;
+use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
@@ -23,6 +24,7 @@ pub(crate) enum Command {
     Status(Status),
     Pools(Pools),
     Services(Services),
+    Explain(Explain),
     Validate(Validate),
     Check(Check),
     Migrate(Migrate),

@@ -10,6 +10,7 @@
 //! | [`arp_ask`] | which stations claim this address now |
 //! | [`send_frame`] | what does a station do that hears this |
 //! | [`ArpLoad`] | how fast is an address answered for
+//! | [`ArpResponder`] | what happens when this station answers for it as well
 //! | [`UdpProbe`] | how long did nothing come back |
 //! | [`TcpHold`] | did established connections survive |
 //! | [`http_get`] | does the page come, and what does it say |
@@ -18,6 +19,7 @@
 
 mod arp_ask;
 mod arp_load;
+mod arp_responder;
 mod frame;
 mod frame_observer;
 mod http;
@@ -30,6 +32,7 @@ mod udp_probe;
 
 pub use arp_ask::{ArpAnswer, arp_ask};
 pub use arp_load::ArpLoad;
+pub use arp_responder::ArpResponder;
 pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};
 pub use frame_observer::{FrameObserver, NotSeen};
 pub use http::{Page, http_get};

@@ -5,6 +5,7 @@
 
 mod wire {
     mod conflicts;
+    mod forwarding_loop;
     mod links;
 }
 

@@ -5,12 +5,15 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::arp_ask::{own_address_towards, request};
+use super::frame::ArpOperation;
 use super::packet_socket::PacketSocket;
 
 /// After which time an answer is taken as lost.
 const LOST: Duration = Duration::from_millis(20);
 
-/// A host that asks for one address, by broadcast.
+/// A host that asks for one address, by broadcast. It looks for the answer again and again instead of
+/// sleeping: a kernel answers before the asker could fall asleep, a process does not, and the time in
+/// which the asker itself wakes up is not the answerer's.
 pub struct ArpLoad {
     socket: PacketSocket,
     request: Vec<u8>,
@@ -19,7 +22,7 @@ pub struct ArpLoad {
 impl ArpLoad {
     /// Asks on a link of the calling thread's network namespace.
     pub fn open(link: &str, address: Ipv4Addr) -> io::Result<Self> {
-        let socket = PacketSocket::open_for_replies(link, address, LOST)?;
+        let socket = PacketSocket::open_for(link, ArpOperation::Reply, address, LOST)?;
         let request = request(socket.mac()?, own_address_towards(address)?, address);
         Ok(Self { socket, request })
     }
@@ -31,7 +34,7 @@ impl ArpLoad {
         while start.elapsed() < duration {
             let sent = Instant::now();
             self.socket.send(&self.request)?;
-            if self.socket.comes()? {
+            if self.comes()? {
                 trips.push(sent.elapsed());
             }
         }
@@ -49,7 +52,7 @@ impl ArpLoad {
                 self.socket.send(&self.request)?;
                 open += 1;
             }
-            if self.socket.comes()? {
+            if self.comes()? {
                 answers += 1;
                 open -= 1;
             } else {
@@ -73,7 +76,7 @@ impl ArpLoad {
             due += pause;
             let sent = Instant::now();
             self.socket.send(&self.request)?;
-            if self.socket.comes()? {
+            if self.comes()? {
                 trips.push(sent.elapsed());
             }
         }
@@ -98,9 +101,22 @@ impl ArpLoad {
         Ok(())
     }
 
+    /// Whether an answer comes.
+    fn comes(&self) -> io::Result<bool> {
+        let start = Instant::now();
+        loop {
+            if self.socket.take()? {
+                return Ok(true);
+            }
+            if start.elapsed() > LOST {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Takes what is left of an earlier load.
     fn drain(&self) -> io::Result<()> {
-        while self.socket.comes()? {}
+        while self.comes()? {}
         Ok(())
     }
 }

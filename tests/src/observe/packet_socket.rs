@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "no safe crate reads and writes a sockaddr_ll")]
 
 use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,7 +13,7 @@ use nix::sys::socket::{ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsock
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::frame::Frame;
+use super::frame::{ArpOperation, Frame};
 use crate::net::MacAddress;
 
 /// Frames wait here while the reader has no processor. In bytes; a waiting frame takes about 800.
@@ -39,16 +40,38 @@ const FILTER: [SockFilter; 10] = {
     ]
 };
 
-/// ARP replies whose sender is `address`.
-fn replies_about(address: Ipv4Addr) -> [SockFilter; 6] {
+/// Whether a frame was received.
+fn came(received: io::Result<usize>) -> io::Result<bool> {
+    match received {
+        Ok(_) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// ARP requests for `address`, or replies whose sender it is.
+fn about(operation: ArpOperation, address: Ipv4Addr) -> [SockFilter; 6] {
     const LOAD_32: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const LOAD_16: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // Where its code and the address stand in the frame.
+    let (code, field) = match operation {
+        ArpOperation::Request => (1, 38),
+        ArpOperation::Reply => (2, 28),
+        ArpOperation::Other(code) => (code.into(), 28),
+    };
     [
         SockFilter::new(LOAD_16, 0, 0, 20),
-        SockFilter::new(IF_EQUAL, 0, 3, 2),
-        SockFilter::new(LOAD_32, 0, 0, 28),
+        SockFilter::new(IF_EQUAL, 0, 3, code),
+        SockFilter::new(LOAD_32, 0, 0, field),
         SockFilter::new(IF_EQUAL, 0, 1, address.to_bits()),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
@@ -79,36 +102,32 @@ impl PacketSocket {
         Ok(Self { socket })
     }
 
-    /// Opens a socket that receives ARP replies about `address` and nothing else, not even what is sent
-    /// here: nothing of the kind is in the way of who measures how fast they come.
-    pub(super) fn open_for_replies(
+    /// Opens a socket that receives one operation of ARP about `address` and nothing else, not even
+    /// what is sent here: nothing of the kind is in the way of who measures.
+    pub(super) fn open_for(
         link: &str,
+        operation: ArpOperation,
         address: Ipv4Addr,
         patience: Duration,
     ) -> io::Result<Self> {
         let index = if_nametoindex(link)?;
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-        socket.attach_filter(&replies_about(address))?;
+        socket.attach_filter(&about(operation, address))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_read_timeout(Some(patience))?;
         socket.bind(&link_address(index, libc::ETH_P_ARP))?;
         Ok(Self { socket })
     }
 
-    /// Waits for the next frame, whatever is in it; `false` when none came in time.
-    pub(super) fn comes(&self) -> io::Result<bool> {
-        match (&self.socket).read(&mut [0; 64]) {
-            Ok(_) => Ok(true),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+    /// Waits for the next frame; `false` when none came in time.
+    pub(super) fn fill(&self, frame: &mut [u8; 42]) -> io::Result<bool> {
+        came((&self.socket).read(frame))
+    }
+
+    /// Looks whether a frame is there, and takes it.
+    pub(super) fn take(&self) -> io::Result<bool> {
+        let mut frame = [MaybeUninit::uninit(); 64];
+        came(self.socket.recv_with_flags(&mut frame, libc::MSG_DONTWAIT))
     }
 
     /// The link's own hardware address.

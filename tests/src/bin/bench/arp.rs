@@ -1,6 +1,8 @@
-//! A node's speaker and its kernel in turns: the one asked for a Vip, the other for the node's own
-//! address, by the same host.
+//! A node's kernel, its speaker, and a process there that does nothing but answer, in turns: asked by
+//! the same host for the node's own address, a Vip, and an address that nobody else has. What the
+//! third costs over the kernel is what any process costs that has to be woken.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use ferrolb_tests::daemon::{Daemon, NAMESPACE};
 use ferrolb_tests::hollow::HollowPod;
 use ferrolb_tests::net::{Host, ip_batch};
-use ferrolb_tests::observe::{ArpLoad, arp_ask, http_get};
+use ferrolb_tests::observe::{ArpLoad, ArpResponder, arp_ask, http_get};
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::{Lab, NodeKind};
 use serde_json::json;
@@ -37,18 +39,13 @@ pub(crate) struct Args {
     nodes: u8,
 }
 
+/// The first two of those that are asked in turns.
+const KERNEL: usize = 0;
+const SPEAKER: usize = 1;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let bench = Bench::start(args.nodes)?;
-    println!(
-        "{:>6} {:>15} {:>22} {:>22} {:>13} {:>12} {:>26}",
-        "Vips",
-        "64 open: share",
-        "kernel p50/p99/max µs",
-        "speaker p50/p99/max µs",
-        "p50 over µs",
-        "p99 ratio",
-        "µs CPU/reply owner, others"
-    );
+    println!("one question open: p50/p99/max µs; 64 open: answers/s");
     let mut there = 0;
     for vips in &args.vips {
         bench.give(there, *vips)?;
@@ -154,37 +151,48 @@ impl Bench {
         let owner = nodes.iter().find(|node| node.mac == answer.mac);
         let owner = *owner.context("the answer is no node's")?;
         let open = |address| client.enter(|| ArpLoad::open("eth0", address));
-        let (kernel, speaker) = (open(on_subnet(owner))??, open(asked)??);
+        let bare = Ipv4Addr::from_bits(SUBNET.to_bits() + 0xfb00);
+        let responder = owner.enter(|| ArpResponder::start("eth0", bare, BTreeSet::new()))??;
+        let loads = [open(on_subnet(owner))??, open(asked)??, open(bare)??];
         let turn = Duration::from_secs_f64(args.seconds);
-        let (mut trips, mut rates) = ([vec![], vec![]], [0.0, 0.0]);
-        let mut replies = 0.0;
+        let (mut trips, mut rates) = ([vec![], vec![], vec![]], [0.0; 3]);
         let (mut by_owner, mut by_others) = (0.0, 0.0);
         for _ in 0..args.turns {
-            for (which, load) in [&kernel, &speaker].into_iter().enumerate() {
+            for (which, load) in loads.iter().enumerate() {
                 trips[which].extend(load.one_by_one(turn)?);
                 let before = (self.cpu(&[owner])?, self.cpu(&nodes)?);
-                let rate = load.with_outstanding(64, turn)?;
-                rates[which] += rate;
-                if which == 1 {
-                    replies += rate * args.seconds;
+                rates[which] += load.with_outstanding(64, turn)? / f64::from(args.turns);
+                if which == SPEAKER {
                     let spent = self.cpu(&[owner])? - before.0;
                     by_owner += spent;
                     by_others += self.cpu(&nodes)? - before.1 - spent;
                 }
             }
         }
-        let [kernel, speaker] = trips.map(|mut trips| {
+        drop(responder);
+        let trips = trips.map(|mut trips| {
             trips.sort_unstable();
             Percentiles::of(&trips)
         });
-        ensure!(speaker.count > 200, "only {} answers", speaker.count);
+        ensure!(
+            trips[SPEAKER].count > 200,
+            "only {} answers",
+            trips[SPEAKER].count
+        );
+        println!("{vips} Vips");
+        for (which, name) in ["kernel", "speaker", "bare process"].iter().enumerate() {
+            println!(
+                "  {name:<14} {:>16}  p50 +{:>4.1} µs, p99 × {:>4.1}  {:>7.0}/s, share {:.2}",
+                trips[which],
+                trips[which].p50 - trips[KERNEL].p50,
+                trips[which].p99 / trips[KERNEL].p99,
+                rates[which],
+                rates[which] / rates[KERNEL],
+            );
+        }
+        let replies = rates[SPEAKER] * args.seconds * f64::from(args.turns);
         println!(
-            "{vips:>6} {:>7.0}/{:.0}/s {:>4.2} {kernel:>18} {speaker:>22} {:>13.1} {:>12.2} {:>12.2} {:>12.2}",
-            rates[1] / f64::from(args.turns),
-            rates[0] / f64::from(args.turns),
-            rates[1] / rates[0],
-            speaker.p50 - kernel.p50,
-            speaker.p99 / kernel.p99,
+            "  CPU per answer at 64 open: owner {:.2} µs, all other speakers together {:.2} µs",
             by_owner / replies * 1e6,
             by_others / replies * 1e6,
         );
