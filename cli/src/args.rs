@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Services(Services),
     Explain(Explain),
     Validate(Validate),
+    Check(Check),
     Migrate(Migrate),
     Cleanup(Cleanup),
     /// Print the version of this plugin.

@@ -4,20 +4,23 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use ferrolb_core::names::FIELD_MANAGER;
-use k8s_openapi::api::core::v1::Service;
-use kube::api::{ListParams, Patch, PatchParams};
+use ferrolb_core::names::{FIELD_MANAGER, SPEAKER_COMPONENT};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::cluster::{Access, Cluster};
+use crate::daemons::USUAL_NAMESPACE;
 use crate::table;
 
-/// Take away the addresses that FerroLB gave, after it has been uninstalled.
+/// Take away what an uninstalled FerroLB has left.
 ///
-/// An uninstalled FerroLB leaves the statuses of Services as they are, so that a new installation
-/// keeps every address, and kube-proxy goes on serving them. This empties the statuses that FerroLB
-/// wrote, and those alone: the API server remembers who wrote each. Without --yes it only shows them.
+/// It leaves the addresses in the statuses of Services, so that a new installation keeps every one, and
+/// kube-proxy goes on serving them; and in its namespace what its daemons have made themselves: the
+/// key of the speakers, the Lease of the controllers, reports. This takes away what FerroLB wrote, and
+/// that alone: the API server remembers who wrote each. Without --yes it only shows what there is.
 ///
 /// Exit status: 0 if nothing is left to do, 1 if there is, 2 if the cluster cannot be asked or FerroLB
 /// still runs.
@@ -42,23 +45,24 @@ impl Cleanup {
                 refuse_while_it_runs(cluster).await?;
             }
             let services = cluster.services_that_we_wrote().await?;
-            if services.is_empty() {
-                writeln!(out, "no Service has an address that FerroLB gave")?;
+            let objects = cluster.objects_that_we_made().await?;
+            if services.is_empty() && objects.is_empty() {
+                writeln!(out, "nothing of FerroLB's is left")?;
                 return Ok(ExitCode::SUCCESS);
             }
             if self.yes {
                 for service in &services {
                     cluster.empty(service).await?;
                 }
+                for object in &objects {
+                    cluster.delete(object).await?;
+                }
             }
-            print(out, &services)?;
+            print(out, &services, &objects)?;
             if self.yes {
                 return Ok(ExitCode::SUCCESS);
             }
-            writeln!(
-                out,
-                "\nnothing is done yet: add --yes to take these addresses away"
-            )?;
+            writeln!(out, "\nnothing is done yet: add --yes to take this away")?;
             Ok(ExitCode::from(LEFT))
         })
     }
@@ -124,6 +128,64 @@ impl Cluster {
     }
 }
 
+/// What the daemons make themselves, besides statuses and Events.
+fn kinds() -> [ApiResource; 3] {
+    [
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Lease>(&()),
+        ApiResource::erase::<Secret>(&()),
+    ]
+}
+
+/// An object of one of [`kinds`].
+struct Made {
+    kind: ApiResource,
+    namespace: String,
+    name: String,
+}
+
+impl Cluster {
+    async fn objects_that_we_made(&self) -> anyhow::Result<Vec<Made>> {
+        let namespace = self.system_namespace.as_deref().unwrap_or(USUAL_NAMESPACE);
+        let mut made = Vec::new();
+        for kind in kinds() {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), namespace, &kind);
+            let listed = api.list(&ListParams::default()).await;
+            let listed =
+                listed.with_context(|| format!("cannot list {} of {namespace}", kind.plural))?;
+            let ours = listed.items.iter().filter(|object| is_made_by_us(*object));
+            made.extend(ours.map(|object| Made {
+                kind: kind.clone(),
+                namespace: namespace.to_owned(),
+                name: object.name_any(),
+            }));
+        }
+        Ok(made)
+    }
+
+    async fn delete(&self, object: &Made) -> anyhow::Result<()> {
+        let Made {
+            kind,
+            namespace,
+            name,
+        } = object;
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, kind);
+        api.delete(name, &DeleteParams::default())
+            .await
+            .with_context(|| format!("cannot delete {} {namespace}/{name}", kind.kind))
+            .map(drop)
+    }
+}
+
+/// Whether nobody but our daemons has ever written it.
+fn is_made_by_us(object: &impl ResourceExt) -> bool {
+    let managers = object.managed_fields().iter();
+    let mut managers = managers.map(|entry| entry.manager.as_deref().unwrap_or_default());
+    let ours = |manager| [FIELD_MANAGER, SPEAKER_COMPONENT].contains(&manager);
+    !object.managed_fields().is_empty() && managers.all(ours)
+}
+
 /// Whether the addresses in the status are there, and last written by our controller.
 fn has_our_addresses(service: &Service) -> bool {
     let wrote = service.managed_fields().iter().any(|entry| {
@@ -143,17 +205,23 @@ fn addresses(service: &Service) -> Vec<String> {
     ingress.filter_map(|one| one.ip.clone()).collect()
 }
 
-fn print(out: &mut impl Write, services: &[Service]) -> anyhow::Result<()> {
-    let head = ["NAMESPACE", "NAME", "ADDRESSES"].map(str::to_owned);
-    let row = |service: &Service| {
+fn print(out: &mut impl Write, services: &[Service], objects: &[Made]) -> anyhow::Result<()> {
+    let head = ["NAMESPACE", "KIND", "NAME", "ADDRESSES"].map(str::to_owned);
+    let services = services.iter().map(|service| {
         [
             service.namespace().unwrap_or_default(),
+            "Service".to_owned(),
             service.name_any(),
             addresses(service).join(","),
         ]
-    };
+    });
+    let objects = objects.iter().map(|object| {
+        let (namespace, name) = (object.namespace.clone(), object.name.clone());
+        [namespace, object.kind.kind.clone(), name, "-".to_owned()]
+    });
     let rows: Vec<_> = std::iter::once(head)
-        .chain(services.iter().map(row))
+        .chain(services)
+        .chain(objects)
         .collect();
     table::print(out, &rows)?;
     Ok(())
@@ -172,6 +240,25 @@ mod tests {
             "status": { "loadBalancer": { "ingress": ingress } },
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn an_object_that_somebody_else_has_written_too_is_not_ours() {
+        let written_by = |managers: &[&str]| -> ConfigMap {
+            let fields: Vec<_> = managers
+                .iter()
+                .map(|manager| json!({ "manager": manager }))
+                .collect();
+            serde_json::from_value(json!({ "metadata": { "managedFields": fields } })).unwrap()
+        };
+        assert!(is_made_by_us(&written_by(&[FIELD_MANAGER])));
+        assert!(is_made_by_us(&written_by(&[
+            SPEAKER_COMPONENT,
+            FIELD_MANAGER
+        ])));
+        assert!(!is_made_by_us(&written_by(&["kubectl", FIELD_MANAGER])));
+        assert!(!is_made_by_us(&written_by(&["helm"])));
+        assert!(!is_made_by_us(&written_by(&[])));
     }
 
     #[test]

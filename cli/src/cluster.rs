@@ -49,7 +49,7 @@ pub(crate) struct Cluster {
     /// `-n`, or the context's.
     pub(crate) namespace: String,
     /// `--system-namespace`
-    pub(super) system_namespace: Option<String>,
+    pub(crate) system_namespace: Option<String>,
 }
 
 impl Access {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 
 /// Where MetalLB's manifests, minikube's among them, and our documentation put the daemons.
-const USUAL_NAMESPACE: &str = "metallb-system";
+pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
 /// Our chart's label, then that of MetalLB's manifests, which minikube uses with our images.
 const LABELS: [(&str, &str); 2] = [
     (

@@ -2,6 +2,7 @@
 //! does in one.
 
 mod args;
+mod check;
 mod cleanup;
 mod cluster;
 mod controller;
@@ -61,6 +62,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Services(services) => services.run(out),
         Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Check(check) => check.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {

@@ -34,6 +34,12 @@ const METALLBS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 247);
 fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> {
     Lab::builder("install").nodes(3).run(|lab| {
         a_service_that_metallb_left(lab)?;
+        assert_eq!(plugin(lab, &["check", "--pre"])?.status.code(), Some(0));
+        assert_eq!(
+            plugin(lab, &["check"])?.status.code(),
+            Some(1),
+            "nothing runs yet"
+        );
         walk::install(lab)?;
         walk::deploy(lab)?;
         lab.load_images(&[echo_image()?])?;
@@ -43,12 +49,14 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         let address = external_ip(lab, "test-lb")?;
         page_from_the_lan(lab, address, 30_000)?;
 
+        let checked = plugin(lab, &["check"])?;
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         an_upgrade_breaks_no_connection(lab)?;
         a_drained_node_gives_its_work_away(lab, address)?;
 
         uninstall(lab)?;
-        nothing_is_left_but_statuses(lab)?;
+        nothing_is_left_but(lab, &MADE_BY_DAEMONS)?;
         assert_eq!(external_ip(lab, "test-lb")?, address, "statuses stay");
         helm(lab, "install", &[])?;
         page_from_the_lan(lab, address, 30_000)?;
@@ -192,7 +200,14 @@ fn uninstall(lab: &Lab) -> Result<()> {
         .map(drop)
 }
 
-fn nothing_is_left_but_statuses(lab: &Lab) -> Result<()> {
+/// What helm knows nothing of, and a new installation goes on with.
+const MADE_BY_DAEMONS: [&str; 3] = [
+    "configmap/ferrolb-conflicts",
+    "lease.coordination.k8s.io/ferrolb-controller",
+    "secret/ferrolb-peers",
+];
+
+fn nothing_is_left_but(lab: &Lab, made: &[&str]) -> Result<()> {
     let namespaced = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,\
                       poddisruptionbudgets";
     let left = || {
@@ -205,6 +220,7 @@ fn nothing_is_left_but_statuses(lab: &Lab) -> Result<()> {
         let ours: Vec<String> = namespaced
             .lines()
             .filter(|name| !of_kubernetes.contains(name) && *name != kept)
+            .filter(|name| !made.contains(name))
             .chain(global.lines().filter(|name| name.contains("ferrolb")))
             .map(str::to_owned)
             .collect();
@@ -219,7 +235,7 @@ fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(said.contains("uninstall it first"), "{said}");
     uninstall(lab)?;
-    nothing_is_left_but_statuses(lab)?;
+    nothing_is_left_but(lab, &MADE_BY_DAEMONS)?;
     let shown = cleanup(lab, &[])?;
     assert_eq!(shown.status.code(), Some(1), "there is something to do");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
@@ -238,6 +254,7 @@ fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
             "jsonpath={.status.loadBalancer}",
         ])
     };
+    nothing_is_left_but(lab, &[])?;
     assert_eq!(status("test-lb")?, "{}");
     assert!(status("left-by-metallb")?.contains("192.168.64.247"));
     assert_eq!(
@@ -249,9 +266,13 @@ fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
 }
 
 fn cleanup(lab: &Lab, args: &[&str]) -> Result<Output> {
+    plugin(lab, &[&["cleanup"], args].concat())
+}
+
+fn plugin(lab: &Lab, args: &[&str]) -> Result<Output> {
     let plugin = program("kubectl-ferrolb")?;
     let mut command = lab.host("cp")?.command(&plugin.to_string_lossy());
-    command.arg("cleanup").args(args);
+    command.args(args);
     command.env("KUBECONFIG", lab.kubeconfig());
     command.output().context("cannot run the plugin")
 }

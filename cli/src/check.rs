@@ -1,0 +1,121 @@
+//! `kubectl ferrolb check`.
+
+mod facts;
+mod rules;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::cluster::Access;
+use crate::output::Output;
+
+/// Look for what stands in the way of FerroLB in this cluster.
+///
+/// Other programs that serve the same Services, kube-proxy without strictARP, pod security, a
+/// configuration with mistakes; and, unless --pre is given, nodes without a working speaker. It only
+/// reads. What it may not read is said, and passes.
+///
+/// Exit status: 0 if nothing is in the way, 1 if something is, 2 if the cluster does not answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    access: Access,
+    /// Before an installation: nothing of FerroLB's is expected yet.
+    #[arg(long)]
+    pre: bool,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Before helm install
+  kubectl ferrolb check --pre
+
+  # When an address does not answer
+  kubectl ferrolb check";
+
+/// Something is in the way.
+const IN_THE_WAY: u8 = 1;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// Worth knowing; FerroLB works.
+    Warning,
+    /// FerroLB does not work, or not for all.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    /// What is so.
+    found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(found: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Ok,
+            found: found.into(),
+            remedy: None,
+        }
+    }
+
+    fn bad(verdict: Verdict, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer {
+    findings: Vec<Finding>,
+}
+
+impl Check {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let facts = self
+            .access
+            .run(async |cluster| facts::gather(cluster).await)?;
+        let mut findings = rules::of_the_cluster(&facts);
+        if !self.pre {
+            findings.extend(rules::of_the_daemons(&facts));
+        }
+        let answer = Answer { findings };
+        self.output.print(out, &answer, |out| {
+            for finding in &answer.findings {
+                let word = match finding.verdict {
+                    Verdict::Ok => "ok",
+                    Verdict::Warning => "warning",
+                    Verdict::Problem => "PROBLEM",
+                };
+                writeln!(out, "{word:<8} {}", finding.found)?;
+                if let Some(remedy) = &finding.remedy {
+                    writeln!(out, "{:<8} {remedy}", "")?;
+                }
+            }
+            Ok(())
+        })?;
+        let free = |finding: &Finding| finding.verdict != Verdict::Problem;
+        Ok(if answer.findings.iter().all(free) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(IN_THE_WAY)
+        })
+    }
+}

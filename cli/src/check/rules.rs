@@ -1,0 +1,360 @@
+//! What is right, and what to do where it is not.
+
+use std::collections::BTreeSet;
+
+use ferrolb_core::config::{Outcome, of_data};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use serde_yaml::Value;
+
+use super::facts::Facts;
+use super::{Finding, Verdict};
+use crate::daemons::Component;
+
+/// The oldest Kubernetes that the chart installs on.
+const OLDEST: (u32, u32) = (1, 22);
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// On the DaemonSets of k3s' ServiceLB, one for each Service.
+const K3S_SERVICELB: &str = "svccontroller.k3s.cattle.io/svcname";
+
+/// Judges what FerroLB meets in the cluster.
+pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<_> = facts
+        .unread
+        .iter()
+        .map(|what| {
+            let found = format!("not checked, {what}");
+            Finding::bad(Verdict::Warning, found, "ask somebody who may read it")
+        })
+        .collect();
+    findings.push(version(facts));
+    findings.extend(other_providers(facts));
+    findings.extend(kube_proxy(facts));
+    findings.push(pod_security(facts));
+    findings.push(configuration(facts));
+    findings
+}
+
+fn version(facts: &Facts) -> Finding {
+    let (major, minor) = facts.version;
+    let found = format!("Kubernetes {major}.{minor}");
+    if facts.version < OLDEST {
+        let remedy = format!("FerroLB needs {}.{} or newer", OLDEST.0, OLDEST.1);
+        return Finding::bad(Verdict::Problem, found, remedy);
+    }
+    Finding::ok(found)
+}
+
+fn other_providers(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut k3s = BTreeSet::new();
+    for set in &facts.daemon_sets {
+        let name = || format!("{}/{}", set.namespace().unwrap_or_default(), set.name_any());
+        if set.labels().contains_key(K3S_SERVICELB) {
+            k3s.insert(name());
+        }
+        // minikube's addon may run our images under MetalLB's labels.
+        if is_metallb(set) && !images(set).any(|image| image.contains("ferrolb/")) {
+            let found = format!("MetalLB runs (DaemonSet {})", name());
+            let remedy = "remove it, or give one of the two a load balancer class: \
+                          docs/migrate-from-metallb.md";
+            findings.push(Finding::bad(Verdict::Problem, found, remedy));
+        }
+    }
+    if let Some(first) = k3s.first() {
+        let found = format!("k3s' ServiceLB serves Services too (DaemonSet {first})");
+        let remedy = "start k3s with --disable servicelb";
+        findings.push(Finding::bad(Verdict::Problem, found, remedy));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("no other load balancer is known to run"));
+    }
+    findings
+}
+
+fn is_metallb(set: &DaemonSet) -> bool {
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.metadata.as_ref());
+    let labels = template.and_then(|metadata| metadata.labels.as_ref());
+    labels.is_some_and(|labels| {
+        ["app", "app.kubernetes.io/name"]
+            .iter()
+            .any(|key| labels.get(*key).is_some_and(|value| value == "metallb"))
+    })
+}
+
+fn images(set: &DaemonSet) -> impl Iterator<Item = &str> {
+    let spec = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let containers = spec.into_iter().flat_map(|spec| &spec.containers);
+    containers.filter_map(|container| container.image.as_deref())
+}
+
+/// In IPVS mode kube-proxy puts every address on an interface of every node, and each of them answers
+/// ARP unless it is told not to.
+fn kube_proxy(facts: &Facts) -> Option<Finding> {
+    let config: Value = serde_yaml::from_str(facts.kube_proxy.as_ref()?).ok()?;
+    if config.get("mode").and_then(Value::as_str) != Some("ipvs") {
+        return Some(Finding::ok("kube-proxy answers no ARP"));
+    }
+    let strict = config.get("ipvs").and_then(|ipvs| ipvs.get("strictARP"));
+    if strict.and_then(Value::as_bool) == Some(true) {
+        return Some(Finding::ok("kube-proxy in IPVS mode, with strictARP"));
+    }
+    Some(Finding::bad(
+        Verdict::Problem,
+        "kube-proxy in IPVS mode lets every node answer ARP for every address",
+        "set ipvs.strictARP: true in ConfigMap kube-system/kube-proxy, and restart kube-proxy",
+    ))
+}
+
+fn pod_security(facts: &Facts) -> Finding {
+    let namespace = &facts.namespace;
+    let level = facts.labels.as_ref().and_then(|labels| labels.get(ENFORCE));
+    match level.map(String::as_str) {
+        Some("privileged") => Finding::ok(format!("namespace {namespace} lets speakers start")),
+        Some(level) => Finding::bad(
+            Verdict::Problem,
+            format!(
+                "namespace {namespace} enforces pod security level {level}: no speaker can start"
+            ),
+            format!("kubectl label namespace {namespace} {ENFORCE}=privileged --overwrite"),
+        ),
+        None => Finding::ok(format!(
+            "namespace {namespace} says nothing of pod security: the cluster's default decides"
+        )),
+    }
+}
+
+fn configuration(facts: &Facts) -> Finding {
+    let name = format!("{}/config", facts.namespace);
+    let Some(map) = &facts.config else {
+        let found = format!("there is no ConfigMap {name} yet: Services will stay <pending>");
+        return Finding::bad(Verdict::Warning, found, "write one: docs/configure.md");
+    };
+    match of_data(map.data.as_ref()) {
+        Outcome::Valid(config) => {
+            Finding::ok(format!("{} pools in ConfigMap {name}", config.pools.len()))
+        }
+        Outcome::NotConfigured(why) => Finding::bad(
+            Verdict::Warning,
+            format!("ConfigMap {name}: {why}"),
+            "write pools: docs/configure.md",
+        ),
+        Outcome::Refused(problems) => Finding::bad(
+            Verdict::Problem,
+            format!("ConfigMap {name} is refused: {problems}"),
+            format!(
+                "kubectl get configmap -n {} config -o yaml | kubectl ferrolb validate -",
+                facts.namespace
+            ),
+        ),
+    }
+}
+
+/// Judges what runs of FerroLB.
+pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
+    let ready = |component| {
+        let daemons = facts.daemons.iter();
+        daemons.filter(move |daemon| daemon.component == component && daemon.ready)
+    };
+    let namespace = &facts.namespace;
+    let mut findings = Vec::new();
+    findings.push(match ready(Component::Controller).count() {
+        0 => Finding::bad(
+            Verdict::Problem,
+            "no controller is ready: new Services stay <pending>",
+            format!(
+                "kubectl -n {namespace} describe pods -l app.kubernetes.io/component=controller"
+            ),
+        ),
+        count => Finding::ok(format!("{count} ready controllers")),
+    });
+    let speaking: BTreeSet<_> = ready(Component::Speaker)
+        .filter_map(|daemon| daemon.node.as_deref())
+        .collect();
+    let silent: Vec<_> = facts
+        .nodes
+        .iter()
+        .filter(|node| is_ready(node))
+        .map(ResourceExt::name_any)
+        .filter(|name| !speaking.contains(name.as_str()))
+        .collect();
+    findings.push(if speaking.is_empty() {
+        Finding::bad(
+            Verdict::Problem,
+            "no speaker is ready: no address answers",
+            format!("kubectl -n {namespace} describe daemonsets"),
+        )
+    } else if silent.is_empty() {
+        Finding::ok(format!(
+            "a ready speaker on each of {} nodes",
+            speaking.len()
+        ))
+    } else {
+        Finding::bad(
+            Verdict::Warning,
+            format!(
+                "no ready speaker on {}: it announces nothing",
+                silent.join(", ")
+            ),
+            "is it left out on purpose, or has it a taint that speaker.tolerations lacks?",
+        )
+    });
+    findings
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::daemons::Daemon;
+
+    fn node(name: &str) -> Node {
+        let ready = json!([{ "type": "Ready", "status": "True" }]);
+        serde_json::from_value(
+            json!({ "metadata": { "name": name }, "status": { "conditions": ready } }),
+        )
+        .unwrap()
+    }
+
+    fn daemon_set(label: (&str, &str), image: &str) -> DaemonSet {
+        let labels = json!({ label.0: label.1 });
+        serde_json::from_value(json!({
+            "metadata": { "namespace": "lb", "name": "speaker", "labels": labels },
+            "spec": { "selector": {}, "template": {
+                "metadata": { "labels": labels },
+                "spec": { "containers": [{ "name": "speaker", "image": image }] },
+            } },
+        }))
+        .unwrap()
+    }
+
+    fn healthy() -> Facts {
+        Facts {
+            version: (1, 34),
+            namespace: "lb".to_owned(),
+            nodes: vec![node("n1"), node("n2")],
+            daemons: vec![
+                Daemon::fixture(Component::Controller, "c", "n1"),
+                Daemon::fixture(Component::Speaker, "s1", "n1"),
+                Daemon::fixture(Component::Speaker, "s2", "n2"),
+            ],
+            config: Some(
+                serde_json::from_value(json!({ "data": {
+                    "config": "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/30]}]",
+                } }))
+                .unwrap(),
+            ),
+            ..Facts::default()
+        }
+    }
+
+    /// What is not right, worst first.
+    fn complaints(facts: &Facts) -> Vec<(Verdict, String)> {
+        let findings = of_the_cluster(facts)
+            .into_iter()
+            .chain(of_the_daemons(facts));
+        findings
+            .filter(|finding| finding.verdict != Verdict::Ok)
+            .map(|finding| (finding.verdict, finding.found))
+            .collect()
+    }
+
+    fn only_complaint(change: impl FnOnce(&mut Facts)) -> (Verdict, String) {
+        let mut facts = healthy();
+        change(&mut facts);
+        let complaints = complaints(&facts);
+        assert_eq!(complaints.len(), 1, "{complaints:?}");
+        complaints[0].clone()
+    }
+
+    #[test]
+    fn where_all_is_well_there_is_no_complaint() {
+        assert_eq!(complaints(&healthy()), []);
+    }
+
+    #[test]
+    fn other_programs_that_serve_the_same_services_are_found() {
+        let metallb = daemon_set(("app", "metallb"), "quay.io/metallb/speaker:v0.12.1");
+        let found = only_complaint(|facts| facts.daemon_sets.push(metallb));
+        assert_eq!(
+            found,
+            (
+                Verdict::Problem,
+                "MetalLB runs (DaemonSet lb/speaker)".to_owned()
+            )
+        );
+        let k3s = daemon_set((K3S_SERVICELB, "web"), "rancher/klipper-lb");
+        assert_eq!(
+            only_complaint(|facts| facts.daemon_sets.push(k3s)).0,
+            Verdict::Problem
+        );
+        let addon = daemon_set(("app", "metallb"), "ghcr.io/ferrolb/speaker:0.1.0");
+        let mut facts = healthy();
+        facts.daemon_sets.push(addon);
+        assert_eq!(complaints(&facts), [], "our images under minikube's addon");
+    }
+
+    #[test]
+    fn ipvs_without_strict_arp_is_a_problem_and_with_it_none() {
+        let mode = |text: &str| {
+            let mut facts = healthy();
+            facts.kube_proxy = Some(text.to_owned());
+            complaints(&facts).len()
+        };
+        assert_eq!(mode("mode: ipvs\nipvs: {strictARP: false}"), 1);
+        assert_eq!(mode("mode: ipvs"), 1);
+        assert_eq!(mode("mode: ipvs\nipvs: {strictARP: true}"), 0);
+        assert_eq!(mode("mode: ''\nipvs: {strictARP: false}"), 0);
+    }
+
+    #[test]
+    fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
+        let labels = [(ENFORCE.to_owned(), "baseline".to_owned())].into();
+        assert_eq!(
+            only_complaint(|facts| facts.labels = Some(labels)).0,
+            Verdict::Problem
+        );
+        assert_eq!(
+            only_complaint(|facts| facts.version = (1, 21)).0,
+            Verdict::Problem
+        );
+        let broken = json!({ "data": { "config": "address-pools: [{}]" } });
+        let broken = serde_json::from_value(broken).unwrap();
+        assert_eq!(
+            only_complaint(|facts| facts.config = Some(broken)).0,
+            Verdict::Problem
+        );
+        assert_eq!(
+            only_complaint(|facts| facts.config = None).0,
+            Verdict::Warning
+        );
+    }
+
+    #[test]
+    fn a_node_without_a_ready_speaker_is_named() {
+        let (verdict, found) = only_complaint(|facts| facts.daemons[2].ready = false);
+        assert_eq!(verdict, Verdict::Warning);
+        assert!(found.contains("n2"), "{found}");
+        let (verdict, _) = only_complaint(|facts| facts.daemons.truncate(1));
+        assert_eq!(verdict, Verdict::Problem);
+    }
+}
