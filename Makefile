@@ -26,7 +26,7 @@ build: ## Build the static daemons and the kubectl plugin
 	cargo build --release --locked --target $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb -p walk-app
 
 .PHONY: images
-images: build ## Write target/images/{controller,speaker,walk-app}.tar; no container engine is needed
+images: build ## Write target/images/{controller,speaker,walk-app}.tar and what each is made of; no engine is needed
 	$(LAB) images
 
 .PHONY: check

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cleanup::Cleanup;
 use crate::explain::Explain;
+use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Services(Services),
     Explain(Explain),
     Validate(Validate),
+    Migrate(Migrate),
+    Cleanup(Cleanup),
     /// Print the version of this plugin.
     Version,
 }

@@ -2,12 +2,14 @@
 //! does in one.
 
 mod args;
+mod cleanup;
 mod cluster;
 mod controller;
 mod daemons;
 mod explain;
 #[cfg(test)]
 mod fixtures;
+mod migrate;
 mod output;
 mod pools;
 mod services;
@@ -59,6 +61,8 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Services(services) => services.run(out),
         Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
+        Command::Cleanup(cleanup) => cleanup.run(out),
+        Command::Migrate(migrate) => migrate.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)

@@ -83,8 +83,8 @@ impl Default for Settings {
 /// The stations of the cluster's nodes: they are never answered, and no foreign hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClusterNodes {
-    /// Hardware addresses of their links, as far as they are known.
-    pub macs: BTreeSet<MacAddr>,
+    /// Hardware addresses of their links, as far as they are known, with the node's name.
+    pub macs: BTreeMap<MacAddr, String>,
     /// Their addresses (`Node.status.addresses`).
     pub addresses: BTreeSet<IpAddr>,
 }

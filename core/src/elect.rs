@@ -1,9 +1,11 @@
-//! Which node announces a Vip: a pure function of what every speaker sees.
+//! Which nodes may announce a Vip, and in which order they are asked: a pure function of views.
 //!
-//! Speakers with the same view agree on exactly one node, without speaking to each other. The order
-//! of the nodes for an address is `MetalLB`'s, so that a switch over from it moves nothing.
+//! It says nothing of who is alive and who announces now: that is [`crate::ownership`]'s. Nodes are
+//! judged one by one and never by comparison, so that a node which is dead and not yet known to be
+//! keeps nobody out. What is a preference among nodes is a tier: a node of a worse one serves as long
+//! as none of a better one is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
@@ -11,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::Reason;
 use crate::address::Family;
 use crate::config::{LabelSelector, Pool};
-use crate::view::{EndpointView, NodeView, ServiceView, TrafficPolicy};
+use crate::view::{EndpointSliceView, EndpointView, NodeView, TrafficPolicy};
 
 /// A node's place in the order for one address; the lowest is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,192 +28,171 @@ impl Rank {
     }
 }
 
-/// SHA-256 of `node#address`, the address in its canonical text.
+/// SHA-256 of `node#address`, the address in its canonical text: `MetalLB`'s order, so that a switch
+/// over from it moves nothing.
 #[must_use]
 pub fn rank(node: &str, address: IpAddr) -> Rank {
     Rank(Sha256::digest(format!("{node}#{address}")).into())
 }
 
-/// What an election reads, besides the Service and the address.
-#[derive(Debug, Clone, Copy)]
-pub struct Electorate<'a> {
-    /// Every Node of the cluster, by name.
-    pub nodes: &'a BTreeMap<String, NodeView>,
-    /// The nodes whose speaker answers.
-    pub alive: &'a BTreeSet<String>,
+/// A Service that has the address, as far as it says which nodes may serve it.
+#[derive(Debug, Clone)]
+pub struct Backend<'a> {
+    /// `spec.externalTrafficPolicy`
+    pub policy: TrafficPolicy,
+    /// Its endpoints of the address's family.
+    pub endpoints: Vec<&'a EndpointView>,
 }
 
-/// Who takes the traffic of an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
-    /// This node's speaker announces it.
-    Speaker(String),
-    /// It is this node's own address: its kernel answers, nobody announces.
-    Kernel(String),
-    /// Nobody; why.
-    Nobody(Reason),
-}
+/// How willingly a node serves; zero is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Tier(u8);
 
-/// What one node does about an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
-    /// Announce it.
-    Announce,
-    /// Be silent; why.
-    Decline(Reason),
-}
+impl Tier {
+    /// What makes a node of a worse tier, the gravest first.
+    const DRAWBACKS: [Reason; 4] = [
+        Reason::NoLocalEndpoint,
+        Reason::EndpointTerminating,
+        Reason::NodeLeaving,
+        Reason::ExcludedNode,
+    ];
 
-/// Who owns `address` of `service`, and why the others do not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Election {
-    /// Who takes the traffic.
-    pub owner: Owner,
-    /// The nodes that may not announce it, each with the first reason.
-    pub declined: BTreeMap<String, Reason>,
-}
+    fn of(drawbacks: [bool; 4]) -> Self {
+        let bits = drawbacks.iter().map(|is_there| u8::from(*is_there));
+        Self(bits.fold(0, |tier, bit| tier << 1 | bit))
+    }
 
-impl Election {
-    /// What the node `me` does.
+    /// As a number, for comparisons elsewhere.
     #[must_use]
-    pub fn decision(&self, me: &str) -> Decision {
-        match &self.owner {
-            Owner::Speaker(node) if node == me => Decision::Announce,
-            Owner::Kernel(_) => Decision::Decline(Reason::NodeAddress),
-            Owner::Speaker(_) => {
-                let own = self.declined.get(me).copied();
-                Decision::Decline(own.unwrap_or(Reason::NotOwner))
-            }
-            Owner::Nobody(reason) => {
-                Decision::Decline(self.declined.get(me).copied().unwrap_or(*reason))
-            }
-        }
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The gravest drawback.
+    #[must_use]
+    pub fn drawback(self) -> Option<Reason> {
+        let at = |place: usize| self.0 >> (Self::DRAWBACKS.len() - 1 - place) & 1 == 1;
+        (0..Self::DRAWBACKS.len())
+            .find(|place| at(*place))
+            .map(|place| Self::DRAWBACKS[place])
     }
 }
 
-/// Elects the owner of `address`, which `pool` holds (if the configuration is known) and
-/// `endpoints` (the Service's, of the address's family) serve.
-#[must_use]
-pub fn elect(
-    address: IpAddr,
-    service: &ServiceView,
-    pool: Option<&Pool>,
-    endpoints: &[&EndpointView],
-    electorate: Electorate<'_>,
-) -> Election {
-    let Electorate { nodes, alive } = electorate;
-    if let Some(node) = nodes
-        .values()
-        .find(|node| node.addresses.contains(&address))
-    {
-        let owner = Owner::Kernel(node.name.clone());
-        return Election {
-            owner,
-            declined: BTreeMap::new(),
-        };
-    }
-    if !endpoints.iter().any(|endpoint| endpoint.is_usable()) {
-        let owner = Owner::Nobody(Reason::NoEndpoint);
-        return Election {
-            owner,
-            declined: BTreeMap::new(),
-        };
-    }
-    let mut candidates = Candidates::new(nodes);
-    candidates.keep(Reason::SpeakerSilent, |node| alive.contains(&node.name));
-    candidates.keep(Reason::NetworkUnavailable, |node| !node.network_unavailable);
-    let selectors: &[LabelSelector] = pool.map_or(&[], |pool| &pool.node_selectors);
-    candidates.keep(Reason::NodeNotSelected, |node| {
-        selectors.is_empty()
-            || selectors
-                .iter()
-                .any(|selector| selector.matches(&node.labels))
-    });
-    if service.traffic_policy == TrafficPolicy::Local {
-        candidates.keep_local(endpoints);
-    }
-    candidates.prefer(Reason::ExcludedNode, |node| !node.excluded);
-    candidates.first_by_rank(address)
-}
+/// How each node stands for one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standings<'a>(BTreeMap<&'a str, Result<Tier, Reason>>);
 
-/// The nodes that are still in the running.
-struct Candidates<'a> {
-    left: Vec<&'a NodeView>,
-    declined: BTreeMap<String, Reason>,
-    /// Why the last ones left.
-    last: Reason,
-}
-
-impl<'a> Candidates<'a> {
-    fn new(nodes: &'a BTreeMap<String, NodeView>) -> Self {
-        let left = nodes.values().collect();
-        Self {
-            left,
-            declined: BTreeMap::new(),
-            last: Reason::SpeakerSilent,
-        }
+impl<'a> Standings<'a> {
+    /// How this node stands; the first reason if it may not announce the address.
+    pub fn of(&self, node: &str) -> Result<Tier, Reason> {
+        self.0
+            .get(node)
+            .copied()
+            .unwrap_or(Err(Reason::UnknownNode))
     }
 
-    fn keep(&mut self, reason: Reason, wanted: impl Fn(&NodeView) -> bool) {
-        let Self {
-            left,
-            declined,
-            last,
-        } = self;
-        left.retain(|node| {
-            let keep = wanted(node);
-            if !keep {
-                declined.insert(node.name.clone(), reason);
-                *last = reason;
-            }
-            keep
-        });
-    }
-
-    /// As [`Self::keep`], unless nobody would be left.
-    fn prefer(&mut self, reason: Reason, wanted: impl Fn(&NodeView) -> bool) {
-        if self.left.iter().any(|node| wanted(node)) {
-            self.keep(reason, wanted);
-        }
-    }
-
-    /// Nodes with a ready endpoint, else nodes with one that terminates and still serves: during
-    /// the rolling update of a single pod there is nothing better.
-    fn keep_local(&mut self, endpoints: &[&EndpointView]) {
-        let nodes_with = |usable: fn(&EndpointView) -> bool| -> BTreeSet<&str> {
-            let usable = endpoints.iter().filter(|endpoint| usable(endpoint));
-            usable
-                .filter_map(|endpoint| endpoint.node.as_deref())
-                .collect()
-        };
-        let usable = nodes_with(EndpointView::is_usable);
-        let ready = nodes_with(|endpoint| endpoint.ready);
-        self.keep(Reason::NoLocalEndpoint, |node| {
-            usable.contains(node.name.as_str())
-        });
-        self.prefer(Reason::NoLocalEndpoint, |node| {
-            ready.contains(node.name.as_str())
-        });
-    }
-
-    fn first_by_rank(self, address: IpAddr) -> Election {
-        let first = self
-            .left
+    /// The nodes that may, best tier first, then by rank for `address`.
+    #[must_use]
+    pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {
+        let may = self
+            .0
             .iter()
-            .min_by_key(|node| rank(&node.name, address));
-        let owner = match first {
-            Some(node) => Owner::Speaker(node.name.clone()),
-            None => Owner::Nobody(self.last),
-        };
-        Election {
-            owner,
-            declined: self.declined,
+            .filter_map(|(name, standing)| Some((*name, standing.ok()?)));
+        let mut ranked: Vec<_> = may
+            .map(|(name, tier)| (tier, rank(name, address), name))
+            .collect();
+        ranked.sort_unstable();
+        ranked
+            .into_iter()
+            .map(|(tier, _, name)| (name, tier))
+            .collect()
+    }
+}
+
+/// How each node stands for `address`, which `pool` holds (if the configuration is known) and
+/// `backends` have. `Err` if it is announced by nobody.
+pub fn standings<'a>(
+    address: IpAddr,
+    backends: &[Backend<'_>],
+    pool: Option<&Pool>,
+    nodes: &'a BTreeMap<String, NodeView>,
+) -> Result<Standings<'a>, Reason> {
+    let is_nodes_own = |node: &NodeView| node.addresses.contains(&address);
+    if nodes.values().any(is_nodes_own) {
+        return Err(Reason::NodeAddress);
+    }
+    // A Service that nobody can serve at all says nothing of the address that it shares.
+    let is_served = |backend: &&Backend<'_>| backend.endpoints.iter().any(|one| one.is_usable());
+    let backends: Vec<_> = backends.iter().filter(is_served).collect();
+    if backends.is_empty() {
+        return Err(Reason::NoEndpoint);
+    }
+    let judged = nodes
+        .values()
+        .map(|node| (node.name.as_str(), judge(node, &backends, pool)));
+    Ok(Standings(judged.collect()))
+}
+
+fn judge(node: &NodeView, backends: &[&Backend<'_>], pool: Option<&Pool>) -> Result<Tier, Reason> {
+    let selectors: &[LabelSelector] = pool.map_or(&[], |pool| &pool.node_selectors);
+    let is_selected = selectors.is_empty()
+        || selectors
+            .iter()
+            .any(|selector| selector.matches(&node.labels));
+    if node.network_unavailable {
+        return Err(Reason::NetworkUnavailable);
+    }
+    if !is_selected {
+        return Err(Reason::NodeNotSelected);
+    }
+    let served = backends
+        .iter()
+        .filter_map(|backend| backend.service_on(node))
+        .collect::<Vec<_>>();
+    if served.is_empty() {
+        return Err(Reason::NoLocalEndpoint);
+    }
+    Ok(Tier::of([
+        served.len() < backends.len(),
+        served.contains(&Local::Terminating),
+        node.unschedulable || node.leaving,
+        node.excluded,
+    ]))
+}
+
+/// What a node has for a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Local {
+    Ready,
+    /// Only endpoints that terminate and still serve: during the rolling update of a single pod
+    /// there is nothing better.
+    Terminating,
+}
+
+impl Backend<'_> {
+    /// With policy Cluster any node serves, through endpoints elsewhere.
+    fn service_on(&self, node: &NodeView) -> Option<Local> {
+        if self.policy == TrafficPolicy::Cluster {
+            return Some(Local::Ready);
         }
+        let local = self
+            .endpoints
+            .iter()
+            .filter(|one| one.node.as_ref() == Some(&node.name) && one.is_usable());
+        let states = local.map(|one| one.ready);
+        states.max().map(|is_ready| {
+            if is_ready {
+                Local::Ready
+            } else {
+                Local::Terminating
+            }
+        })
     }
 }
 
 /// The endpoints of one family, from all slices of a Service.
 pub fn endpoints_of<'a>(
-    slices: impl IntoIterator<Item = &'a crate::view::EndpointSliceView>,
+    slices: impl IntoIterator<Item = &'a EndpointSliceView>,
     family: Family,
 ) -> Vec<&'a EndpointView> {
     let slices = slices.into_iter().filter(|slice| slice.family == family);

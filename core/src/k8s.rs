@@ -6,14 +6,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Endpoints, LoadBalancerIngress, Namespace, Node, Service};
+use k8s_openapi::api::core::v1::{
+    Endpoints, LoadBalancerIngress, Namespace, Node, NodeCondition, Service,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
 use crate::address::{Family, canonical};
 use crate::lease::LeaseView;
 use crate::names::{
-    ALLOW_NODE_PORTS, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, annotation,
+    ALLOW_NODE_PORTS, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME,
+    TAINTS_OF_LEAVING, annotation,
 };
 use crate::view::{
     AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NamespaceView, NodeView,
@@ -212,8 +215,33 @@ pub fn node_view(node: &Node) -> Option<NodeView> {
             .as_ref()
             .and_then(|spec| spec.unschedulable)
             .unwrap_or(false),
+        leaving: is_leaving(node),
         labels,
     })
+}
+
+/// Deleted, shut down, out of service, or chosen by the autoscaler. A kubelet that shuts its node
+/// down says so only in the text of its Ready condition.
+fn is_leaving(node: &Node) -> bool {
+    let taints = node
+        .spec
+        .iter()
+        .flat_map(|spec| spec.taints.iter().flatten());
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let is_shutting_down = |condition: &NodeCondition| {
+        let message = condition.message.as_deref().unwrap_or_default();
+        condition.type_ == "Ready"
+            && condition.status == "False"
+            && message.contains("node is shutting down")
+    };
+    node.metadata.deletion_timestamp.is_some()
+        || taints
+            .map(|taint| &taint.key)
+            .any(|key| TAINTS_OF_LEAVING.contains(&key.as_str()))
+        || conditions.into_iter().any(is_shutting_down)
 }
 
 fn cluster_ips(service: &Service) -> Vec<IpAddr> {

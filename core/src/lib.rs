@@ -5,7 +5,7 @@
 //! ```text
 //!  ConfigMap ──▶ config ──▶ Config ─┐
 //!  Service   ──▶ k8s ──▶ view ──────┼─▶ alloc ──▶ Decision ──▶ the controller writes a status
-//!  Node, EndpointSlice ──▶ view ────┼─▶ elect ──▶ which Vips this node announces
+//!  Node, EndpointSlice ──▶ view ────┼─▶ elect ──▶ who may announce a Vip ──▶ ownership ──▶ who does
 //!  frames    ──▶ wire ──────────────┴─▶ announce ──▶ frames that the speaker sends
 //! ```
 //!
@@ -23,7 +23,6 @@ pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;
 pub mod lease;
-pub mod liveness;
 pub mod names;
 pub mod ownership;
 mod reason;

@@ -24,6 +24,13 @@ pub const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Nodes with this label are used for announcing only if no node without it is eligible.
 pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// Taints of nodes that are about to go, or have gone.
+pub const TAINTS_OF_LEAVING: [&str; 3] = [
+    "node.kubernetes.io/out-of-service",
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "ToBeDeletedByClusterAutoscaler",
+];
+
 /// Field manager of the controller's writes, as it appears in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "ferrolb-controller";
 

@@ -28,6 +28,7 @@ mod contact;
 mod handover;
 mod hold;
 mod join;
+mod key_ring;
 mod liveness;
 mod members;
 mod node;
@@ -43,6 +44,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use key_ring::KeyRing;
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
 pub use status::{MemberStatus, Standing, VipStatus};
@@ -56,7 +58,7 @@ use members::{Life, Member, Members};
 use node::Random;
 use sync::Sync;
 use watch::Watching;
-use wire::{Header, Message};
+use wire::{Header, Message, Signature};
 use witness::Witness;
 
 use crate::wire::MacAddr;
@@ -85,8 +87,17 @@ pub struct Identity {
 pub struct Wanted {
     /// Whether this node may answer for it. No other node's view of that counts (C4).
     pub eligible: bool,
-    /// The nodes that may, as far as this one can tell, best rank first.
-    pub candidates: Arc<[NodeId]>,
+    /// The nodes that may, as far as this one can tell: best tier first, best rank first.
+    pub candidates: Arc<[Candidate]>,
+}
+
+/// A node that may answer for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The node.
+    pub node: NodeId,
+    /// A live owner hands over to a node of a lower tier: one that is cordoned to one that is not.
+    pub tier: u8,
 }
 
 /// Why this speaker goes.
@@ -153,6 +164,19 @@ impl Verdict {
         Self::Left,
     ];
 
+    /// The word for it, in metrics and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Process => "process",
+            Self::Stalled => "stalled",
+            Self::Deaf => "deaf",
+            Self::Restarting => "restarting",
+            Self::Left => "left",
+        }
+    }
+
     fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|verdict| *verdict as u8 == code)
     }
@@ -180,6 +204,20 @@ pub enum Cause {
     Restart,
     /// It is held already: neighbours may have been told otherwise meanwhile.
     Reminder,
+}
+
+impl Cause {
+    /// The word for it, in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Orphan => "orphan",
+            Self::Handover => "handover",
+            Self::Restart => "restart",
+            Self::Reminder => "reminder",
+        }
+    }
 }
 
 /// What the driver has to do or to tell.
@@ -291,6 +329,16 @@ impl Ownership {
         self.begin_join(now);
     }
 
+    /// Where this node is reached, if that changed; told with the next record.
+    pub fn set_station(&mut self, address: IpAddr, mac: MacAddr, now: Instant) {
+        if (self.identity.address, self.identity.mac) != (address, mac) {
+            (self.identity.address, self.identity.mac) = (address, mac);
+            self.members
+                .change(self.me, now, |own| own.address = address);
+            self.claims.publish = true;
+        }
+    }
+
     /// The keys in force.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
@@ -304,11 +352,22 @@ impl Ownership {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), Reason> {
-        let (header, message) = wire::open(&self.keys, self.identity.address, bytes)?;
+        let (header, message, signature) = wire::open(&self.keys, self.identity.address, bytes)?;
         if self.has_left {
             return Err(Reason::Leaving);
         }
-        self.receive(from, &header, message, now)
+        let knows_key = self
+            .members
+            .get(header.sender)
+            .is_some_and(|member| member.signs);
+        if signature == Signature::Absent && knows_key && !self.keys.accepted.is_empty() {
+            return Err(Reason::BadSignature);
+        }
+        self.receive(from, &header, message, now)?;
+        if let (Signature::Valid, Some(member)) = (signature, self.members.get_mut(header.sender)) {
+            member.signs = true;
+        }
+        Ok(())
     }
 
     /// A frame of any kind from anybody else: this node can hear (L9).

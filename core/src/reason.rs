@@ -82,13 +82,19 @@ reasons! {
     NodeAddress => "node_address",
     /// The node's condition `NetworkUnavailable` is true.
     NetworkUnavailable => "network_unavailable",
-    /// The exclude label is on this node, and a node without it is eligible.
+    /// The exclude label is on this node, and a node without it serves.
     ExcludedNode => "excluded_node",
+    /// The node is cordoned, being deleted or shut down, and another one serves.
+    NodeLeaving => "node_leaving",
+    /// All endpoints on this node terminate, and a node with a ready one serves.
+    EndpointTerminating => "endpoint_terminating",
+    /// The API server lists no such Node.
+    UnknownNode => "unknown_node",
     /// No link of this node may carry the address.
     NoLink => "no_link",
     /// The address lies on no subnet of this node: it is announced on every link.
     NoLinkOnSubnet => "no_link_on_subnet",
-    /// The speaker of that node does not answer.
+    /// The speaker of that node is held gone.
     SpeakerSilent => "speaker_silent",
     /// The pool's `node-selectors` do not select the node.
     NodeNotSelected => "node_not_selected",
@@ -96,10 +102,6 @@ reasons! {
     AddressOutsidePools => "address_outside_pools",
     /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
     BgpNotAnnounced => "bgp_not_announced",
-    /// IPv6 addresses are not announced yet.
-    Ipv6NotAnnounced => "ipv6_not_announced",
-    /// The speaker has just started and does not know its peers yet.
-    Listening => "listening",
 
     /// No Service wants the address announced.
     Unwanted => "unwanted",
@@ -125,6 +127,8 @@ reasons! {
     UnknownVersion => "unknown_version",
     /// Signed with another key, or not at all, or meant for another node.
     BadSignature => "bad_signature",
+    /// Not from the address of a Node, and there is no key that would prove who it is.
+    UnknownPeer => "unknown_peer",
     /// Correctly signed, and not readable.
     Malformed => "malformed",
     /// Received before.
@@ -171,16 +175,11 @@ reasons! {
     ClusterNode => "cluster_node",
     /// Addressed to another station (Ethernet destination neither broadcast nor ours).
     OtherDestination => "other_destination",
+    /// Not an answer to a probe of ours.
+    NotAnAnswer => "not_an_answer",
     /// Came in on a link that we do not announce on.
     UnknownLink => "unknown_link",
 
-    // --- peers ---
-    /// Not a datagram of a speaker, or of another protocol version.
-    NotABeat => "not_a_beat",
-    /// From an address that is not the address of the Node that it names.
-    UnknownPeer => "unknown_peer",
-    /// Overtaken by a newer one of the same sender.
-    Overtaken => "overtaken",
 }
 
 impl fmt::Display for Reason {

@@ -191,4 +191,6 @@ pub struct NodeView {
     pub excluded: bool,
     /// `spec.unschedulable`: cordoned.
     pub unschedulable: bool,
+    /// It is being deleted or shut down, or is out of service.
+    pub leaving: bool,
 }

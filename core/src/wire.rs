@@ -6,6 +6,7 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod icmp;
 mod message;
 pub mod ndp;
 

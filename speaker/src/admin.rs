@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz` over HTTP: read-only.
+//! `/metrics`, `/healthz` and `/readyz` over HTTP, and `/status` for this node alone: read-only.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use crate::metrics::Metrics;
@@ -36,16 +38,33 @@ impl Readiness {
     }
 }
 
-/// Serves for ever. Without `host` on every address.
-pub async fn serve(
-    host: Option<IpAddr>,
-    port: u16,
-    metrics: Arc<Metrics>,
-    readiness: Readiness,
-) -> anyhow::Result<()> {
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// `/metrics`
+    pub metrics: Arc<Metrics>,
+    /// `/readyz`
+    pub readiness: Readiness,
+    /// `/status`: it names every node and address, so it is for this node alone. A port-forward
+    /// comes from there.
+    pub status: Statuses,
+}
+
+/// Serves for ever: on `host` and on the loopback interface, without `host` on every address.
+pub async fn serve(host: Option<IpAddr>, port: u16, pages: Pages) -> anyhow::Result<()> {
     let listener = listen(host, port).await?;
+    match host {
+        Some(host) if !host.is_loopback() && !host.is_unspecified() => {
+            let local = listen(Some(Ipv4Addr::LOCALHOST.into()), port).await?;
+            tokio::try_join!(accept(listener, pages.clone()), accept(local, pages)).map(drop)
+        }
+        _ => accept(listener, pages).await,
+    }
+}
+
+async fn accept(listener: TcpListener, pages: Pages) -> anyhow::Result<()> {
     loop {
-        let (stream, _) = match listener.accept().await {
+        let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, say: at once it would fail again.
@@ -54,11 +73,12 @@ pub async fn serve(
                 continue;
             }
         };
-        let (metrics, readiness) = (Arc::clone(&metrics), readiness.clone());
+        let pages = pages.clone();
+        let is_local = peer.ip().to_canonical().is_loopback();
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = respond(&request, &metrics, &readiness);
-                async move { Ok::<_, Infallible>(response) }
+                let pages = pages.clone();
+                async move { Ok::<_, Infallible>(respond(&request, &pages, is_local).await) }
             });
             // hyper closes a connection that sends no header for 30 s.
             let connection = http1::Builder::new()
@@ -90,35 +110,66 @@ async fn listen(host: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> 
     }
 }
 
-fn respond(
+async fn respond(
     request: &Request<Incoming>,
-    metrics: &Metrics,
-    readiness: &Readiness,
+    pages: &Pages,
+    is_local: bool,
 ) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "read-only\n".to_owned());
     }
     match request.uri().path() {
-        "/metrics" => answer(StatusCode::OK, metrics.encode()),
+        "/metrics" => answer(StatusCode::OK, pages.metrics.encode()),
         "/healthz" => answer(StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => match readiness.missing() {
+        "/readyz" => match pages.readiness.missing() {
             missing if missing.is_empty() => answer(StatusCode::OK, "ok\n".to_owned()),
             missing => answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("waiting for {missing}\n"),
             ),
         },
+        "/status" if !is_local => answer(
+            StatusCode::FORBIDDEN,
+            "only from this node itself, or through kubectl port-forward\n".to_owned(),
+        ),
+        "/status" => match pages.status.ask().await {
+            Some(status) => answer_as(StatusCode::OK, "application/json", format!("{status:#}\n")),
+            None => answer(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
+        },
         _ => answer(
             StatusCode::NOT_FOUND,
-            "/metrics /healthz /readyz\n".to_owned(),
+            "/metrics /healthz /readyz /status\n".to_owned(),
         ),
     }
 }
 
 fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    answer_as(status, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+fn answer_as(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    let plain = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    let kind = header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// The way to whoever knows the status.
+#[derive(Debug, Clone)]
+pub struct Statuses(mpsc::Sender<oneshot::Sender<Value>>);
+
+impl Statuses {
+    /// Questions come out of the receiver.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Value>>) {
+        let (ask, questions) = mpsc::channel(16);
+        (Self(ask), questions)
+    }
+
+    async fn ask(&self) -> Option<Value> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(answer).await.ok()?;
+        answered.await.ok()
+    }
 }

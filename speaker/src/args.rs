@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::ownership::{CALM, FAST, Settings};
 
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -44,6 +45,14 @@ pub struct Args {
     #[arg(long)]
     pub lb_class: Option<String>,
 
+    /// Directory of the keys that prove who is a speaker: each file is one, the last name signs
+    #[arg(long, default_value = "/etc/ferrolb/peers")]
+    pub peer_keys_dir: PathBuf,
+
+    /// How soon a silent node is taken for dead
+    #[arg(long, value_enum, default_value_t = FailureDetection::Auto)]
+    pub failure_detection: FailureDetection,
+
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
     pub log_level: String,
@@ -51,6 +60,33 @@ pub struct Args {
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
+}
+
+/// How soon a silent node is taken for dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailureDetection {
+    /// After 0.1 s; between two nodes, where nobody can confirm it, after 0.4 s.
+    Auto,
+    /// The same, and after 0.1 s also between two nodes.
+    Fast,
+    /// After a second: for virtual machines that are paused or migrated.
+    Calm,
+}
+
+impl FailureDetection {
+    /// What it means for the protocol.
+    #[must_use]
+    pub fn settings(self) -> Settings {
+        match self {
+            Self::Auto => FAST,
+            // One round of probes more than a verdict with witnesses takes.
+            Self::Fast => Settings {
+                alone: FAST.verdict() + FAST.probe_gap,
+                ..FAST
+            },
+            Self::Calm => CALM,
+        }
+    }
 }
 
 /// How log lines look.

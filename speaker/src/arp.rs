@@ -1,9 +1,10 @@
-//! The ARP thread: packet sockets on one side, the announcer on the other. Nothing else runs on it,
-//! so that a large list page of the API delays no answer.
+//! The thread of the wire: packet sockets on one side, the announcer on the other. Nothing else runs
+//! on it, so that a large list page of the API delays no answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
@@ -12,18 +13,32 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_core::address::Family;
-use ferrolb_core::announce::{Announcer, ClusterNodes, Link, LinkId, Outcome, Settings, Wanted};
+use ferrolb_core::announce::{
+    Announcer, ClusterNodes, Event, Link, LinkId, Settings, Transmit, Wanted,
+};
+use ferrolb_core::wire::ndp;
 use ferrolb_core::{Instant, Reason};
+use tokio::sync::mpsc as events;
 use tracing::{info, trace, warn};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::port::{MAX_FRAME, PacketSocket, Waker, wait};
+use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker};
 
 /// Frames that are read from one link before the others have their turn.
 const TURN: usize = 64;
-/// After which time a link that could not be opened is tried again.
+/// After which time a socket that could not be opened or a group that could not be joined is tried
+/// again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What this thread tells of other hosts.
+#[derive(Debug)]
+pub struct Heard {
+    /// What it is.
+    pub event: Event,
+    /// The name of the link that it was heard on.
+    pub link: String,
+}
 
 /// What other threads tell this one.
 enum Command {
@@ -43,16 +58,26 @@ pub struct Arp {
 }
 
 impl Arp {
-    /// Starts the thread.
-    pub fn spawn(settings: Settings, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    /// Starts the thread. What it hears of other hosts comes out of the receiver.
+    pub fn spawn(
+        settings: Settings,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<(Self, events::UnboundedReceiver<Heard>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
         let (commands, received) = mpsc::channel();
+        let (events, heard) = events::unbounded_channel();
         let driver = Driver {
             announcer: Announcer::new(settings),
             links: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            groups: Groups::default(),
+            groups_joined: true,
             retry_at: None,
+            poll: Poll::default(),
             without_link: BTreeSet::new(),
+            without_subnet: BTreeSet::new(),
+            events,
             clock,
             metrics,
             woken,
@@ -61,10 +86,11 @@ impl Arp {
             .name("arp".to_owned())
             .spawn(move || driver.run(&received))
             .context("cannot start the ARP thread")?;
-        Ok(Self {
+        let arp = Self {
             commands,
             waker: Arc::new(waker),
-        })
+        };
+        Ok((arp, heard))
     }
 
     /// The Vips to announce from now on.
@@ -101,14 +127,25 @@ impl Arp {
     }
 }
 
+/// One socket of each link and family.
+type Sockets = BTreeMap<(LinkId, Family), PacketSocket>;
+
 /// The thread's state, all of it.
 struct Driver {
     announcer: Announcer,
     links: BTreeMap<LinkId, Link>,
-    sockets: BTreeMap<LinkId, PacketSocket>,
+    /// Each is opened when a Vip first needs it: the filter of IPv6's looks at every packet.
+    sockets: Sockets,
+    groups: Groups,
+    /// Whether all groups could be joined when it was last tried.
+    groups_joined: bool,
     retry_at: Option<Instant>,
+    poll: Poll,
     /// Wanted Vips that no link carries, as last told.
     without_link: BTreeSet<IpAddr>,
+    /// Wanted Vips on no link's subnet, as last told.
+    without_subnet: BTreeSet<IpAddr>,
+    events: events::UnboundedSender<Heard>,
     clock: Clock,
     metrics: Arc<Metrics>,
     woken: UnixDatagram,
@@ -116,24 +153,28 @@ struct Driver {
 
 impl Driver {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        let mut readable = Vec::new();
         loop {
+            let mut changed = false;
             for command in commands.try_iter() {
                 if let Command::Stop(_silent) = command {
                     return;
                 }
                 self.obey(command);
+                changed = true;
             }
             let now = self.clock.now();
-            if self.retry_at.is_some_and(|at| at <= now) {
-                self.open_sockets(now);
+            if changed || self.retry_at.is_some_and(|at| at <= now) {
+                self.listen(now);
+                self.tell_what_is_odd();
             }
             self.announcer.handle_timeout(now);
             self.transmit();
-            let readable = self.wait();
-            for link in readable {
-                self.receive(link);
+            self.tell_events();
+            self.wait(&mut readable);
+            for (link, family) in readable.drain(..) {
+                self.receive(link, family);
             }
-            self.transmit();
         }
     }
 
@@ -143,52 +184,87 @@ impl Driver {
             Command::Wanted(wanted) => self.announcer.set_wanted(wanted, now),
             Command::Links(links) => {
                 // A socket's filter holds the link's hardware address.
-                let same = |id: &LinkId| {
-                    self.links.get(id).map(|link| link.mac) == links.get(id).map(|link| link.mac)
-                };
-                self.sockets.retain(|id, _| same(id));
+                let mac = |links: &BTreeMap<LinkId, Link>, id| links.get(&id).map(|link| link.mac);
+                let same = |id| mac(&self.links, id) == mac(&links, id);
+                self.sockets.retain(|(id, _), _| same(*id));
+                self.groups.forget(|id| !same(id));
                 self.links.clone_from(&links);
-                self.open_sockets(now);
                 self.announcer.set_links(links, now);
             }
             Command::ClusterNodes(nodes) => self.announcer.set_cluster_nodes(nodes, now),
             Command::AnnounceAgain => self.announcer.announce_again(now),
             Command::Stop(_) => {}
         }
-        self.tell_without_link();
     }
 
-    /// A Vip that this node owns and cannot announce answers nobody: that must not be silent.
-    fn tell_without_link(&mut self) {
+    /// Makes sockets, filters and groups what the announcer has to hear. What fails on one link stops
+    /// no other one, and is tried again.
+    fn listen(&mut self, now: Instant) {
+        self.retry_at = None;
+        let mut groups = BTreeSet::new();
+        for (id, link) in &self.links {
+            let heard: Vec<_> = self.announcer.heard_on(*id).collect();
+            groups.extend(heard.iter().filter_map(|vip| match vip {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(vip) => Some((ndp::solicited_node(*vip), *id)),
+            }));
+            for family in [Family::V4, Family::V6] {
+                let heard = heard.iter().copied();
+                let mut heard = heard.filter(|vip| Family::of(*vip) == family).peekable();
+                if heard.peek().is_none() && !self.sockets.contains_key(&(*id, family)) {
+                    continue;
+                }
+                if let Err(error) = hear(&mut self.sockets, *id, link, family, heard) {
+                    warn!(link = link.name, ?family, %error, "cannot listen on the link");
+                    self.sockets.remove(&(*id, family));
+                    self.retry_at = Some(now + RETRY);
+                }
+            }
+        }
+        self.join(&groups, now);
+    }
+
+    fn join(&mut self, groups: &BTreeSet<(Ipv6Addr, LinkId)>, now: Instant) {
+        let joined = self.groups.set(groups);
+        if let Err(error) = &joined {
+            if self.groups_joined {
+                warn!(%error, "cannot join the multicast group of an address; a switch that listens \
+                       to MLD may keep its solicitations from us");
+            }
+            self.retry_at = Some(now + RETRY);
+        }
+        self.groups_joined = joined.is_ok();
+    }
+
+    /// A Vip that this node owns and cannot announce answers nobody, and one on no subnet of ours
+    /// most likely nobody either: that must not be silent.
+    fn tell_what_is_odd(&mut self) {
         let without: BTreeSet<_> = self.announcer.carried_by_no_link().collect();
         for vip in without.difference(&self.without_link) {
             warn!(%vip, reason = %Reason::NoLink, "no link with carrier may announce the address");
         }
         self.without_link = without;
+        let without: BTreeSet<_> = self.announcer.on_no_subnet().collect();
+        for vip in without.difference(&self.without_subnet) {
+            warn!(%vip, reason = %Reason::NoLinkOnSubnet, "no link of this node is on the subnet of \
+                   the address; it is announced on every link, and reached only by hosts that have \
+                   it on their link");
+        }
+        self.without_subnet = without;
     }
 
-    /// Opens the sockets that are missing. A link that fails stops no other one.
-    fn open_sockets(&mut self, now: Instant) {
-        self.retry_at = None;
-        for (id, link) in &self.links {
-            if self.sockets.contains_key(id) {
-                continue;
-            }
-            match PacketSocket::open(*id, link.mac) {
-                Ok(socket) => {
-                    info!(link = link.name, mac = %link.mac, "link opened");
-                    self.sockets.insert(*id, socket);
-                }
-                Err(error) => {
-                    warn!(link = link.name, %error, "cannot open a packet socket on the link");
-                    self.retry_at = Some(now + RETRY);
-                }
-            }
+    fn tell_events(&mut self) {
+        while let Some(event) = self.announcer.poll_event() {
+            let (Event::Conflict { link, .. } | Event::Free { link, .. }) = event;
+            let link = self.links.get(&link).map(|link| link.name.clone());
+            let link = link.unwrap_or_default();
+            // Nobody listens any more only when the process ends.
+            let _ = self.events.send(Heard { event, link });
         }
     }
 
-    /// Waits for a frame, a command or a deadline; the links with frames.
-    fn wait(&self) -> Vec<LinkId> {
+    /// Waits for a frame, a command or a deadline; adds the sockets with frames to `readable`.
+    fn wait(&mut self, readable: &mut Vec<(LinkId, Family)>) {
         let deadlines = [
             self.announcer.poll_timeout().map(|(at, _)| at),
             self.retry_at,
@@ -199,30 +275,24 @@ impl Driver {
             .flatten()
             .min()
             .map(|at| at.saturating_since(now));
-        let files: Vec<_> = std::iter::once(self.woken.as_fd())
-            .chain(self.sockets.values().map(AsFd::as_fd))
-            .collect();
-        let ready = match wait(&files, timeout) {
-            Ok(ready) => ready,
-            Err(error) => {
-                // ENOMEM at most: there is nothing better than to try again.
-                warn!(%error, "cannot wait for frames");
-                vec![false; files.len()]
+        let files = std::iter::once(self.woken.as_fd());
+        let files = files.chain(self.sockets.values().map(AsFd::as_fd));
+        match self.poll.wait(files, timeout) {
+            Ok(mut ready) => {
+                if ready.next() == Some(true) {
+                    let mut byte = [0];
+                    while self.woken.recv(&mut byte).is_ok() {}
+                }
+                let sockets = self.sockets.keys().zip(ready);
+                readable.extend(sockets.filter(|(_, ready)| *ready).map(|(key, _)| *key));
             }
-        };
-        if ready.first() == Some(&true) {
-            let mut byte = [0];
-            while self.woken.recv(&mut byte).is_ok() {}
+            // ENOMEM at most: there is nothing better than to try again.
+            Err(error) => warn!(%error, "cannot wait for frames"),
         }
-        let links = self.sockets.keys().zip(ready.iter().skip(1));
-        links
-            .filter(|(_, ready)| **ready)
-            .map(|(id, _)| *id)
-            .collect()
     }
 
-    fn receive(&mut self, id: LinkId) {
-        let Some(socket) = self.sockets.get(&id) else {
+    fn receive(&mut self, id: LinkId, family: Family) {
+        let Some(socket) = self.sockets.get(&(id, family)) else {
             return;
         };
         let name = self.links.get(&id).map_or("", |link| link.name.as_str());
@@ -239,14 +309,12 @@ impl Driver {
             };
             let frame = &buffer[..length];
             let outcome = self.announcer.handle_frame(id, frame, self.clock.now());
-            trace!(link = name, ?frame, ?outcome, "frame received");
-            self.metrics.frame_received(name, Family::V4, outcome);
-            if matches!(outcome, Outcome::Answered(_)) {
-                // Sent at once: who asks is waiting.
-                while let Some(transmit) = self.announcer.poll_transmit() {
-                    send(&self.sockets, &self.links, &self.metrics, &transmit);
-                }
+            // Sent at once: who asks is waiting.
+            while let Some(transmit) = self.announcer.poll_transmit() {
+                send(&self.sockets, &self.links, &self.metrics, &transmit);
             }
+            trace!(link = name, ?frame, ?outcome, "frame received");
+            self.metrics.frame_received(name, family, outcome);
         }
     }
 
@@ -257,24 +325,42 @@ impl Driver {
     }
 }
 
-fn send(
-    sockets: &BTreeMap<LinkId, PacketSocket>,
-    links: &BTreeMap<LinkId, Link>,
-    metrics: &Metrics,
-    transmit: &ferrolb_core::announce::Transmit,
-) {
-    let name = links
-        .get(&transmit.link)
-        .map_or("", |link| link.name.as_str());
-    let Some(socket) = sockets.get(&transmit.link) else {
-        metrics.frame_sent(name, transmit.kind, transmit.vip, false);
+/// Has the socket of a link hear what concerns these Vips.
+fn hear(
+    sockets: &mut Sockets,
+    id: LinkId,
+    link: &Link,
+    family: Family,
+    vips: impl Iterator<Item = IpAddr>,
+) -> io::Result<()> {
+    let socket = match sockets.entry((id, family)) {
+        Entry::Occupied(open) => open.into_mut(),
+        Entry::Vacant(closed) => {
+            let socket = PacketSocket::open(id, link.mac, family)?;
+            info!(link = link.name, mac = %link.mac, ?family, "link opened");
+            closed.insert(socket)
+        }
+    };
+    socket.listen(vips)
+}
+
+fn send(sockets: &Sockets, links: &BTreeMap<LinkId, Link>, metrics: &Metrics, transmit: &Transmit) {
+    let Transmit {
+        link,
+        vip,
+        kind,
+        frame,
+    } = transmit;
+    let name = links.get(link).map_or("", |link| link.name.as_str());
+    let Some(socket) = sockets.get(&(*link, Family::of(*vip))) else {
+        metrics.frame_sent(name, *kind, *vip, false);
         return;
     };
-    let sent = socket.send(transmit.frame.as_bytes());
+    let sent = socket.send(frame.as_bytes());
     if let Err(error) = &sent {
         // Also counted; a full queue of the link or a link that just went down.
-        trace!(link = name, vip = %transmit.vip, %error, "cannot send");
+        trace!(link = name, %vip, %error, "cannot send");
     }
-    trace!(link = name, vip = %transmit.vip, kind = ?transmit.kind, frame = ?transmit.frame, "frame sent");
-    metrics.frame_sent(name, transmit.kind, transmit.vip, sent.is_ok());
+    trace!(link = name, %vip, ?kind, ?frame, "frame sent");
+    metrics.frame_sent(name, *kind, *vip, sent.is_ok());
 }

@@ -22,10 +22,26 @@ pub struct NodeAssigned {
     pub uid: String,
 }
 
-/// Writes Events one after the other, off the way of everything else.
+/// An Event to write.
 #[derive(Debug)]
+pub struct Note {
+    /// The Service that it is about.
+    pub service: ServiceKey,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// `Normal` or `Warning`.
+    pub severity: &'static str,
+    /// One of [`event`].
+    pub reason: &'static str,
+    /// What a user has to know.
+    pub message: String,
+}
+
+/// Writes Events one after the other, off the way of everything else.
+#[derive(Debug, Clone)]
 pub struct Events {
-    queue: mpsc::Sender<NodeAssigned>,
+    me: String,
+    queue: mpsc::Sender<Note>,
 }
 
 impl Events {
@@ -33,25 +49,40 @@ impl Events {
     #[must_use]
     pub fn spawn(client: Client, me: String) -> Self {
         let (queue, mut received) = mpsc::channel(QUEUE);
+        let host = me.clone();
         tokio::spawn(async move {
-            while let Some(assigned) = received.recv().await {
-                write(&client, &me, assigned).await;
+            while let Some(note) = received.recv().await {
+                write(&client, &host, note).await;
             }
         });
-        Self { queue }
+        Self { me, queue }
     }
 
     /// Queues one.
     pub fn node_assigned(&self, assigned: NodeAssigned) {
-        if let Err(error) = self.queue.try_send(assigned) {
+        self.send(Note {
+            service: assigned.service,
+            uid: assigned.uid,
+            severity: "Normal",
+            reason: event::NODE_ASSIGNED,
+            message: format!(
+                "announcing from node \"{}\" with protocol \"layer2\"",
+                self.me
+            ),
+        });
+    }
+
+    /// Queues any.
+    pub fn send(&self, note: Note) {
+        if let Err(error) = self.queue.try_send(note) {
             debug!(%error, "Event dropped");
         }
     }
 }
 
-async fn write(client: &Client, me: &str, assigned: NodeAssigned) {
+async fn write(client: &Client, me: &str, note: Note) {
     let now = Timestamp::now();
-    let key = assigned.service;
+    let key = note.service;
     let event = Event {
         metadata: ObjectMeta {
             // As client-go names them: unique without a round trip.
@@ -64,14 +95,12 @@ async fn write(client: &Client, me: &str, assigned: NodeAssigned) {
             kind: Some("Service".to_owned()),
             namespace: Some(key.namespace.clone()),
             name: Some(key.name.clone()),
-            uid: Some(assigned.uid),
+            uid: Some(note.uid),
             ..ObjectReference::default()
         },
-        type_: Some("Normal".to_owned()),
-        reason: Some(event::NODE_ASSIGNED.to_owned()),
-        message: Some(format!(
-            "announcing from node \"{me}\" with protocol \"layer2\""
-        )),
+        type_: Some(note.severity.to_owned()),
+        reason: Some(note.reason.to_owned()),
+        message: Some(note.message),
         source: Some(EventSource {
             component: Some(SPEAKER_COMPONENT.to_owned()),
             host: Some(me.to_owned()),

@@ -1,10 +1,11 @@
 //! The speaker: Kubernetes API, frames and other speakers in; frames out.
 //!
 //! ```text
-//! main thread     watch ──▶ View ──▶ elect ──Vips──▶ arp, Events, metrics
+//! main thread     watch ──▶ View ──who may announce──▶ peers      Events, metrics, HTTP
 //!                   Services, EndpointSlices, Nodes, ConfigMap
-//! peers' thread   beats ──who answers──▶ main        links ──▶ arp
-//! ARP thread      packet sockets ◀──▶ Announcer
+//! peers' thread   other speakers, other kernels ◀──▶ Ownership ──Vips──▶ arp
+//! ARP thread      packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
+//! netlink thread  links and gateways ──▶ peers ──▶ arp
 //! ```
 #![cfg(target_os = "linux")]
 
@@ -13,10 +14,14 @@ pub mod args;
 pub mod arp;
 pub mod client;
 pub mod clock;
+pub mod conflicts;
 pub mod events;
+pub mod gateway;
+pub mod keys;
 pub mod links;
 pub mod log;
 pub mod metrics;
+pub mod netlink;
 pub mod peers;
 pub mod port;
 pub mod run;

@@ -3,11 +3,14 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::args::LogFormat;
 
-/// Starts logging. `level` is a level, `MetalLB`'s `all` or `none`, or a filter of `tracing`.
+/// Starts logging. `level` is a level, `MetalLB`'s `all` or `none`, or a list of `target=level`.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = match level {
         "all" => "trace",
@@ -16,17 +19,20 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
         "debug" => "info,ferrolb_speaker=debug,ferrolb_core=debug",
         other => other,
     };
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log-level {level:?}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
-    match format {
-        LogFormat::Json => builder
+    let filter: Targets = filter
+        .parse()
+        .with_context(|| format!("--log-level {level:?}"))?;
+    let layer = fmt::layer().with_writer(io::stderr);
+    let layer = match format {
+        LogFormat::Json => layer
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .init(),
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-    }
+            .boxed(),
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
     Ok(())
 }

@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family as IpFamily;
 use ferrolb_core::announce::{Kind, Outcome};
+use ferrolb_core::ownership::{Cause, Verdict};
 use ferrolb_core::view::ServiceKey;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
@@ -60,9 +63,28 @@ struct Frames {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Conflicts {
+    ip: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Datagrams {
     outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdicts {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moves {
+    cause: &'static str,
+}
+
+/// Seconds. A beat comes each 0.05 s (0.2 with calm failure detection) and is late after 0.07 (0.7).
+const HEARTBEAT_GAPS: [f64; 9] = [0.045, 0.055, 0.07, 0.1, 0.15, 0.25, 0.5, 0.7, 1.0];
 
 /// Everything that this process measures.
 #[derive(Debug)]
@@ -73,7 +95,11 @@ pub struct Metrics {
     responses_sent: Family<Ip, Counter>,
     gratuitous_sent: Family<Ip, Counter>,
     frames: Family<Frames, Counter>,
+    conflicts: Family<Conflicts, Counter>,
     datagrams: Family<Datagrams, Counter>,
+    verdicts: Family<Verdicts, Counter>,
+    moves: Family<Moves, Counter>,
+    heartbeat_gaps: Histogram,
     peers_alive: Gauge,
     config_loaded: Gauge,
     config_stale: Gauge,
@@ -90,7 +116,11 @@ impl Metrics {
             responses_sent: Family::default(),
             gratuitous_sent: Family::default(),
             frames: Family::default(),
+            conflicts: Family::default(),
             datagrams: Family::default(),
+            verdicts: Family::default(),
+            moves: Family::default(),
+            heartbeat_gaps: Histogram::new(HEARTBEAT_GAPS),
             peers_alive: Gauge::default(),
             config_loaded: Gauge::default(),
             config_stale: Gauge::default(),
@@ -133,9 +163,29 @@ impl Metrics {
             self.frames.clone(),
         );
         registry.register(
+            "ferrolb_conflicts_total",
+            "Other stations found to have an address that this node announces or is about to",
+            self.conflicts.clone(),
+        );
+        registry.register(
             "ferrolb_peer_datagrams_total",
             "Datagrams of other speakers by what became of them",
             self.datagrams.clone(),
+        );
+        registry.register(
+            "ferrolb_verdicts_total",
+            "Speakers that this one found gone (lost: it alone does not hear them)",
+            self.verdicts.clone(),
+        );
+        registry.register(
+            "ferrolb_addresses_taken_total",
+            "Addresses that this node began to announce, by cause",
+            self.moves.clone(),
+        );
+        registry.register(
+            "ferrolb_heartbeat_gap_seconds",
+            "Time between two beats of the speakers that this one watches",
+            self.heartbeat_gaps.clone(),
         );
         registry.register(
             "ferrolb_peers_alive",
@@ -219,12 +269,39 @@ impl Metrics {
             .increment();
     }
 
+    /// Another station was found to have `ip`.
+    pub fn conflict(&self, ip: IpAddr, kind: &'static str) {
+        let ip = ip.to_string();
+        self.conflicts
+            .get_or_create(&Conflicts { ip, kind })
+            .increment();
+    }
+
     /// A datagram of another speaker came in.
     pub fn datagram(&self, outcome: Result<(), Reason>) {
         let outcome = outcome.map_or_else(Reason::as_str, |()| "taken");
         self.datagrams
             .get_or_create(&Datagrams { outcome })
             .increment();
+    }
+
+    /// A speaker was found gone, or, without a verdict, is not heard.
+    pub fn verdict(&self, verdict: Option<Verdict>) {
+        let verdict = verdict.map_or("lost", Verdict::as_str);
+        self.verdicts
+            .get_or_create(&Verdicts { verdict })
+            .increment();
+    }
+
+    /// This node announces one more address.
+    pub fn moved(&self, cause: Cause) {
+        let cause = cause.as_str();
+        self.moves.get_or_create(&Moves { cause }).increment();
+    }
+
+    /// The time between two beats of a speaker that this one watches.
+    pub fn heartbeat_gap(&self, gap: Duration) {
+        self.heartbeat_gaps.observe(gap.as_secs_f64());
     }
 
     /// How many speakers answer.

@@ -6,9 +6,13 @@
 )]
 
 mod filter;
+mod groups;
+mod icmp;
 mod packet;
 pub mod privileges;
 mod wait;
 
+pub use groups::Groups;
+pub use icmp::{IcmpSocket, MAX_ICMP};
 pub use packet::{MAX_FRAME, PacketSocket};
-pub use wait::{Waker, wait};
+pub use wait::{Poll, Waker};

@@ -3,31 +3,42 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_core::announce::{ClusterNodes, Settings, Wanted};
-use ferrolb_core::elect::Decision;
+use ferrolb_core::Reason;
+use ferrolb_core::announce;
+use ferrolb_core::ownership::Cause;
 use ferrolb_core::view::ServiceKey;
+use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{debug, info};
+use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tracing::{debug, info, warn};
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Pages, Readiness, Statuses};
 use crate::args::Args;
-use crate::arp::Arp;
+use crate::arp::{Arp, Heard};
 use crate::client;
 use crate::clock::Clock;
+use crate::conflicts::Conflicts;
 use crate::events::{Events, NodeAssigned};
+use crate::keys;
 use crate::log;
 use crate::metrics::Metrics;
-use crate::peers::{Peers, PeersThread};
+use crate::netlink;
+use crate::peers::{Notice, Peers, Start, Wish};
 use crate::port::privileges;
-use crate::view::{Dirty, Plan, View};
-use crate::watch;
+use crate::view::{Dirty, View};
+use crate::watch::{self, Input};
 
-/// A peer that is back needs one beat to see us and to fall silent about what is ours.
-const AFTER_RETURN: Duration = Duration::from_millis(50);
+/// A kubelet brings a changed Secret within two minutes; to look more often costs nothing.
+const LOOK_FOR_KEYS: Duration = Duration::from_secs(10);
+/// A handover takes at most two seconds.
+const LEAVING: Duration = Duration::from_millis(2_500);
 
 /// The whole life of the process.
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -51,86 +62,150 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         "speaker {}",
         env!("CARGO_PKG_VERSION")
     );
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-
+    let stop = Stop::listen()?;
     let clock = Clock::start();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
-    let arp = Arp::spawn(Settings::default(), clock, Arc::clone(&metrics))?;
-    let mut peers = PeersThread::spawn(&me, boot_id(), arp.clone(), clock, Arc::clone(&metrics))?;
+    let settings = announce::Settings::default();
+    let (arp, heard) = Arp::spawn(settings, clock, Arc::clone(&metrics))?;
+    let (peers, notices) = Peers::spawn(Start {
+        me: me.clone(),
+        settings: args.failure_detection.settings(),
+        arp: arp.clone(),
+        clock,
+        metrics: Arc::clone(&metrics),
+    })?;
+    let failed = netlink::spawn(peers.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let events = Events::spawn(client.clone(), me.clone());
+    let counters = Arc::clone(&metrics);
+    let conflicts = Conflicts::spawn(
+        client.clone(),
+        &namespace,
+        me.clone(),
+        events.clone(),
+        counters,
+    );
     let speaker = Speaker {
         view: View::new(me.clone(), args.lb_class.clone()),
-        events: Events::spawn(client.clone(), me.clone()),
+        events,
+        conflicts,
         me,
-        arp: arp.clone(),
+        peers: peers.clone(),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
-        peers: Peers::default(),
-        plans: BTreeMap::new(),
-        wanted: BTreeMap::new(),
+        joined: false,
+        wishes: BTreeMap::new(),
+        told_wishes: false,
+        announced: BTreeMap::new(),
+    };
+    let (status, questions) = Statuses::new();
+    let pages = Pages {
+        metrics,
+        readiness,
+        status,
     };
     let inputs = watch::all(&client, &namespace, &args.config);
+    let mut look = interval(LOOK_FOR_KEYS);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
-        ended = speaker.run(inputs, &mut peers) => ended,
-        ended = admin::serve(args.host, args.port, metrics, readiness) => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
+        ended = admin::serve(args.host, args.port, pages) => ended,
+        ended = read_keys(args, &peers, look) => ended,
+        error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
     };
-    // Silent first: whoever takes over must not be contradicted.
     arp.stop();
-    peers.leave().await;
     info!("stopped");
     ended
 }
 
-/// Differs at each start.
-fn boot_id() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since_epoch.as_micros()).unwrap_or_default()
+/// Hands out the keys again and again: also time alone changes which one signs.
+async fn read_keys(args: &Args, peers: &Peers, mut look: Interval) -> anyhow::Result<()> {
+    let mut is_told = false;
+    loop {
+        look.tick().await;
+        match keys::read(&args.peer_keys_dir) {
+            Ok(keys) => peers.set_keys(keys),
+            Err(error) if is_told => debug!(%error, "cannot read the speakers' keys"),
+            Err(error) => {
+                is_told = true;
+                let dir = args.peer_keys_dir.display();
+                warn!(%dir, %error, "cannot read the speakers' keys; those known stay in force");
+            }
+        }
+    }
+}
+
+/// What ends the process from outside.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The main thread's state.
 struct Speaker {
     me: String,
     view: View,
-    arp: Arp,
+    peers: Peers,
     events: Events,
+    conflicts: Conflicts,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    peers: Peers,
-    plans: BTreeMap<ServiceKey, Plan>,
-    /// What the ARP thread was told last.
-    wanted: BTreeMap<IpAddr, Wanted>,
+    joined: bool,
+    /// Who may announce each address, or why nobody should.
+    wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
+    told_wishes: bool,
+    /// What this node announces, and the Services whose series say so.
+    announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
 }
 
 impl Speaker {
+    /// Until it is told to stop, and has handed over what must be.
     async fn run(
         mut self,
-        mut inputs: futures::stream::BoxStream<'static, watch::Input>,
-        thread: &mut PeersThread,
+        mut inputs: BoxStream<'static, Input>,
+        mut notices: UnboundedReceiver<Notice>,
+        mut heard: UnboundedReceiver<Heard>,
+        mut questions: Receiver<oneshot::Sender<Value>>,
+        mut stop: Stop,
     ) -> anyhow::Result<()> {
         loop {
             let mut dirty = Dirty::default();
             self.tell_what_is_missing();
             tokio::select! {
-                // Who answers comes first: a failover must not wait for a long list.
                 biased;
-                changed = thread.peers.changed() => {
-                    if changed.is_ok() {
-                        let peers = thread.peers.borrow_and_update().clone();
-                        self.peers_changed(peers, &mut dirty);
-                    }
+                () = stop.wait() => {
+                    let why = self.view.leaving();
+                    info!(?why, "told to stop");
+                    self.peers.leave(why);
+                    return timeout(LEAVING, self.until_handed_over(&mut notices))
+                        .await
+                        .unwrap_or(Ok(()));
                 }
-                failed = &mut thread.failed => {
-                    return Err(failed.map_or_else(
-                        |_| anyhow::anyhow!("the peers' thread has ended"),
-                        |error| error.context("the peers' thread has failed"),
-                    ));
+                notice = notices.recv() => {
+                    let notice = notice.context("the peers' thread has ended")?;
+                    self.note(notice)?;
                 }
+                Some(heard) = heard.recv() => {
+                    self.conflicts.tell(&heard, self.view.services_at(Conflicts::vip(&heard)));
+                }
+                Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
                     self.view.handle(input, &mut dirty);
@@ -140,109 +215,138 @@ impl Speaker {
                     }
                 }
             }
-            if dirty.nodes {
-                thread.set_nodes(self.view.nodes());
-                self.tell_cluster_nodes();
-            }
             if self.view.missing().is_none() {
-                self.decide(dirty);
+                self.follow(dirty);
             }
         }
     }
 
-    fn peers_changed(&mut self, peers: Peers, dirty: &mut Dirty) {
-        let returned = match (&self.peers.alive, &peers.alive) {
-            (Some(before), Some(now)) => now.difference(before).next().is_some(),
-            _ => false,
+    async fn until_handed_over(
+        &mut self,
+        notices: &mut UnboundedReceiver<Notice>,
+    ) -> anyhow::Result<()> {
+        while let Some(notice) = notices.recv().await {
+            if matches!(notice, Notice::MayExit) {
+                break;
+            }
+            self.note(notice)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, notice: Notice) -> anyhow::Result<()> {
+        match notice {
+            Notice::Announced(vip, cause) => {
+                self.announced.insert(vip, BTreeSet::new());
+                // A speaker that was back in time has changed nothing that users could see.
+                if cause != Cause::Restart {
+                    self.write_events(vip);
+                }
+                self.follow_services(vip);
+            }
+            Notice::Silent(vip, _) => {
+                for key in self.announced.remove(&vip).unwrap_or_default() {
+                    self.metrics.set_announced(&key, vip, &self.me, false);
+                }
+            }
+            Notice::Joined(joined) => self.joined = joined,
+            Notice::MayExit => {}
+            Notice::Failed(error) => return Err(error.context("the peers' thread has failed")),
+        }
+        Ok(())
+    }
+
+    /// Who is there, who announces what, and why this node does not.
+    async fn status(&self) -> Value {
+        let peers = self.peers.status().await.unwrap_or_default();
+        let vip = |(address, wish): (&IpAddr, &Result<Wish, Reason>)| {
+            let mut vip = match wish {
+                Ok(_) => peers.vips.get(address).cloned().unwrap_or_default(),
+                Err(reason) => json!({ "announcedHere": false, "reason": reason.as_str() }),
+            };
+            let services = self.view.services_at(*address);
+            let services: Vec<_> = services.map(|service| service.key.to_string()).collect();
+            vip["address"] = json!(address);
+            vip["services"] = json!(services);
+            vip
         };
-        dirty.all |= self.peers.alive != peers.alive;
-        self.peers = peers;
-        self.tell_cluster_nodes();
-        if returned {
-            // It may have announced what is ours while it could not hear us.
-            let arp = self.arp.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(AFTER_RETURN).await;
-                arp.announce_again();
+        json!({
+            "node": self.me,
+            "version": env!("CARGO_PKG_VERSION"),
+            "waitingFor": self.missing(),
+            "isolated": peers.isolated,
+            "members": peers.members,
+            "vips": self.wishes.iter().map(vip).collect::<Vec<_>>(),
+        })
+    }
+
+    fn write_events(&self, vip: IpAddr) {
+        for service in self.view.services_at(vip) {
+            self.events.node_assigned(NodeAssigned {
+                service: service.key.clone(),
+                uid: service.uid.clone(),
             });
         }
     }
 
-    fn tell_cluster_nodes(&self) {
-        let nodes = self.view.nodes();
-        let others = nodes.iter().filter(|(name, _)| **name != self.me);
-        self.arp.set_cluster_nodes(ClusterNodes {
-            macs: self.peers.macs.clone(),
-            addresses: others
-                .flat_map(|(_, addresses)| addresses.iter().copied())
-                .collect(),
-        });
+    fn missing(&self) -> Option<&'static str> {
+        let joining = (!self.joined).then_some("the other speakers");
+        self.view.missing().or(joining)
     }
 
     fn tell_what_is_missing(&self) {
-        let listening = || self.peers.alive.is_none().then_some("the other speakers");
-        let missing = self.view.missing().or_else(listening);
-        self.readiness.set_missing(missing.unwrap_or_default());
+        self.readiness
+            .set_missing(self.missing().unwrap_or_default());
         let (loaded, stale) = self.view.config_state();
         self.metrics.set_config(loaded, stale);
     }
 
-    fn decide(&mut self, dirty: Dirty) {
-        let keys: BTreeSet<ServiceKey> = if dirty.all {
-            self.view
-                .service_keys()
-                .chain(self.plans.keys())
-                .cloned()
-                .collect()
+    /// Works out anew what changed, and hands it on.
+    fn follow(&mut self, dirty: Dirty) {
+        let addresses: BTreeSet<IpAddr> = if dirty.all {
+            let known = self.wishes.keys().copied();
+            self.view.addresses().chain(known).collect()
         } else {
-            dirty.services
+            dirty.addresses
         };
-        for key in keys {
-            let plan = self.view.plan(&key, self.peers.alive.as_ref());
-            let before = self.plans.remove(&key).unwrap_or_default();
-            self.tell_changes(&key, &before, &plan);
-            if !plan.is_empty() {
-                self.plans.insert(key, plan);
+        let mut changed = !self.told_wishes;
+        for address in addresses {
+            let is_there = self.view.services_at(address).next().is_some();
+            let wish = is_there.then(|| self.view.wish(address));
+            if self.wishes.get(&address) != wish.as_ref() {
+                changed = true;
+                debug!(%address, ?wish, "who may announce it");
+                match wish {
+                    Some(wish) => self.wishes.insert(address, wish),
+                    None => self.wishes.remove(&address),
+                };
             }
+            self.follow_services(address);
         }
-        let announced = self.plans.values().flatten();
-        let announced = announced.filter(|(_, planned)| planned.decision == Decision::Announce);
-        let wanted = announced.map(|(address, planned)| (*address, planned.wanted.clone()));
-        let wanted: BTreeMap<_, _> = wanted.collect();
-        if wanted != self.wanted {
-            self.arp.set_wanted(wanted.clone());
-            self.wanted = wanted;
+        if changed {
+            let wishes = self.wishes.iter();
+            let wishes =
+                wishes.filter_map(|(address, wish)| Some((*address, wish.as_ref().ok()?.clone())));
+            self.peers.set_wishes(wishes.collect());
+            self.told_wishes = true;
+        }
+        // After the wishes: whoever joins without them gives up what it had.
+        if dirty.nodes || dirty.all {
+            self.peers.set_nodes(self.view.nodes());
         }
     }
 
-    fn tell_changes(&self, key: &ServiceKey, before: &Plan, after: &Plan) {
-        let announces = |plan: &Plan, address: &IpAddr| {
-            plan.get(address)
-                .is_some_and(|planned| planned.decision == Decision::Announce)
+    /// Keeps the series of an address that this node announces in step with its Services.
+    fn follow_services(&mut self, address: IpAddr) {
+        let Some(told) = self.announced.get_mut(&address) else {
+            return;
         };
-        for address in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
-            match (announces(before, address), announces(after, address)) {
-                (false, true) => {
-                    info!(service = %key, %address, "announcing");
-                    self.metrics.set_announced(key, *address, &self.me, true);
-                    let uid = self.view.service(key).map(|view| view.uid.clone());
-                    let uid = uid.unwrap_or_default();
-                    self.events.node_assigned(NodeAssigned {
-                        service: key.clone(),
-                        uid,
-                    });
-                }
-                (true, false) => {
-                    let reason = after.get(address).map(|planned| planned.decision);
-                    info!(service = %key, %address, ?reason, "silent");
-                    self.metrics.set_announced(key, *address, &self.me, false);
-                }
-                _ if before.get(address) != after.get(address) => {
-                    let decision = after.get(address).map(|planned| planned.decision);
-                    debug!(service = %key, %address, ?decision, "decided");
-                }
-                _ => {}
-            }
+        let services = self.view.services_at(address);
+        let now: BTreeSet<ServiceKey> = services.map(|service| service.key.clone()).collect();
+        for key in told.symmetric_difference(&now) {
+            self.metrics
+                .set_announced(key, address, &self.me, now.contains(key));
         }
+        *told = now;
     }
 }

@@ -5,40 +5,29 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::announce::Wanted;
 use ferrolb_core::config::{self, Announcement, Config, NotConfigured, Pool};
-use ferrolb_core::elect::{Decision, Electorate, elect, endpoints_of};
+use ferrolb_core::elect::{Backend, endpoints_of, standings};
 use ferrolb_core::names::FIELD_MANAGER;
+use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{info, warn};
 
+use crate::peers::Wish;
 use crate::store::{Changed, Store};
 use crate::watch::Input;
 
 /// `MetalLB`'s controller, as it appears in `metadata.managedFields`.
 const METALLB_FIELD_MANAGER: &str = "controller";
 
-/// What has to be decided anew.
+/// What has to be looked at anew.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    /// Everything.
+    /// Every address.
     pub all: bool,
-    /// These Services.
-    pub services: BTreeSet<ServiceKey>,
+    /// These.
+    pub addresses: BTreeSet<IpAddr>,
     /// The Nodes have changed.
     pub nodes: bool,
-}
-
-/// What this node does about each address of one Service.
-pub type Plan = BTreeMap<IpAddr, Planned>;
-
-/// What this node does about one address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    /// Whether it announces it.
-    pub decision: Decision,
-    /// On which links.
-    pub wanted: Wanted,
 }
 
 /// The view of the cluster. What the API server said last stays, also while it is away.
@@ -47,6 +36,8 @@ pub struct View {
     me: String,
     class: Option<String>,
     services: Store<ServiceKey, ServiceView>,
+    /// The Services of each address.
+    services_of: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
     slices: Store<ServiceKey, EndpointSliceView>,
     /// The slices of each Service.
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
@@ -66,6 +57,7 @@ impl View {
             me,
             class,
             services: Store::default(),
+            services_of: BTreeMap::new(),
             slices: Store::default(),
             slices_of: BTreeMap::new(),
             nodes: Store::default(),
@@ -80,10 +72,9 @@ impl View {
         let complete_before = self.missing().is_none();
         match input {
             Input::Service(event) => {
-                let changed = self.services.handle(event);
-                dirty
-                    .services
-                    .extend(changed.into_iter().map(|changed| changed.key));
+                for changed in self.services.handle(event) {
+                    self.service_changed(&changed, dirty);
+                }
             }
             Input::Slice(event) => {
                 for changed in self.slices.handle(event) {
@@ -105,6 +96,28 @@ impl View {
         dirty.all |= !complete_before && self.missing().is_none();
     }
 
+    fn service_changed(
+        &mut self,
+        Changed { key, before }: &Changed<ServiceKey, ServiceView>,
+        dirty: &mut Dirty,
+    ) {
+        for address in before.iter().flat_map(|before| &before.assigned) {
+            if let Some(services) = self.services_of.get_mut(address) {
+                services.remove(key);
+                if services.is_empty() {
+                    self.services_of.remove(address);
+                }
+            }
+            dirty.addresses.insert(*address);
+        }
+        let now = self.services.views().get(key);
+        for address in now.iter().flat_map(|now| &now.assigned) {
+            let services = self.services_of.entry(*address).or_default();
+            services.insert(key.clone());
+            dirty.addresses.insert(*address);
+        }
+    }
+
     fn slice_changed(
         &mut self,
         Changed { key, before }: Changed<ServiceKey, EndpointSliceView>,
@@ -117,15 +130,21 @@ impl View {
                     self.slices_of.remove(&before.service);
                 }
             }
-            dirty.services.insert(before.service);
+            dirty.addresses.extend(self.addresses_of(&before.service));
         }
         if let Some(slice) = self.slices.views().get(&key) {
             self.slices_of
                 .entry(slice.service.clone())
                 .or_default()
                 .insert(key);
-            dirty.services.insert(slice.service.clone());
+            dirty.addresses.extend(self.addresses_of(&slice.service));
         }
+    }
+
+    fn addresses_of(&self, service: &ServiceKey) -> impl Iterator<Item = IpAddr> {
+        let view = self.services.views().get(service);
+        view.into_iter()
+            .flat_map(|view| view.assigned.iter().copied())
     }
 
     fn config_changed(&mut self) {
@@ -170,15 +189,16 @@ impl View {
         (self.config.is_some(), self.stale)
     }
 
-    /// Every Service of type `LoadBalancer`.
-    pub fn service_keys(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.services.views().keys()
+    /// Every address that is in the status of a Service.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.services_of.keys().copied()
     }
 
-    /// The Service.
-    #[must_use]
-    pub fn service(&self, key: &ServiceKey) -> Option<&ServiceView> {
-        self.services.views().get(key)
+    /// The Services of an address that are ours.
+    pub fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
+        let keys = self.services_of.get(&address).into_iter().flatten();
+        keys.filter_map(|key| self.services.views().get(key))
+            .filter(|service| service.class == self.class)
     }
 
     /// The Nodes with their addresses.
@@ -190,54 +210,60 @@ impl View {
             .collect()
     }
 
-    /// What this node does about each address of a Service, while the speakers of `alive` answer
-    /// (`None`: it does not know yet).
+    /// What it means when this speaker is told to stop: only a node that is about to go hands its
+    /// addresses over, since each move resets their connections. Without a list of Nodes nothing is
+    /// known, and nothing is announced.
     #[must_use]
-    pub fn plan(&self, key: &ServiceKey, alive: Option<&BTreeSet<String>>) -> Plan {
-        let Some(service) = self.services.views().get(key) else {
-            return Plan::new();
+    pub fn leaving(&self) -> Leaving {
+        let stays = match self.nodes.views().get(&self.me) {
+            Some(node) => !node.unschedulable && !node.leaving,
+            None => !self.nodes.listed(),
         };
-        let plan = |address: &IpAddr| {
-            let pool = self
-                .config
-                .as_ref()
-                .and_then(|config| config.pool_of(*address));
-            let decision = self
-                .decide(service, *address, pool, alive)
-                .unwrap_or_else(Decision::Decline);
-            let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
-            let wanted = Wanted {
-                interfaces: interfaces.unwrap_or_default(),
-                probe_first: false,
-            };
-            (*address, Planned { decision, wanted })
-        };
-        service.assigned.iter().map(plan).collect()
+        if stays {
+            Leaving::Restarting
+        } else {
+            Leaving::Draining
+        }
     }
 
-    fn decide(
-        &self,
-        service: &ServiceView,
-        address: IpAddr,
-        pool: Option<&Pool>,
-        alive: Option<&BTreeSet<String>>,
-    ) -> Result<Decision, Reason> {
-        if service.class != self.class {
-            return Err(Reason::OtherClass);
+    /// Who may announce `address`; `Err` if nobody should.
+    pub fn wish(&self, address: IpAddr) -> Result<Wish, Reason> {
+        let config = self.config.as_ref();
+        let pool = config.and_then(|config| config.pool_of(address));
+        let mut refused = Reason::OtherClass;
+        let mut backends = Vec::new();
+        for service in self.services_at(address) {
+            match self.may_announce(service, pool) {
+                Ok(()) => backends.push(self.backend(service, address)),
+                Err(reason) => refused = reason,
+            }
         }
-        self.may_announce(service, pool)?;
-        if Family::of(address) == Family::V6 {
-            return Err(Reason::Ipv6NotAnnounced);
+        if backends.is_empty() {
+            return Err(refused);
         }
-        let alive = alive.ok_or(Reason::Listening)?;
+        let standings = standings(address, &backends, pool, self.nodes.views())?;
+        let candidates = standings.candidates(address).into_iter();
+        let candidates = candidates.map(|(name, tier)| Candidate {
+            node: NodeId::of(name),
+            tier: tier.number(),
+        });
+        let own = standings.of(&self.me);
+        let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
+        Ok(Wish {
+            may: own.map(drop),
+            drawback: own.ok().and_then(|tier| tier.drawback()),
+            candidates: candidates.collect(),
+            interfaces: interfaces.unwrap_or_default(),
+        })
+    }
+
+    fn backend(&self, service: &ServiceView, address: IpAddr) -> Backend<'_> {
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));
-        let endpoints = endpoints_of(slices, Family::of(address));
-        let electorate = Electorate {
-            nodes: self.nodes.views(),
-            alive,
-        };
-        Ok(elect(address, service, pool, &endpoints, electorate).decision(&self.me))
+        Backend {
+            policy: service.traffic_policy,
+            endpoints: endpoints_of(slices, Family::of(address)),
+        }
     }
 
     /// Whether the address is ours to announce: it lies in a `layer2` pool. One that lies in no pool

@@ -1,6 +1,7 @@
 //! Container images, written without a container engine: one layer of files, packed as the archive
 //! that `docker save` writes, which containerd, docker and podman all read.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,11 @@ use tempfile::NamedTempFile;
 mod archive;
 mod catalog;
 mod libraries;
+mod sbom;
 #[cfg(test)]
 mod tests;
+
+pub use sbom::sbom;
 
 pub use catalog::{COREDNS, PAUSE, REDIS, controller, coredns, pause, redis, speaker, walk_app};
 
@@ -27,6 +31,7 @@ pub struct Image {
     entrypoint: Vec<String>,
     user: &'static str,
     working_dir: &'static str,
+    labels: BTreeMap<&'static str, String>,
     files: Vec<ImageFile>,
 }
 
@@ -46,6 +51,7 @@ impl Image {
             entrypoint: Vec::new(),
             user: "0:0",
             working_dir: "/",
+            labels: BTreeMap::new(),
             files: Vec::new(),
         }
     }
@@ -94,6 +100,13 @@ impl Image {
         }
     }
 
+    /// Says something about it, under a key of the OCI image specification's annotations.
+    #[must_use]
+    pub fn label(mut self, key: &'static str, value: &str) -> Self {
+        self.labels.insert(key, value.to_owned());
+        self
+    }
+
     /// The name that manifests use.
     pub fn reference(&self) -> &str {
         &self.reference
@@ -110,7 +123,8 @@ impl Image {
         pack().with_context(|| format!("cannot pack image {}", self.reference))
     }
 
-    fn pack_into(&self, cache: &Path) -> Result<PathBuf> {
+    /// The packed image in this folder, which has room for it.
+    pub fn pack_into(&self, cache: &Path) -> Result<PathBuf> {
         let mut files = self.files.clone();
         files.sort();
         // Two programs load the same libc.
@@ -152,6 +166,7 @@ impl Image {
             "config": {
                 "Entrypoint": self.entrypoint,
                 "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Labels": self.labels,
                 "User": self.user,
                 "WorkingDir": self.working_dir,
             },

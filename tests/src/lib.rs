@@ -10,6 +10,7 @@
 //!   real           nodes with containerd and kubelet, DNS    image    what runs on them
 //!   hollow         nodes without a kubelet and pods without a container, each pod an echo server
 //!   daemon         our controller and speaker as processes, with the chart's rights
+//!   cluster        hollow nodes with our daemons, a Service and an ear on the LAN
 //!   observe        instruments on the LAN: frames, datagrams, connections, pages
 //!   failure        what is kept when a test fails
 //! ```
@@ -18,6 +19,7 @@
 
 use std::path::Path;
 
+pub mod cluster;
 pub mod command;
 pub mod control_plane;
 pub mod daemon;

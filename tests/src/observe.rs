@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | [`FrameObserver`] | which ARP and neighbour-discovery frames passed, and when |
 //! | [`arp_ask`] | which stations claim this address now |
+//! | [`send_frame`] | what does a station do that hears this |
+//! | [`ArpLoad`] | how fast is an address answered for
 //! | [`UdpProbe`] | how long did nothing come back |
 //! | [`TcpHold`] | did established connections survive |
 //! | [`http_get`] | does the page come, and what does it say |
@@ -15,19 +17,22 @@
 //! The other ends of the two probes: [`crate::echo`], behind each hollow pod.
 
 mod arp_ask;
+mod arp_load;
 mod frame;
 mod frame_observer;
 mod http;
 mod packet_socket;
 mod pcap;
+mod send;
 mod stop;
 mod tcp_hold;
-
 mod udp_probe;
 
 pub use arp_ask::{ArpAnswer, arp_ask};
+pub use arp_load::ArpLoad;
 pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};
 pub use frame_observer::{FrameObserver, NotSeen};
 pub use http::{Page, http_get};
+pub use send::send_frame;
 pub use tcp_hold::{Broken, TcpHold, TcpReport};
 pub use udp_probe::{Probe, UdpProbe, UdpReport};

@@ -1,13 +1,21 @@
 //! What the demo and the tests of the reference walk do alike.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::command::stdout_of;
 use crate::image::{self, Image};
 use crate::lab::Lab;
+use crate::net::MacAddress;
+use crate::observe::{Page, arp_ask, http_get};
+use crate::wait::wait_until;
 use crate::{daemon, workspace};
+
+/// Long enough for a machine with two busy cores; nothing waits that long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `helm install`, as the README says it, and wait until all is ready.
 pub const INSTALL: [&str; 9] = [
@@ -94,4 +102,42 @@ pub fn example(file: &str) -> String {
 /// The command, to be run in the root of the source tree.
 pub fn in_workspace(command: &mut Command) -> &mut Command {
     command.current_dir(workspace())
+}
+
+/// The address that a Service of namespace `default` gets.
+pub fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
+    let object = format!("service/{service}");
+    let path = "{.status.loadBalancer.ingress[0].ip}";
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    lab.kubectl(&["wait", &format!("--for=jsonpath={path}"), &object, &timeout])?;
+    let ip = lab.kubectl(&["get", &object, "-o", &format!("jsonpath={path}")])?;
+    ip.trim()
+        .parse()
+        .with_context(|| format!("{service} has no address: {ip:?}"))
+}
+
+/// The walk's page, as the client on the LAN sees it. kube-proxy programs a new address up to a second
+/// after it stands in the status, and an endpoint of redis as late.
+pub fn page_from_the_lan(lab: &Lab, address: Ipv4Addr, port: u16) -> Result<Page> {
+    let to = SocketAddr::new(IpAddr::V4(address), port);
+    lab.client()?.enter(|| {
+        let answers = || {
+            let page = http_get(to, "/readyz", Duration::from_millis(300));
+            Ok(page.is_ok_and(|page| page.status == 200))
+        };
+        wait_until(PATIENCE, answers, || Ok(())).with_context(|| format!("no page from {to}"))?;
+        Ok(http_get(to, "/", Duration::from_secs(10))?)
+    })?
+}
+
+/// The stations that answer for an address, as the client hears them.
+pub fn answering_macs(lab: &Lab, address: Ipv4Addr) -> Result<Vec<MacAddress>> {
+    let ask = || arp_ask("eth0", address, Duration::from_millis(500));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answers = lab.client()?.enter(ask)??;
+        if !answers.is_empty() || Instant::now() > deadline {
+            return Ok(answers.iter().map(|answer| answer.mac).collect());
+        }
+    }
 }

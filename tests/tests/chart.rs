@@ -70,6 +70,37 @@ fn a_typo_and_a_value_of_the_wrong_type_are_refused_by_name() {
     }
 }
 
+/// Values as users of MetalLB's chart have them.
+const METALLBS: &str = include_str!("chart/metallb-0.12-values.yaml");
+
+#[test]
+fn metallbs_own_values_pass_start_our_images_and_are_told_where_they_act_on_nothing() {
+    let rendered = Rendered::of(METALLBS);
+    for (workload, component) in [
+        ("Deployment/ferrolb-controller", "controller"),
+        ("DaemonSet/ferrolb-speaker", "speaker"),
+    ] {
+        let name = format!("name={component}");
+        let path = ["spec", "template", "spec", "containers", &name, "image"];
+        let image = rendered.get(workload, &path).unwrap();
+        assert_eq!(
+            image.as_str().unwrap(),
+            format!("ghcr.io/ferrolb/{component}:0.1.0")
+        );
+    }
+    let notes = Chart::here().notes(METALLBS).unwrap();
+    for value in [
+        "psp",
+        "speaker.memberlist",
+        "speaker.frr",
+        "controller.image",
+    ] {
+        assert!(notes.contains(value), "{value} is not told:\n{notes}");
+    }
+    let none = Chart::here().notes("").unwrap();
+    assert!(!none.contains("change nothing here"), "{none}");
+}
+
 #[test]
 fn an_inline_configuration_becomes_a_config_map_that_the_daemons_accept() {
     let rendered = Rendered::of(CONFIG);

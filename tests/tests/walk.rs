@@ -1,18 +1,14 @@
 //! The reference walk on real nodes: images, helm and containers as a user has them. What is proved
 //! is seen from the client on the LAN; kube-proxy answers nodes and pods by itself.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ferrolb_tests::lab::Lab;
-use ferrolb_tests::net::MacAddress;
-use ferrolb_tests::observe::{FrameObserver, Page, arp_ask, http_get};
-use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::observe::FrameObserver;
+use ferrolb_tests::walk::{answering_macs, external_ip, page_from_the_lan};
 use ferrolb_tests::{demo, walk};
 
-/// Long enough for a machine with two busy cores; nothing waits that long when all is well.
-const PATIENCE: Duration = Duration::from_secs(120);
 const LOWEST_OF_THE_RANGE: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 240);
 /// The only node of a lab like minikube has this address.
 const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 4);
@@ -126,41 +122,4 @@ fn on_a_lab_like_minikube(test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
         );
         test(lab)
     })
-}
-
-fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
-    let object = format!("service/{service}");
-    let path = "{.status.loadBalancer.ingress[0].ip}";
-    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-    lab.kubectl(&["wait", &format!("--for=jsonpath={path}"), &object, &timeout])?;
-    let ip = lab.kubectl(&["get", &object, "-o", &format!("jsonpath={path}")])?;
-    ip.trim()
-        .parse()
-        .with_context(|| format!("{service} has no address: {ip:?}"))
-}
-
-/// kube-proxy programs a new address up to a second after it stands in the status, and an endpoint
-/// of redis as late.
-fn page_from_the_lan(lab: &Lab, address: Ipv4Addr, port: u16) -> Result<Page> {
-    let to = SocketAddr::new(IpAddr::V4(address), port);
-    lab.client()?.enter(|| {
-        let answers = || {
-            let page = http_get(to, "/readyz", Duration::from_millis(300));
-            Ok(page.is_ok_and(|page| page.status == 200))
-        };
-        wait_until(PATIENCE, answers, || Ok(()))?;
-        Ok(http_get(to, "/", Duration::from_secs(10))?)
-    })?
-}
-
-/// The stations that answer for an address, as the client hears them.
-fn answering_macs(lab: &Lab, address: Ipv4Addr) -> Result<Vec<MacAddress>> {
-    let ask = || arp_ask("eth0", address, Duration::from_millis(500));
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answers = lab.client()?.enter(ask)??;
-        if !answers.is_empty() || Instant::now() > deadline {
-            return Ok(answers.iter().map(|answer| answer.mac).collect());
-        }
-    }
 }

@@ -61,12 +61,43 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- with $annotations }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
+{{/*
+A component's image. MetalLB's own names, out of values that were written for its chart, would start
+MetalLB: they count as not set. Takes root, component.
+*/}}
+{{- define "ferrolb.image" -}}
+{{- $image := (index .root.Values .component).image -}}
+{{- if hasPrefix "quay.io/metallb/" $image.repository -}}
+{{- printf "ghcr.io/ferrolb/%s:%s" .component .root.Chart.AppVersion -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Values of MetalLB's chart that were given and change nothing, separated by ", ". Takes the top scope. */}}
+{{- define "ferrolb.withoutEffect" -}}
+{{- $given := list -}}
+{{- with .Values.psp }}{{ $given = append $given "psp" }}{{ end -}}
+{{- range list "memberlist" "frr" "reloader" "frrMetrics" "securityContext" -}}
+{{- if index $.Values.speaker . }}{{ $given = append $given (printf "speaker.%s" .) }}{{ end -}}
+{{- end -}}
+{{- with .Values.controller.securityContext.fsGroup }}{{ $given = append $given "controller.securityContext.fsGroup" }}{{ end -}}
+{{- if hasKey .Values.prometheus "rbacPrometheus" }}{{ $given = append $given "prometheus.rbacPrometheus" }}{{ end -}}
+{{- with .Values.prometheus.prometheusRule.bgpSessionDown }}{{ $given = append $given "prometheus.prometheusRule.bgpSessionDown" }}{{ end -}}
+{{- range list "controller" "speaker" -}}
+{{- if hasPrefix "quay.io/metallb/" (index $.Values .).image.repository }}{{ $given = append $given (printf "%s.image" .) }}{{ end -}}
+{{- end -}}
+{{- join ", " $given -}}
+{{- end -}}
+
 {{/* What the containers of both daemons have in common. Takes root, component. */}}
 {{- define "ferrolb.container" -}}
 {{- $values := index .root.Values .component -}}
 name: {{ .component }}
-image: "{{ $values.image.repository }}:{{ default .root.Chart.AppVersion $values.image.tag }}"
-imagePullPolicy: {{ $values.image.pullPolicy }}
+image: {{ include "ferrolb.image" . | quote }}
+{{- with $values.image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
 args:
   - --port={{ .root.Values.prometheus.metricsPort }}
   - --config={{ include "ferrolb.configName" .root }}
@@ -81,17 +112,18 @@ args:
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}
-livenessProbe:
+{{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
+{{- $probed := index $values $probe }}
+{{- if $probed.enabled }}
+{{ $probe }}:
   httpGet:
-    path: /healthz
+    path: {{ $path }}
     port: monitoring
-readinessProbe:
-  httpGet:
-    path: /readyz
-    port: monitoring
-  # Ready comes within a second of the start; the default of 10 s would make each step of a
-  # rolling update wait for it.
-  periodSeconds: 2
+  {{- with omit $probed "enabled" }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- end }}
 {{- with $values.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
@@ -131,4 +163,10 @@ affinity:
               {{- include "ferrolb.selectorLabels" . | nindent 14 }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The labels of an alert. Takes its values. */}}
+{{- define "ferrolb.alertLabels" -}}
+labels:
+  {{- toYaml (default (dict) .labels) | nindent 2 }}
 {{- end -}}

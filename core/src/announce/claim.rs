@@ -1,14 +1,14 @@
 //! What becomes of one Vip on one link.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Due, LinkId, Settings};
+use crate::Instant;
 use crate::wire::MacAddr;
-use crate::{Instant, Reason};
 
 /// Something about another host that somebody has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Another station says that it has a Vip.
     Conflict {
@@ -20,9 +20,9 @@ pub enum Event {
         mac: MacAddr,
         /// Whether the Vip was not announced yet: then it is not, as long as the other host has it.
         before_use: bool,
-        /// `address_conflict` of a foreign host; `peer_kernel_answers` of a node of the cluster,
-        /// which keeps nobody from announcing.
-        reason: Reason,
+        /// Whether it is the kernel of this node of the cluster (`peer_kernel_answers`), which keeps
+        /// nobody from announcing; else it is a foreign host (`address_conflict`).
+        node: Option<String>,
     },
     /// The Vip that another host had is free, and announced from now on.
     Free {
@@ -163,8 +163,8 @@ impl Claim {
     }
 
     /// Whether it waits for one of these stations.
-    pub(super) fn waits_for_any(&self, macs: &BTreeSet<MacAddr>) -> bool {
-        let other = self.told.is_some_and(|(mac, _)| macs.contains(&mac));
+    pub(super) fn waits_for_any(&self, macs: &BTreeMap<MacAddr, String>) -> bool {
+        let other = self.told.is_some_and(|(mac, _)| macs.contains_key(&mac));
         self.state == State::Conflicting && other
     }
 

@@ -61,7 +61,8 @@ impl Announcer {
         if mac.is_multicast() || mac.is_broadcast() || mac.is_zero() {
             return Reason::BadSenderHardware;
         }
-        let cluster_node = self.is_cluster_node(message);
+        let node = self.node_of(message);
+        let cluster_node = node.is_some() || self.is_cluster_node(message);
         let Some(claim) = self.claims.get_mut(&(vip, id)) else {
             return Reason::NotOurs;
         };
@@ -79,7 +80,7 @@ impl Announcer {
                 link: id,
                 mac,
                 before_use,
-                reason,
+                node,
             });
         }
         if cluster_node {
@@ -104,8 +105,16 @@ impl Announcer {
 
     fn is_cluster_node(&self, message: &Message) -> bool {
         let macs = &self.cluster.macs;
-        macs.contains(&message.ethernet.source)
-            || macs.contains(&message.sender_hardware())
+        macs.contains_key(&message.ethernet.source)
+            || macs.contains_key(&message.sender_hardware())
             || self.cluster.addresses.contains(&message.sender())
+    }
+
+    /// The name of the node that sent it, if its hardware address is known.
+    fn node_of(&self, message: &Message) -> Option<String> {
+        let macs = &self.cluster.macs;
+        let node = macs.get(&message.ethernet.source);
+        node.or_else(|| macs.get(&message.sender_hardware()))
+            .cloned()
     }
 }

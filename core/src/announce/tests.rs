@@ -102,7 +102,7 @@ fn on_lan() -> Announcer {
     announcer.set_links(lan(), Instant::START);
     announcer.set_cluster_nodes(
         ClusterNodes {
-            macs: [NODE_MAC].into(),
+            macs: [(NODE_MAC, "n2".to_owned())].into(),
             addresses: BOTH.map(|net| net.node).into(),
         },
         Instant::START,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Announcement;
-use crate::view::{FamilyPolicy, ServiceKey};
+use crate::view::ServiceKey;
 
 const ADDRESS: &str = "192.168.64.200";
 
@@ -10,57 +10,23 @@ fn address() -> IpAddr {
     ADDRESS.parse().unwrap()
 }
 
-fn service(traffic_policy: TrafficPolicy) -> ServiceView {
-    ServiceView {
-        key: ServiceKey {
-            namespace: "shop".into(),
-            name: "web".into(),
-        },
-        uid: String::new(),
-        resource_version: String::new(),
-        labels: BTreeMap::new(),
-        load_balancer: true,
-        class: None,
-        cluster_ips: Vec::new(),
-        family_policy: FamilyPolicy::SingleStack,
-        traffic_policy,
-        ports: Vec::new(),
-        selector: String::new(),
-        address_requests: Vec::new(),
-        requested_pool: None,
-        sharing_key: None,
-        allow_node_ports: false,
-        assigned: vec![address()],
-        status_is_canonical: true,
-        status_manager: None,
-    }
-}
-
-/// `n2`, with marks: `n2!` its network is unavailable, `n2-` it has the exclude label, `n2~` its
-/// speaker is silent, `n2=` the address is its own. Each node has the label `name`.
-fn nodes(marked: &str) -> (BTreeMap<String, NodeView>, BTreeSet<String>) {
-    let mut nodes = BTreeMap::new();
-    let mut alive = BTreeSet::new();
-    for word in marked.split_whitespace() {
-        let name = word.trim_end_matches(['!', '-', '~', '=']).to_owned();
-        if !word.contains('~') {
-            alive.insert(name.clone());
-        }
+/// `n2`, with marks: `n2!` its network is unavailable, `n2-` it has the exclude label, `n2~` it is
+/// cordoned, `n2^` it is being deleted, `n2=` the address is its own. Each node has the label `name`.
+fn nodes(marked: &str) -> BTreeMap<String, NodeView> {
+    let node = |word: &str| {
+        let name = word.trim_end_matches(['!', '-', '~', '^', '=']).to_owned();
         let node = NodeView {
             labels: [("name".to_owned(), name.clone())].into(),
-            addresses: if word.contains('=') {
-                vec![address()]
-            } else {
-                Vec::new()
-            },
+            addresses: word.contains('=').then(address).into_iter().collect(),
             network_unavailable: word.contains('!'),
             excluded: word.contains('-'),
-            unschedulable: false,
+            unschedulable: word.contains('~'),
+            leaving: word.contains('^'),
             name: name.clone(),
         };
-        nodes.insert(name, node);
-    }
-    (nodes, alive)
+        (name, node)
+    };
+    marked.split_whitespace().map(node).collect()
 }
 
 /// `n1` a ready endpoint on n1, `n1?` one that only serves, `n1!` one that does neither, `*` ready
@@ -97,20 +63,34 @@ fn pool_for(names: &[&str]) -> Pool {
     }
 }
 
-fn election(
-    policy: TrafficPolicy,
+/// What comes of it, in words: candidates as `n2 n1-node_leaving`, or why there are none.
+fn outcome(
+    services: &[(TrafficPolicy, &str)],
     marked_nodes: &str,
-    marked_endpoints: &str,
     pool: Option<&Pool>,
-) -> Election {
-    let (nodes, alive) = nodes(marked_nodes);
-    let endpoints = endpoints(marked_endpoints);
-    let endpoints: Vec<_> = endpoints.iter().collect();
-    let electorate = Electorate {
-        nodes: &nodes,
-        alive: &alive,
-    };
-    elect(address(), &service(policy), pool, &endpoints, electorate)
+) -> Result<String, Reason> {
+    let nodes = nodes(marked_nodes);
+    let endpoints: Vec<_> = services
+        .iter()
+        .map(|(_, marked)| endpoints(marked))
+        .collect();
+    let backends = services
+        .iter()
+        .zip(&endpoints)
+        .map(|((policy, _), endpoints)| Backend {
+            policy: *policy,
+            endpoints: endpoints.iter().collect(),
+        });
+    let backends: Vec<_> = backends.collect();
+    let standings = standings(address(), &backends, pool, &nodes)?;
+    let words = standings
+        .candidates(address())
+        .into_iter()
+        .map(|(name, tier)| match tier.drawback() {
+            None => name.to_owned(),
+            Some(drawback) => format!("{name}-{drawback}"),
+        });
+    Ok(words.collect::<Vec<_>>().join(" "))
 }
 
 fn hex(rank: Rank) -> String {
@@ -157,168 +137,133 @@ fn the_rank_is_the_sha256_of_node_and_address() {
 
 /// By the hashes above the order for the address is n2, n1, n3.
 #[test]
-fn the_owner_is_the_first_eligible_node_in_rank() {
-    use Reason::{
-        ExcludedNode, NetworkUnavailable, NoEndpoint, NoLocalEndpoint, NodeNotSelected,
-        SpeakerSilent,
-    };
+fn candidates_come_by_tier_and_then_by_rank() {
     use TrafficPolicy::{Cluster, Local};
     let any = None;
     let n1_n3 = pool_for(&["n1", "n3"]);
     let nowhere = pool_for(&["n9"]);
-    let speaker = |node: &str| Owner::Speaker(node.to_owned());
     let rows = [
-        (Cluster, "n1 n2 n3", "n3", any, speaker("n2")),
-        (Cluster, "n1 n2 n3", "*", any, speaker("n2")),
-        (Cluster, "n1 n2~ n3", "n3", any, speaker("n1")),
-        (Cluster, "n1 n2! n3", "n3", any, speaker("n1")),
-        (Cluster, "n1 n2- n3", "n3", any, speaker("n1")),
-        (Cluster, "n1- n2- n3-", "n3", any, speaker("n2")),
-        (Cluster, "n1- n2- n3~", "n3", any, speaker("n2")),
-        (Cluster, "n1 n2 n3", "n3", Some(&n1_n3), speaker("n1")),
+        (Cluster, "n1 n2 n3", "n3", any, "n2 n1 n3"),
+        (Cluster, "n1 n2 n3", "*", any, "n2 n1 n3"),
+        (Cluster, "n1 n2! n3", "n3", any, "n1 n3"),
+        (Cluster, "n1 n2- n3", "n3", any, "n1 n3 n2-excluded_node"),
         (
             Cluster,
-            "n1 n2 n3",
-            "n3",
-            Some(&nowhere),
-            Owner::Nobody(NodeNotSelected),
-        ),
-        (Cluster, "n1 n2 n3", "", any, Owner::Nobody(NoEndpoint)),
-        (
-            Cluster,
-            "n1 n2 n3",
-            "n1! n2!",
-            any,
-            Owner::Nobody(NoEndpoint),
-        ),
-        (Cluster, "n1 n2 n3", "n1! n2?", any, speaker("n2")),
-        (
-            Cluster,
-            "n1~ n2~ n3~",
+            "n1- n2-",
             "n3",
             any,
-            Owner::Nobody(SpeakerSilent),
+            "n2-excluded_node n1-excluded_node",
         ),
-        (Cluster, "", "n3", any, Owner::Nobody(SpeakerSilent)),
+        (Cluster, "n1 n2~ n3", "n3", any, "n1 n3 n2-node_leaving"),
         (
             Cluster,
-            "n1! n2~",
+            "n1 n2^ n3-",
             "n3",
             any,
-            Owner::Nobody(NetworkUnavailable),
+            "n1 n3-excluded_node n2-node_leaving",
         ),
-        (Local, "n1 n2 n3", "n1 n3", any, speaker("n1")),
-        (Local, "n1 n2 n3", "n1? n3", any, speaker("n3")),
-        (Local, "n1 n2 n3", "n1? n3?", any, speaker("n1")),
-        (Local, "n1 n2 n3~", "n1? n3", any, speaker("n1")),
+        (Cluster, "n1 n2 n3", "n3", Some(&n1_n3), "n1 n3"),
+        (Cluster, "n1 n2 n3", "n3", Some(&nowhere), ""),
+        (Cluster, "n1 n2 n3", "n1! n2?", any, "n2 n1 n3"),
+        (Cluster, "", "n3", any, ""),
+        (Local, "n1 n2 n3", "n1 n3", any, "n1 n3"),
         (
             Local,
-            "n1 n2 n3~",
-            "n3",
+            "n1 n2 n3",
+            "n1? n3",
             any,
-            Owner::Nobody(NoLocalEndpoint),
+            "n3 n1-endpoint_terminating",
         ),
-        (Local, "n1 n2 n3", "*", any, Owner::Nobody(NoLocalEndpoint)),
-        (Local, "n1 n2- n3", "n2", any, speaker("n2")),
-        (Local, "n1 n2- n3", "n2 n3", any, speaker("n3")),
+        (Local, "n1 n2 n3", "n1? n1 n3!", any, "n1"),
         (
-            Cluster,
-            "n1 n2 n3=",
-            "n1",
+            Local,
+            "n1 n2~ n3",
+            "n2 n3?",
             any,
-            Owner::Kernel("n3".to_owned()),
+            "n2-node_leaving n3-endpoint_terminating",
         ),
-        (
-            Cluster,
-            "n1 n2 n3=~",
-            "",
-            any,
-            Owner::Kernel("n3".to_owned()),
-        ),
+        (Local, "n1 n2 n3", "*", any, ""),
     ];
     for (policy, nodes, endpoints, pool, want) in rows {
-        let election = election(policy, nodes, endpoints, pool);
+        let got = outcome(&[(policy, endpoints)], nodes, pool);
         assert_eq!(
-            election.owner, want,
+            got.as_deref(),
+            Ok(want),
             "{policy:?}, nodes {nodes}, endpoints {endpoints}"
         );
     }
-    let declined = election(Cluster, "n1~ n2 n3-", "n2", None).declined;
-    let declined: Vec<_> = declined
-        .iter()
-        .map(|(node, why)| (node.as_str(), *why))
-        .collect();
-    assert_eq!(declined, [("n1", SpeakerSilent), ("n3", ExcludedNode)]);
 }
 
 #[test]
-fn every_node_that_does_not_announce_says_why() {
-    use Decision::{Announce, Decline};
-    let rows = [
-        (TrafficPolicy::Cluster, "n1 n2 n3", "n2", "n2", Announce),
-        (
-            TrafficPolicy::Cluster,
-            "n1 n2 n3",
-            "n2",
-            "n1",
-            Decline(Reason::NotOwner),
-        ),
-        (
-            TrafficPolicy::Cluster,
-            "n1- n2 n3",
-            "n2",
-            "n1",
-            Decline(Reason::ExcludedNode),
-        ),
-        (
-            TrafficPolicy::Local,
-            "n1 n2 n3",
-            "n2",
-            "n1",
-            Decline(Reason::NoLocalEndpoint),
-        ),
-        (
-            TrafficPolicy::Cluster,
-            "n1 n2 n3",
-            "",
-            "n1",
-            Decline(Reason::NoEndpoint),
-        ),
-        (
-            TrafficPolicy::Cluster,
-            "n1= n2 n3",
-            "n2",
-            "n1",
-            Decline(Reason::NodeAddress),
-        ),
-        (
-            TrafficPolicy::Cluster,
-            "n1= n2 n3",
-            "n2",
-            "n2",
-            Decline(Reason::NodeAddress),
-        ),
-        (
-            TrafficPolicy::Local,
-            "n1! n2~ n3~",
-            "n2",
-            "n1",
-            Decline(Reason::NetworkUnavailable),
-        ),
-    ];
-    for (policy, nodes, endpoints, me, want) in rows {
-        let election = election(policy, nodes, endpoints, None);
+fn an_address_that_nobody_announces_has_a_reason() {
+    use TrafficPolicy::{Cluster, Local};
+    for (policy, nodes, endpoints, want) in [
+        (Cluster, "n1 n2", "", Reason::NoEndpoint),
+        (Cluster, "n1 n2", "n1! n2!", Reason::NoEndpoint),
+        (Local, "n1 n2", "", Reason::NoEndpoint),
+        (Cluster, "n1 n2 n3=", "n1", Reason::NodeAddress),
+        (Cluster, "n1 n2 n3=!", "", Reason::NodeAddress),
+    ] {
         assert_eq!(
-            election.decision(me),
-            want,
-            "{me} of {nodes}, endpoints {endpoints}"
+            outcome(&[(policy, endpoints)], nodes, None),
+            Err(want),
+            "{nodes}, {endpoints}"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_may_not_has_the_first_reason() {
+    let nodes = nodes("n1! n2 n3");
+    let n1_n3 = pool_for(&["n1", "n3"]);
+    let endpoints = endpoints("n2");
+    let backend = Backend {
+        policy: TrafficPolicy::Local,
+        endpoints: endpoints.iter().collect(),
+    };
+    let standings = standings(address(), &[backend], Some(&n1_n3), &nodes).unwrap();
+    let reasons = ["n1", "n2", "n3", "n4"].map(|node| standings.of(node).unwrap_err());
+    assert_eq!(
+        reasons,
+        [
+            Reason::NetworkUnavailable,
+            Reason::NodeNotSelected,
+            Reason::NoLocalEndpoint,
+            Reason::UnknownNode,
+        ]
+    );
+}
+
+#[test]
+fn a_shared_address_goes_to_a_node_that_serves_all_its_services_if_there_is_one() {
+    use TrafficPolicy::{Cluster, Local};
+    for (services, want) in [
+        (
+            [(Local, "n1 n3"), (Cluster, "*")],
+            "n1 n3 n2-no_local_endpoint",
+        ),
+        (
+            [(Local, "n1 n3"), (Local, "n2 n3")],
+            "n3 n2-no_local_endpoint n1-no_local_endpoint",
+        ),
+        (
+            [(Local, "n1"), (Local, "n2")],
+            "n2-no_local_endpoint n1-no_local_endpoint",
+        ),
+        ([(Local, ""), (Local, "n3")], "n3"),
+        ([(Cluster, ""), (Local, "n3")], "n3"),
+    ] {
+        assert_eq!(
+            outcome(&services, "n1 n2 n3", None).as_deref(),
+            Ok(want),
+            "{services:?}"
         );
     }
 }
 
 #[test]
 fn endpoints_are_judged_by_family() {
-    let slice = |family, nodes| crate::view::EndpointSliceView {
+    let slice = |family, nodes| EndpointSliceView {
         name: "web-x".into(),
         service: ServiceKey {
             namespace: "shop".into(),
@@ -337,46 +282,33 @@ fn endpoints_are_judged_by_family() {
 }
 
 proptest! {
-    /// All nodes decide with the same view: exactly one announces, or nobody and all know why.
+    /// A node is judged alone: another one that goes or comes changes neither its standing nor the
+    /// order of the rest.
     #[test]
-    fn nodes_with_the_same_view_agree_on_exactly_one(
+    fn a_node_that_leaves_changes_nothing_for_the_others(
         local in any::<bool>(),
-        marks in proptest::collection::vec(0_usize..5, 1..12),
-        places in proptest::collection::vec((0_usize..14, 0_usize..3), 0..6),
+        marks in proptest::collection::vec(0_usize..5, 2..12),
+        places in proptest::collection::vec((0_usize..14, 0_usize..3), 1..6),
+        leaver in any::<proptest::sample::Index>(),
     ) {
-        let marked: Vec<_> = marks
+        let mut marked: Vec<_> = marks
             .iter()
             .enumerate()
-            .map(|(n, mark)| format!("n{n}{}", ["", "", "!", "-", "~"][*mark]))
+            .map(|(n, mark)| format!("n{n}{}", ["", "!", "-", "~", "^"][*mark]))
             .collect();
         let placed: Vec<_> =
             places.iter().map(|(n, mark)| format!("n{n}{}", ["", "?", "!"][*mark])).collect();
         let policy = if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
-        let election = election(policy, &marked.join(" "), &placed.join(" "), None);
-        let announcers: Vec<_> = (0..marks.len())
-            .map(|n| format!("n{n}"))
-            .filter(|node| election.decision(node) == Decision::Announce)
-            .collect();
-        match &election.owner {
-            Owner::Speaker(node) => {
-                prop_assert_eq!(&announcers, std::slice::from_ref(node));
-                prop_assert!(!election.declined.contains_key(node));
-            }
-            Owner::Nobody(_) => prop_assert!(announcers.is_empty()),
-            Owner::Kernel(_) => prop_assert!(false, "no node has the address"),
-        }
-    }
-
-    /// Losing a node moves only what that node owned.
-    #[test]
-    fn a_node_that_leaves_moves_nothing_of_the_others(leaver in 0_usize..8) {
-        let all: Vec<_> = (0..8).map(|n| format!("n{n}")).collect();
-        let mut fewer = all.clone();
-        fewer[leaver].push('~');
-        let before = election(TrafficPolicy::Cluster, &all.join(" "), "*", None).owner;
-        let after = election(TrafficPolicy::Cluster, &fewer.join(" "), "*", None).owner;
-        if before != Owner::Speaker(all[leaver].clone()) {
-            prop_assert_eq!(before, after);
-        }
+        let services = [(policy, placed.join(" "))];
+        let services: Vec<_> = services.iter().map(|(p, e)| (*p, e.as_str())).collect();
+        let before = outcome(&services, &marked.join(" "), None);
+        let gone = marked.remove(leaver.index(marks.len()));
+        let gone = gone.trim_end_matches(['!', '-', '~', '^']);
+        let after = outcome(&services, &marked.join(" "), None);
+        let without = |words: String| {
+            let others = words.split(' ').filter(|word| word.split('-').next() != Some(gone));
+            others.collect::<Vec<_>>().join(" ")
+        };
+        prop_assert_eq!(before.map(without), after);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::Give;
 use super::members::{Claim, Stage};
 use super::wire::{MAX_PAYLOAD, Message};
-use super::{Cause, Event, NodeId, Ownership, Preference, Wanted};
+use super::{Candidate, Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
@@ -119,7 +119,8 @@ impl Ownership {
             self.remind_soon(now);
         }
         self.claims.dirty.extend(changes.vips);
-        if changes.candidates && self.settings.preference == Preference::BestRank {
+        if changes.candidates {
+            // A better one may be there.
             self.claims.dirty.extend(self.claims.owned.keys());
         }
         if changes.ring {
@@ -252,27 +253,25 @@ impl Ownership {
             .candidates
             .iter()
             .copied()
-            .filter(|&id| self.is_candidate(id));
+            .filter(|candidate| self.is_candidate(candidate.node));
         let by_load = self.is_newborn(vip);
         if !by_load {
             let before = candidates
-                .take_while(|&id| id != self.me)
+                .take_while(|candidate| candidate.node != self.me)
                 .take(MAX_PLACE as usize);
             return Some(before.count() as u32);
         }
-        let loads: Vec<(usize, NodeId)> =
-            candidates.map(|id| (self.load_of(id, load), id)).collect();
-        let least = loads.iter().map(|(load, _)| *load).min()?;
-        let is_over = |load: usize| load > least + 1;
-        let mut order: Vec<(bool, NodeId)> = loads
-            .iter()
-            .map(|&(load, id)| (is_over(load), id))
+        let mut order: Vec<(u8, usize, NodeId)> = candidates
+            .map(|Candidate { node, tier }| (tier, self.load_of(node, load), node))
             .collect();
-        order.sort_by_key(|(is_over, _)| *is_over);
-        *load.assumed.entry(order.first()?.1).or_default() += 1;
+        let best = order.first()?.0;
+        let of_best = order.iter().filter(|(tier, ..)| *tier == best);
+        let least = of_best.map(|(_, load, _)| *load).min()?;
+        order.sort_by_key(|(tier, load, _)| (*tier, *load > least + 1));
+        *load.assumed.entry(order.first()?.2).or_default() += 1;
         let before = order
             .iter()
-            .take_while(|(_, id)| *id != self.me)
+            .take_while(|(.., id)| *id != self.me)
             .take(MAX_PLACE as usize);
         Some(before.count() as u32)
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::claims::VIPS_OF;
 use super::members::Stage;
 use super::wire::{Death, Message};
-use super::{Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
+use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
 use crate::{Instant, Reason};
 
 /// An address on its way to another owner.
@@ -25,8 +25,8 @@ pub(super) struct Give {
 enum Why {
     /// This node may not keep it: if nobody takes it in time it falls silent anyway.
     Must,
-    /// Somebody better ranked is there (H2).
-    BetterRank,
+    /// Somebody better is there (H2).
+    Better,
     /// A person wants it there (H2).
     Move(NodeId),
 }
@@ -59,11 +59,7 @@ impl Ownership {
     /// Whether an address that this member owns should go elsewhere.
     pub(super) fn review_give(&mut self, vip: IpAddr, now: Instant) {
         let may_keep = self.claims.is_eligible(vip) && self.leaving.is_none();
-        let has_better = self.settings.preference == Preference::BestRank
-            && self
-                .successors(vip, None)
-                .next()
-                .is_some_and(|best| self.ranks_before_me(vip, best));
+        let has_better = self.successors(vip, Why::Better).next().is_some();
         let Some(owned) = self.claims.owned.get_mut(&vip) else {
             return;
         };
@@ -72,37 +68,43 @@ impl Ownership {
             if why != Some(Why::Must) {
                 owned.give = Some(Give::new(Why::Must, now));
             }
-        } else if why == Some(Why::Must) || (why == Some(Why::BetterRank) && !has_better) {
+        } else if why == Some(Why::Must) || (why == Some(Why::Better) && !has_better) {
             owned.give = None;
         } else if why.is_none() && has_better {
-            owned.give = Some(Give::new(Why::BetterRank, now));
+            owned.give = Some(Give::new(Why::Better, now));
         }
     }
 
-    fn ranks_before_me(&self, vip: IpAddr, other: NodeId) -> bool {
-        let candidates = self
-            .claims
-            .wanted(vip)
-            .into_iter()
-            .flat_map(|w| w.candidates.iter());
-        candidates
-            .take_while(|&&id| id != self.me)
-            .any(|&id| id == other)
-    }
-
-    /// Joined candidates, best rank first.
-    fn successors(&self, vip: IpAddr, only: Option<NodeId>) -> impl Iterator<Item = NodeId> {
-        let candidates = self
-            .claims
-            .wanted(vip)
-            .into_iter()
-            .flat_map(|w| w.candidates.iter().copied());
-        candidates.filter(move |&id| {
-            let member = self.members.get(id).filter(|member| member.is_live());
-            id != self.me
-                && only.is_none_or(|only| only == id)
-                && member.is_some_and(|member| member.record.stage == Stage::Serving)
-        })
+    /// Joined candidates to whom the address may go for this cause, the best first.
+    fn successors(&self, vip: IpAddr, why: Why) -> impl Iterator<Item = NodeId> {
+        let candidates = || {
+            self.claims
+                .wanted(vip)
+                .into_iter()
+                .flat_map(|wanted| wanted.candidates.iter())
+        };
+        let own = candidates().position(|candidate| candidate.node == self.me);
+        let own_tier = own
+            .and_then(|own| candidates().nth(own))
+            .map(|own| own.tier);
+        let suits = move |place: usize, candidate: &Candidate| match why {
+            Why::Must => true,
+            Why::Move(to) => candidate.node == to,
+            // H2: a node of a better tier always, one of a better rank in MetalLB's way.
+            Why::Better => match self.settings.preference {
+                Preference::Sticky => own_tier.is_none_or(|own| candidate.tier < own),
+                Preference::BestRank => own.is_none_or(|own| place < own),
+            },
+        };
+        let suitable = candidates()
+            .enumerate()
+            .filter(move |(place, candidate)| suits(*place, candidate));
+        suitable
+            .map(|(_, candidate)| candidate.node)
+            .filter(move |&id| {
+                let member = self.members.get(id).filter(|member| member.is_live());
+                id != self.me && member.is_some_and(|member| member.record.stage == Stage::Serving)
+            })
     }
 
     /// H1: offers what is to be given, until the successor's claim is seen: that claim, better by
@@ -118,12 +120,7 @@ impl Ownership {
             .collect();
         let mut offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
         for (vip, why) in due {
-            let only = if let Why::Move(to) = why {
-                Some(to)
-            } else {
-                None
-            };
-            let successors: Vec<NodeId> = self.successors(vip, only).collect();
+            let successors: Vec<NodeId> = self.successors(vip, why).collect();
             if self.has_given_in(vip, successors.is_empty(), now) {
                 continue;
             }

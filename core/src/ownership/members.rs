@@ -139,6 +139,8 @@ pub(super) struct Member {
     pub(super) heard_at: Option<Instant>,
     /// Its node once answered an echo request: then only echoes prove its kernel alive (§7).
     pub(super) echoes: bool,
+    /// It has signed with one of our keys: from then on it must.
+    pub(super) signs: bool,
     /// When it was last told that it is held gone.
     pub(super) told_at: Option<Instant>,
     window: Window,
@@ -162,6 +164,7 @@ impl Member {
             since: now,
             heard_at: None,
             echoes: false,
+            signs: false,
             told_at: None,
             window: Window::default(),
             assembly: Assembly::default(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::members::{Life, Stage};
 use super::{NodeId, Ownership, Verdict};
+use crate::wire::MacAddr;
 use crate::{Instant, Reason};
 
 /// How a member stands in this member's table.
@@ -34,6 +35,8 @@ pub struct MemberStatus {
     pub incarnation: u32,
     /// The last datagram from it.
     pub heard_at: Option<Instant>,
+    /// The hardware address that answers ARP for its address.
+    pub mac: MacAddr,
     /// How many addresses it answers for.
     pub addresses: usize,
 }
@@ -59,6 +62,24 @@ impl Ownership {
         self.join.is_joined()
     }
 
+    /// Whether this speaker hears nothing at all (L9).
+    #[must_use]
+    pub const fn is_isolated(&self) -> bool {
+        self.watching.is_isolated()
+    }
+
+    /// Differs from its last value whenever [`Self::members`] may tell something else than before,
+    /// the time of the last datagram aside.
+    #[must_use]
+    pub fn version(&self) -> (u64, usize, usize) {
+        let index = self.members.index();
+        (
+            index.digest(),
+            index.live.len(),
+            self.members.iter().count(),
+        )
+    }
+
     /// Every member, this one included.
     pub fn members(&self) -> impl Iterator<Item = MemberStatus> {
         self.members.iter().map(|(node, member)| {
@@ -75,6 +96,7 @@ impl Ownership {
                 },
                 incarnation: member.inc,
                 heard_at: member.heard_at,
+                mac: member.record.mac,
                 addresses: member.record.claims.len(),
             }
         })

@@ -32,6 +32,8 @@ pub(super) struct Watching {
     renew_at: Instant,
     isolated: bool,
     is_stale: bool,
+    /// The longest time between two beats of a member since the last [`Ownership::poll_gap`].
+    gap: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +48,8 @@ pub(super) struct Watch {
     /// The last answer of its kernel.
     pub(super) kernel_at: Instant,
     deaf_since: Option<Instant>,
+    /// Its last scheduled beat.
+    beat_at: Option<Instant>,
     /// Since when its table differs from ours (C7).
     pub(super) differs_since: Option<Instant>,
 }
@@ -79,6 +83,7 @@ impl Watching {
             renew_at,
             isolated: false,
             is_stale: false,
+            gap: None,
         }
     }
 
@@ -114,6 +119,7 @@ impl Watch {
             stalled_since: None,
             kernel_at: now,
             deaf_since: None,
+            beat_at: None,
             differs_since: None,
         }
     }
@@ -181,9 +187,19 @@ impl Ownership {
         if is_scheduled || watch.is_suspecting() || !watch.was_heard {
             watch.deadline = now + late;
         }
+        let gap = is_scheduled
+            .then(|| watch.beat_at.replace(now))
+            .flatten()
+            .map(|before| now.saturating_since(before));
         watch.phase = Phase::Listening;
         watch.stalled_since = None;
         watch.was_heard = true;
+        self.watching.gap = self.watching.gap.max(gap);
+    }
+
+    /// The longest time between two beats of a member that this one watches, since the last call.
+    pub fn poll_gap(&mut self) -> Option<Duration> {
+        self.watching.gap.take()
     }
 
     pub(super) fn watch_when_due(&mut self, now: Instant) {

@@ -17,6 +17,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv6Addr};
 
+pub(super) use auth::Signature;
 pub use auth::{Key, KeyTooShort, Keys};
 pub(super) use message::{Death, Entry, Message, PARTS_OF};
 pub(super) use replay::Window;
@@ -81,7 +82,7 @@ pub(super) fn open(
     keys: &Keys,
     destination: IpAddr,
     bytes: &[u8],
-) -> Result<(Header, Message), Reason> {
+) -> Result<(Header, Message, Signature), Reason> {
     let mut reader = Reader(bytes);
     if reader.array() != Some(MAGIC) {
         return Err(if looks_like_memberlist(bytes) {
@@ -94,14 +95,14 @@ pub(super) fn open(
         return Err(Reason::UnknownVersion);
     }
     let (signed, tag) = bytes.split_last_chunk::<TAG>().ok_or(Reason::Truncated)?;
-    if !keys.verify(destination, signed, *tag) {
-        return Err(Reason::BadSignature);
-    }
+    let signature = keys
+        .verify(destination, signed, *tag)
+        .ok_or(Reason::BadSignature)?;
     let mut reader = Reader(signed.get(3..).ok_or(Reason::Truncated)?);
     let kind = reader.byte().ok_or(Reason::Truncated)?;
     let header = Header::decode(&mut reader).ok_or(Reason::Truncated)?;
     let message = Message::decode(kind, &mut reader).ok_or(Reason::Malformed)?;
-    Ok((header, message))
+    Ok((header, message, signature))
 }
 
 impl Header {

@@ -137,6 +137,19 @@ impl Reason {
                 "the speaker of that node does not answer",
                 "see its pod and its node; UDP 7946 between nodes must be open",
             ),
+            Self::NodeLeaving => (
+                "the node is cordoned or about to be taken away, so its addresses go to others",
+                "nothing; kubectl uncordon it if it shall announce again",
+            ),
+            Self::EndpointTerminating => (
+                "with externalTrafficPolicy: Local, the node's only pods are about to end, and \
+                 another node has ready ones",
+                NOTHING,
+            ),
+            Self::UnknownNode => (
+                "the API has no Node of that name (yet)",
+                "see whether the node has joined the cluster, and whether --node-name is its name",
+            ),
             Self::NodeNotSelected => (
                 "the pool's node-selectors leave the node out",
                 "change them if it shall announce",
@@ -149,11 +162,7 @@ impl Reason {
                 "the address comes from a pool with protocol bgp, which FerroLB does not speak",
                 "use protocol layer2, or another speaker for it",
             ),
-            Self::Ipv6NotAnnounced => (
-                "IPv6 addresses are not announced",
-                "use an IPv4 address until then",
-            ),
-            Self::Listening | Self::Joining => (
+            Self::Joining => (
                 "the speaker has just started and learns who owns what",
                 "nothing: it takes about a second",
             ),
@@ -208,12 +217,10 @@ impl Reason {
                 "see whether something translates addresses between nodes",
             ),
             Self::NotAPeer
-            | Self::NotABeat
             | Self::Malformed
             | Self::Replayed
             | Self::NotFresh
-            | Self::StaleBoot
-            | Self::Overtaken => (
+            | Self::StaleBoot => (
                 "a datagram on the speakers' port is not one of theirs, or is out of date",
                 WATCH,
             ),
@@ -237,6 +244,7 @@ impl Reason {
             | Self::NotNeighbourDiscovery
             | Self::ForwardedNeighbourDiscovery
             | Self::BadChecksum
+            | Self::NotAnAnswer
             | Self::InvalidNeighbourDiscovery => ("a frame that no sound host sends", WATCH),
         };
         Explanation { what, remedy }

@@ -93,7 +93,11 @@ fn a_fresh_cluster_goes_by_rank_alone() {
     }
     world.run(ms(3_000));
     for (vip, (_, candidates)) in &world.truth.wanted {
-        assert_eq!(world.owners(*vip), [world.station(candidates[0])], "{vip}");
+        assert_eq!(
+            world.owners(*vip),
+            [world.station(candidates[0].node)],
+            "{vip}"
+        );
     }
 }
 
@@ -159,4 +163,59 @@ fn an_unwanted_address_is_silent_in_the_same_step() {
             .all(|event| matches!(event, Event::Withdraw { .. })),
         "{events:?}"
     );
+}
+
+#[test]
+fn a_cordoned_owner_hands_over_and_takes_nothing_back_afterwards() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        let owner = world.some_owner();
+        let its = world.hosts[owner].announcing.clone();
+        world.inflict(Fault::Cordon(owner, true));
+        world.run(ms(1_000));
+        assert!(world.hosts[owner].announcing.is_empty(), "seed {seed}");
+        assert_eq!(world.moves.len(), its.len(), "seed {seed}: once each");
+        assert!(world.dark.is_empty(), "seed {seed}: make before break");
+        world.check("cordoned");
+        world.forget_past();
+        world.inflict(Fault::Cordon(owner, false));
+        world.run(ms(1_000));
+        assert_eq!(
+            world.moves.len(),
+            0,
+            "seed {seed}: each move resets connections"
+        );
+        world.assert_sound(seed);
+    }
+}
+
+#[test]
+fn a_cordoned_node_serves_as_long_as_nobody_else_can() {
+    for seed in seeds(4) {
+        let mut world = World::settled(2, 6, seed, &FAST);
+        world.inflict(Fault::Cordon(0, true));
+        world.run(ms(500));
+        world.inflict(Fault::Die(1));
+        world.run(ms(2_000));
+        assert_eq!(
+            world.hosts[0].announcing.len(),
+            6,
+            "seed {seed}: it is all there is"
+        );
+        world.inflict(Fault::Boot(1));
+        world.run(ms(2_000));
+        assert_eq!(
+            world.hosts[0].announcing.len(),
+            0,
+            "seed {seed}: the better node is back"
+        );
+        world.inflict(Fault::Want(vip(9), true));
+        world.run(ms(1_000));
+        assert_eq!(
+            world.owners(vip(9)),
+            [1],
+            "seed {seed}: although it has more already"
+        );
+        world.assert_sound(seed);
+    }
 }

@@ -195,7 +195,7 @@ fn with_metallbs_way_the_best_rank_owns() {
         world.inflict(Fault::Boot(victim));
         world.run(ms(4_000));
         for (vip, (_, candidates)) in &world.truth.wanted {
-            let best = world.station(candidates[0]);
+            let best = world.station(candidates[0].node);
             assert_eq!(world.owners(*vip), [best], "seed {seed}: {vip}");
         }
         world.check("after its return");

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Busy(bool),
     /// Which hosts may announce it.
     Eligible(Vip, Vec<bool>),
+    /// The node serves only as long as no other one does.
+    Cordon(Station, bool),
     Want(Vip, bool),
     Move(Vip, Station),
 }
@@ -116,6 +118,19 @@ impl World {
                     let offer = self.offer(vip, eligible);
                     self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
                 }
+            }
+            Fault::Cordon(host, is) => {
+                let id = self.hosts[host].id;
+                if is {
+                    self.cordoned.insert(id);
+                } else {
+                    self.cordoned.remove(&id);
+                }
+                let wanted = self.truth.wanted.iter();
+                let offers: Vec<_> = wanted
+                    .map(|(&vip, (eligible, _))| (vip, self.offer(vip, eligible.clone())))
+                    .collect();
+                self.change_truth(|truth| truth.wanted.extend(offers));
             }
             Fault::Want(vip, true) => {
                 let offer = self.offer(vip, vec![true; self.hosts.len()]);

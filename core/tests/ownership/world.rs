@@ -9,7 +9,8 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::elect::rank;
 use ferrolb_core::ownership::{
-    Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing, Verdict, Wanted,
+    Candidate, Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing, Verdict,
+    Wanted,
 };
 use ferrolb_core::wire::MacAddr;
 
@@ -78,7 +79,7 @@ pub(crate) enum Happening {
 /// What the API says: which addresses are wanted, and who may announce them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
-    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Arc<[NodeId]>)>,
+    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Arc<[Candidate]>)>,
 }
 
 /// An address got another owner, as the client's neighbour table sees it.
@@ -98,6 +99,8 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
     pub(crate) truth: Arc<Truth>,
+    /// Nodes of the second tier.
+    pub(crate) cordoned: BTreeSet<NodeId>,
     /// The longest time until a speaker learns what the API says.
     pub(crate) api_lag: Duration,
     /// Speakers that start learn nothing from the API.
@@ -129,6 +132,7 @@ impl World {
             settings: settings.clone(),
             keys: Keys::default(),
             truth: Arc::default(),
+            cordoned: BTreeSet::new(),
             api_lag: ms(20),
             api_down: false,
             busy: false,
@@ -175,7 +179,7 @@ impl World {
         }
     }
 
-    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[NodeId]>) {
+    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[Candidate]>) {
         let mut hosts: Vec<&Host> = self
             .hosts
             .iter()
@@ -183,8 +187,13 @@ impl World {
             .filter(|(_, is)| **is)
             .map(|(host, _)| host)
             .collect();
-        hosts.sort_by_key(|host| rank(&host.name, vip));
-        let candidates = hosts.iter().map(|host| host.id).collect();
+        let tier = |host: &Host| u8::from(self.cordoned.contains(&host.id));
+        hosts.sort_by_key(|host| (tier(host), rank(&host.name, vip)));
+        let candidates = hosts.iter().map(|host| Candidate {
+            node: host.id,
+            tier: tier(host),
+        });
+        let candidates = candidates.collect();
         (eligible, candidates)
     }
 

@@ -1,7 +1,7 @@
 //! Waiting for frames, commands and deadlines at once.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::ptr;
 use std::time::Duration;
@@ -27,16 +27,33 @@ impl Waker {
     }
 }
 
-/// Waits until one of `files` is readable or `timeout` has passed; says which are.
-pub fn wait(files: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Vec<bool>> {
-    let mut polled: Vec<_> = files
-        .iter()
-        .map(|file| libc::pollfd {
-            fd: file.as_fd().as_raw_fd(),
+/// Waits for several files at once.
+#[derive(Debug, Default)]
+pub struct Poll {
+    /// Kept, so that a wait allocates nothing.
+    polled: Vec<libc::pollfd>,
+}
+
+impl Poll {
+    /// Waits until one of `files` is readable or `timeout` has passed; says which are.
+    pub fn wait<'a>(
+        &mut self,
+        files: impl Iterator<Item = BorrowedFd<'a>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = bool>> {
+        self.polled.clear();
+        self.polled.extend(files.map(|file| libc::pollfd {
+            fd: file.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
-        })
-        .collect();
+        }));
+        ppoll(&mut self.polled, timeout)?;
+        // An error or a hang-up is reported by the next read.
+        Ok(self.polled.iter().map(|polled| polled.revents != 0))
+    }
+}
+
+fn ppoll(polled: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<()> {
     let timeout = timeout.map(|timeout| libc::timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
@@ -58,24 +75,30 @@ pub fn wait(files: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<V
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
-        return Ok(vec![false; files.len()]);
+        polled.iter_mut().for_each(|polled| polled.revents = 0);
     }
-    // An error or a hang-up is reported by the next read.
-    Ok(polled.iter().map(|polled| polled.revents != 0).collect())
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::time::Instant;
 
     use super::*;
+
+    fn wait(woken: &UnixDatagram, timeout: Duration) -> Vec<bool> {
+        let mut poll = Poll::default();
+        let files = std::iter::once(woken.as_fd());
+        poll.wait(files, Some(timeout)).unwrap().collect()
+    }
 
     #[test]
     fn a_wake_up_before_or_during_the_wait_ends_it() {
         let (waker, woken) = Waker::new().unwrap();
         waker.wake();
         let start = Instant::now();
-        let ready = wait(&[woken.as_fd()], Some(Duration::from_secs(10))).unwrap();
+        let ready = wait(&woken, Duration::from_secs(10));
         assert_eq!(ready, [true]);
         assert!(start.elapsed() < Duration::from_secs(5));
     }
@@ -84,7 +107,7 @@ mod tests {
     fn without_an_event_the_wait_lasts_as_long_as_it_was_told() {
         let (_waker, woken) = Waker::new().unwrap();
         let start = Instant::now();
-        let ready = wait(&[woken.as_fd()], Some(Duration::from_micros(1_500))).unwrap();
+        let ready = wait(&woken, Duration::from_micros(1_500));
         assert_eq!(ready, [false]);
         assert!(start.elapsed() >= Duration::from_micros(1_500));
     }

@@ -59,10 +59,16 @@ impl Cluster {
         std::mem::take(&mut self.dirty)
     }
 
-    fn decision(&self) -> Decision {
-        let alive = ["n1", "n2", "n3"].map(str::to_owned).into();
-        let plan = self.view.plan(&key("web"), Some(&alive));
-        plan.into_values().next().expect("an address").decision
+    /// Who may announce the address of the Service shop/web.
+    fn wish(&self) -> Result<Wish, Reason> {
+        let service = self.view.services.views().get(&key("web"));
+        let address = service.and_then(|service| service.assigned.first());
+        self.view.wish(*address.expect("an address"))
+    }
+
+    /// Whether this node may.
+    fn may(&self) -> Result<(), Reason> {
+        self.wish().and_then(|wish| wish.may)
     }
 }
 
@@ -79,11 +85,16 @@ fn data(config: &str) -> Option<BTreeMap<String, String>> {
 }
 
 fn node(name: &str, address: &str) -> NodeView {
-    let node: Node = serde_json::from_value(json!({
+    node_with(name, address, json!({}))
+}
+
+fn node_with(name: &str, address: &str, change: Value) -> NodeView {
+    let mut value = json!({
         "metadata": { "name": name },
         "status": { "addresses": [{ "type": "InternalIP", "address": address }] },
-    }))
-    .unwrap();
+    });
+    merge(&mut value, change);
+    let node: Node = serde_json::from_value(value).unwrap();
     node_view(&node).unwrap()
 }
 
@@ -124,16 +135,85 @@ fn slice(name: &str, service: &str, ready: bool) -> (ServiceKey, Option<Endpoint
 #[test]
 fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
     let cluster = Cluster::new(Some(POOLS));
-    let alive = ["n1", "n2", "n3"].map(str::to_owned).into();
-    let plan = cluster.view.plan(&key("web"), Some(&alive));
-    let want = Planned {
-        decision: Decision::Announce,
-        wanted: Wanted {
-            interfaces: ["lan0".to_owned()].into(),
-            ..Wanted::default()
-        },
+    let equal = |name| Candidate {
+        node: NodeId::of(name),
+        tier: 0,
     };
-    assert_eq!(plan, [(ADDRESS.parse().unwrap(), want)].into());
+    let want = Wish {
+        may: Ok(()),
+        drawback: None,
+        candidates: ["n2", "n1", "n3"].map(equal).into(),
+        interfaces: ["lan0".to_owned()].into(),
+    };
+    assert_eq!(cluster.wish(), Ok(want));
+    let addresses: Vec<_> = cluster.view.addresses().collect();
+    assert_eq!(addresses, [ADDRESS.parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn only_a_node_that_is_about_to_go_hands_over_when_it_is_told_to_stop() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    assert_eq!(cluster.view.leaving(), Leaving::Restarting);
+    for (marks, drawback) in [
+        (
+            json!({ "spec": { "unschedulable": true } }),
+            Reason::NodeLeaving,
+        ),
+        (
+            json!({ "metadata": { "deletionTimestamp": "2026-11-25T18:00:00Z" } }),
+            Reason::NodeLeaving,
+        ),
+        (
+            json!({ "spec": { "taints": [
+                { "key": "node.kubernetes.io/out-of-service", "effect": "NoExecute" }
+            ] } }),
+            Reason::NodeLeaving,
+        ),
+        (
+            json!({ "status": { "conditions": [{
+                "type": "Ready", "status": "False", "message": "node is shutting down",
+            }] } }),
+            Reason::NodeLeaving,
+        ),
+    ] {
+        let leaving = node_with("n2", "192.168.64.12", marks.clone());
+        cluster.take(Input::Node(Event::Apply(("n2".into(), Some(leaving)))));
+        assert_eq!(cluster.view.leaving(), Leaving::Draining, "{marks}");
+        let wish = cluster.wish().unwrap();
+        assert_eq!(wish.drawback, Some(drawback), "{marks}");
+        assert_eq!(wish.candidates.last().unwrap().node, NodeId::of("n2"));
+    }
+    cluster.take(Input::Node(Event::Delete(("n2".into(), None))));
+    assert_eq!(
+        cluster.view.leaving(),
+        Leaving::Draining,
+        "its Node is deleted"
+    );
+    assert_eq!(cluster.may(), Err(Reason::UnknownNode));
+    let unknown = View::new("n2".to_owned(), None);
+    assert_eq!(
+        unknown.leaving(),
+        Leaving::Restarting,
+        "nothing is known of it"
+    );
+}
+
+#[test]
+fn two_services_at_one_address_are_one_wish() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let (_, other) = service(json!({ "metadata": { "name": "other" } }), ADDRESS);
+    cluster.take(Input::Service(Event::Apply((key("other"), other))));
+    let address = ADDRESS.parse().unwrap();
+    assert_eq!(cluster.view.services_at(address).count(), 2);
+    assert_eq!(
+        cluster.may(),
+        Ok(()),
+        "the other one has no endpoint, and says nothing"
+    );
+    cluster.take(Input::Service(Event::Delete((key("web"), None))));
+    assert_eq!(cluster.view.wish(address), Err(Reason::NoEndpoint));
+    cluster.take(Input::Service(Event::Delete((key("other"), None))));
+    assert_eq!(cluster.view.addresses().count(), 0);
 }
 
 #[test]
@@ -157,11 +237,7 @@ fn what_is_not_announced_has_its_reason() {
         let mut cluster = Cluster::new(Some(POOLS));
         let (_, view) = service(change.clone(), address);
         cluster.take(Input::Service(Event::Apply((key("web"), view))));
-        assert_eq!(
-            cluster.decision(),
-            Decision::Decline(reason),
-            "{change} {address}"
-        );
+        assert_eq!(cluster.may(), Err(reason), "{change} {address}");
     }
 }
 
@@ -173,26 +249,15 @@ fn a_nodes_own_address_is_left_to_its_kernel() {
         json!({}),
         "192.168.64.12",
     ))));
-    assert_eq!(cluster.decision(), Decision::Decline(Reason::NodeAddress));
+    assert_eq!(cluster.may(), Err(Reason::NodeAddress));
 }
 
 #[test]
-fn an_ipv6_address_in_a_pool_says_that_it_is_not_announced() {
+fn an_ipv6_address_needs_an_endpoint_of_its_own_family() {
     let pools = "address-pools: [{name: six, protocol: layer2, addresses: [fd00::/120]}]";
     let mut cluster = Cluster::new(Some(pools));
     cluster.take(Input::Service(Event::Apply(service(json!({}), "fd00::1"))));
-    assert_eq!(
-        cluster.decision(),
-        Decision::Decline(Reason::Ipv6NotAnnounced)
-    );
-}
-
-#[test]
-fn a_speaker_that_still_listens_announces_nothing() {
-    let cluster = Cluster::new(Some(POOLS));
-    let plan = cluster.view.plan(&key("web"), None);
-    let decisions: Vec<_> = plan.into_values().map(|planned| planned.decision).collect();
-    assert_eq!(decisions, [Decision::Decline(Reason::Listening)]);
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
 }
 
 #[test]
@@ -205,16 +270,13 @@ fn a_broken_or_deleted_configuration_changes_nothing_and_is_marked() {
     ] {
         cluster.take(Input::Config(Event::Apply(((), data(broken)))));
         assert_eq!(cluster.view.config_state(), (true, true), "{broken}");
-        assert_eq!(cluster.decision(), Decision::Announce, "{broken}");
+        assert_eq!(cluster.may(), Ok(()), "{broken}");
     }
     cluster.take(Input::Config(Event::Delete(((), None))));
-    assert_eq!(cluster.decision(), Decision::Announce);
+    assert_eq!(cluster.may(), Ok(()));
     cluster.take(Input::Config(Event::Apply(((), data("address-pools: []")))));
     assert_eq!(cluster.view.config_state(), (true, false));
-    assert_eq!(
-        cluster.decision(),
-        Decision::Decline(Reason::AddressOutsidePools)
-    );
+    assert_eq!(cluster.may(), Err(Reason::AddressOutsidePools));
     assert!(cluster.dirty().all);
 }
 
@@ -226,13 +288,10 @@ fn without_any_configuration_only_our_controllers_addresses_are_announced() {
         }] } })
     };
     let rows = [
-        (written_by("ferrolb-controller"), Decision::Announce),
-        (written_by("controller"), Decision::Announce),
-        (
-            written_by("cloud-provider"),
-            Decision::Decline(Reason::NotConfigured),
-        ),
-        (json!({}), Decision::Decline(Reason::NotConfigured)),
+        (written_by("ferrolb-controller"), Ok(())),
+        (written_by("controller"), Ok(())),
+        (written_by("cloud-provider"), Err(Reason::NotConfigured)),
+        (json!({}), Err(Reason::NotConfigured)),
     ];
     for config in [None, Some("address-pools: [")] {
         for (change, want) in &rows {
@@ -242,7 +301,7 @@ fn without_any_configuration_only_our_controllers_addresses_are_announced() {
                 change.clone(),
                 ADDRESS,
             ))));
-            assert_eq!(cluster.decision(), *want, "{change}");
+            assert_eq!(cluster.may(), *want, "{change}");
         }
     }
 }
@@ -253,8 +312,8 @@ fn only_what_an_event_touches_is_decided_anew() {
     assert!(cluster.dirty().all, "the lists are complete");
     cluster.take(Input::Slice(Event::Apply(slice("web-1", "web", false))));
     let dirty = cluster.dirty();
-    assert!(!dirty.all && dirty.services == [key("web")].into());
-    assert_eq!(cluster.decision(), Decision::Decline(Reason::NoEndpoint));
+    assert!(!dirty.all && dirty.addresses == [ADDRESS.parse().unwrap()].into());
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
     cluster.take(Input::Node(Event::Apply((
         "n1".into(),
         Some(node("n1", "192.168.64.11")),
@@ -277,8 +336,8 @@ fn a_slice_that_moves_to_another_service_leaves_the_first_one() {
     let mut cluster = Cluster::new(Some(POOLS));
     cluster.dirty();
     cluster.take(Input::Slice(Event::Apply(slice("web-1", "other", true))));
-    assert_eq!(cluster.dirty().services, [key("other"), key("web")].into());
-    assert_eq!(cluster.decision(), Decision::Decline(Reason::NoEndpoint));
+    assert_eq!(cluster.dirty().addresses, [ADDRESS.parse().unwrap()].into());
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
     cluster.take(Input::Slice(Event::Delete(slice("web-1", "other", true))));
     assert_eq!(cluster.view.slices_of, BTreeMap::new());
 }

@@ -61,7 +61,13 @@ pub fn speaker(binary: &Path) -> Image {
 fn ours(name: &str, binary: &Path, user: &'static str) -> Image {
     let path = format!("/{name}");
     let version = env!("CARGO_PKG_VERSION");
+    let repository = env!("CARGO_PKG_REPOSITORY");
     Image::new(&format!("ghcr.io/ferrolb/{name}:{version}"))
+        .label("org.opencontainers.image.title", &format!("FerroLB {name}"))
+        .label("org.opencontainers.image.version", version)
+        .label("org.opencontainers.image.licenses", "Apache-2.0")
+        .label("org.opencontainers.image.source", repository)
+        .label("org.opencontainers.image.url", repository)
         .file(binary, &path)
         .entrypoint(&[&path])
         .user(user)

@@ -43,6 +43,8 @@ fn the_archive_names_a_layer_whose_digest_is_in_the_configuration() {
     let digest = format!("sha256:{}", hex(&Sha256::digest(layer)));
     assert_eq!(config["rootfs"]["diff_ids"][0], digest.as_str());
     assert_eq!(config["config"]["Entrypoint"][0], "/bin/hello");
+    let labels = &config["config"]["Labels"];
+    assert_eq!(labels["org.opencontainers.image.title"], "hello");
     let files = entries(layer);
     assert_eq!(files["bin/hello"], b"hello");
     assert!(
@@ -70,6 +72,7 @@ fn image_of(dir: &tempfile::TempDir, content: &str) -> Image {
     fs::write(&program, content).unwrap();
     Image::new("example.com/hello:1")
         .file(&program, "/bin/hello")
+        .label("org.opencontainers.image.title", "hello")
         .entrypoint(&["/bin/hello"])
         .working_dir("/data")
 }

@@ -53,7 +53,7 @@ pub fn arp_ask(link: &str, address: Ipv4Addr, patience: Duration) -> io::Result<
 }
 
 /// The address that the kernel would ask from.
-fn own_address_towards(address: Ipv4Addr) -> io::Result<Ipv4Addr> {
+pub(super) fn own_address_towards(address: Ipv4Addr) -> io::Result<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     // Connecting a datagram socket sends nothing; any port does.
     socket.connect(SocketAddr::from((address, 9)))?;
@@ -63,7 +63,7 @@ fn own_address_towards(address: Ipv4Addr) -> io::Result<Ipv4Addr> {
     }
 }
 
-fn request(mac: MacAddress, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+pub(super) fn request(mac: MacAddress, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
     let mut bytes = vec![0; ETHERNET_HEADER + ARP_LENGTH];
     let (header, body) = bytes.split_at_mut(ETHERNET_HEADER);
     let mut ethernet = MutableEthernetPacket::new(header).expect("the header is 14 bytes long");

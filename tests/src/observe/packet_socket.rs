@@ -2,7 +2,8 @@
 
 #![expect(unsafe_code, reason = "no safe crate reads and writes a sockaddr_ll")]
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Read};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,6 +39,22 @@ const FILTER: [SockFilter; 10] = {
     ]
 };
 
+/// ARP replies whose sender is `address`.
+fn replies_about(address: Ipv4Addr) -> [SockFilter; 6] {
+    const LOAD_32: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const LOAD_16: u16 = (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    [
+        SockFilter::new(LOAD_16, 0, 0, 20),
+        SockFilter::new(IF_EQUAL, 0, 3, 2),
+        SockFilter::new(LOAD_32, 0, 0, 28),
+        SockFilter::new(IF_EQUAL, 0, 1, address.to_bits()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
 /// The socket, bound to one link of the namespace in which it was opened.
 pub(super) struct PacketSocket {
     socket: Socket,
@@ -58,8 +75,40 @@ impl PacketSocket {
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_read_timeout(Some(patience))?;
-        socket.bind(&link_address(index))?;
+        socket.bind(&link_address(index, libc::ETH_P_ALL))?;
         Ok(Self { socket })
+    }
+
+    /// Opens a socket that receives ARP replies about `address` and nothing else, not even what is sent
+    /// here: nothing of the kind is in the way of who measures how fast they come.
+    pub(super) fn open_for_replies(
+        link: &str,
+        address: Ipv4Addr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let index = if_nametoindex(link)?;
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+        socket.attach_filter(&replies_about(address))?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.bind(&link_address(index, libc::ETH_P_ARP))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits for the next frame, whatever is in it; `false` when none came in time.
+    pub(super) fn comes(&self) -> io::Result<bool> {
+        match (&self.socket).read(&mut [0; 64]) {
+            Ok(_) => Ok(true),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The link's own hardware address.
@@ -121,11 +170,11 @@ fn monotonic(wall: SystemTime) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
-fn link_address(index: u32) -> SockAddr {
+fn link_address(index: u32, protocol: libc::c_int) -> SockAddr {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        // In network order. All protocols: a socket for ARP alone does not see what is sent here.
-        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        // In network order. A socket for ARP alone does not see what is sent here.
+        sll_protocol: (protocol as u16).to_be(),
         sll_ifindex: index as i32,
         sll_hatype: 0,
         sll_pkttype: 0,

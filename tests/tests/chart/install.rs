@@ -6,6 +6,12 @@ use ferrolb_tests::lab::NodeKind;
 use serde_json::json;
 
 use super::super::{CONFIG, Chart, Rendered};
+use super::values;
+
+/// MetalLB as minikube's addon has it.
+const METALLB: &str = include_str!("../addon/metallb.yaml");
+/// As much of the Prometheus operator as it takes to store its objects.
+const OPERATOR: &str = include_str!("operator-crds.yaml");
 
 const NAMESPACE: &str = "metallb-system";
 /// Of the pods that are judged; a namespace gets its default one a moment late.
@@ -100,6 +106,65 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
     assert!(config().unwrap().contains("192.168.64.0/28"));
     // Its own ConfigMap is no obstacle to the next upgrade.
     with_chart("upgrade", CONFIG).unwrap();
+
+    each_value_is_seen_in_the_live_objects(&lab, &with_chart);
+    a_metallb_without_a_class_is_refused(&lab, &with_chart);
+}
+
+type Helm<'a> = dyn Fn(&str, &str) -> anyhow::Result<String> + 'a;
+
+fn each_value_is_seen_in_the_live_objects(lab: &Lab, with_chart: &Helm<'_>) {
+    lab.apply(OPERATOR).unwrap();
+    lab.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=60s",
+    ])
+    .unwrap();
+    let (changes, values) = values::together();
+    let values = serde_yaml::to_string(&values).unwrap();
+    with_chart("upgrade", &values).unwrap();
+    let kinds = "deployments,daemonsets,serviceaccounts,configmaps,networkpolicies,rolebindings,\
+                 podmonitors,prometheusrules";
+    let live = lab.kubectl(&["-n", NAMESPACE, "get", kinds, "-o", "yaml"]);
+    let live = Rendered::parse(&live.unwrap());
+    for change in &changes {
+        change.assert_seen_in(&live);
+    }
+    assert!(
+        changes.len() > 50,
+        "only {} values were seen",
+        changes.len()
+    );
+}
+
+fn a_metallb_without_a_class_is_refused(lab: &Lab, with_chart: &Helm<'_>) {
+    lab.apply(
+        &METALLB
+            .replace("namespace: metallb-system", "namespace: theirs")
+            .replace("name: metallb-system\n", "name: theirs\n"),
+    )
+    .unwrap();
+    // Without any value helm would take those of the last upgrade again.
+    const ALONE: &str = "allowCoexistence: false";
+    let refused = with_chart("upgrade", ALONE).unwrap_err().to_string();
+    assert!(refused.contains("DaemonSet theirs/speaker"), "{refused}");
+    with_chart("upgrade", "loadBalancerClass: acme/lb").unwrap();
+    with_chart("upgrade", "allowCoexistence: true").unwrap();
+    let of_a_class = r#"[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--lb-class=acme/lb"}]"#;
+    lab.kubectl(&[
+        "-n",
+        "theirs",
+        "patch",
+        "daemonset/speaker",
+        "--type=json",
+        "-p",
+        of_a_class,
+    ])
+    .unwrap();
+    with_chart("upgrade", ALONE).unwrap();
 }
 
 #[test]

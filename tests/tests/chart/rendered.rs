@@ -118,6 +118,11 @@ impl Rendered {
     pub(crate) fn parse(text: &str) -> Self {
         let documents = serde_yaml::Deserializer::from_str(text);
         let objects = documents.map(|document| Value::deserialize(document).unwrap());
+        // What kubectl prints of several objects is one document.
+        let objects = objects.flat_map(|object| match object.get("items") {
+            Some(Value::Sequence(items)) => items.clone(),
+            _ => vec![object],
+        });
         let named = objects.filter(|object| !object.is_null()).map(|object| {
             let name = object["metadata"]["name"].as_str().unwrap();
             (

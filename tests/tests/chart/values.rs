@@ -1,15 +1,19 @@
 //! Each value, changed, is seen where it should act.
 
+use std::collections::BTreeMap;
+
 use serde_yaml::Value;
 
 use super::super::{Chart, Rendered};
 
 /// A value of the chart, set to something else, and where that must be found.
-struct Change {
+pub(super) struct Change {
     /// The value's path, with dots.
-    value: String,
+    pub(super) value: String,
     /// In YAML.
     to: &'static str,
+    /// What else must be set for it to act, in YAML.
+    with: &'static str,
     object: String,
     path: Vec<String>,
     /// In YAML; nothing if the object must be gone.
@@ -21,20 +25,92 @@ const METADATA: [&str; 3] = ["spec", "template", "metadata"];
 
 #[test]
 fn each_value_acts_on_the_object_that_it_names() {
+    let mut before = BTreeMap::new();
     for change in changes() {
-        let values = nested(&change.value, change.to);
-        let path: Vec<&str> = change.path.iter().map(String::as_str).collect();
-        let find = |values: &str| Rendered::of(values).get(&change.object, &path);
-        let expected = change
-            .expected
-            .map(|text| serde_yaml::from_str::<Value>(text).unwrap());
-        let Change { value, object, .. } = &change;
-        assert_eq!(find(&values), expected, "{value} in {object} at {path:?}");
+        let before = before
+            .entry(change.with)
+            .or_insert_with(|| Rendered::of(change.with));
+        let after = Rendered::of(&serde_yaml::to_string(&change.values()).unwrap());
+        change.assert_seen_in(&after);
         assert_ne!(
-            find(""),
-            expected,
-            "{value} must make a difference in {object} at {path:?}"
+            change.find_in(before),
+            change.expected(),
+            "{} must make a difference in {} at {:?}",
+            change.value,
+            change.object,
+            change.path
         );
+    }
+}
+
+/// Values that cannot be changed together with the others: they rename or remove what the others
+/// act on.
+const ALONE: [&str; 9] = [
+    "configInline",
+    "nameOverride",
+    "fullnameOverride",
+    "controller.image.tag",
+    "speaker.image.tag",
+    "controller.serviceAccount.create",
+    "controller.serviceAccount.name",
+    "speaker.serviceAccount.create",
+    "speaker.serviceAccount.name",
+];
+
+/// The changes that go together and remove nothing, and the values that make all of them.
+pub(super) fn together() -> (Vec<Change>, Value) {
+    let changes: Vec<_> = changes()
+        .into_iter()
+        .filter(|change| !ALONE.contains(&&*change.value) && change.expected.is_some())
+        .collect();
+    let values = changes.iter().map(Change::values);
+    let values = values.fold(Value::Null, merge);
+    (changes, values)
+}
+
+impl Change {
+    fn values(&self) -> Value {
+        let parse = |text: &str| serde_yaml::from_str(text).unwrap();
+        merge(parse(self.with), parse(&nested(&self.value, self.to)))
+    }
+
+    fn find_in(&self, rendered: &Rendered) -> Option<Value> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        rendered.get(&self.object, &path)
+    }
+
+    fn expected(&self) -> Option<Value> {
+        self.expected
+            .map(|text| serde_yaml::from_str(text).unwrap())
+    }
+
+    pub(super) fn assert_seen_in(&self, rendered: &Rendered) {
+        let Self {
+            value,
+            object,
+            path,
+            ..
+        } = self;
+        assert_eq!(
+            self.find_in(rendered),
+            self.expected(),
+            "{value} in {object} at {path:?}"
+        );
+    }
+}
+
+/// Maps grow together; of all else the later one counts.
+fn merge(earlier: Value, later: Value) -> Value {
+    match (earlier, later) {
+        (Value::Mapping(mut all), Value::Mapping(later)) => {
+            for (key, value) in later {
+                let before = all.remove(&key).unwrap_or(Value::Null);
+                all.insert(key, merge(before, value));
+            }
+            Value::Mapping(all)
+        }
+        (earlier, Value::Null) => earlier,
+        (_, later) => later,
     }
 }
 
@@ -47,6 +123,15 @@ fn no_value_is_left_out_of_the_test_above() {
     let changed: Vec<String> = changes().into_iter().map(|change| change.value).collect();
     for leaf in leaves {
         let covers = |value: &String| leaf == *value || leaf.starts_with(&format!("{value}."));
+        // Tested where there is a MetalLB; and one that the schema fixes.
+        if [
+            "allowCoexistence",
+            "controller.securityContext.runAsNonRoot",
+        ]
+        .contains(&&*leaf)
+        {
+            continue;
+        }
         assert!(changed.iter().any(covers), "{leaf} is changed by no test");
     }
 }
@@ -99,6 +184,8 @@ fn changes() -> Vec<Change> {
         changes.extend(for_both(component, workload));
     }
     let master = "key=node-role.kubernetes.io/master";
+    changes.extend(monitoring());
+    changes.extend(of_one_component());
     changes.push(Change {
         expected: None,
         ..change(
@@ -110,6 +197,229 @@ fn changes() -> Vec<Change> {
         )
     });
     changes
+}
+
+/// What acts on objects of the Prometheus operator and of Grafana.
+fn monitoring() -> Vec<Change> {
+    let monitor = |value: &str, to, path: &[&str], expected| Change {
+        with: "prometheus: {podMonitor: {enabled: true}}",
+        ..change(
+            &format!("prometheus.podMonitor.{value}"),
+            to,
+            "PodMonitor/ferrolb-speaker",
+            path,
+            expected,
+        )
+    };
+    let endpoint = ["spec", "podMetricsEndpoints", "port=monitoring"];
+    let at = |key| [&endpoint[..], &[key]].concat();
+    let rule = |value: &str, to, path: &[&str], expected| Change {
+        with: "prometheus: {prometheusRule: {enabled: true}}",
+        ..change(
+            &format!("prometheus.prometheusRule.{value}"),
+            to,
+            "PrometheusRule/ferrolb",
+            path,
+            expected,
+        )
+    };
+    let dashboard = |value: &str, to, path: &[&str], expected| Change {
+        with: "grafana: {dashboard: {enabled: true}}",
+        ..change(
+            &format!("grafana.dashboard.{value}"),
+            to,
+            "ConfigMap/ferrolb-dashboard",
+            path,
+            expected,
+        )
+    };
+    let without = |change: Change| Change { with: "", ..change };
+    let mut changes = vec![
+        Change {
+            with: "prometheus: {namespace: monitoring}",
+            ..change(
+                "prometheus.serviceAccount",
+                "prometheus",
+                "RoleBinding/ferrolb-prometheus",
+                &["subjects", "name=prometheus", "namespace"],
+                "monitoring",
+            )
+        },
+        Change {
+            with: "prometheus: {serviceAccount: prometheus, namespace: elsewhere}",
+            ..change(
+                "prometheus.namespace",
+                "monitoring",
+                "RoleBinding/ferrolb-prometheus",
+                &["subjects", "name=prometheus", "namespace"],
+                "monitoring",
+            )
+        },
+        without(monitor("enabled", "true", &["kind"], "PodMonitor")),
+        monitor(
+            "additionalLabels",
+            "{release: p}",
+            &["metadata", "labels", "release"],
+            "p",
+        ),
+        monitor(
+            "annotations",
+            "{a: b}",
+            &["metadata", "annotations", "a"],
+            "b",
+        ),
+        monitor("jobLabel", "job", &["spec", "jobLabel"], "job"),
+        monitor("interval", "30s", &at("interval"), "30s"),
+        monitor(
+            "metricRelabelings",
+            "[{action: keep}]",
+            &at("metricRelabelings"),
+            "[{action: keep}]",
+        ),
+        monitor(
+            "relabelings",
+            "[{action: drop}]",
+            &at("relabelings"),
+            "[{action: drop}]",
+        ),
+        without(rule("enabled", "true", &["kind"], "PrometheusRule")),
+        rule(
+            "additionalLabels",
+            "{release: p}",
+            &["metadata", "labels", "release"],
+            "p",
+        ),
+        rule(
+            "annotations",
+            "{a: b}",
+            &["metadata", "annotations", "a"],
+            "b",
+        ),
+        rule(
+            "extraAlerts",
+            "[{alert: Mine, expr: vector(1)}]",
+            &[
+                "spec",
+                "groups",
+                "name=ferrolb",
+                "rules",
+                "alert=Mine",
+                "expr",
+            ],
+            "vector(1)",
+        ),
+        rule(
+            "addressPoolUsage.thresholds",
+            "[{percent: 50, labels: {severity: page}}]",
+            &[
+                "spec",
+                "groups",
+                "name=ferrolb",
+                "rules",
+                "alert=MetalLBAddressPoolUsage50Percent",
+                "labels",
+                "severity",
+            ],
+            "page",
+        ),
+        without(dashboard("enabled", "true", &["kind"], "ConfigMap")),
+        dashboard("labels", "{a: b}", &["metadata", "labels", "a"], "b"),
+        dashboard(
+            "annotations",
+            "{a: b}",
+            &["metadata", "annotations", "a"],
+            "b",
+        ),
+    ];
+    for (value, alert) in [
+        ("staleConfig", "alert=MetalLBStaleConfig"),
+        ("configNotLoaded", "alert=MetalLBConfigNotLoaded"),
+        ("addressPoolExhausted", "alert=MetalLBAddressPoolExhausted"),
+        ("servicePending", "alert=FerroLBServicePending"),
+        ("statusNotWritten", "alert=FerroLBStatusNotWritten"),
+        ("announcedTwice", "alert=FerroLBAnnouncedTwice"),
+    ] {
+        let path = |rest: &[&'static str]| {
+            [&["spec", "groups", "name=ferrolb", "rules", alert], rest].concat()
+        };
+        changes.push(rule(
+            &format!("{value}.labels"),
+            "{severity: page}",
+            &path(&["labels", "severity"]),
+            "page",
+        ));
+        changes.push(switched_off(rule(
+            &format!("{value}.enabled"),
+            "false",
+            &path(&[]),
+            "",
+        )));
+    }
+    let usage = [
+        "spec",
+        "groups",
+        "name=ferrolb",
+        "rules",
+        "alert=MetalLBAddressPoolUsage75Percent",
+    ];
+    changes.push(switched_off(rule(
+        "addressPoolUsage.enabled",
+        "false",
+        &usage,
+        "",
+    )));
+    changes
+}
+
+/// What only one of the two has.
+fn of_one_component() -> Vec<Change> {
+    let mut changes = vec![
+        change(
+            "networkPolicy.enabled",
+            "true",
+            "NetworkPolicy/ferrolb-controller",
+            &["kind"],
+            "NetworkPolicy",
+        ),
+        switched_off(change(
+            "controller.enabled",
+            "false",
+            "Deployment/ferrolb-controller",
+            &["kind"],
+            "",
+        )),
+        switched_off(change(
+            "speaker.enabled",
+            "false",
+            "DaemonSet/ferrolb-speaker",
+            &["kind"],
+            "",
+        )),
+        change(
+            "speaker.updateStrategy",
+            "{type: OnDelete}",
+            "DaemonSet/ferrolb-speaker",
+            &["spec", "updateStrategy", "type"],
+            "OnDelete",
+        ),
+    ];
+    for (value, to) in [("runAsUser", "1001"), ("runAsGroup", "1002")] {
+        changes.push(change(
+            &format!("controller.securityContext.{value}"),
+            to,
+            "Deployment/ferrolb-controller",
+            &[&POD[..], &["securityContext", value]].concat(),
+            to,
+        ));
+    }
+    changes
+}
+
+fn switched_off(change: Change) -> Change {
+    Change {
+        expected: None,
+        ..change
+    }
 }
 
 /// What acts on a component's pods.
@@ -157,8 +467,8 @@ fn for_both(component: &str, workload: &str) -> Vec<Change> {
         shared(
             "prometheus.scrapeAnnotations",
             "true",
-            &annotations(&["prometheus.io/port"]),
-            "'7472'",
+            &annotations(&["prometheus.io/scrape"]),
+            "'true'",
         ),
         in_container("existingConfigMap", "mine", &["args", "--config"], "mine"),
         in_container(
@@ -207,8 +517,8 @@ fn for_both(component: &str, workload: &str) -> Vec<Change> {
             ..own(
                 "serviceAccount.annotations",
                 "{a: b}",
-                &["metadata", "annotations"],
-                "{a: b}",
+                &["metadata", "annotations", "a"],
+                "b",
             )
         },
         own(
@@ -236,6 +546,30 @@ fn for_both(component: &str, workload: &str) -> Vec<Change> {
             "high",
         ),
         own("podAnnotations", "{a: b}", &annotations(&["a"]), "b"),
+        switched_off(own_in_container(
+            "livenessProbe.enabled",
+            "false",
+            &["livenessProbe"],
+            "",
+        )),
+        switched_off(own_in_container(
+            "readinessProbe.enabled",
+            "false",
+            &["readinessProbe"],
+            "",
+        )),
+        own_in_container(
+            "livenessProbe.periodSeconds",
+            "7",
+            &["livenessProbe", "periodSeconds"],
+            "7",
+        ),
+        own_in_container(
+            "readinessProbe.periodSeconds",
+            "7",
+            &["readinessProbe", "periodSeconds"],
+            "7",
+        ),
     ]
 }
 
@@ -249,6 +583,7 @@ fn change(
     Change {
         value: value.to_owned(),
         to,
+        with: "",
         object: object.to_owned(),
         path: path.iter().map(|step| (*step).to_owned()).collect(),
         expected: Some(expected),

@@ -97,7 +97,7 @@ fn another_host_that_answers_a_probe_announces_or_probes_keeps_a_vip_silent() {
                 link: LAN,
                 mac: CLIENT_MAC,
                 before_use: true,
-                reason: Reason::AddressConflict,
+                node: None,
             };
             assert_eq!(event, Some(expected), "{what}");
             assert_eq!(announcer.owned().count(), 0, "{what}");
@@ -162,7 +162,7 @@ fn a_host_that_takes_a_vip_in_use_is_told_of_and_announced_against_once_in_ten_s
             link: LAN,
             mac: CLIENT_MAC,
             before_use: false,
-            reason: Reason::AddressConflict,
+            node: None,
         };
         assert_eq!(event, Some(expected));
         assert_eq!(announcer.poll_event(), None, "one event, not twenty");
@@ -217,7 +217,7 @@ fn a_node_whose_kernel_answers_is_told_of_and_keeps_nobody_from_announcing() {
             link: LAN,
             mac: NODE_MAC,
             before_use: true,
-            reason: Reason::PeerKernelAnswers,
+            node: Some("n2".to_owned()),
         };
         assert_eq!(announcer.poll_event(), Some(expected));
         run(&mut announcer, millis(250));
@@ -233,7 +233,9 @@ fn a_host_that_turns_out_to_be_a_node_is_waited_for_no_longer() {
         let answer = answer_to_probe(net.vip, CLIENT_MAC);
         hear(&mut announcer, &answer, millis(10));
         let nodes = ClusterNodes {
-            macs: [NODE_MAC, CLIENT_MAC].into(),
+            macs: [NODE_MAC, CLIENT_MAC]
+                .map(|mac| (mac, "n2".to_owned()))
+                .into(),
             addresses: BTreeSet::new(),
         };
         announcer.set_cluster_nodes(nodes, millis(50));

@@ -54,27 +54,45 @@ impl fmt::Debug for Key {
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     /// Signs what we send.
-    pub current: Option<Key>,
-    /// Still or already accepted while the key is being changed.
-    pub other: Option<Key>,
+    pub signs: Option<Key>,
+    /// Any of these is believed: several, while the key is being changed.
+    pub accepted: Vec<Key>,
+    /// So are those who sign nothing, and never did sign: they may not have the key yet.
+    pub unsigned: bool,
+}
+
+/// Whose word a datagram is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Signature {
+    /// That of somebody who has a key.
+    Valid,
+    /// Anybody's: it has none, and none is asked for.
+    Absent,
 }
 
 impl Keys {
-    pub(super) fn sign(&self, destination: IpAddr, bytes: &[u8]) -> [u8; TAG] {
-        let Some(key) = &self.current else {
+    pub(in super::super) fn sign(&self, destination: IpAddr, bytes: &[u8]) -> [u8; TAG] {
+        let Some(key) = &self.signs else {
             return [0; TAG];
         };
         let tag = key.mac(destination, bytes).finalize().into_bytes();
         *tag.first_chunk().expect("an HMAC-SHA256 has 32 bytes")
     }
 
-    pub(super) fn verify(&self, destination: IpAddr, bytes: &[u8], tag: [u8; TAG]) -> bool {
-        let mut keys = self.current.iter().chain(&self.other).peekable();
-        keys.peek().is_none()
-            || keys.any(|key| {
-                key.mac(destination, bytes)
-                    .verify_truncated_left(&tag)
-                    .is_ok()
-            })
+    pub(super) fn verify(
+        &self,
+        destination: IpAddr,
+        bytes: &[u8],
+        tag: [u8; TAG],
+    ) -> Option<Signature> {
+        let is_by = |key: &Key| {
+            let mac = key.mac(destination, bytes);
+            mac.verify_truncated_left(&tag).is_ok()
+        };
+        if self.accepted.iter().any(is_by) {
+            return Some(Signature::Valid);
+        }
+        let is_unsigned = self.unsigned && tag == [0; TAG];
+        (self.accepted.is_empty() || is_unsigned).then_some(Signature::Absent)
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
+use ferrolb_tests::image::sbom;
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::net::Network;
 use ferrolb_tests::progress::{Progress, readable};
@@ -129,9 +130,27 @@ fn images(directory: &Path) -> Result<()> {
         let archive = directory.join(format!("{component}.tar"));
         std::fs::copy(image.pack()?, &archive)
             .with_context(|| format!("cannot write {}", archive.display()))?;
-        text.push_str(&format!("{}  {}\n", archive.display(), image.reference()));
+        let bill = directory.join(format!("{component}.cdx.json"));
+        let contents = serde_json::to_string_pretty(&sbom(&package_of(component))?)?;
+        std::fs::write(&bill, contents + "\n")
+            .with_context(|| format!("cannot write {}", bill.display()))?;
+        let size = std::fs::metadata(&archive)?.len();
+        text.push_str(&format!(
+            "{}  {}  {size} bytes, made of {}\n",
+            archive.display(),
+            image.reference(),
+            bill.display()
+        ));
     }
     print(&text)
+}
+
+/// The cargo package that a program comes from.
+fn package_of(component: &str) -> String {
+    match component {
+        "walk-app" => component.to_owned(),
+        daemon => format!("ferrolb-{daemon}"),
+    }
 }
 
 fn status() -> Result<()> {

@@ -1,0 +1,163 @@
+//! `kubectl ferrolb migrate`.
+
+mod convert;
+mod live;
+mod metallb;
+mod ours;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use ferrolb_core::config::{self, Outcome};
+use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+
+use self::metallb::Found;
+use crate::cluster::Access;
+
+/// What was read makes no configuration that would take effect.
+const PROBLEMS: u8 = 1;
+
+/// Turn MetalLB's configuration into FerroLB's.
+///
+/// Reads the ConfigMap of MetalLB 0.9 to 0.12, or the objects of 0.13 and later (IPAddressPool,
+/// L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community), and prints FerroLB's
+/// ConfigMap. What cannot be carried over is said on standard error. Without files it reads what is in
+/// force in the cluster. It changes nothing there.
+///
+/// Exit status: 0 if the ConfigMap would take effect, 1 if not, 2 if a file cannot be read.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Migrate {
+    /// Manifests; `-` reads standard input [default: the cluster]
+    files: Vec<PathBuf>,
+    /// Namespace of MetalLB in the cluster.
+    #[arg(long, default_value = "metallb-system", conflicts_with = "files")]
+    from: String,
+    /// Namespace that FerroLB runs in.
+    #[arg(long, default_value = "metallb-system")]
+    into: String,
+    #[command(flatten)]
+    access: Access,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # What is in force in the cluster
+  kubectl ferrolb migrate > config.yaml
+
+  # From files
+  kubectl ferrolb migrate pools.yaml advertisements.yaml > config.yaml
+
+The whole way, so that every Service keeps its address: docs/migrate-from-metallb.md";
+
+/// A configuration of ours, and what is not in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Migrated {
+    config: String,
+    lost: Vec<String>,
+}
+
+impl Migrate {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let migrated = migrate(self.found()?)?;
+        let mut complaints = io::stderr().lock();
+        for lost in &migrated.lost {
+            writeln!(complaints, "warning: {lost}")?;
+        }
+        print(out, &self.into, &migrated.config)?;
+        let problems = match config::parse(&migrated.config) {
+            Outcome::Valid(_) => return Ok(ExitCode::SUCCESS),
+            Outcome::NotConfigured(why) => why.to_string(),
+            Outcome::Refused(problems) => problems.render("config", &migrated.config),
+        };
+        writeln!(
+            complaints,
+            "{problems}\n\nerror: none of it would take effect"
+        )?;
+        Ok(ExitCode::from(PROBLEMS))
+    }
+}
+
+impl Migrate {
+    fn found(&self) -> anyhow::Result<Found> {
+        if self.files.is_empty() {
+            return self
+                .access
+                .run(async |cluster| live::read(cluster, &self.from).await);
+        }
+        let mut found = Found::default();
+        for file in &self.files {
+            let cannot = || format!("cannot read {}", file.display());
+            found
+                .take(&read(file).with_context(cannot)?)
+                .with_context(cannot)?;
+        }
+        Ok(found)
+    }
+}
+
+fn migrate(found: Found) -> anyhow::Result<Migrated> {
+    if !found.maps.is_empty() && !found.objects.is_empty() {
+        bail!(
+            "there are a ConfigMap of MetalLB 0.9 to 0.12 and objects of 0.13 or later: give those \
+             alone that are in force"
+        );
+    }
+    match <[String; 1]>::try_from(found.maps) {
+        Ok([config]) => Ok(Migrated {
+            // The format is the same, comments and all.
+            lost: bgp_is_not_spoken(&config),
+            config,
+        }),
+        Err(maps) if maps.is_empty() && found.objects.is_empty() => bail!(
+            "nothing of MetalLB's: neither a ConfigMap with key `config` nor an IPAddressPool"
+        ),
+        Err(maps) if maps.is_empty() => convert::convert(&found.objects),
+        Err(maps) => bail!("{} ConfigMaps with key `config`: give one", maps.len()),
+    }
+}
+
+fn bgp_is_not_spoken(config: &str) -> Vec<String> {
+    let Outcome::Valid(config) = config::parse(config) else {
+        return Vec::new();
+    };
+    let bgp = |pool: &&config::Pool| pool.protocol == config::Announcement::Bgp;
+    let pools = config.pools.iter().filter(bgp);
+    pools.map(|pool| not_announced(&pool.name)).collect()
+}
+
+fn not_announced(pool: &str) -> String {
+    format!(
+        "pool {pool} is announced by BGP, which FerroLB does not speak yet: its addresses are given, \
+         and nothing announces them"
+    )
+}
+
+/// The manifest. By hand: a block of text keeps comments and stays readable.
+fn print(out: &mut impl Write, namespace: &str, config: &str) -> io::Result<()> {
+    writeln!(
+        out,
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  namespace: {namespace}\n  name: \
+         {DEFAULT_CONFIG_NAME}\ndata:\n  config: |"
+    )?;
+    for line in config.lines() {
+        if line.trim().is_empty() {
+            writeln!(out)?;
+        } else {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    if file.as_os_str() == "-" {
+        return io::read_to_string(io::stdin().lock());
+    }
+    fs::read_to_string(file)
+}

@@ -1,0 +1,273 @@
+//! From MetalLB's objects to our configuration.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector};
+use serde_yaml::Value;
+
+use super::metallb::{BgpSpec, L2Spec, Object, Objects, PeerSpec, PoolSpec, Pools, Selector};
+use super::{Migrated, not_announced, ours};
+
+/// Converts all of it.
+pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
+    let mut lost = Vec::new();
+    let config = ours::Config {
+        peers: objects
+            .peers
+            .iter()
+            .filter_map(|it| peer(it, &mut lost))
+            .collect(),
+        bgp_communities: communities(objects, &mut lost),
+        bfd_profiles: objects
+            .profiles
+            .iter()
+            .map(|profile| {
+                tell_unknown(
+                    "BFDProfile",
+                    &profile.metadata.name,
+                    &profile.spec.other,
+                    &mut lost,
+                );
+                let theirs = &profile.spec;
+                ours::Profile {
+                    name: profile.metadata.name.clone(),
+                    receive_interval: theirs.receive_interval,
+                    transmit_interval: theirs.transmit_interval,
+                    echo_interval: theirs.echo_interval,
+                    detect_multiplier: theirs.detect_multiplier,
+                    minimum_ttl: theirs.minimum_ttl,
+                    echo_mode: theirs.echo_mode.filter(|on| *on),
+                    passive_mode: theirs.passive_mode.filter(|on| *on),
+                }
+            })
+            .collect(),
+        address_pools: objects
+            .pools
+            .iter()
+            .map(|it| pool(it, objects, &mut lost))
+            .collect(),
+    };
+    for (kind, name, of) in advertised(objects) {
+        for named in &of.ip_address_pools {
+            if !objects
+                .pools
+                .iter()
+                .any(|pool| pool.metadata.name == *named)
+            {
+                lost.push(format!(
+                    "{kind} {name} names pool {named}, which is not among the objects"
+                ));
+            }
+        }
+    }
+    for advertisement in &objects.l2 {
+        let (name, other) = (&advertisement.metadata.name, &advertisement.spec.other);
+        tell_unknown("L2Advertisement", name, other, &mut lost);
+    }
+    for advertisement in &objects.bgp {
+        let (name, other) = (&advertisement.metadata.name, &advertisement.spec.other);
+        tell_unknown("BGPAdvertisement", name, other, &mut lost);
+    }
+    let config = serde_yaml::to_string(&config).context("cannot write the configuration")?;
+    Ok(Migrated { config, lost })
+}
+
+fn advertised(objects: &Objects) -> impl Iterator<Item = (&'static str, &str, &Pools)> {
+    let l2 = objects.l2.iter();
+    let l2 = l2.map(|it| ("L2Advertisement", it.metadata.name.as_str(), &it.spec.of));
+    let bgp = objects.bgp.iter();
+    l2.chain(bgp.map(|it| ("BGPAdvertisement", it.metadata.name.as_str(), &it.spec.of)))
+}
+
+fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) -> ours::Pool {
+    let (name, spec) = (&theirs.metadata.name, &theirs.spec);
+    let l2: Vec<_> = objects
+        .l2
+        .iter()
+        .filter(|it| it.spec.of.has(theirs))
+        .collect();
+    let bgp: Vec<_> = objects
+        .bgp
+        .iter()
+        .filter(|it| it.spec.of.has(theirs))
+        .collect();
+    let by_bgp = l2.is_empty() && !bgp.is_empty();
+    match (l2.is_empty(), bgp.is_empty()) {
+        (true, true) => lost.push(format!(
+            "pool {name} has no advertisement, so that MetalLB announces none of its addresses: \
+             FerroLB announces them by ARP and neighbour discovery"
+        )),
+        (true, false) => lost.push(not_announced(name)),
+        (false, false) => lost.push(format!(
+            "pool {name} is announced at layer 2 and by BGP: only the former is carried over"
+        )),
+        (false, true) => {}
+    }
+    tell_unknown("IPAddressPool", name, &spec.other, lost);
+    tell_pairs(name, &l2, lost);
+    let allocation = &spec.service_allocation;
+    ours::Pool {
+        name: name.clone(),
+        protocol: if by_bgp { "bgp" } else { "layer2" },
+        addresses: spec.addresses.clone(),
+        auto_assign: spec.auto_assign.filter(|on| !on),
+        avoid_buggy_ips: spec.avoid_buggy_ips.filter(|on| *on),
+        // For MetalLB 0 is "none", which comes last.
+        priority: allocation.priority.filter(|priority| *priority > 0),
+        namespaces: allocation.namespaces.clone(),
+        namespace_selectors: ours::selectors(&allocation.namespace_selectors),
+        service_selectors: ours::selectors(&allocation.service_selectors),
+        node_selectors: ours::selectors(&union(&l2, |spec| &spec.node_selectors)),
+        interfaces: union(&l2, |spec| &spec.interfaces),
+        bgp_advertisements: if by_bgp {
+            bgp.iter().map(|it| advertisement(&it.spec)).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// What any of the advertisements allows; one without a list allows all, which is an empty list.
+fn union<T: Clone + PartialEq>(
+    advertisements: &[&Object<L2Spec>],
+    list: impl Fn(&L2Spec) -> &Vec<T>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    for advertisement in advertisements {
+        let allowed = list(&advertisement.spec);
+        if allowed.is_empty() {
+            return Vec::new();
+        }
+        let new: Vec<T> = allowed
+            .iter()
+            .filter(|one| !all.contains(*one))
+            .cloned()
+            .collect();
+        all.extend(new);
+    }
+    all
+}
+
+/// Several advertisements of a pool can pair nodes with interfaces; one pool of ours cannot.
+fn tell_pairs(pool: &str, advertisements: &[&Object<L2Spec>], lost: &mut Vec<String>) {
+    let Some((first, rest)) = advertisements.split_first() else {
+        return;
+    };
+    let differ = rest
+        .iter()
+        .any(|it| it.spec.node_selectors != first.spec.node_selectors)
+        && rest
+            .iter()
+            .any(|it| it.spec.interfaces != first.spec.interfaces);
+    if differ {
+        let names: Vec<_> = advertisements
+            .iter()
+            .map(|it| it.metadata.name.as_str())
+            .collect();
+        lost.push(format!(
+            "pool {pool}: L2Advertisements {} choose other interfaces for other nodes: FerroLB \
+             announces on every one of these interfaces of every one of these nodes",
+            names.join(", ")
+        ));
+    }
+}
+
+fn advertisement(theirs: &BgpSpec) -> ours::Advertisement {
+    ours::Advertisement {
+        aggregation_length: theirs.aggregation_length,
+        aggregation_length_v6: theirs.aggregation_length_v6,
+        localpref: theirs.localpref,
+        communities: theirs.communities.clone(),
+    }
+}
+
+fn peer(theirs: &Object<PeerSpec>, lost: &mut Vec<String>) -> Option<ours::Peer> {
+    let (name, spec) = (&theirs.metadata.name, &theirs.spec);
+    tell_unknown("BGPPeer", name, &spec.other, lost);
+    let (Some(peer_asn), Some(peer_address)) = (spec.peer_asn, &spec.peer_address) else {
+        lost.push(format!(
+            "BGPPeer {name} has no peerASN or no peerAddress, and is left out"
+        ));
+        return None;
+    };
+    Some(ours::Peer {
+        my_asn: spec.my_asn,
+        peer_asn,
+        peer_address: peer_address.clone(),
+        source_address: spec.source_address.clone().filter(|text| !text.is_empty()),
+        peer_port: spec.peer_port,
+        hold_time: spec.hold_time.clone(),
+        keepalive_time: spec.keepalive_time.clone(),
+        router_id: spec.router_id.clone().filter(|text| !text.is_empty()),
+        node_selectors: ours::selectors(&spec.node_selectors),
+        password: spec.password.clone().filter(|text| !text.is_empty()),
+        bfd_profile: spec.bfd_profile.clone().filter(|text| !text.is_empty()),
+        ebgp_multihop: spec.ebgp_multihop.filter(|on| *on),
+    })
+}
+
+fn communities(objects: &Objects, lost: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let theirs = objects.communities.iter();
+    for community in theirs.flat_map(|object| &object.spec.communities) {
+        if community.value.starts_with("large:") {
+            lost.push(format!(
+                "community {} is a large one, and is left out",
+                community.name
+            ));
+        } else {
+            all.insert(community.name.clone(), community.value.clone());
+        }
+    }
+    all
+}
+
+fn tell_unknown(kind: &str, name: &str, fields: &BTreeMap<String, Value>, lost: &mut Vec<String>) {
+    // What says nothing is not lost.
+    let said = fields.iter().filter(|(_, value)| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Sequence(list) => !list.is_empty(),
+        Value::Mapping(map) => !map.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    });
+    for (field, _) in said {
+        lost.push(format!("{kind} {name}: {field} has no counterpart"));
+    }
+}
+
+impl Pools {
+    fn has(&self, pool: &Object<PoolSpec>) -> bool {
+        let all = self.ip_address_pools.is_empty() && self.ip_address_pool_selectors.is_empty();
+        let selects = |selector: &Selector| {
+            selector
+                .to_core()
+                .is_some_and(|selector| selector.matches(&pool.metadata.labels))
+        };
+        all || self.ip_address_pools.contains(&pool.metadata.name)
+            || self.ip_address_pool_selectors.iter().any(selects)
+    }
+}
+
+impl Selector {
+    /// `None` for an operator that the API server would not have let through.
+    fn to_core(&self) -> Option<LabelSelector> {
+        let mut match_expressions = Vec::new();
+        for theirs in &self.match_expressions {
+            let operator = match theirs.operator.as_str() {
+                "In" => LabelOperator::In(theirs.values.clone()),
+                "NotIn" => LabelOperator::NotIn(theirs.values.clone()),
+                "Exists" => LabelOperator::Exists,
+                "DoesNotExist" => LabelOperator::DoesNotExist,
+                _ => return None,
+            };
+            let key = theirs.key.clone();
+            match_expressions.push(LabelExpression { key, operator });
+        }
+        Some(LabelSelector {
+            match_labels: self.match_labels.clone(),
+            match_expressions,
+        })
+    }
+}

@@ -1,0 +1,473 @@
+//! The loop around [`Ownership`]: sockets and commands in, frames' orders and datagrams out.
+
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, mpsc};
+
+use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted, carrying};
+use ferrolb_core::ownership::{
+    self, Cause, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
+    Transmit,
+};
+use ferrolb_core::wire::MacAddr;
+use ferrolb_core::{Instant, Reason};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, trace, warn};
+
+use super::probe::{Heard, Prober};
+use super::socket::PeerSocket;
+use super::{Command, Notice, Start, Wish};
+use crate::arp::Arp;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::port::Poll;
+
+/// The thread's state, all of it.
+pub(super) struct Driver {
+    pub(super) me: String,
+    boot: u64,
+    settings: Settings,
+    pub(super) clock: Clock,
+    metrics: Arc<Metrics>,
+    arp: Arp,
+    tell: UnboundedSender<Notice>,
+    woken: UnixDatagram,
+    socket: PeerSocket,
+    prober: Prober,
+    key_ring: KeyRing,
+    has_keys: bool,
+    /// None before Nodes, wishes and links are known: whoever joined with less would give up what
+    /// it had before it restarted.
+    pub(super) ownership: Option<Ownership>,
+    nodes: Option<BTreeMap<String, Vec<IpAddr>>>,
+    pub(super) names: BTreeMap<NodeId, String>,
+    pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
+    pub(super) links: Option<BTreeMap<LinkId, Link>>,
+    leaving: Option<Leaving>,
+    /// What this node announces, and why it began to.
+    announced: BTreeMap<IpAddr, Cause>,
+    poll: Poll,
+    /// What others were told last.
+    told_arp: BTreeMap<IpAddr, Wanted>,
+    told_version: Option<(u64, usize, usize)>,
+    told_joined: bool,
+    told_unlocked: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        start: Start,
+        boot: u64,
+        tell: UnboundedSender<Notice>,
+        woken: UnixDatagram,
+    ) -> Self {
+        Self {
+            me: start.me,
+            settings: start.settings,
+            clock: start.clock,
+            metrics: start.metrics,
+            arp: start.arp,
+            tell,
+            woken,
+            socket: PeerSocket::new(),
+            // Differs from boot to boot: a late answer is nobody's.
+            prober: Prober::new((boot & 0xffff) as u16),
+            boot,
+            key_ring: KeyRing::default(),
+            has_keys: false,
+            ownership: None,
+            nodes: None,
+            names: BTreeMap::new(),
+            wishes: None,
+            links: None,
+            leaving: None,
+            announced: BTreeMap::new(),
+            poll: Poll::default(),
+            told_arp: BTreeMap::new(),
+            told_version: None,
+            told_joined: false,
+            told_unlocked: false,
+        }
+    }
+
+    /// Returns when nobody sends commands any more.
+    pub(super) fn run(&mut self, commands: &mpsc::Receiver<Command>) -> anyhow::Result<()> {
+        loop {
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.obey(command),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                    Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
+                }
+            }
+            self.socket.handle_timeout(self.clock.now())?;
+            // L3: whatever has arrived counts before any timer does.
+            self.receive();
+            if let Some(ownership) = &mut self.ownership {
+                ownership.handle_timeout(self.clock.now());
+            }
+            let may_exit = self.carry_out();
+            self.transmit();
+            self.tell_changes();
+            if may_exit {
+                // Only now: the last words are out.
+                let _ = self.tell.send(Notice::MayExit);
+            }
+            self.wait();
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Nodes(nodes) => {
+                self.names = nodes
+                    .keys()
+                    .map(|name| (NodeId::of(name), name.clone()))
+                    .collect();
+                self.nodes = Some(nodes);
+                self.told_version = None;
+                self.follow_nodes(now);
+            }
+            Command::Wishes(wishes) => {
+                self.wishes = Some(wishes);
+                self.follow_wishes();
+            }
+            Command::Links(links) => {
+                let names: Vec<_> = links.values().map(|link| &link.name).collect();
+                info!(?names, "links");
+                self.arp.set_links(links.clone());
+                self.prober.set_links(links.clone());
+                self.links = Some(links);
+                self.follow_nodes(now);
+                self.follow_wishes();
+            }
+            Command::Gateways(gateways) => {
+                debug!(?gateways, "default gateways");
+                self.prober.set_gateways(gateways);
+            }
+            Command::Keys(files) => self.set_keys(files, now),
+            Command::Leave(why) => {
+                self.leaving = Some(why);
+                match &mut self.ownership {
+                    Some(ownership) => ownership.set_leaving(why, now),
+                    // Nobody knows this speaker yet.
+                    None => drop(self.tell.send(Notice::MayExit)),
+                }
+            }
+            Command::Status(answer) => drop(answer.send(self.status(now))),
+        }
+    }
+
+    fn follow_nodes(&mut self, now: Instant) {
+        let (Some(nodes), Some(links)) = (&self.nodes, &self.links) else {
+            return;
+        };
+        let Some(&address) = nodes.get(&self.me).and_then(|addresses| addresses.first()) else {
+            if self.ownership.is_none() {
+                warn!(
+                    node = self.me,
+                    "the API server lists no Node of this name with an address"
+                );
+            }
+            return;
+        };
+        let mac = mac_of(address, links);
+        if self.ownership.is_none() {
+            if self.wishes.is_none() || self.leaving.is_some() {
+                return;
+            }
+            let identity = Identity {
+                node: self.me.clone(),
+                address,
+                mac,
+                boot: self.boot,
+            };
+            let keys = self.key_ring.keys(now);
+            let settings = self.settings.clone();
+            let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
+            ownership.set_wanted(self.wanted());
+            self.ownership = Some(ownership);
+        }
+        self.socket.set_own(address, now);
+        let members = nodes
+            .iter()
+            .filter_map(|(name, addresses)| Some((NodeId::of(name), *addresses.first()?)));
+        if let Some(ownership) = &mut self.ownership {
+            ownership.set_station(address, mac, now);
+            ownership.set_nodes(&members.collect(), now);
+        }
+    }
+
+    fn follow_wishes(&mut self) {
+        if self.ownership.is_none() {
+            self.follow_nodes(self.clock.now());
+            return;
+        }
+        let wanted = self.wanted();
+        if let Some(ownership) = &mut self.ownership {
+            ownership.set_wanted(wanted);
+        }
+        self.tell_arp();
+    }
+
+    fn wanted(&self) -> BTreeMap<IpAddr, ownership::Wanted> {
+        let wishes = self.wishes.iter().flatten();
+        let wanted = wishes.map(|(vip, wish)| {
+            let eligible = self.may(*vip, wish).is_ok();
+            let candidates = Arc::clone(&wish.candidates);
+            (
+                *vip,
+                ownership::Wanted {
+                    eligible,
+                    candidates,
+                },
+            )
+        });
+        wanted.collect()
+    }
+
+    /// Whether this node may announce it: the API server says so, and a link can carry it.
+    pub(super) fn may(&self, vip: IpAddr, wish: &Wish) -> Result<(), Reason> {
+        wish.may?;
+        let links = self.links.as_ref().ok_or(Reason::NoLink)?;
+        let carried = carrying(vip, &on_links(wish), links).next();
+        carried.map(drop).ok_or(Reason::NoLink)
+    }
+
+    fn set_keys(&mut self, files: BTreeMap<String, Vec<u8>>, now: Instant) {
+        for (file, error) in self.key_ring.set(files, now).err().into_iter().flatten() {
+            warn!(file, %error, "a key is not taken");
+        }
+        let keys = self.key_ring.keys(now);
+        self.has_keys = !keys.accepted.is_empty();
+        if !self.has_keys && !self.told_unlocked {
+            self.told_unlocked = true;
+            info!(
+                "there is no key for the speakers: whatever comes from a node's address is believed"
+            );
+        }
+        if let Some(ownership) = &mut self.ownership {
+            ownership.set_keys(keys);
+        }
+    }
+
+    fn receive(&mut self) {
+        let now = self.clock.now();
+        let mut buffer = [0; MAX_DATAGRAM];
+        loop {
+            match self.socket.receive(&mut buffer) {
+                Ok((length, from)) => self.take(from, &buffer[..length], now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    debug!(%error, "cannot receive");
+                    break;
+                }
+            }
+        }
+        let Self {
+            prober, ownership, ..
+        } = self;
+        let Some(ownership) = ownership else {
+            prober.receive(now, |_| {});
+            return;
+        };
+        let mut heard = Vec::new();
+        prober.receive(now, |what| heard.push(what));
+        for what in heard {
+            trace!(?what, "heard");
+            match what {
+                Heard::Kernel(from, answer) => {
+                    if prober.is_gateway(from) {
+                        ownership.handle_gateway_answer(now);
+                    }
+                    ownership.handle_kernel_answer(from, answer, now);
+                }
+                Heard::Frame => ownership.handle_any_frame(now),
+            }
+        }
+        if let Some(gap) = ownership.poll_gap() {
+            self.metrics.heartbeat_gap(gap);
+        }
+    }
+
+    fn take(&mut self, from: IpAddr, datagram: &[u8], now: Instant) {
+        let Some(ownership) = &mut self.ownership else {
+            return;
+        };
+        let is_node = || {
+            let mut addresses = self.nodes.iter().flat_map(BTreeMap::values).flatten();
+            addresses.any(|address| *address == from)
+        };
+        let outcome = if self.has_keys || is_node() {
+            ownership.handle_datagram(from, datagram, now)
+        } else {
+            Err(Reason::UnknownPeer)
+        };
+        self.metrics.datagram(outcome);
+        if let Err(reason) = outcome {
+            trace!(%from, %reason, "datagram dropped");
+        }
+    }
+
+    /// Orders what has been decided; whether the process may exit.
+    fn carry_out(&mut self) -> bool {
+        let mut may_exit = false;
+        let mut remind = false;
+        let mut changed = false;
+        while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
+            match event {
+                Event::Announce { vip, cause } => {
+                    if let Entry::Vacant(entry) = self.announced.entry(vip) {
+                        entry.insert(cause);
+                        changed = true;
+                        info!(%vip, ?cause, "announcing");
+                        self.metrics.moved(cause);
+                        let _ = self.tell.send(Notice::Announced(vip, cause));
+                    } else {
+                        debug!(%vip, "announcing once more");
+                        remind = true;
+                    }
+                }
+                Event::Withdraw { vip, reason } => {
+                    changed |= self.announced.remove(&vip).is_some();
+                    info!(%vip, %reason, "silent");
+                    let _ = self.tell.send(Notice::Silent(vip, reason));
+                }
+                Event::Gone { node, verdict } => {
+                    warn!(node = self.name(node), ?verdict, "a speaker is gone");
+                    self.metrics.verdict(Some(verdict));
+                }
+                Event::Lost { node } => {
+                    warn!(
+                        node = self.name(node),
+                        "a speaker is not heard any more, and nobody can tell why"
+                    );
+                    self.metrics.verdict(None);
+                }
+                Event::Isolated => warn!(
+                    reason = %Reason::Isolated,
+                    "nothing at all is received: this node keeps what it announces and takes nothing"
+                ),
+                Event::NameShared => warn!(
+                    reason = %Reason::NameShared,
+                    "another speaker runs under the name of this node: this one is quiet"
+                ),
+                Event::MayExit => may_exit = true,
+            }
+        }
+        if changed {
+            self.tell_arp();
+        }
+        if remind {
+            self.arp.announce_again();
+        }
+        may_exit
+    }
+
+    pub(super) fn name(&self, node: NodeId) -> String {
+        let name = self.names.get(&node).cloned();
+        name.unwrap_or_else(|| format!("{node:?}"))
+    }
+
+    /// Straight to the thread that announces: whoever takes over must not wait for this one's
+    /// other duties.
+    fn tell_arp(&mut self) {
+        let wishes = self.wishes.as_ref();
+        let announced = self.announced.iter().map(|(vip, cause)| {
+            let wish = wishes.and_then(|wishes| wishes.get(vip));
+            // Nobody in the cluster had it, so another host may. Never at a takeover: its users
+            // wait.
+            let probe_first = *cause == Cause::New;
+            let on_links = wish.map(on_links).unwrap_or_default();
+            let wanted = Wanted {
+                probe_first,
+                ..on_links
+            };
+            (*vip, wanted)
+        });
+        let announced: BTreeMap<_, _> = announced.collect();
+        if announced != self.told_arp {
+            self.arp.set_wanted(announced.clone());
+            self.told_arp = announced;
+        }
+    }
+
+    fn transmit(&mut self) {
+        let now = self.clock.now();
+        while let Some(transmit) = self.ownership.as_mut().and_then(Ownership::poll_transmit) {
+            match transmit {
+                Transmit::Datagram { to, bytes } => {
+                    if let Err(error) = self.socket.send(to, &bytes) {
+                        trace!(%to, %error, "datagram not sent");
+                    }
+                }
+                Transmit::Probe(to) => self.prober.probe(to, now),
+                Transmit::ProbeGateway => self.prober.probe_gateways(now),
+            }
+        }
+    }
+
+    fn tell_changes(&mut self) {
+        let Some(ownership) = &self.ownership else {
+            return;
+        };
+        let joined = ownership.is_joined();
+        if std::mem::replace(&mut self.told_joined, joined) != joined {
+            let _ = self.tell.send(Notice::Joined(joined));
+        }
+        let version = Some(ownership.version());
+        if std::mem::replace(&mut self.told_version, version) == version {
+            return;
+        }
+        let me = NodeId::of(&self.me);
+        let others = || ownership.members().filter(|member| member.node != me);
+        let macs = others().map(|member| (member.mac, self.name(member.node)));
+        let nodes = self.nodes.iter().flatten();
+        let cluster = ClusterNodes {
+            macs: macs.filter(|(mac, _)| *mac != MacAddr::zero()).collect(),
+            addresses: nodes
+                .filter(|(name, _)| **name != self.me)
+                .flat_map(|(_, addresses)| addresses.iter().copied())
+                .collect(),
+        };
+        self.arp.set_cluster_nodes(cluster);
+        let live = others().filter(|member| member.standing == ownership::Standing::Live);
+        self.metrics.set_peers_alive(live.count() + 1);
+    }
+
+    fn wait(&mut self) {
+        let now = self.clock.now();
+        let due = self.ownership.as_ref().and_then(Ownership::poll_timeout);
+        let deadline = [due.map(|(at, _)| at), self.socket.poll_timeout()];
+        let deadline = deadline.into_iter().flatten().min();
+        let timeout = deadline.map(|at| at.saturating_since(now));
+        let udp = self.socket.socket().map(|socket| socket.as_fd());
+        let files = std::iter::once(self.woken.as_fd())
+            .chain(udp)
+            .chain(self.prober.files());
+        if let Err(error) = self.poll.wait(files, timeout).map(drop) {
+            // ENOMEM at most: there is nothing better than to try again.
+            warn!(%error, "cannot wait for datagrams");
+        }
+        let mut bytes = [0];
+        while self.woken.recv(&mut bytes).is_ok() {}
+    }
+}
+
+fn on_links(wish: &Wish) -> Wanted {
+    Wanted {
+        interfaces: wish.interfaces.clone(),
+        probe_first: false,
+    }
+}
+
+/// The hardware address that answers ARP for `address`; none if it is on no link.
+fn mac_of(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> MacAddr {
+    let has_it = |link: &&Link| link.prefixes.iter().any(|prefix| prefix.ip() == address);
+    let link = links.values().find(has_it);
+    link.map_or(MacAddr::zero(), |link| link.mac)
+}

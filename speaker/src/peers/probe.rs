@@ -1,0 +1,279 @@
+//! Asks other kernels for a sign of life, and hears what they say. None of it needs their speakers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use ferrolb_core::Instant;
+use ferrolb_core::address::Family;
+use ferrolb_core::announce::{Link, LinkId};
+use ferrolb_core::ownership::{KernelAnswer, PORT};
+use ferrolb_core::wire::arp::{self, Operation};
+use ferrolb_core::wire::{MacAddr, ethernet, icmp};
+use tracing::{debug, warn};
+
+use crate::port::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket};
+
+/// Whether frames arrive at all is looked up for so long after a probe: longer than any verdict on
+/// it takes.
+const LISTEN: Duration = Duration::from_secs(1);
+/// Received frames of each interface. `/sys` may be that of another network namespace.
+const COUNTERS: &str = "/proc/net/dev";
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A node's kernel, or the gateway's.
+    Kernel(IpAddr, KernelAnswer),
+    /// Some frame of anybody.
+    Frame,
+}
+
+/// The sockets for questions to other kernels.
+#[derive(Debug)]
+pub(super) struct Prober {
+    icmp: Vec<(Family, IcmpSocket)>,
+    arp: BTreeMap<LinkId, PacketSocket>,
+    links: BTreeMap<LinkId, Link>,
+    gateways: Vec<IpAddr>,
+    /// Marks our echo requests among those of others on this node.
+    identifier: u16,
+    sequence: u16,
+    listen_until: Instant,
+    frames: u64,
+}
+
+impl Prober {
+    /// Opens what is there from the start. A kernel without one of the families lacks its socket.
+    #[must_use]
+    pub(super) fn new(identifier: u16) -> Self {
+        let open = |family| match IcmpSocket::open(family) {
+            Ok(socket) => Some((family, socket)),
+            Err(error) => {
+                debug!(?family, %error, "no ICMP socket");
+                None
+            }
+        };
+        Self {
+            icmp: [Family::V4, Family::V6]
+                .into_iter()
+                .filter_map(open)
+                .collect(),
+            arp: BTreeMap::new(),
+            links: BTreeMap::new(),
+            gateways: Vec::new(),
+            identifier,
+            sequence: 0,
+            listen_until: Instant::START,
+            frames: 0,
+        }
+    }
+
+    /// The links of this node, all of them.
+    pub(super) fn set_links(&mut self, links: BTreeMap<LinkId, Link>) {
+        let same = |id: &LinkId| {
+            self.links.get(id).map(|link| link.mac) == links.get(id).map(|link| link.mac)
+        };
+        self.arp.retain(|id, _| same(id));
+        for (id, link) in &links {
+            if !self.arp.contains_key(id) {
+                match PacketSocket::for_replies(*id, link.mac) {
+                    Ok(socket) => drop(self.arp.insert(*id, socket)),
+                    Err(error) => warn!(link = link.name, %error, "cannot hear ARP replies there"),
+                }
+            }
+        }
+        self.links = links;
+    }
+
+    /// The default gateways.
+    pub(super) fn set_gateways(&mut self, gateways: Vec<IpAddr>) {
+        self.gateways = gateways;
+    }
+
+    /// Whether this is a default gateway.
+    #[must_use]
+    pub(super) fn is_gateway(&self, address: IpAddr) -> bool {
+        self.gateways.contains(&address)
+    }
+
+    /// Asks the kernel at this address: by ARP where it is on a link, by echo anyway.
+    pub(super) fn probe(&mut self, to: IpAddr, now: Instant) {
+        if now >= self.listen_until {
+            self.frames = self.count_frames();
+        }
+        self.listen_until = now + LISTEN;
+        self.ask_echo(to);
+        if let IpAddr::V4(to) = to {
+            self.ask_arp(to);
+        }
+    }
+
+    /// Asks every default gateway.
+    pub(super) fn probe_gateways(&mut self, now: Instant) {
+        for gateway in self.gateways.clone() {
+            self.probe(gateway, now);
+        }
+    }
+
+    fn ask_echo(&mut self, to: IpAddr) {
+        let family = Family::of(to);
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = icmp::echo_request(family, self.identifier, self.sequence);
+        let socket = self.icmp.iter().find(|(of, _)| *of == family);
+        if let Some(Err(error)) = socket.map(|(_, socket)| socket.send(to, &request)) {
+            debug!(%to, %error, "echo request not sent");
+        }
+    }
+
+    /// By broadcast: what a switch has learned may be out of date.
+    fn ask_arp(&self, to: Ipv4Addr) {
+        for (id, socket) in &self.arp {
+            let Some(link) = self.links.get(id).filter(|link| link.carrier) else {
+                continue;
+            };
+            let on_subnet = link
+                .prefixes
+                .iter()
+                .find(|prefix| prefix.contains(to.into()));
+            let Some(IpAddr::V4(own)) = on_subnet.map(|prefix| prefix.ip()) else {
+                continue;
+            };
+            let request = arp::Repr {
+                operation: Operation::Request,
+                sender_hardware: link.mac,
+                sender_protocol: own,
+                target_hardware: MacAddr::zero(),
+                target_protocol: to,
+            };
+            if let Err(error) = socket.send(request.emit(MacAddr::broadcast()).as_bytes()) {
+                debug!(%to, link = link.name, %error, "ARP request not sent");
+            }
+        }
+    }
+
+    /// What has to be waited for.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let icmp = self.icmp.iter().map(|(_, socket)| socket.as_fd());
+        icmp.chain(self.arp.values().map(AsFd::as_fd))
+    }
+
+    /// Takes everything that waits in the sockets.
+    pub(super) fn receive(&mut self, now: Instant, mut hear: impl FnMut(Heard)) {
+        for (family, socket) in &self.icmp {
+            let mut buffer = [0; MAX_ICMP];
+            drain(|| {
+                let (length, from) = socket.receive(&mut buffer)?;
+                if let Some(answer) = self.understand(*family, &buffer[..length], from) {
+                    hear(Heard::Kernel(from, answer));
+                }
+                Ok(())
+            });
+        }
+        for socket in self.arp.values() {
+            let mut buffer = [0; MAX_FRAME];
+            drain(|| {
+                let length = socket.receive(&mut buffer)?;
+                let parsed = ethernet::Repr::parse(&buffer[..length]);
+                let parsed = parsed.and_then(|(_, payload)| arp::Repr::parse(payload));
+                if let Ok(reply) = parsed {
+                    let answer = KernelAnswer::Neighbour(reply.sender_hardware);
+                    hear(Heard::Kernel(reply.sender_protocol.into(), answer));
+                }
+                Ok(())
+            });
+        }
+        if now < self.listen_until {
+            let frames = self.count_frames();
+            if std::mem::replace(&mut self.frames, frames) != frames {
+                hear(Heard::Frame);
+            }
+        }
+    }
+
+    fn understand(&self, family: Family, message: &[u8], from: IpAddr) -> Option<KernelAnswer> {
+        let parsed = match family {
+            Family::V4 => icmp::parse_v4(message),
+            Family::V6 => icmp::parse_v6(message),
+        };
+        match parsed.ok()? {
+            icmp::Answer::Echo { identifier } => {
+                (identifier == self.identifier).then_some(KernelAnswer::Echo)
+            }
+            // Only the node itself can say it, not a firewall in between.
+            icmp::Answer::PortUnreachable { to, port } => {
+                (to == from && port == PORT).then_some(KernelAnswer::PortUnreachable)
+            }
+        }
+    }
+
+    /// Frames that arrived on the links up to now. Zero if the kernel does not tell: then only
+    /// answers prove that this node can hear.
+    fn count_frames(&self) -> u64 {
+        let text = std::fs::read_to_string(COUNTERS).unwrap_or_default();
+        let is_link = |name: &str| self.links.values().any(|link| link.name == name);
+        received(&text, is_link)
+    }
+}
+
+/// Takes what is there, until there is no more.
+fn drain(mut receive: impl FnMut() -> io::Result<()>) {
+    loop {
+        match receive() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                // ENETDOWN: the link's next event tells what has become of it.
+                debug!(%error, "cannot receive");
+                return;
+            }
+        }
+    }
+}
+
+/// `eth0: BYTES PACKETS …` (proc_net(5)).
+fn received(text: &str, is_link: impl Fn(&str) -> bool) -> u64 {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(name, _)| is_link(name.trim()))
+        .filter_map(|(_, counters)| counters.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_on_links_alone() {
+        let text = "Inter-|   Receive                            |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes
+    lo:    5000      40    0    0    0     0          0         0     5000
+  eth0: 1234567     789    0    0    0     0          0         0   999
+  eth1:      60       1    0    0    0     0          0         0   999
+";
+        assert_eq!(received(text, |name| name.starts_with("eth")), 790);
+        assert_eq!(received("", |_| true), 0);
+    }
+
+    /// Needs root.
+    #[test]
+    fn a_kernel_answers_echoes_and_says_that_nobody_listens() {
+        let mut prober = Prober::new(0xfe11);
+        for own in ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
+            if std::net::UdpSocket::bind((own, 0)).is_err() {
+                continue;
+            }
+            prober.probe(own, Instant::START);
+            let mut heard = Vec::new();
+            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            while heard.is_empty() {
+                assert!(std::time::Instant::now() < deadline, "no echo from {own}");
+                prober.receive(Instant::START, |what| heard.push(what));
+            }
+            assert_eq!(heard, [Heard::Kernel(own, KernelAnswer::Echo)]);
+        }
+    }
+}

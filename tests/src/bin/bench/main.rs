@@ -1,0 +1,33 @@
+//! `bench`: how fast it is, measured in a lab beside a reference in the same run. Absolute times of
+//! a shared machine wander; what counts are the ratios.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod arp;
+mod controller;
+
+/// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
+#[derive(Parser)]
+#[command(name = "bench", version)]
+struct Args {
+    #[command(subcommand)]
+    area: Area,
+}
+
+#[derive(Subcommand)]
+enum Area {
+    /// Answers to ARP requests, beside the kernel's own
+    Arp(arp::Args),
+    /// How soon Services get addresses, and what many of them cost
+    Controller(controller::Args),
+}
+
+fn main() -> Result<()> {
+    match Args::parse().area {
+        Area::Arp(args) => arp::run(&args),
+        Area::Controller(args) => controller::run(&args),
+    }
+}

@@ -1,0 +1,181 @@
+//! A hollow cluster with our daemons on it, and an ear on its LAN.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+
+use crate::daemon::{Daemon, NAMESPACE};
+use crate::hollow::HollowPod;
+use crate::net::MacAddress;
+use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
+use crate::wait::wait_until;
+use crate::{Lab, NodeKind};
+
+/// The port of the Service.
+pub const PORT: u16 = 8080;
+/// How long a question is open for answers: far longer than an answer takes, also on a busy machine.
+pub const ASK: Duration = Duration::from_millis(300);
+/// For what takes milliseconds when the machine is idle.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// A cluster with pool, controller and a speaker on every node, and an ear on the LAN.
+pub struct Cluster {
+    /// The lab that it runs in.
+    pub lab: Lab,
+    /// What the LAN's host hears.
+    pub frames: FrameObserver,
+}
+
+impl Cluster {
+    /// Starts it; every speaker is ready.
+    pub fn start(name: &str, nodes: u8, pool: &str) -> Result<Self> {
+        let lab = Lab::builder(name)
+            .nodes(nodes)
+            .kind(NodeKind::Hollow)
+            .start()?;
+        let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
+        lab.start_daemon(&Daemon::controller("cp"))?;
+        let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
+        for node in &names {
+            lab.start_daemon(&Daemon::speaker(node))?;
+        }
+        lab.apply(&format!(
+            r#"{{ "apiVersion": "v1", "kind": "ConfigMap",
+                 "metadata": {{ "name": "config", "namespace": "{NAMESPACE}" }},
+                 "data": {{ "config": "address-pools: [{{name: lan, protocol: layer2, addresses: [{pool}]}}]" }} }}"#
+        ))?;
+        let cluster = Self { lab, frames };
+        for node in &names {
+            cluster.wait_until_ready(node)?;
+        }
+        Ok(cluster)
+    }
+
+    /// Until the speaker of a node knows what there is to know.
+    pub fn wait_until_ready(&self, node: &str) -> Result<()> {
+        let at = SocketAddr::from((self.lab.host(node)?.ipv4, 7472));
+        let speaker = Daemon::speaker(node).process_name();
+        let is_ready = || {
+            let page = self.on_lan(|| http_get(at, "/readyz", Duration::from_secs(1)))?;
+            Ok(page.is_ok_and(|page| page.status == 200))
+        };
+        wait_until(SOON, is_ready, || self.lab.check_alive(&speaker))
+            .with_context(|| format!("speaker of {node} is not ready"))
+    }
+
+    /// Runs something on the host that is no part of the cluster.
+    pub fn on_lan<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.lab.client()?.enter(work)
+    }
+
+    /// Service `web` on TCP and UDP, served by pods with label app=web.
+    pub fn create_service(&self, policy: &str, address: Ipv4Addr) -> Result<()> {
+        self.lab.apply(&format!(
+            r#"{{ "apiVersion": "v1", "kind": "Service", "metadata": {{ "name": "web" }},
+                 "spec": {{ "type": "LoadBalancer", "externalTrafficPolicy": "{policy}",
+                           "loadBalancerIP": "{address}", "selector": {{ "app": "web" }},
+                           "ports": [
+                   {{ "name": "tcp", "protocol": "TCP", "port": {PORT}, "targetPort": 3000 }},
+                   {{ "name": "udp", "protocol": "UDP", "port": {PORT}, "targetPort": 3000 }} ] }} }}"#
+        ))?;
+        Ok(())
+    }
+
+    /// A pod of `web`.
+    pub fn create_pod(&self, name: &str, node: &str) -> Result<HollowPod> {
+        let pod = HollowPod::new(name, node).label("app", "web");
+        self.lab.create_hollow_pod(&pod)?;
+        Ok(pod)
+    }
+
+    /// The nodes that answer for `address`, asked by the LAN's host.
+    pub fn answering(&self, address: Ipv4Addr) -> Result<Vec<String>> {
+        let answers = self.on_lan(|| arp_ask("eth0", address, ASK))??;
+        answers
+            .iter()
+            .map(|answer| self.node_of(answer.mac))
+            .collect()
+    }
+
+    /// The node with this hardware address.
+    pub fn node_of(&self, mac: MacAddress) -> Result<String> {
+        let nodes = self.lab.nodes();
+        let node = nodes.iter().find(|node| node.mac == mac);
+        Ok(node
+            .with_context(|| format!("{mac} is no node's"))?
+            .name
+            .clone())
+    }
+
+    /// The node that sent the first gratuitous ARP for `address` since `since`, and when.
+    pub fn announcer(&self, address: Ipv4Addr, since: Instant) -> Result<(String, Instant)> {
+        let wanted = |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(address);
+        let frame = self.frames.wait_for(wanted, Instant::now() + SOON);
+        let frame = frame.map_err(|missing| anyhow::anyhow!("no announcement: {missing:?}"))?;
+        Ok((self.node_of(frame.source)?, frame.at))
+    }
+
+    /// The page of `web`, waited for.
+    pub fn page(&self, address: Ipv4Addr) -> Result<String> {
+        let at = SocketAddr::from((address, PORT));
+        let mut body = String::new();
+        let deadline = Instant::now() + SOON;
+        while body.is_empty() {
+            match self.on_lan(|| http_get(at, "/", Duration::from_secs(1)))? {
+                Ok(page) => body = page.body,
+                Err(error) => ensure!(Instant::now() < deadline, "no page from {at}: {error}"),
+            }
+        }
+        Ok(body)
+    }
+
+    /// The one node that answers for `address`, waited for.
+    pub fn owner(&self, address: Ipv4Addr) -> Result<String> {
+        let mut owner = String::new();
+        let deadline = Instant::now() + SOON;
+        while owner.is_empty() {
+            match &self.answering(address)?[..] {
+                [one] => owner.clone_from(one),
+                others => ensure!(
+                    Instant::now() < deadline,
+                    "{address} is answered by {others:?}"
+                ),
+            }
+        }
+        Ok(owner)
+    }
+
+    /// Whom the LAN heard announce `address` since then, each change once.
+    pub fn announcers(&self, address: Ipv4Addr, since: Instant) -> Result<Vec<String>> {
+        let seen = self.frames.seen();
+        let frames = seen
+            .iter()
+            .filter(|frame| frame.at >= since && frame.is_gratuitous_for(address));
+        let mut nodes = frames
+            .map(|frame| self.node_of(frame.source))
+            .collect::<Result<Vec<_>>>()?;
+        nodes.dedup();
+        Ok(nodes)
+    }
+
+    /// What the speaker of a node tells about itself, to its own node alone.
+    pub fn status(&self, node: &str) -> Result<serde_json::Value> {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
+        let host = self.lab.host(node)?;
+        let page = host.enter(|| http_get(at, "/status", Duration::from_secs(1)))??;
+        serde_json::from_str(&page.body).with_context(|| format!("no status: {}", page.body))
+    }
+
+    /// Ends the speaker of a node by this signal and starts it again at once.
+    pub fn restart_speaker(&self, node: &str, signal: Signal) -> Result<()> {
+        let speaker = Daemon::speaker(node).process_name();
+        match signal {
+            Signal::TERM => self.lab.stop(&speaker)?,
+            _ => self.lab.kill(&speaker)?,
+        }
+        self.lab.start(&speaker)?;
+        self.wait_until_ready(node)
+    }
+}

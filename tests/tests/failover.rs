@@ -1,0 +1,192 @@
+//! Who owns an address, and that it does not change without a cause, as a host on the LAN sees it.
+//! Counts of moves, lost datagrams and broken connections; times are `bench failover`'s.
+//!
+//! Needs root. One at a time (`--test-threads=1`): each starts a control plane.
+
+#![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ferrolb_tests::cluster::{Cluster, PORT, SOON};
+use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
+use ferrolb_tests::wait::wait_until;
+use rustix::process::Signal;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
+const POOL: &str = "192.168.64.200/32";
+const TARGET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(VIP), PORT);
+/// Some rounds of an announcement would be heard by then.
+const ROUNDS: Duration = Duration::from_millis(2_500);
+
+/// Four nodes and a Service; who owns its address. Its pod runs on a node that does not.
+fn serving(name: &str) -> Result<(Cluster, String)> {
+    let cluster = Cluster::start(name, 4, POOL)?;
+    let created = Instant::now();
+    // Announced only when there is an endpoint: so it is known whom to spare.
+    let _first = cluster.create_pod("web-n1", "n1")?;
+    let _second = cluster.create_pod("web-n2", "n2")?;
+    cluster.create_service("Cluster", VIP)?;
+    let (owner, _) = cluster.announcer(VIP, created)?;
+    if ["n1", "n2"].contains(&owner.as_str()) {
+        let pod = ferrolb_tests::hollow::HollowPod::new(&format!("web-{owner}"), &owner);
+        cluster.lab.delete_hollow_pod(&pod)?;
+    }
+    cluster.page(VIP)?;
+    Ok((cluster, owner))
+}
+
+#[test]
+fn a_speaker_that_restarts_moves_nothing_and_one_that_stays_away_is_replaced() -> Result<()> {
+    let (cluster, owner) = serving("restart")?;
+    let probe = cluster.on_lan(|| UdpProbe::start(TARGET))??;
+    let connections = cluster.on_lan(|| TcpHold::open(TARGET, 40))??;
+    let begun = Instant::now();
+    println!("kill -9 of the owner's speaker, started again");
+    cluster.restart_speaker(&owner, Signal::KILL)?;
+    assert_eq!(cluster.owner(VIP)?, owner);
+    println!("rolling restart of all speakers");
+    for node in ["n1", "n2", "n3", "n4"] {
+        cluster.restart_speaker(node, Signal::TERM)?;
+        assert_eq!(cluster.owner(VIP)?, owner, "after {node}");
+    }
+    let udp = probe.stop();
+    let tcp = connections.stop();
+    println!(
+        "{udp}; {} of {} connections broken",
+        tcp.broken.len(),
+        tcp.opened
+    );
+    assert_eq!(
+        cluster.announcers(VIP, begun)?,
+        [owner.as_str()],
+        "nobody else ever"
+    );
+    assert_eq!((udp.lost(), tcp.broken.len()), (0, 0), "{udp}");
+    assert_eq!(
+        assigned_events(&cluster)?,
+        1,
+        "nothing changed that users could see"
+    );
+
+    let killed = Instant::now();
+    cluster.lab.kill(&Daemon::speaker(&owner).process_name())?;
+    let (next, at) = announcer_but(&cluster, &owner, killed)?;
+    println!(
+        "never started again: {next} announces after {:?}",
+        at - killed
+    );
+    assert!(
+        at - killed > Duration::from_secs(2),
+        "its node is fine: it had time to come back"
+    );
+    assert_eq!(cluster.owner(VIP)?, next);
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Result<()> {
+    let (cluster, first) = serving("cut")?;
+    let probe = cluster.on_lan(|| UdpProbe::start(TARGET))??;
+    let cut = Instant::now();
+    cluster.lab.cut(&first, false)?;
+    let (second, at) = announcer_but(&cluster, &first, cut)?;
+    println!("silent cut: {second} announces after {:?}", at - cut);
+    assert_eq!(cluster.owner(VIP)?, second);
+    println!("silent cut: {}", probe.stop());
+    assert!(cluster.page(VIP)?.starts_with("pod=web"));
+
+    let healed = Instant::now();
+    cluster.lab.heal(&first)?;
+    cluster.wait_until_ready(&first)?;
+    wait_until_live(&cluster, &second, &first)?;
+    no_move(&cluster, &second, healed)?;
+
+    let probe = cluster.on_lan(|| UdpProbe::start(TARGET))??;
+    let cordoned = Instant::now();
+    cluster.lab.kubectl(&["cordon", &second])?;
+    let (third, at) = announcer_but(&cluster, &second, cordoned)?;
+    println!(
+        "cordon: {third} announces {:?} after kubectl began",
+        at - cordoned
+    );
+    assert_eq!(cluster.owner(VIP)?, third);
+    let back = Instant::now();
+    cluster.lab.kubectl(&["uncordon", &second])?;
+    no_move(&cluster, &third, back)?;
+    let udp = probe.stop();
+    assert_eq!(udp.lost(), 0, "make before break: {udp}");
+    Ok(())
+}
+
+#[test]
+fn without_the_api_server_a_dead_node_is_replaced_and_a_new_speaker_stays_quiet() -> Result<()> {
+    let (cluster, first) = serving("away")?;
+    cluster.lab.stop("kube-apiserver")?;
+    let cut = Instant::now();
+    cluster.lab.cut(&first, false)?;
+    let (second, at) = announcer_but(&cluster, &first, cut)?;
+    println!("API server away: {second} announces after {:?}", at - cut);
+    cluster.lab.heal(&first)?;
+    wait_until_live(&cluster, &second, &first)?;
+    assert_eq!(cluster.owner(VIP)?, second);
+
+    // It does not know what is wanted, and does not guess.
+    let speaker = Daemon::speaker(&second).process_name();
+    let restarted = Instant::now();
+    cluster.lab.kill(&speaker)?;
+    cluster.lab.start(&speaker)?;
+    let (third, _) = announcer_but(&cluster, &second, restarted)?;
+    assert_eq!(cluster.owner(VIP)?, third);
+    let by_itself = |node: &String| *node == second;
+    assert!(!cluster.announcers(VIP, restarted)?.iter().any(by_itself));
+
+    cluster.lab.start("kube-apiserver")?;
+    cluster.lab.wait_until_ready()?;
+    cluster.wait_until_ready(&second)?;
+    assert_eq!(cluster.owner(VIP)?, third);
+    cluster.lab.kubectl(&["delete", "service", "web"])?;
+    wait_until(SOON, || Ok(cluster.answering(VIP)?.is_empty()), || Ok(()))
+        .context("what changed meanwhile is picked up")
+}
+
+/// The first node other than `node` that announced the address since then, and when.
+fn announcer_but(cluster: &Cluster, node: &str, since: Instant) -> Result<(String, Instant)> {
+    let mac = cluster.lab.host(node)?.mac;
+    let wanted =
+        |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
+    let frame = cluster.frames.wait_for(wanted, Instant::now() + SOON);
+    let frame = frame.map_err(|missing| anyhow::anyhow!("nobody took over: {missing:?}"))?;
+    Ok((cluster.node_of(frame.source)?, frame.at))
+}
+
+fn no_move(cluster: &Cluster, owner: &str, since: Instant) -> Result<()> {
+    let mac = cluster.lab.host(owner)?.mac;
+    let by_another =
+        |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
+    let moved = cluster.frames.wait_for(by_another, Instant::now() + ROUNDS);
+    ensure!(moved.is_err(), "{owner} owned it, and then: {moved:?}");
+    ensure!(cluster.owner(VIP)? == owner);
+    Ok(())
+}
+
+/// Until the speaker of `node` says that the one of `other` is live.
+fn wait_until_live(cluster: &Cluster, node: &str, other: &str) -> Result<()> {
+    let is_live = || {
+        let status = cluster.status(node)?;
+        let members = status["members"].as_array().cloned().unwrap_or_default();
+        let is_it =
+            |member: &serde_json::Value| member["node"] == other && member["standing"] == "live";
+        Ok(members.iter().any(is_it))
+    };
+    wait_until(SOON, is_live, || Ok(())).with_context(|| format!("{other} is not live for {node}"))
+}
+
+fn assigned_events(cluster: &Cluster) -> Result<usize> {
+    let events = cluster
+        .lab
+        .kubectl(&["get", "events", "-o", "custom-columns=R:.reason"])?;
+    Ok(events.matches("nodeAssigned").count())
+}

@@ -1,0 +1,276 @@
+//! An installation from its beginning to its end, on nodes with kubelets and containers: what users
+//! do to it, and what must not be lost meanwhile.
+
+#![expect(clippy::print_stdout, reason = "what an upgrade cost is worth reading")]
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::daemon::program;
+use ferrolb_tests::image::Image;
+use ferrolb_tests::lab::Lab;
+use ferrolb_tests::observe::{FrameObserver, TcpHold, UdpProbe};
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::{
+    self, PATIENCE, answering_macs, external_ip, in_workspace, page_from_the_lan,
+};
+
+/// An echo of datagrams and connections, behind an address of its own.
+const ECHO: &str = include_str!("install/echo.yaml");
+const ECHO_IMAGE: &str = "localhost/echo:1";
+const ECHO_PORT: u16 = 9000;
+
+const NAMESPACE: &str = "metallb-system";
+const RELEASE: [&str; 5] = ["ferrolb", "charts/ferrolb", "-n", NAMESPACE, "--wait"];
+
+/// Of the range in `config-range.yaml`, one that MetalLB gave before we came.
+const METALLBS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 247);
+
+#[test]
+fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> {
+    Lab::builder("install").nodes(3).run(|lab| {
+        a_service_that_metallb_left(lab)?;
+        walk::install(lab)?;
+        walk::deploy(lab)?;
+        lab.load_images(&[echo_image()?])?;
+        lab.apply(ECHO)?;
+        walk::apply(lab, &["config-range.yaml"])?;
+        assert_eq!(external_ip(lab, "left-by-metallb")?, METALLBS);
+        let address = external_ip(lab, "test-lb")?;
+        page_from_the_lan(lab, address, 30_000)?;
+
+        each_metric_of_alerts_and_dashboard_is_there(lab)?;
+        an_upgrade_breaks_no_connection(lab)?;
+        a_drained_node_gives_its_work_away(lab, address)?;
+
+        uninstall(lab)?;
+        nothing_is_left_but_statuses(lab)?;
+        assert_eq!(external_ip(lab, "test-lb")?, address, "statuses stay");
+        helm(lab, "install", &[])?;
+        page_from_the_lan(lab, address, 30_000)?;
+        assert_eq!(external_ip(lab, "test-lb")?, address);
+
+        cleanup_takes_our_addresses_and_no_others(lab)
+    })
+}
+
+/// A status as MetalLB's controller writes it, for a Service that nobody serves at the moment.
+fn a_service_that_metallb_left(lab: &Lab) -> Result<()> {
+    lab.kubectl(&[
+        "create",
+        "service",
+        "loadbalancer",
+        "left-by-metallb",
+        "--tcp=80",
+    ])?;
+    let status =
+        format!(r#"{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{METALLBS}"}}]}}}}}}"#);
+    lab.kubectl(&[
+        "patch",
+        "service/left-by-metallb",
+        "--subresource=status",
+        "--field-manager=controller",
+        "--type=merge",
+        "-p",
+        &status,
+    ])?;
+    Ok(())
+}
+
+fn each_metric_of_alerts_and_dashboard_is_there(lab: &Lab) -> Result<()> {
+    let mut template = lab.helm_command()?;
+    in_workspace(&mut template)
+        .args(["template", "--kube-version=1.34.4"])
+        .args(&RELEASE[..4])
+        .args(["--set", "prometheus.prometheusRule.enabled=true"])
+        .args(["--set", "grafana.dashboard.enabled=true"]);
+    let named = metrics_in(&stdout_of(&mut template, "")?);
+    ensure!(named.len() >= 8, "only {named:?} are named");
+    let pods = lab.kubectl(&[
+        "-n",
+        NAMESPACE,
+        "get",
+        "pods",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ])?;
+    let shown = || {
+        let mut shown = BTreeSet::new();
+        for pod in pods.split_whitespace() {
+            let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:7472/proxy/metrics");
+            shown.extend(metrics_in(&lab.kubectl(&["get", "--raw", &path])?));
+        }
+        anyhow::Ok(shown)
+    };
+    let all_there = || Ok(named.is_subset(&shown()?));
+    wait_until(Duration::from_secs(30), all_there, || Ok(()))
+        .with_context(|| format!("of {named:?} there are only {:?}", shown()))
+}
+
+/// The names of metrics in a text: of expressions, or of what a daemon shows.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = words.filter(|word| word.starts_with("metallb_") || word.starts_with("ferrolb_"));
+    ours.map(str::to_owned).collect()
+}
+
+/// Every speaker is replaced, one after the other.
+fn an_upgrade_breaks_no_connection(lab: &Lab) -> Result<()> {
+    lab.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"])?;
+    let address = external_ip(lab, "echo")?;
+    let target = SocketAddr::from((address, ECHO_PORT));
+    let client = lab.client()?;
+    let deadline = Instant::now() + PATIENCE;
+    let held = loop {
+        match client.enter(|| TcpHold::open(target, 100))? {
+            Ok(held) => break held,
+            Err(error) => ensure!(Instant::now() < deadline, "no echo from {target}: {error}"),
+        }
+    };
+    let probe = client.enter(|| UdpProbe::start(target))??;
+    let frames = client.enter(|| FrameObserver::start("eth0"))??;
+    let owner = answering_macs(lab, address)?;
+    let began = Instant::now();
+    helm(lab, "upgrade", &["--set", "speaker.logLevel=debug"])?;
+    let speakers = [
+        "-n",
+        NAMESPACE,
+        "rollout",
+        "status",
+        "daemonset/ferrolb-speaker",
+        "--timeout=120s",
+    ];
+    lab.kubectl(&speakers)?;
+    assert_eq!(answering_macs(lab, address)?, owner, "the owner stays");
+    let (udp, tcp) = (probe.stop(), held.stop());
+    println!(
+        "upgrade in {:.1} s: {} of {} datagrams lost, longest gap {:?}; {tcp}",
+        began.elapsed().as_secs_f64(),
+        udp.lost(),
+        udp.sent(),
+        udp.longest_gap(),
+    );
+    let strangers = frames
+        .seen()
+        .into_iter()
+        .filter(|frame| frame.is_gratuitous_for(address) && !owner.contains(&frame.source))
+        .count();
+    ensure!(
+        strangers == 0,
+        "the address moved:\n{}",
+        frames.transcript()
+    );
+    ensure!(tcp.broken.is_empty(), "{tcp}");
+    Ok(())
+}
+
+fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let macs = answering_macs(lab, address)?;
+    let nodes = lab.nodes();
+    let owner = nodes.iter().find(|node| macs.contains(&node.mac));
+    let owner = &owner.context("nobody announces the address")?.name;
+    lab.kubectl(&[
+        "drain",
+        owner,
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        "--timeout=120s",
+    ])?;
+    walk::wait_deployed(lab)?;
+    page_from_the_lan(lab, address, 30_000)?;
+    lab.kubectl(&["uncordon", owner])?;
+    page_from_the_lan(lab, address, 30_000)?;
+    Ok(())
+}
+
+fn uninstall(lab: &Lab) -> Result<()> {
+    lab.helm(&["uninstall", "ferrolb", "-n", NAMESPACE, "--wait"])
+        .map(drop)
+}
+
+fn nothing_is_left_but_statuses(lab: &Lab) -> Result<()> {
+    let namespaced = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,networkpolicies,\
+                      poddisruptionbudgets";
+    let left = || {
+        let all = ["-n", NAMESPACE, "get", namespaced, "-o", "name"];
+        let namespaced = lab.kubectl(&all)?;
+        let global = lab.kubectl(&["get", "clusterroles,clusterrolebindings", "-o", "name"])?;
+        let of_kubernetes = ["configmap/kube-root-ca.crt", "serviceaccount/default"];
+        // The user's own.
+        let kept = "configmap/config";
+        let ours: Vec<String> = namespaced
+            .lines()
+            .filter(|name| !of_kubernetes.contains(name) && *name != kept)
+            .chain(global.lines().filter(|name| name.contains("ferrolb")))
+            .map(str::to_owned)
+            .collect();
+        anyhow::Ok(ours)
+    };
+    wait_until(PATIENCE, || Ok(left()?.is_empty()), || Ok(()))
+        .with_context(|| format!("left: {:?}", left()))
+}
+
+fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
+    let refused = cleanup(lab, &["--yes"])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(said.contains("uninstall it first"), "{said}");
+    uninstall(lab)?;
+    nothing_is_left_but_statuses(lab)?;
+    let shown = cleanup(lab, &[])?;
+    assert_eq!(shown.status.code(), Some(1), "there is something to do");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    ensure!(
+        shown.contains("test-lb") && !shown.contains("left-by-metallb"),
+        "{shown}"
+    );
+    let done = cleanup(lab, &["--yes"])?;
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let status = |service| {
+        lab.kubectl(&[
+            "get",
+            "service",
+            service,
+            "-o",
+            "jsonpath={.status.loadBalancer}",
+        ])
+    };
+    assert_eq!(status("test-lb")?, "{}");
+    assert!(status("left-by-metallb")?.contains("192.168.64.247"));
+    assert_eq!(
+        cleanup(lab, &[])?.status.code(),
+        Some(0),
+        "nothing is left to do"
+    );
+    Ok(())
+}
+
+fn cleanup(lab: &Lab, args: &[&str]) -> Result<Output> {
+    let plugin = program("kubectl-ferrolb")?;
+    let mut command = lab.host("cp")?.command(&plugin.to_string_lossy());
+    command.arg("cleanup").args(args);
+    command.env("KUBECONFIG", lab.kubeconfig());
+    command.output().context("cannot run the plugin")
+}
+
+fn helm(lab: &Lab, verb: &str, args: &[&str]) -> Result<String> {
+    let mut helm = lab.helm_command()?;
+    let helm = in_workspace(&mut helm).arg(verb).args(RELEASE);
+    stdout_of(helm.args(["--timeout", "120s"]).args(args), "")
+}
+
+/// The image of [`ECHO`]: the lab's own server.
+fn echo_image() -> Result<Image> {
+    let program = env!("CARGO_BIN_EXE_lab");
+    let serve = [
+        program,
+        "serve-echo",
+        "--pod=echo",
+        "--port=3000",
+        "0.0.0.0",
+    ];
+    Ok(Image::new(ECHO_IMAGE).program(program)?.entrypoint(&serve))
+}
