@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::cleanup::Cleanup;
+use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::pools::Pools;
 use crate::services::Services;
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Status(Status),
     Pools(Pools),
     Services(Services),
+    Explain(Explain),
     Validate(Validate),
     Migrate(Migrate),
     Cleanup(Cleanup),

@@ -6,6 +6,7 @@ mod cleanup;
 mod cluster;
 mod controller;
 mod daemons;
+mod explain;
 #[cfg(test)]
 mod fixtures;
 mod migrate;
@@ -60,6 +61,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.run(out),
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
+        Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),

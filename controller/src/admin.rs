@@ -1,4 +1,5 @@
-//! `/metrics`, `/healthz` and `/readyz`: read-only, plain HTTP.
+//! `/metrics`, `/healthz`, `/readyz` and `/status`: read-only, plain HTTP. `/status` names every
+//! Service, so it is answered to this host alone: a port-forward comes from there.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use ferrolb_core::report::ControllerStatus;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,7 +18,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A predecessor that is being replaced gives the port up within its grace period.
 const PORT_WAIT: Duration = Duration::from_secs(10);
@@ -29,17 +32,31 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Admin {
     registry: Arc<Registry>,
     blockers: Arc<Mutex<Vec<String>>>,
+    questions: mpsc::Sender<Question>,
 }
 
+/// Somebody wants to know the status. It is made when it is asked for: for 10,000 Services it takes
+/// megabytes.
+pub type Question = oneshot::Sender<Box<ControllerStatus>>;
+
+/// Questions that wait for an answer.
+const QUESTIONS: usize = 4;
+/// The answer comes from a loop that never waits long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Admin {
-    /// Shows the metrics of `registry`; not ready until [`Admin::set_blockers`] says so.
+    /// Shows the metrics of `registry`; not ready until [`Admin::set_blockers`] says so. Who holds
+    /// the other end answers for `/status`.
     #[must_use]
-    pub fn new(registry: Registry) -> Self {
+    pub fn new(registry: Registry) -> (Self, mpsc::Receiver<Question>) {
         let starting = vec!["start: the API server did not answer yet".to_owned()];
-        Self {
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let admin = Self {
             registry: Arc::new(registry),
             blockers: Arc::new(Mutex::new(starting)),
-        }
+            questions,
+        };
+        (admin, asked)
     }
 
     /// What stands in the way of being ready; nothing means ready.
@@ -89,9 +106,10 @@ impl Admin {
     }
 
     async fn serve_connection(self, stream: TcpStream) {
+        let local = is_local(&stream);
         let service = service_fn(move |request| {
-            let response = self.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(&request, local).await) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -103,7 +121,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>, local: bool) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return respond(StatusCode::METHOD_NOT_ALLOWED, "this port is read-only\n");
         }
@@ -111,10 +129,33 @@ impl Admin {
             "/metrics" => self.metrics(),
             "/healthz" => respond(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness(),
+            "/status" if local => self.status().await,
+            "/status" => respond(
+                StatusCode::FORBIDDEN,
+                "/status is for this host alone: kubectl port-forward, or kubectl ferrolb status\n",
+            ),
             _ => respond(
                 StatusCode::NOT_FOUND,
-                "there are /metrics, /healthz and /readyz\n",
+                "there are /metrics, /healthz, /readyz and /status\n",
             ),
+        }
+    }
+
+    async fn status(&self) -> Response<Full<Bytes>> {
+        let (question, answer) = oneshot::channel();
+        let asked = async {
+            self.questions.send(question).await.ok()?;
+            answer.await.ok()
+        };
+        let Ok(Some(status)) = timeout(ANSWER_TIMEOUT, asked).await else {
+            return respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not started yet, or busy\n",
+            );
+        };
+        match serde_json::to_vec(&status) {
+            Ok(json) => with_type(respond(StatusCode::OK, json), "application/json"),
+            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
 
@@ -123,14 +164,10 @@ impl Admin {
         if let Err(error) = encode(&mut text, &self.registry) {
             return respond(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"));
         }
-        let mut response = respond(StatusCode::OK, text);
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static(
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            ),
-        );
-        response
+        with_type(
+            respond(StatusCode::OK, text),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )
     }
 
     fn readiness(&self) -> Response<Full<Bytes>> {
@@ -143,6 +180,21 @@ impl Admin {
             format!("waiting for\n{}\n", blockers.join("\n")),
         )
     }
+}
+
+/// Whether the connection comes from this very host.
+fn is_local(stream: &TcpStream) -> bool {
+    let (Ok(peer), Ok(here)) = (stream.peer_addr(), stream.local_addr()) else {
+        return false;
+    };
+    let (peer, here) = (peer.ip().to_canonical(), here.ip().to_canonical());
+    peer.is_loopback() || peer == here
+}
+
+fn with_type(mut response: Response<Full<Bytes>>, kind: &'static str) -> Response<Full<Bytes>> {
+    let kind = header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 async fn listen(host: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener> {

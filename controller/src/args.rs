@@ -31,6 +31,9 @@ pub struct Args {
     /// Serve the Services of this spec.loadBalancerClass instead of those without one
     #[arg(long)]
     pub lb_class: Option<String>,
+    /// Create this Secret with a key for the speakers, unless it exists
+    #[arg(long, value_name = "NAME")]
+    pub peers_secret: Option<String>,
     /// How much to log
     #[arg(long, value_enum, default_value_t = LogLevel::Info)]
     pub log_level: LogLevel,

@@ -3,23 +3,31 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use ferrolb_core::k8s::service_view;
-use ferrolb_core::view::{ServiceKey, ServiceView};
+use ferrolb_core::k8s::{namespace_view, node_view, service_view};
+use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
+use ferrolb_core::report::ControllerStatus;
+use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use tokio::time::{sleep, timeout};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Question};
 use crate::args::Args;
 use crate::backoff::delay;
-use crate::index::{Index, Outcome, Update};
+use crate::clock::Clock;
+use crate::conflicts::{Conflicts, Removal, ReportsView};
+use crate::election::Election;
+use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
-use crate::watch::{Seen, watch};
+use crate::watch::{Seen, watch, watch_nothing};
 use crate::writer::Writer;
 
 /// Status writes at once. On two cores 200 of them take 2.9 s one by one, 1.8 s with 8 and 2.3 s
@@ -33,6 +41,8 @@ const BATCH: usize = 512;
 const DRAIN: Duration = Duration::from_secs(2);
 /// An Event that takes longer is given up.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same of a removal of conflict reports; what it did not remove is removed later.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The controller's state, and what is under way.
 pub struct Control {
@@ -40,16 +50,28 @@ pub struct Control {
     client: Client,
     writer: Writer,
     rights: Rights,
+    clock: Clock,
+    election: Election,
+    /// Whether the last look at the election said that this replica leads.
+    leads: bool,
     /// Who writes the Events: the pod's name.
     instance: String,
     metrics: Metrics,
     admin: Admin,
+    asked: mpsc::Receiver<Question>,
     services: BoxStream<'static, Vec<Seen<ServiceView>>>,
     config: BoxStream<'static, Seen<ConfigMapView>>,
     config_name: String,
-    writes: FuturesUnordered<BoxFuture<'static, (Update, Outcome)>>,
+    nodes: BoxStream<'static, Seen<NodeAddresses>>,
+    namespaces: BoxStream<'static, Seen<NamespaceView>>,
+    reports: BoxStream<'static, Seen<ReportsView>>,
+    reports_api: Api<ConfigMap>,
+    conflicts: Conflicts,
+    writes: FuturesUnordered<BoxFuture<'static, (Update, Outcome, Duration)>>,
     events: FuturesUnordered<BoxFuture<'static, bool>>,
     retries: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
+    /// A removal of reports, and the pause after it.
+    removal: Option<BoxFuture<'static, ()>>,
     /// A watch failed and has not shown anything since.
     unreachable: bool,
 }
@@ -63,32 +85,58 @@ impl Control {
         client: Client,
         rights: Rights,
         metrics: Metrics,
-        admin: Admin,
+        (admin, asked): (Admin, mpsc::Receiver<Question>),
     ) -> Self {
-        let services = Api::all(client.clone());
-        let services = watch(services, "spec.type=LoadBalancer", service_view);
-        let name = args.config.clone();
-        let config = watch(
-            Api::namespaced(client.clone(), namespace),
-            &format!("metadata.name={name}"),
-            move |map: &ConfigMap| {
-                (map.metadata.name.as_ref() == Some(&name)).then(|| ConfigMapView::of(map))
-            },
-        );
+        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
+        let mut index = Index::new(args.class(), format!("{namespace}/{}", args.config));
+        let election = if rights.elect {
+            index.follow();
+            Election::by_lease(client.clone(), namespace, &instance)
+        } else {
+            Election::Alone
+        };
+        let nodes = if rights.watch_nodes {
+            index.await_nodes();
+            watch(Api::all(client.clone()), "", node_addresses).boxed()
+        } else {
+            watch_nothing()
+        };
+        let namespaces = if rights.watch_namespaces {
+            index.await_namespaces();
+            watch(Api::all(client.clone()), "", namespace_view).boxed()
+        } else {
+            watch_nothing()
+        };
+        let reports = if rights.conflicts {
+            index.await_conflicts();
+            watch_map(&client, namespace, CONFLICTS_NAME, reports_view)
+        } else {
+            watch_nothing()
+        };
         Self {
-            index: Index::new(args.class(), format!("{namespace}/{}", args.config)),
+            index,
             writer: Writer::new(client.clone(), rights.method()),
-            client,
             rights,
-            instance: std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned()),
+            clock: Clock::start(),
+            leads: election.is_leader(),
+            election,
+            instance,
             metrics,
             admin,
-            services: services.ready_chunks(BATCH).boxed(),
-            config: config.boxed(),
+            asked,
+            services: watch_services(&client),
+            config: watch_map(&client, namespace, &args.config, ConfigMapView::of),
             config_name: args.config.clone(),
+            nodes,
+            namespaces,
+            reports,
+            reports_api: Api::namespaced(client.clone(), namespace),
+            conflicts: Conflicts::default(),
+            client,
             writes: FuturesUnordered::new(),
             events: FuturesUnordered::new(),
             retries: FuturesUnordered::new(),
+            removal: None,
             unreachable: false,
         }
     }
@@ -97,26 +145,76 @@ impl Control {
     pub async fn run(&mut self) -> Infallible {
         self.publish();
         loop {
+            self.look_at_the_election();
             self.start_writes();
+            let removal_due = self.removal_due();
             tokio::select! {
+                () = self.election.step() => {}
                 Some(batch) = self.services.next() => {
                     for seen in batch {
                         self.take_service(seen);
                     }
                 }
                 Some(seen) = self.config.next() => self.take_config(seen),
-                Some((update, outcome)) = self.writes.next() => self.take_outcome(update, &outcome),
+                Some(seen) = self.nodes.next() => {
+                    if let Some(change) = self.change(seen, "Node") {
+                        self.index.handle_nodes(change);
+                    }
+                }
+                Some(seen) = self.namespaces.next() => {
+                    if let Some(change) = self.change(seen, "Namespace") {
+                        self.index.handle_namespaces(change);
+                    }
+                }
+                Some(seen) = self.reports.next() => self.take_reports(seen),
+                Some((update, outcome, took)) = self.writes.next() => {
+                    self.take_outcome(update, &outcome, took);
+                }
                 Some(key) = self.retries.next() => self.index.handle_retry(&key),
                 Some(written) = self.events.next() => {
                     if !written {
                         self.metrics.events_lost.inc();
                     }
                 }
+                () = ended(&mut self.removal) => self.removal = None,
+                () = until(removal_due) => self.remove_reports(),
+                Some(question) = self.asked.recv() => {
+                    // Who asked may have gone away.
+                    let _ = question.send(Box::new(self.status()));
+                }
             }
-            if self.index.settle() {
+            let decisions = self.index.settle();
+            if decisions > 0 {
+                self.metrics
+                    .decisions
+                    .inc_by(u64::try_from(decisions).unwrap_or(u64::MAX));
                 self.publish();
             }
         }
+    }
+
+    /// Begins or stops to lead, as the election says.
+    fn look_at_the_election(&mut self) {
+        let leads = self.election.is_leader();
+        if leads == self.leads {
+            return;
+        }
+        self.leads = leads;
+        // What was under way was decided under another reign.
+        self.writes = FuturesUnordered::new();
+        self.retries = FuturesUnordered::new();
+        if leads {
+            tracing::info!(
+                instance = self.instance,
+                "leads: gives addresses from now on"
+            );
+            self.index.lead();
+            self.services = watch_services(&self.client);
+        } else {
+            tracing::warn!("leads no more: another replica does, or the Lease cannot be renewed");
+            self.index.follow();
+        }
+        self.publish();
     }
 
     /// Waits for the writes that are under way; starts no more.
@@ -129,6 +227,10 @@ impl Control {
         {
             tracing::warn!("writes under way were given up");
         }
+        // After the last write, so that nobody else writes before.
+        if timeout(DRAIN, self.election.release()).await.is_err() {
+            tracing::warn!("the Lease was not given back in time");
+        }
     }
 
     fn start_writes(&mut self) {
@@ -138,8 +240,9 @@ impl Control {
             };
             let writer = self.writer.clone();
             let write = async move {
+                let begin = Instant::now();
                 let outcome = writer.write(&update).await;
-                (update, outcome)
+                (update, outcome, begin.elapsed())
             };
             self.writes.push(write.boxed());
         }
@@ -156,12 +259,13 @@ impl Control {
 
     fn take_service(&mut self, seen: Seen<ServiceView>) {
         self.metrics.updates.inc();
+        let now = self.clock.now();
         match seen {
-            Seen::Applied(view) => self.index.apply(view),
+            Seen::Applied(view) => self.index.apply(view, now),
             Seen::Deleted(key) => self.index.delete(&key),
             Seen::Listed { views, unreadable } => {
                 tracing::debug!(services = views.len(), "services listed");
-                self.index.reset(views, &unreadable);
+                self.index.reset(views, &unreadable, now);
                 self.publish();
             }
             Seen::Unreadable(service, error) => self.take_unreadable("Service", &service, &error),
@@ -192,8 +296,60 @@ impl Control {
         self.take_success();
     }
 
-    fn take_outcome(&mut self, update: Update, outcome: &Outcome) {
-        self.metrics.count_write(outcome.as_str());
+    /// The change, if it is one, of an object of the whole cluster.
+    fn change<V>(&mut self, seen: Seen<V>, kind: &str) -> Option<Change<V>> {
+        let change = match seen {
+            Seen::Applied(view) => Change::Applied(view),
+            Seen::Deleted(key) => Change::Deleted(key.name),
+            // What could not be decoded is missing: no Service depends on one Node alone.
+            Seen::Listed { views, .. } => Change::Listed(views),
+            Seen::Unreadable(object, error) => {
+                self.take_unreadable(kind, &object, &error);
+                return None;
+            }
+            Seen::Failed(error) => {
+                self.take_failure(&error);
+                return None;
+            }
+        };
+        self.take_success();
+        if matches!(change, Change::Listed(_)) {
+            self.publish();
+        }
+        Some(change)
+    }
+
+    fn take_reports(&mut self, seen: Seen<ReportsView>) {
+        let now = self.clock.now();
+        match seen {
+            Seen::Applied(reports) => self.conflicts.handle_reports(Some(reports), now),
+            Seen::Deleted(_) => self.conflicts.handle_reports(None, now),
+            Seen::Listed { views, .. } => {
+                self.conflicts.handle_reports(views.into_iter().next(), now);
+            }
+            Seen::Unreadable(map, error) => return self.take_unreadable("ConfigMap", &map, &error),
+            Seen::Failed(error) => return self.take_failure(&error),
+        }
+        self.index.set_conflicts(self.conflicts.addresses());
+        self.take_success();
+        self.publish();
+    }
+
+    fn removal_due(&self) -> Option<Instant> {
+        let due = self.conflicts.poll_timeout();
+        due.filter(|_| self.leads && self.removal.is_none())
+            .map(|due| self.clock.timer(due))
+    }
+
+    fn remove_reports(&mut self) {
+        if let Some(removal) = self.conflicts.poll_removal(self.clock.now()) {
+            tracing::info!(entries = ?removal.keys, "addresses in conflict are tried again");
+            self.removal = Some(remove(self.reports_api.clone(), removal).boxed());
+        }
+    }
+
+    fn take_outcome(&mut self, update: Update, outcome: &Outcome, took: Duration) {
+        self.metrics.count_write(outcome.as_str(), took);
         self.index.handle_outcome(&update, outcome);
         if *outcome == Outcome::Failed {
             let wait = sleep(delay(update.attempt + 1));
@@ -225,11 +381,113 @@ impl Control {
         self.metrics
             .events_lost
             .inc_by(self.index.take_notices_dropped());
-        self.metrics.set_usage(&self.index.usage());
+        // Only the leader knows; the other's figures would be counted twice.
+        let usage = if self.leads {
+            self.index.usage()
+        } else {
+            Vec::new()
+        };
+        self.metrics.set_usage(&usage);
         self.metrics.set_pending(&self.index.pending());
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
-        self.admin.set_blockers(self.index.blockers());
+        self.metrics.set_leader(self.leads);
+        self.admin.set_blockers(self.blockers());
+    }
+
+    fn blockers(&self) -> Vec<String> {
+        let mut blockers = self.index.blockers();
+        blockers.extend(self.election.blocker());
+        blockers
+    }
+
+    fn status(&self) -> ControllerStatus {
+        ControllerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: self.instance.clone(),
+            leading: self.leads,
+            leader: self.election.leader().map(str::to_owned),
+            blockers: self.blockers(),
+            limits: self.rights.limits(),
+            configuration: self.index.configuration_status(),
+            pools: self.index.pool_statuses(),
+            services: self.index.service_statuses(),
+        }
+    }
+}
+
+fn watch_services(client: &Client) -> BoxStream<'static, Vec<Seen<ServiceView>>> {
+    let services = watch(
+        Api::all(client.clone()),
+        "spec.type=LoadBalancer",
+        service_view,
+    );
+    services.ready_chunks(BATCH).boxed()
+}
+
+/// Watches one `ConfigMap`.
+fn watch_map<V: Send + 'static>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    view: fn(&ConfigMap) -> V,
+) -> BoxStream<'static, Seen<V>> {
+    let api = Api::namespaced(client.clone(), namespace);
+    let fields = format!("metadata.name={name}");
+    let name = name.to_owned();
+    let view =
+        move |map: &ConfigMap| (map.metadata.name.as_ref() == Some(&name)).then(|| view(map));
+    watch(api, &fields, view).boxed()
+}
+
+fn node_addresses(node: &Node) -> Option<NodeAddresses> {
+    let view = node_view(node)?;
+    Some(NodeAddresses {
+        node: view.name,
+        addresses: view.addresses,
+    })
+}
+
+fn reports_view(map: &ConfigMap) -> ReportsView {
+    ReportsView {
+        resource_version: map.metadata.resource_version.clone().unwrap_or_default(),
+        entries: map.data.clone().unwrap_or_default(),
+    }
+}
+
+/// Removes entries, and pauses: what could not be removed is tried again after that.
+async fn remove(api: Api<ConfigMap>, removal: Removal) {
+    let keys = removal.keys.into_iter().map(|key| (key, Value::Null));
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": removal.resource_version },
+        "data": Value::Object(keys.collect::<Map<_, _>>()),
+    }));
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patched = api.patch(CONFLICTS_NAME, &params, &patch);
+    match timeout(REMOVAL_TIMEOUT, patched).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "reports of conflicts not removed"),
+        Err(late) => tracing::debug!(%late, "reports of conflicts not removed"),
+    }
+    sleep(REMOVAL_TIMEOUT).await;
+}
+
+/// Waits for what is under way, for ever if that is nothing.
+async fn ended(work: &mut Option<BoxFuture<'static, ()>>) {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a time, for ever if there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

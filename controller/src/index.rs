@@ -11,25 +11,34 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use ferrolb_core::Reason;
 use ferrolb_core::alloc::{Allocator, Decision, PoolUsage, Refusal};
 use ferrolb_core::config::Config;
 use ferrolb_core::names::event;
 use ferrolb_core::view::{ServiceKey, ServiceView};
+use ferrolb_core::{Instant, Reason};
 
 use crate::notice::{Notice, Object};
 
 mod configuring;
+mod report;
 #[cfg(test)]
 mod tests;
+mod world;
 mod writing;
 
+use world::Known;
+pub use world::{Change, NodeAddresses};
 use writing::Writing;
 pub use writing::{Outcome, Update};
 
 /// Events that wait to be written. More are dropped and counted: they are told in the log too.
 const NOTICES: usize = 4_096;
+
+/// Who rewrites a status of ours so often within [`CONTEST`] gets it: no write war.
+const REWRITES: usize = 2;
+const CONTEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 struct Entry {
@@ -39,17 +48,25 @@ struct Entry {
     attempt: u32,
     /// What was last said about it, so that it is not said again.
     said: Option<Refusal>,
+    /// When another load balancer rewrote what we had written.
+    rewritten: Vec<Instant>,
 }
 
 /// Everything that the controller knows.
 #[derive(Debug)]
 pub struct Index {
     class: Option<String>,
+    /// Whether this replica decides, or only watches.
+    leading: bool,
     /// The `ConfigMap`, as `namespace/name`.
     source: String,
     services: BTreeMap<ServiceKey, Entry>,
     services_listed: bool,
     config_listed: bool,
+    nodes: Known<String, Vec<IpAddr>>,
+    namespaces: Known<String, BTreeMap<String, String>>,
+    /// Who else uses an address.
+    conflicts: Known<IpAddr, String>,
     config: Option<Config>,
     config_stale: bool,
     /// What was last said about a `ConfigMap` that cannot be used.
@@ -74,10 +91,14 @@ impl Index {
         let nothing = Refusal::new(Reason::NotConfigured, "the configuration was not read yet");
         Self {
             class,
+            leading: true,
             source,
             services: BTreeMap::new(),
             services_listed: false,
             config_listed: false,
+            nodes: Known::default(),
+            namespaces: Known::default(),
+            conflicts: Known::default(),
             config: None,
             config_stale: false,
             said_of_config: None,
@@ -91,8 +112,37 @@ impl Index {
         }
     }
 
+    /// Another replica leads: nothing is decided, written or said here any more.
+    pub fn follow(&mut self) {
+        self.leading = false;
+        self.forget_decisions();
+    }
+
+    /// This replica leads from now on. What another one wrote last may not have been seen yet, so
+    /// nothing is decided before all Services have been listed anew.
+    pub fn lead(&mut self) {
+        self.leading = true;
+        self.forget_decisions();
+        self.services_listed = false;
+    }
+
+    fn forget_decisions(&mut self) {
+        self.allocator.forget_holdings();
+        for entry in self.services.values_mut() {
+            entry.decision = None;
+            entry.writing = Writing::Idle;
+            entry.attempt = 0;
+            entry.said = None;
+            entry.rewritten.clear();
+        }
+        self.to_write.clear();
+        self.held_back.clear();
+        self.notices.clear();
+        self.changed = self.services.keys().cloned().collect();
+    }
+
     /// A Service was created or changed.
-    pub fn apply(&mut self, view: ServiceView) {
+    pub fn apply(&mut self, view: ServiceView, now: Instant) {
         if !view.is_for(self.class.as_deref()) {
             self.delete(&view.key);
             return;
@@ -110,16 +160,19 @@ impl Index {
         match self.services.get_mut(&key) {
             Some(entry) => {
                 let former = std::mem::replace(&mut entry.view, view);
+                if entry.is_contested(&former, now) {
+                    self.allocator.give_in(&key);
+                }
                 self.hide(&key, &former.assigned);
             }
             None => {
-                let (decision, writing, said) = (None, Writing::Idle, None);
                 let entry = Entry {
                     view,
-                    decision,
-                    writing,
+                    decision: None,
+                    writing: Writing::Idle,
                     attempt: 0,
-                    said,
+                    said: None,
+                    rewritten: Vec::new(),
                 };
                 self.services.insert(key.clone(), entry);
             }
@@ -147,7 +200,12 @@ impl Index {
 
     /// Everything was listed anew. Services of `unreadable` exist, but could not be decoded: what
     /// is known of them stays.
-    pub fn reset(&mut self, views: Vec<ServiceView>, unreadable: &BTreeSet<ServiceKey>) {
+    pub fn reset(
+        &mut self,
+        views: Vec<ServiceView>,
+        unreadable: &BTreeSet<ServiceKey>,
+        now: Instant,
+    ) {
         let listed: BTreeSet<_> = views.iter().map(|view| view.key.clone()).collect();
         let known = self.services.keys();
         let gone: Vec<_> = known
@@ -158,22 +216,21 @@ impl Index {
             self.delete(key);
         }
         for view in views {
-            self.apply(view);
+            self.apply(view, now);
         }
         self.services_listed = true;
     }
 
-    /// Decides what is open, once Services and configuration have been listed; whether there was
-    /// anything to decide.
-    pub fn settle(&mut self) -> bool {
-        if !(self.services_listed && self.config_listed) {
-            return false;
+    /// Decides what is open, once everything has been listed; how many decisions that were.
+    pub fn settle(&mut self) -> usize {
+        if !(self.leading && self.blockers().is_empty()) {
+            return 0;
         }
         let changed = std::mem::take(&mut self.changed);
         let services = &self.services;
         let view_of = |key: &ServiceKey| services.get(key).map(|entry| &entry.view);
         let decisions = self.allocator.settle(&changed, view_of);
-        let decided = !decisions.is_empty();
+        let decided = decisions.len();
         for (key, decision) in decisions {
             self.take_decision(key, decision);
         }
@@ -213,7 +270,9 @@ impl Index {
     }
 
     fn say(&mut self, notice: Notice) {
-        if self.notices.len() < NOTICES {
+        if !self.leading {
+            // The leader sees the same, and says it.
+        } else if self.notices.len() < NOTICES {
             self.notices.push_back(notice);
         } else {
             self.notices_dropped += 1;
@@ -243,6 +302,13 @@ impl Index {
                 self.source
             ));
         }
+        let missing = [
+            ("nodes", self.nodes.is_missing()),
+            ("namespaces", self.namespaces.is_missing()),
+            ("conflict reports", self.conflicts.is_missing()),
+        ];
+        let missing = missing.into_iter().filter(|(_, missing)| *missing);
+        blockers.extend(missing.map(|(what, _)| format!("{what}: not listed yet")));
         blockers
     }
 
@@ -274,5 +340,23 @@ impl Index {
             }
         }
         pending
+    }
+}
+
+impl Entry {
+    /// Whether another load balancer has rewritten what we had written, again.
+    fn is_contested(&mut self, former: &ServiceView, now: Instant) -> bool {
+        let Some(decision) = &self.decision else {
+            return false;
+        };
+        let decided = decision.addresses();
+        let rewritten = former.assigned == decided && self.view.assigned != decided;
+        if !rewritten || self.view.foreign_manager().is_none() {
+            return false;
+        }
+        self.rewritten
+            .retain(|at| now.saturating_since(*at) < CONTEST);
+        self.rewritten.push(now);
+        self.rewritten.len() >= REWRITES
     }
 }

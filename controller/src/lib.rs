@@ -5,17 +5,22 @@
 //! ```
 //!
 //! One task, [`run`], owns all state and drives everything, so that nothing is decided on half a
-//! picture; a second one answers `/metrics`, `/healthz` and `/readyz`.
+//! picture; a second one answers `/metrics`, `/healthz`, `/readyz` and `/status`. Of two replicas one
+//! leads: the other one watches, and writes nothing but the Lease when that is free.
 
 pub mod admin;
 pub mod args;
 pub mod backoff;
 pub mod client;
+pub mod clock;
+pub mod conflicts;
 pub mod control;
+pub mod election;
 pub mod index;
 pub mod logs;
 pub mod metrics;
 pub mod notice;
+pub mod peers_key;
 pub mod rights;
 pub mod run;
 pub mod source;

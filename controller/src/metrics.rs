@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use ferrolb_core::Reason;
 use ferrolb_core::alloc::PoolUsage;
@@ -9,6 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,7 +29,7 @@ struct OutcomeLabel {
 }
 
 /// Every number that the controller shows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     addresses: Family<PoolLabel, Gauge<f64, AtomicU64>>,
     in_use: Family<PoolLabel, Gauge<f64, AtomicU64>>,
@@ -39,10 +41,37 @@ pub struct Metrics {
     config_stale: Gauge,
     pending: Family<ReasonLabel, Gauge>,
     writes: Family<OutcomeLabel, Counter>,
+    write_seconds: Histogram,
+    /// Decisions about Services, also those that changed nothing.
+    pub decisions: Counter,
+    leader: Gauge,
     /// Objects that could not be decoded.
     pub unreadable: Counter,
     /// Events that were not written.
     pub events_lost: Counter,
+}
+
+/// A write takes about 10 ms; one that takes 2 s is given up.
+const WRITE_BUCKETS: [f64; 9] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            addresses: Family::default(),
+            in_use: Family::default(),
+            updates: Counter::default(),
+            update_errors: Counter::default(),
+            config_loaded: Gauge::default(),
+            config_stale: Gauge::default(),
+            pending: Family::default(),
+            writes: Family::default(),
+            write_seconds: Histogram::new(WRITE_BUCKETS),
+            decisions: Counter::default(),
+            leader: Gauge::default(),
+            unreadable: Counter::default(),
+            events_lost: Counter::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -90,6 +119,21 @@ impl Metrics {
             self.writes.clone(),
         );
         registry.register(
+            "ferrolb_write_seconds",
+            "How long a status write took",
+            self.write_seconds.clone(),
+        );
+        registry.register(
+            "ferrolb_decisions",
+            "Decisions about Services, also those that changed nothing",
+            self.decisions.clone(),
+        );
+        registry.register(
+            "ferrolb_leader",
+            "1 on the replica that gives addresses",
+            self.leader.clone(),
+        );
+        registry.register(
             "ferrolb_undecodable_objects",
             "Objects of the API that could not be decoded",
             self.unreadable.clone(),
@@ -135,8 +179,14 @@ impl Metrics {
     }
 
     /// Counts a status write.
-    pub fn count_write(&self, outcome: &'static str) {
+    pub fn count_write(&self, outcome: &'static str, took: Duration) {
         self.writes.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Shows whether this replica leads.
+    pub fn set_leader(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 }
 
@@ -163,10 +213,12 @@ mod tests {
             pool: "default".to_owned(),
             total: 3,
             in_use: 1,
+            first_free: Vec::new(),
         }]);
         metrics.set_pending(&BTreeMap::from([(Reason::PoolExhausted, 2)]));
         metrics.set_config(true, false);
-        metrics.count_write("written");
+        metrics.count_write("written", Duration::from_millis(7));
+        metrics.set_leader(true);
         metrics.updates.inc();
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a String");
@@ -179,6 +231,8 @@ mod tests {
             "metallb_k8s_client_config_stale_bool 0",
             "ferrolb_pending_services{reason=\"pool_exhausted\"} 2",
             "ferrolb_writes_total{outcome=\"written\"} 1",
+            "ferrolb_write_seconds_bucket{le=\"0.01\"} 1",
+            "ferrolb_leader 1",
         ] {
             assert!(
                 text.lines().any(|one| one == line),

@@ -6,6 +6,8 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use ferrolb_core::names::{CONFLICTS_NAME, LEASE_NAME};
+
 use crate::writer::Method;
 
 /// The rights that make a difference.
@@ -17,6 +19,31 @@ pub struct Rights {
     pub update_status: bool,
     /// `create` on core v1 `events`.
     pub create_events: bool,
+    /// `list` and `watch` on `nodes`.
+    pub watch_nodes: bool,
+    /// `list` and `watch` on `namespaces`.
+    pub watch_namespaces: bool,
+    /// `create`, `list`, `watch` and `update` on our Lease.
+    pub elect: bool,
+    /// `list`, `watch` and `patch` on the `ConfigMap` of conflict reports.
+    pub conflicts: bool,
+}
+
+/// What to do something with.
+#[derive(Clone, Copy)]
+struct Thing {
+    group: &'static str,
+    resource: &'static str,
+    /// The only object of that kind that matters, if it is one.
+    name: Option<&'static str>,
+}
+
+const fn core(resource: &'static str) -> Thing {
+    Thing {
+        group: "",
+        resource,
+        name: None,
+    }
 }
 
 impl Rights {
@@ -43,13 +70,60 @@ impl Rights {
     }
 
     fn of(rules: &[ResourceRule]) -> Self {
-        let may =
-            |verb: &str, resource: &str| rules.iter().any(|rule| allows(rule, verb, resource));
+        let may = |verbs: &[&str], thing: Thing| {
+            let mut verbs = verbs.iter();
+            verbs.all(|verb| rules.iter().any(|rule| allows(rule, verb, thing)))
+        };
+        let leases = Thing {
+            group: "coordination.k8s.io",
+            resource: "leases",
+            name: None,
+        };
+        let lease = Thing {
+            name: Some(LEASE_NAME),
+            ..leases
+        };
+        let conflicts = Thing {
+            name: Some(CONFLICTS_NAME),
+            ..core("configmaps")
+        };
         Self {
-            patch_status: may("patch", "services/status"),
-            update_status: may("update", "services/status"),
-            create_events: may("create", "events"),
+            patch_status: may(&["patch"], core("services/status")),
+            update_status: may(&["update"], core("services/status")),
+            create_events: may(&["create"], core("events")),
+            watch_nodes: may(&["list", "watch"], core("nodes")),
+            watch_namespaces: may(&["list", "watch"], core("namespaces")),
+            elect: may(&["create"], leases) && may(&["list", "watch", "update"], lease),
+            conflicts: may(&["list", "watch", "patch"], conflicts),
         }
+    }
+
+    /// What is missing, and what that switches off, for people.
+    #[must_use]
+    pub fn limits(self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if !self.watch_nodes {
+            limits.push(
+                "no right to watch nodes: their own addresses are given like any other, and ports \
+                 that a node needs are not protected",
+            );
+        }
+        if !self.watch_namespaces {
+            limits.push(
+                "no right to watch namespaces: namespace-selectors select nothing, list the names \
+                 under namespaces",
+            );
+        }
+        if !self.elect {
+            limits.push("no right to leases: this controller must be the only one");
+        }
+        if !self.conflicts {
+            limits.push(
+                "no right to the ConfigMap of conflict reports: an address that another host uses \
+                 is not replaced",
+            );
+        }
+        limits.into_iter().map(str::to_owned).collect()
     }
 
     /// How statuses are written.
@@ -63,21 +137,22 @@ impl Rights {
     }
 }
 
-fn allows(rule: &ResourceRule, verb: &str, resource: &str) -> bool {
+fn allows(rule: &ResourceRule, verb: &str, thing: Thing) -> bool {
     let has = |list: &[String], item: &str| list.iter().any(|one| one == "*" || one == item);
     let list =
         |list: &Option<Vec<String>>, item: &str| has(list.as_deref().unwrap_or_default(), item);
-    // A rule for named objects is not for all of them.
-    let unnamed = rule
-        .resource_names
-        .as_deref()
-        .unwrap_or_default()
-        .is_empty();
-    unnamed
+    // A rule for named objects is for them alone.
+    let names = rule.resource_names.as_deref().unwrap_or_default();
+    let named = names.is_empty()
+        || thing
+            .name
+            .is_some_and(|name| names.iter().any(|one| one == name));
+    named
         && has(&rule.verbs, verb)
-        && list(&rule.api_groups, "")
-        && (list(&rule.resources, resource)
-            || resource
+        && list(&rule.api_groups, thing.group)
+        && (list(&rule.resources, thing.resource)
+            || thing
+                .resource
                 .split_once('/')
                 .is_some_and(|(_, sub)| list(&rule.resources, &format!("*/{sub}"))))
 }
@@ -123,5 +198,35 @@ mod tests {
         let mut named = rule(&["patch"], &["services/status"]);
         named.resource_names = Some(vec!["web".to_owned()]);
         assert_eq!(Rights::of(&[named]).method(), Method::Replace);
+    }
+
+    #[test]
+    fn a_right_to_our_lease_alone_is_enough_to_elect_a_leader() {
+        let leases = |verbs: &[&str], name: Option<&str>| {
+            let mut rule = rule(verbs, &["leases"]);
+            rule.api_groups = Some(vec!["coordination.k8s.io".to_owned()]);
+            rule.resource_names = name.map(|name| vec![name.to_owned()]);
+            rule
+        };
+        let create = leases(&["create"], None);
+        let use_it = |name| leases(&["list", "watch", "update"], Some(name));
+        assert!(Rights::of(&[create.clone(), use_it("ferrolb-controller")]).elect);
+        assert!(!Rights::of(&[create, use_it("another")]).elect);
+        assert!(!Rights::of(&[use_it("ferrolb-controller")]).elect);
+    }
+
+    #[test]
+    fn under_minikubes_manifests_it_is_said_what_is_switched_off() {
+        let addon = [
+            rule(&["get", "list", "watch", "update"], &["services"]),
+            rule(&["update"], &["services/status"]),
+            rule(&["create", "patch"], &["events"]),
+        ];
+        let limits = Rights::of(&addon).limits();
+        let words = ["nodes", "namespaces", "leases", "conflict"];
+        assert_eq!(limits.len(), words.len());
+        for (limit, word) in limits.iter().zip(words) {
+            assert!(limit.contains(word), "{limit}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::backoff::delay;
 use crate::client;
 use crate::control::Control;
 use crate::metrics::Metrics;
+use crate::peers_key;
 use crate::rights::Rights;
 
 /// An answer to a single question takes no longer.
@@ -30,7 +31,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let admin = Admin::new(registry);
+    let (admin, asked) = Admin::new(registry);
     let mut stop = std::pin::pin!(stop_signal()?);
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(
@@ -48,7 +49,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ended = &mut serving => return Err(ended_early("monitoring server", ended)),
         () = &mut stop => return Ok(()),
     };
-    let mut control = Control::new(&args, &namespace, client, rights, metrics, admin);
+    if let Some(name) = &args.peers_secret {
+        ensure_peers_key(&client, &namespace, name).await;
+    }
+    let mut control = Control::new(&args, &namespace, client, rights, metrics, (admin, asked));
     let ended = tokio::select! {
         never = control.run() => match never {},
         ended = &mut serving => Err(ended_early("monitoring server", ended)),
@@ -79,6 +83,19 @@ async fn read_rights(client: &Client, namespace: &str) -> Rights {
     }
 }
 
+/// Without a key the speakers trust whoever reaches them, and work all the same.
+async fn ensure_peers_key(client: &Client, namespace: &str, name: &str) {
+    let made = match timeout(TIMEOUT, peers_key::ensure(client, namespace, name)).await {
+        Ok(made) => made,
+        Err(late) => Err(anyhow!(late)),
+    };
+    match made {
+        Ok(true) => tracing::info!(secret = name, "key for the speakers created"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!("no key for the speakers: {error:#}"),
+    }
+}
+
 fn warn_of_missing(rights: Rights) {
     if !(rights.patch_status || rights.update_status) {
         tracing::error!(
@@ -88,6 +105,9 @@ fn warn_of_missing(rights: Rights) {
     }
     if !rights.create_events {
         tracing::warn!("this ServiceAccount may not create events: what happens stands only here");
+    }
+    for limit in rights.limits() {
+        tracing::warn!("{limit}");
     }
 }
 

@@ -67,9 +67,13 @@ where
     F: Fn(&K) -> Option<V> + Send + 'static,
 {
     let base = Config::default().timeout(WATCH_SECONDS);
+    let selected = match fields {
+        "" => base.clone(),
+        fields => base.clone().fields(fields),
+    };
     let ways = vec![
-        base.clone().fields(fields).streaming_lists(),
-        base.clone().fields(fields).page_size(PAGE),
+        selected.clone().streaming_lists(),
+        selected.page_size(PAGE),
         base.page_size(PAGE),
     ];
     let mut fallbacks = ways.into_iter();
@@ -171,4 +175,10 @@ fn is_refused(error: &Error) -> bool {
         return false;
     };
     matches!(status.code, 400 | 422)
+}
+
+/// Watches objects that may not be read: none are ever seen.
+#[must_use]
+pub fn watch_nothing<V: Send + 'static>() -> BoxStream<'static, Seen<V>> {
+    futures::stream::pending().boxed()
 }

@@ -1,7 +1,6 @@
 //! Status writes: fenced by the version that was decided on, and nothing else is touched.
 
-use std::time::Duration;
-
+use ferrolb_core::lease::WRITE_TIMEOUT;
 use ferrolb_core::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -9,9 +8,6 @@ use kube::{Api, Client, Error, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::index::{Outcome, Update};
-
-/// A write takes about 10 ms; one that takes longer than this has lost its connection.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a status may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +37,12 @@ impl Writer {
     pub async fn write(&self, update: &Update) -> Outcome {
         let service = &update.key;
         let written = match self.method {
-            Method::Patch => tokio::time::timeout(TIMEOUT, self.patch(update)).await,
-            Method::Replace => tokio::time::timeout(TIMEOUT, self.replace(update)).await,
+            Method::Patch => tokio::time::timeout(WRITE_TIMEOUT, self.patch(update)).await,
+            Method::Replace => tokio::time::timeout(WRITE_TIMEOUT, self.replace(update)).await,
         };
         match written {
             Err(_) => {
-                tracing::warn!(%service, seconds = TIMEOUT.as_secs(), "status write timed out");
+                tracing::warn!(%service, seconds = WRITE_TIMEOUT.as_secs(), "status write timed out");
                 Outcome::Failed
             }
             Ok(Ok(outcome)) => outcome,

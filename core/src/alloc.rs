@@ -7,7 +7,9 @@
 //! ```
 //!
 //! An address that a Service has stays with it: no busy or impossible request, and no change of
-//! the configuration takes it away. What cannot be done is said in a [`Refusal`] and tried again
+//! the configuration takes it away. Two things do: another host that uses the address, if there is
+//! another one to give; and a port that a node needs, on the node's own address, because nobody can
+//! repair a cluster that he is locked out of. What cannot be done is said in a [`Refusal`] and tried again
 //! as soon as anything is given up or the configuration changes.
 //!
 //! Equal inputs give equal results: pools are tried by priority, then in the order of the file,
@@ -20,6 +22,7 @@ mod holdings;
 mod proptests;
 mod request;
 mod runs;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 
@@ -29,12 +32,13 @@ use std::net::IpAddr;
 
 use crate::Reason;
 use crate::address::Family;
-use crate::config::Config;
+use crate::config::{Config, Pool};
 use crate::view::{ServiceKey, ServiceView};
 
 use choice::Choice;
 use holdings::{Holdings, Usage};
 use request::{Request, families};
+use surroundings::Surroundings;
 
 /// Why a Service did not get what it asks for, in a word and in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,13 @@ pub enum Decision {
     },
     /// It holds nothing.
     Refuse(Refusal),
+    /// Another load balancer serves it: its status is left as it is.
+    Leave {
+        /// What the status shows.
+        addresses: Vec<IpAddr>,
+        /// Who that is.
+        why: Refusal,
+    },
 }
 
 impl Decision {
@@ -83,7 +94,7 @@ impl Decision {
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         match self {
-            Self::Hold { addresses, .. } => addresses,
+            Self::Hold { addresses, .. } | Self::Leave { addresses, .. } => addresses,
             Self::Refuse(_) => &[],
         }
     }
@@ -93,7 +104,7 @@ impl Decision {
     pub const fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Hold { warning, .. } => warning.as_ref(),
-            Self::Refuse(refusal) => Some(refusal),
+            Self::Refuse(refusal) | Self::Leave { why: refusal, .. } => Some(refusal),
         }
     }
 }
@@ -113,6 +124,17 @@ pub struct PoolUsage {
     pub total: u128,
     /// Distinct addresses of it that are held.
     pub in_use: u128,
+    /// The lowest one of each family that a Service would get.
+    pub first_free: Vec<IpAddr>,
+}
+
+/// Why a status is left to another load balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It was there before us.
+    Foreign,
+    /// It rewrites what we write.
+    Contested,
 }
 
 /// Gives addresses to Services. See the module's documentation.
@@ -122,6 +144,9 @@ pub struct Allocator {
     /// Indices of the pools in the order of trying.
     order: Vec<usize>,
     holdings: Holdings,
+    surroundings: Surroundings,
+    /// Services whose status is left to another load balancer. What it shows counts as held.
+    left: BTreeMap<ServiceKey, Left>,
     /// Services that did not get all that they ask for.
     waiting: BTreeSet<ServiceKey>,
     /// Something was given up or is used differently since the waiting Services were looked at.
@@ -136,6 +161,8 @@ impl Allocator {
             config: Err(unconfigured),
             order: Vec::new(),
             holdings: Holdings::default(),
+            surroundings: Surroundings::default(),
+            left: BTreeMap::new(),
             waiting: BTreeSet::new(),
             freed: false,
         }
@@ -162,15 +189,67 @@ impl Allocator {
         }
     }
 
+    /// The nodes' own addresses, each with the node's name. Every Service has to be settled anew
+    /// if it returns true.
+    pub fn set_nodes(&mut self, nodes: BTreeMap<IpAddr, String>) -> bool {
+        let news = self.surroundings.nodes != nodes;
+        self.surroundings.nodes = nodes;
+        self.freed |= news;
+        news
+    }
+
+    /// The labels of all namespaces. Every Service has to be settled anew if it returns true.
+    pub fn set_namespaces(&mut self, labels: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
+        let news = self.surroundings.namespaces.as_ref() != Some(labels);
+        if news {
+            self.surroundings.namespaces = Some(labels.clone());
+        }
+        self.freed |= news;
+        news
+    }
+
+    /// The addresses that other hosts use: put aside until they are no longer among them. Every
+    /// Service has to be settled anew if it returns true.
+    pub fn set_conflicts(&mut self, conflicts: BTreeSet<IpAddr>) -> bool {
+        let news = self.surroundings.conflicts != conflicts;
+        self.surroundings.conflicts = conflicts;
+        self.freed |= news;
+        news
+    }
+
+    /// The node whose own address it is.
+    #[must_use]
+    pub fn node_of(&self, address: IpAddr) -> Option<&str> {
+        self.surroundings.nodes.get(&address).map(String::as_str)
+    }
+
+    /// Gives in to the load balancer that rewrites the Service's status again and again.
+    pub fn give_in(&mut self, key: &ServiceKey) {
+        self.release(key);
+        self.left.insert(key.clone(), Left::Contested);
+    }
+
+    /// Forgets what every Service holds; what is known of the world stays.
+    pub fn forget_holdings(&mut self) {
+        self.holdings = Holdings::default();
+        self.left.clear();
+        self.waiting.clear();
+        self.freed = true;
+    }
+
     /// Frees what the Service holds: it is gone, or no longer ours.
     pub fn release(&mut self, key: &ServiceKey) {
         self.waiting.remove(key);
+        self.left.remove(key);
         self.freed |= self.holdings.release(key);
     }
 
     /// Takes over the addresses in the Service's status, if it holds none yet: those that nobody
     /// else has, one of each family that it needs. They need not lie in a pool.
     pub fn restore(&mut self, view: &ServiceView) {
+        if self.leave(view).is_some() {
+            return;
+        }
         if self.holdings.addresses(&view.key).is_empty() {
             let usage = Usage::of(view);
             let addresses = self.keepable(view, &usage);
@@ -180,6 +259,10 @@ impl Allocator {
 
     /// Decides what the Service holds from now on.
     pub fn ensure(&mut self, view: &ServiceView) -> Decision {
+        if let Some(why) = self.leave(view) {
+            let addresses = view.assigned.clone();
+            return Decision::Leave { addresses, why };
+        }
         let usage = Usage::of(view);
         let current = self.keepable(view, &usage);
         let outcome = self
@@ -250,14 +333,64 @@ impl Allocator {
                 .iter()
                 .map(|range| self.holdings.taken().count_in(range))
                 .fold(0, u128::saturating_add),
+            first_free: self.first_free(pool),
         });
         usage.collect()
+    }
+
+    /// Whether and why the Service's status is left to another load balancer. What it shows is taken
+    /// for held, so that nobody else gets it.
+    fn leave(&mut self, view: &ServiceView) -> Option<Refusal> {
+        let key = &view.key;
+        let Some(manager) = view.foreign_manager() else {
+            if self.left.contains_key(key) {
+                self.release(key);
+            }
+            return None;
+        };
+        let left = match self.left.get(key) {
+            Some(left) => *left,
+            None if self.holdings.addresses(key).is_empty() => Left::Foreign,
+            // It was ours: what another one wrote is repaired.
+            None => return None,
+        };
+        let usage = Usage::of(view);
+        let addresses = self.own(&view.assigned, view, &usage);
+        self.hold(key, addresses, usage);
+        self.waiting.remove(key);
+        self.left.insert(key.clone(), left);
+        let remedy = format!(
+            "let one load balancer serve the Service: give it a spec.loadBalancerClass, or stop \
+             {manager}"
+        );
+        Some(match left {
+            Left::Foreign => Refusal::new(
+                Reason::ForeignStatus,
+                format!("{manager} wrote this Service's status, so it is left alone: {remedy}"),
+            ),
+            Left::Contested => Refusal::new(
+                Reason::StatusContested,
+                format!(
+                    "{manager} rewrites this Service's status each time, so it is left as it is: \
+                     {remedy}"
+                ),
+            ),
+        })
     }
 
     fn hold(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) {
         // A first assignment helps nobody who waits; a change may.
         let held_before = !self.holdings.addresses(key).is_empty();
         self.freed |= self.holdings.set(key, addresses, usage) && held_before;
+    }
+
+    fn first_free(&self, pool: &Pool) -> Vec<IpAddr> {
+        let families = [Family::V4, Family::V6].into_iter();
+        families
+            .filter_map(|family| {
+                choice::lowest_free(pool, family, &self.holdings, &self.surroundings, None)
+            })
+            .collect()
     }
 
     /// What the Service has (by our books, or else by its status) and may keep: one address of each
@@ -269,12 +402,18 @@ impl Allocator {
         } else {
             held
         };
+        self.own(had, view, usage)
+    }
+
+    /// Those of `had` that the Service may have: see [`Self::keepable`].
+    fn own(&self, had: &[IpAddr], view: &ServiceView, usage: &Usage) -> Vec<IpAddr> {
         let needed = families(view);
         let mut seen = BTreeSet::new();
         let mine = had.iter().filter(|address| {
             let family = Family::of(**address);
             (needed.is_empty() || needed.contains(&family))
                 && is_unicast(**address)
+                && self.surroundings.shadowed(**address, view).is_none()
                 && self
                     .holdings
                     .conflict(**address, &view.key, usage)
@@ -307,16 +446,20 @@ impl Allocator {
             config,
             order: &self.order,
             holdings: &self.holdings,
+            surroundings: &self.surroundings,
             view,
             usage,
             request: &request,
             current,
         };
-        if !current.is_empty() && choice.current_is_as_requested() {
-            choice.complete_current()
+        let chosen = if !current.is_empty() && choice.current_is_as_requested() {
+            choice
+                .without_conflict()
+                .map_or_else(|| choice.complete_current(), Ok)
         } else {
             choice.choose()
-        }
+        };
+        chosen.map(|outcome| choice.with_conflict_said(outcome))
     }
 
     fn pool_name(&self, addresses: &[IpAddr]) -> Option<String> {

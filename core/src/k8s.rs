@@ -3,18 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Endpoints, LoadBalancerIngress, Node, NodeCondition, Service};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    Endpoints, LoadBalancerIngress, Namespace, Node, NodeCondition, Service,
+};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
 use crate::address::{Family, canonical};
+use crate::lease::LeaseView;
 use crate::names::{
-    ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
+    ALLOW_NODE_PORTS, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME,
+    TAINTS_OF_LEAVING, annotation,
 };
 use crate::view::{
-    AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NodeView, Protocol, ServiceKey,
-    ServiceView, TrafficPolicy,
+    AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NamespaceView, NodeView,
+    Protocol, ServiceKey, ServiceView, TrafficPolicy,
 };
 
 /// The view of a Service; `None` without namespace or name, which the API server never sends.
@@ -66,6 +72,9 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
             .map(|(_, key)| key.to_owned())
             .filter(|key| !key.is_empty()),
+        allow_node_ports: annotations
+            .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
+            .is_some_and(|value| value == "true"),
         status_is_canonical: is_canonical(ingress, &assigned),
         status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
         assigned,
@@ -155,6 +164,28 @@ fn endpoints_view(
         service: ServiceKey { namespace, name },
         family,
     })
+}
+
+/// The view of a Namespace; `None` without a name, which the API server never sends.
+#[must_use]
+pub fn namespace_view(namespace: &Namespace) -> Option<NamespaceView> {
+    Some(NamespaceView {
+        name: namespace.metadata.name.clone()?,
+        labels: namespace.metadata.labels.clone().unwrap_or_default(),
+    })
+}
+
+/// The view of a Lease; one without a holder or a duration is free.
+#[must_use]
+pub fn lease_view(lease: &Lease) -> LeaseView {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.unwrap_or_default();
+    LeaseView {
+        resource_version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+        duration: Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
+        transitions: spec.lease_transitions.unwrap_or_default(),
+    }
 }
 
 /// The view of a Node; `None` without a name, which the API server never sends.

@@ -16,16 +16,22 @@ use std::time::Duration;
 
 use crate::Instant;
 
-/// How long a Lease holds after its last renewal (`spec.leaseDurationSeconds`).
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// How long a Lease holds after its last renewal (`spec.leaseDurationSeconds`). A holder that dies
+/// is followed after 5 to 7 s (its last renewal is up to 2 s old); client-go waits for 15. Nothing
+/// stops meanwhile: addresses stay, and new Services wait.
+pub const LEASE_DURATION: Duration = Duration::from_secs(7);
 /// A holder that has not renewed for so long leads no more. Counted from before the renewal was
-/// sent, so that it ends before the duration that others count from after it arrived.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Pause between two renewals, and between two attempts.
+/// sent, so that it ends before the duration that others count from after it arrived. An API server
+/// that is away for 3 s costs nothing: that is time for two renewals.
+pub const RENEW_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between two renewals, and between two attempts; an attempt takes no longer either.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// What a leader writes must have ended so long after it was sent: what it began at the end of its
+/// time is over before another begins.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(
-    RENEW_DEADLINE.as_secs() < LEASE_DURATION.as_secs()
+    RENEW_DEADLINE.as_secs() + WRITE_TIMEOUT.as_secs() <= LEASE_DURATION.as_secs()
         && RETRY_PERIOD.as_secs() * 2 < RENEW_DEADLINE.as_secs(),
     "a leader must have time for two attempts, and must stop before another may start"
 );
@@ -134,8 +140,8 @@ impl Elector {
     /// The write under way failed: another was quicker, or the API server is away. What is known of
     /// the Lease stays; a watch or a read tells when it has changed.
     pub fn handle_refused(&mut self, now: Instant) {
-        self.in_flight = None;
-        self.next_attempt = now + RETRY_PERIOD;
+        let sent = self.in_flight.take().unwrap_or(now);
+        self.next_attempt = now.max(sent + RETRY_PERIOD);
     }
 
     /// Stop leading and give the Lease back, so that another replica need not wait.
@@ -165,6 +171,10 @@ impl Elector {
     /// The write that is due, if any. The next one is offered after
     /// [`handle_accepted`](Self::handle_accepted) or [`handle_refused`](Self::handle_refused).
     pub fn poll_write(&mut self, now: Instant) -> Option<LeaseWrite> {
+        // A deadline that has passed is none any more.
+        self.renewed = self
+            .renewed
+            .filter(|renewed| now.saturating_since(*renewed) < RENEW_DEADLINE);
         if self.in_flight.is_some() || now < self.due()? {
             return None;
         }

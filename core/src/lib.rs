@@ -31,5 +31,5 @@ mod time;
 pub mod view;
 pub mod wire;
 
-pub use reason::Reason;
+pub use reason::{Explanation, Reason};
 pub use time::Instant;

@@ -11,6 +11,10 @@ pub mod annotation {
     pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
 }
 
+/// `ferrolb.io/allow-node-ports: "true"` on a Service: it may take ports from a node that the node
+/// itself needs.
+pub const ALLOW_NODE_PORTS: &str = "ferrolb.io/allow-node-ports";
+
 /// Prefixes of the annotations that we read; the first one that is present wins.
 pub const ANNOTATION_PREFIXES: [&str; 2] = ["metallb.io/", "metallb.universe.tf/"];
 
@@ -30,6 +34,17 @@ pub const TAINTS_OF_LEAVING: [&str; 3] = [
 /// Field manager of the controller's writes, as it appears in `metadata.managedFields`.
 pub const FIELD_MANAGER: &str = "ferrolb-controller";
 
+/// Field managers of load balancers whose statuses we take over: our own and MetalLB's, which is
+/// called like its program.
+pub const ADOPTED_MANAGERS: [&str; 2] = [FIELD_MANAGER, "controller"];
+/// What begins so is a person with kubectl, no load balancer.
+pub const HAND_EDITS: &str = "kubectl";
+
+/// Name of the Lease of the controllers' leader election.
+pub const LEASE_NAME: &str = "ferrolb-controller";
+/// Key of the first of the speakers' keys in their Secret.
+pub const PEERS_KEY: &str = "key-1";
+
 /// `reportingComponent` of the controller's Events.
 pub const CONTROLLER_COMPONENT: &str = "ferrolb-controller";
 /// `reportingComponent` of the speaker's Events.
@@ -47,6 +62,8 @@ pub mod event {
     pub const ADDRESS_CONFLICT: &str = "addressConflict";
     /// Warning, on a Service: the kernel of a node answers for its address; the text says why.
     pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
+    /// Normal, on a Service: its address is a node's own.
+    pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.

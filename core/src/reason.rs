@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+mod explain;
+
+pub use explain::Explanation;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident => $word:literal),+ $(,)?) => {
         /// A stable `snake_case` word for everything that we refuse, decline or drop: the same
@@ -14,6 +18,12 @@ macro_rules! reasons {
         impl Reason {
             /// Every reason, for documentation and tests.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The Reason of that word.
+            #[must_use]
+            pub fn of(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
+            }
 
             /// The word.
             #[must_use]
@@ -54,6 +64,8 @@ reasons! {
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.
     PortShadowsNode => "port_shadows_node",
+    /// Another load balancer wrote the status (`managedFields`): it is left alone.
+    ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.
     StatusContested => "status_contested",
 

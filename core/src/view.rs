@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::address::Family;
+use crate::names::{ADOPTED_MANAGERS, HAND_EDITS};
 
 /// Namespace and name of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +105,9 @@ pub struct ServiceView {
     pub requested_pool: Option<String>,
     /// Annotation `allow-shared-ip`: its sharing key.
     pub sharing_key: Option<String>,
+    /// Annotation [`ALLOW_NODE_PORTS`](crate::names::ALLOW_NODE_PORTS): it may take ports that a
+    /// node itself needs.
+    pub allow_node_ports: bool,
     /// `status.loadBalancer.ingress[].ip`: canonical, without duplicates, in order.
     pub assigned: Vec<IpAddr>,
     /// Whether the status is exactly `assigned` and nothing else: no junk, no duplicate, no host
@@ -119,6 +123,14 @@ impl ServiceView {
     #[must_use]
     pub fn is_for(&self, class: Option<&str>) -> bool {
         self.load_balancer && self.class.as_deref() == class
+    }
+
+    /// The load balancer other than us and `MetalLB` that wrote the addresses in the status.
+    #[must_use]
+    pub fn foreign_manager(&self) -> Option<&str> {
+        let manager = self.status_manager.as_deref()?;
+        let foreign = !(ADOPTED_MANAGERS.contains(&manager) || manager.starts_with(HAND_EDITS));
+        (foreign && !self.assigned.is_empty()).then_some(manager)
     }
 }
 
@@ -153,6 +165,15 @@ pub struct EndpointSliceView {
     pub family: Family,
     /// `endpoints`
     pub endpoints: Vec<EndpointView>,
+}
+
+/// What a decision reads of a Namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceView {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.labels`, for `namespace-selectors`.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What a decision reads of a Node.

@@ -14,5 +14,5 @@ mod wait;
 
 pub use groups::Groups;
 pub use icmp::{IcmpSocket, MAX_ICMP};
-pub use packet::{AskingSocket, MAX_FRAME, PacketSocket};
+pub use packet::{MAX_FRAME, PacketSocket};
 pub use wait::{Poll, Waker};

@@ -78,16 +78,18 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let failed = netlink::spawn(peers.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
+    let counters = Arc::clone(&metrics);
+    let conflicts = Conflicts::spawn(
+        client.clone(),
+        &namespace,
+        me.clone(),
+        events.clone(),
+        counters,
+    );
     let speaker = Speaker {
         view: View::new(me.clone(), args.lb_class.clone()),
-        events: events.clone(),
-        conflicts: Conflicts::spawn(
-            client.clone(),
-            &namespace,
-            me.clone(),
-            events,
-            Arc::clone(&metrics),
-        ),
+        events,
+        conflicts,
         me,
         peers: peers.clone(),
         metrics: Arc::clone(&metrics),
@@ -201,8 +203,7 @@ impl Speaker {
                     self.note(notice)?;
                 }
                 Some(heard) = heard.recv() => {
-                    let services = self.view.services_at(Conflicts::vip(&heard));
-                    self.conflicts.tell(&heard, services);
+                    self.conflicts.tell(&heard, self.view.services_at(Conflicts::vip(&heard)));
                 }
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {

@@ -14,7 +14,7 @@ use ferrolb_tests::{Lab, NodeKind};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Service};
 use k8s_openapi::serde::de::DeserializeOwned;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -129,18 +129,222 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
         "-o",
         "jsonpath={.rules}",
     ])?)?;
-    let without_patch = rules.into_iter().map(|mut rule| {
+    let without_patch = rules.into_iter().filter_map(|mut rule| {
         if rule["resources"] == json!(["services/status"]) {
             rule["verbs"] = json!(["update"]);
         }
-        rule
+        (rule["resources"] != json!(["nodes", "namespaces"])).then_some(rule)
     });
     let rules = json!({ "rules": without_patch.collect::<Vec<_>>() }).to_string();
     cluster
         .lab
         .kubectl(&["patch", role.trim(), "--type=merge", "-p", &rules])?;
+    let only_config = json!({ "rules": [{
+        "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"],
+    }] });
+    let namespaced = [
+        "patch",
+        "role",
+        "ferrolb-controller",
+        "-n",
+        NAMESPACE,
+        "--type=merge",
+    ];
+    let patch = ["-p", &only_config.to_string()];
+    cluster.lab.kubectl(&[&namespaced[..], &patch].concat())?;
     cluster.restart()?;
     cluster.check_metadata("replaced")?;
+    for word in ["nodes", "namespaces", "leases"] {
+        let said = format!("no right to watch {word}").replace("watch leases", "leases");
+        let log = cluster.lab.log(&cluster.controller)?;
+        assert_eq!(log.matches(&said).count(), 1, "{said} is said once:\n{log}");
+    }
+    assert!(cluster.metric("ferrolb_leader", "1")?, "it is the only one");
+    Ok(())
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "with --nocapture it tells how long")]
+fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() -> Result<()> {
+    const SERVICES: usize = 100;
+    let cluster = Cluster::start("two")?;
+    let other = cluster.lab.start_daemon(&Daemon::controller("n1"))?;
+    cluster.configure("192.168.65.0/24")?;
+    assert!(
+        cluster.metric("ferrolb_leader", "1")?,
+        "the first one leads"
+    );
+    eventually(|| {
+        ensure!(
+            leads(&cluster.lab, "n1")? == Some(false),
+            "the second one does not follow"
+        );
+        ensure!(
+            page(&cluster.lab, "n1", "/readyz")?.starts_with("ok"),
+            "nor is it ready"
+        );
+        Ok(())
+    })?;
+
+    // Killed in the middle of its work, without a word.
+    let names: Vec<_> = (0..SERVICES)
+        .map(|number| format!("s{number:03}"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (before, killed) = std::thread::scope(|scope| {
+        let creating = scope.spawn(|| cluster.create(&names));
+        cluster.until("some have an address", |held| held.len() >= 30)?;
+        cluster.lab.kill(&cluster.controller)?;
+        let killed = Instant::now();
+        let before = cluster.held()?;
+        creating
+            .join()
+            .map_err(|_| anyhow::anyhow!("creating panicked"))??;
+        anyhow::Ok((before, killed))
+    })?;
+    assert!(before.len() < SERVICES, "killed in the middle");
+    let after = cluster.until("all have an address", |held| held.len() == SERVICES)?;
+    println!(
+        "takeover after kill -9: all served after {:?}",
+        killed.elapsed()
+    );
+    assert_no_address_twice(&after);
+    for (name, addresses) in &before {
+        assert_eq!(&after[name], addresses, "{name} keeps its address");
+    }
+    assert_eq!(leads(&cluster.lab, "n1")?, Some(true));
+
+    // It comes back, follows, and takes over at once when the other one is asked to end.
+    cluster.lab.start(&cluster.controller)?;
+    eventually(|| {
+        ensure!(
+            leads(&cluster.lab, "cp")? == Some(false),
+            "it does not follow yet"
+        );
+        ensure!(
+            cluster.page("/readyz")?.starts_with("ok"),
+            "nor is it ready"
+        );
+        Ok(())
+    })?;
+    let asked = Instant::now();
+    cluster.lab.stop(&other)?;
+    cluster.create(&["last"])?;
+    let last = cluster.until("the last one has an address", |held| {
+        held.contains_key("last") && held.len() > SERVICES
+    })?;
+    println!(
+        "takeover after SIGTERM: a new Service served after {:?}",
+        asked.elapsed()
+    );
+    assert_no_address_twice(&last);
+    for (name, addresses) in &after {
+        assert_eq!(&last[name], addresses, "{name} keeps its address");
+    }
+    let lease = [
+        "get",
+        "lease",
+        "-n",
+        NAMESPACE,
+        "ferrolb-controller",
+        "-o",
+        "json",
+    ];
+    let lease: Value = serde_json::from_str(&cluster.lab.kubectl(&lease)?)?;
+    let renewed = lease["spec"]["renewTime"].as_str().unwrap_or_default();
+    let digits = renewed.rsplit_once('.').map(|(_, fraction)| fraction.len());
+    assert_eq!(digits, Some("123456Z".len()), "{renewed}");
+    Ok(())
+}
+
+#[test]
+fn what_the_cluster_and_its_network_need_is_not_taken_from_them() -> Result<()> {
+    let cluster = Cluster::start("needs")?;
+    let node = cluster.lab.host("n1")?.ipv4;
+    assert_eq!(node.to_string(), "192.168.64.11");
+    cluster.configure("192.168.64.11-192.168.64.14")?;
+
+    // A node's own address goes to whom asks for it, and no port that the node needs with it.
+    cluster.create(&["a"])?;
+    let held = cluster.until("a has an address", |held| held.contains_key("a"))?;
+    assert_eq!(held["a"], ["192.168.64.12"], "not the node's own");
+    let asking = |name: &str, port: u16, annotations: Value| {
+        let mut service = load_balancer(name);
+        service["spec"]["loadBalancerIP"] = json!("192.168.64.11");
+        service["spec"]["ports"] = json!([{ "port": port }]);
+        service["metadata"]["annotations"] = annotations;
+        cluster.lab.apply(&service.to_string()).map(drop)
+    };
+    asking("ssh", 22, json!({}))?;
+    let message = cluster.event("default", "ssh", "AllocationFailed")?;
+    assert!(
+        message.contains("192.168.64.11 is the address of node n1"),
+        "{message}"
+    );
+    asking("ssh", 22, json!({ "ferrolb.io/allow-node-ports": "true" }))?;
+    cluster.until("ssh has it, since it insists", |held| {
+        held.get("ssh") == Some(&one("192.168.64.11"))
+    })?;
+    cluster.event("default", "ssh", "NodeAddressGiven")?;
+
+    // An address that a speaker found in use is replaced.
+    let report = json!({
+        "address": "192.168.64.12", "mac": "02:00:c0:a8:40:64", "node": "n1",
+        "service": "default/a", "time": "2026-11-25T18:00:00Z",
+    });
+    let map = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "ferrolb-conflicts", "namespace": NAMESPACE },
+        "data": { "192.168.64.12": report.to_string() },
+    });
+    cluster.lab.apply(&map.to_string())?;
+    cluster.until("a has another address", |held| {
+        held.get("a") == Some(&one("192.168.64.13"))
+    })?;
+
+    // Another load balancer that insists gets the Service; one that was there first keeps it.
+    for _ in 0..2 {
+        cluster.until("a has our address", |held| {
+            held.get("a") == Some(&one("192.168.64.13"))
+        })?;
+        cluster.write_status("a", "rival", "10.9.9.9")?;
+    }
+    let said = |message: &str| message.starts_with("rival rewrites this Service's status");
+    cluster.event_like("default", "a", said)?;
+    assert_eq!(
+        cluster.held()?["a"],
+        ["10.9.9.9"],
+        "it is left to the rival"
+    );
+    cluster.lab.stop(&cluster.controller)?;
+    cluster.create(&["theirs", "metallbs"])?;
+    cluster.write_status("theirs", "rival", "192.168.64.13")?;
+    cluster.write_status("metallbs", "controller", "192.168.64.14")?;
+    cluster.lab.start(&cluster.controller)?;
+    let left = |message: &str| message.starts_with("rival wrote this Service's status");
+    cluster.event_like("default", "theirs", left)?;
+    let held = cluster.held()?;
+    assert_eq!(held["theirs"], ["192.168.64.13"]);
+    assert_eq!(held["metallbs"], ["192.168.64.14"]);
+
+    // All of that stands in the status, for this host alone.
+    let status: Value = serde_json::from_str(&cluster.page("/status")?)?;
+    let reason = |name: &str| {
+        let services = status["services"].as_array().into_iter().flatten();
+        let mut named = services.filter(|service| service["name"] == name);
+        named
+            .next()
+            .map(|service| service["problem"]["reason"].clone())
+    };
+    assert_eq!(reason("theirs"), Some(json!("foreign_status")));
+    assert_eq!(reason("metallbs"), Some(Value::Null));
+    assert_eq!(status["pools"][0]["total"], 4);
+    assert_eq!(status["leading"], true);
+    let at = SocketAddr::from((cluster.lab.host("cp")?.ipv4, 7472));
+    let stranger = cluster.lab.client()?;
+    let refused = stranger.enter(|| http_get(at, "/status", Duration::from_secs(2)))??;
+    assert_eq!(refused.status, 403);
     Ok(())
 }
 
@@ -389,14 +593,46 @@ impl Cluster {
         seen.with_context(|| format!("waited for an Event {reason} on {object}"))
     }
 
+    /// Waits for an Event on the object whose message is like that.
+    fn event_like(
+        &self,
+        namespace: &str,
+        object: &str,
+        like: impl Fn(&str) -> bool + Send + Sync,
+    ) -> Result<()> {
+        let seen = watch_until(
+            &self.lab,
+            Some(namespace),
+            |event: watcher::Event<Event>| match event {
+                watcher::Event::Apply(event) | watcher::Event::InitApply(event) => {
+                    let named = event.involved_object.name.as_deref() == Some(object);
+                    (named && like(&event.message.unwrap_or_default())).then_some(())
+                }
+                _ => None,
+            },
+        );
+        seen.with_context(|| format!("waited for an Event on {object}"))
+    }
+
+    /// Writes a status as another load balancer does.
+    fn write_status(&self, name: &str, manager: &str, address: &str) -> Result<()> {
+        self.lab.api(async |client| {
+            let api: Api<Service> = Api::default_namespaced(client);
+            let status =
+                json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } });
+            let params = PatchParams {
+                field_manager: Some(manager.to_owned()),
+                ..PatchParams::default()
+            };
+            api.patch_status(name, &params, &Patch::Merge(status))
+                .await?;
+            Ok(())
+        })
+    }
+
     /// What the controller answers.
     fn page(&self, path: &str) -> Result<String> {
-        let host = self.lab.host("cp")?;
-        let at = SocketAddr::from((host.ipv4, 7472));
-        let fetch = || http_get(at, path, Duration::from_secs(2));
-        // The port comes a moment after the process.
-        let page = host.enter(|| eventually(|| Ok(fetch()?)))??;
-        Ok(page.body)
+        page(&self.lab, "cp", path)
     }
 
     /// Whether the metric gets that value.
@@ -416,6 +652,27 @@ impl Cluster {
     fn log_until(&self, want: impl Fn(&Value) -> bool) -> Result<()> {
         log_until(&self.lab, &self.controller, want)
     }
+}
+
+/// What the controller on `host` answers.
+fn page(lab: &Lab, host: &str, path: &str) -> Result<String> {
+    let host = lab.host(host)?;
+    let at = SocketAddr::from((host.ipv4, 7472));
+    let fetch = || http_get(at, path, Duration::from_secs(2));
+    // The port comes a moment after the process.
+    let page = host.enter(|| eventually(|| Ok(fetch()?)))??;
+    Ok(page.body)
+}
+
+/// Whether the controller on `host` leads, if it says so.
+fn leads(lab: &Lab, host: &str) -> Result<Option<bool>> {
+    let status: Value = serde_json::from_str(&page(lab, host, "/status")?)?;
+    Ok(status["leading"].as_bool())
+}
+
+fn assert_no_address_twice(held: &Held) {
+    let addresses: BTreeSet<_> = held.values().flatten().collect();
+    assert_eq!(addresses.len(), held.len(), "no address twice: {held:?}");
 }
 
 fn load_balancer(name: &str) -> Value {

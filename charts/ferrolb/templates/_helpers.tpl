@@ -106,6 +106,9 @@ args:
   {{- with .root.Values.loadBalancerClass }}
   - --lb-class={{ . }}
   {{- end }}
+  {{- if eq .component "controller" }}
+  - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}
@@ -146,6 +149,19 @@ nodeSelector:
 {{- with $values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- else }}
+{{- if eq .component "controller" }}
+# On nodes of their own where there are enough.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels:
+              {{- include "ferrolb.selectorLabels" . | nindent 14 }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

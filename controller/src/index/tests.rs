@@ -39,6 +39,7 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
         address_requests: Vec::new(),
         requested_pool: None,
         sharing_key: None,
+        allow_node_ports: false,
         assigned: assigned
             .iter()
             .map(|address| address.parse().unwrap())
@@ -50,7 +51,7 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
 
 fn listed(services: Vec<ServiceView>) -> Index {
     let mut index = Index::new(None, "metallb-system/config".to_owned());
-    index.reset(services, &BTreeSet::new());
+    index.reset(services, &BTreeSet::new(), Instant::START);
     index
 }
 
@@ -93,7 +94,7 @@ fn nothing_is_decided_before_services_and_configuration_are_listed() {
     let mut index = Index::new(None, "metallb-system/config".to_owned());
     assert_eq!(index.blockers().len(), 2);
     index.set_config(Some(&map(parse(POOL_OF_TWO))));
-    index.apply(service("early", "1", &[]));
+    index.apply(service("early", "1", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     index.reset(
         vec![
@@ -101,6 +102,7 @@ fn nothing_is_decided_before_services_and_configuration_are_listed() {
             service("old", "2", &["10.0.0.1"]),
         ],
         &BTreeSet::new(),
+        Instant::START,
     );
     assert_eq!(index.blockers(), [""; 0]);
     assert_eq!(told(&updates(&mut index)), ["early 10.0.0.2"]);
@@ -157,7 +159,7 @@ fn a_status_is_written_once_and_told_once() {
             "assigned 10.0.0.1 from pool default".to_owned()
         )]
     );
-    index.apply(service("web", "2", &["10.0.0.1"]));
+    index.apply(service("web", "2", &["10.0.0.1"]), Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     assert_eq!(notices(&mut index), []);
 }
@@ -166,7 +168,7 @@ fn a_status_is_written_once_and_told_once() {
 fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.apply(service("web", "2", &["10.0.0.1"]));
+    index.apply(service("web", "2", &["10.0.0.1"]), Instant::START);
     index.handle_outcome(&sent[0], &written("2"));
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     assert_eq!(notices(&mut index)[0].0, event::IP_ALLOCATED);
@@ -182,7 +184,7 @@ fn a_conflict_is_decided_anew_on_the_version_that_comes() {
         [""; 0],
         "the same version would be refused again"
     );
-    index.apply(service("web", "3", &[]));
+    index.apply(service("web", "3", &[]), Instant::START);
     let again = updates(&mut index);
     assert_eq!((again[0].resource_version.as_str(), again.len()), ("3", 1));
 }
@@ -191,7 +193,7 @@ fn a_conflict_is_decided_anew_on_the_version_that_comes() {
 fn a_change_that_overtakes_a_write_is_written_after_it() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.apply(service("web", "2", &[]));
+    index.apply(service("web", "2", &[]), Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
@@ -223,7 +225,7 @@ fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
         uid: "another".to_owned(),
         ..service("web", "2", &[])
     };
-    index.apply(successor);
+    index.apply(successor, Instant::START);
     assert_eq!(updates(&mut index)[0].uid, "another");
     index.handle_outcome(&sent[0], &Outcome::Gone);
     assert_eq!(
@@ -240,7 +242,7 @@ fn a_deleted_service_frees_its_address_for_one_that_waits() {
         service("b", "2", &["10.0.0.2"]),
     ];
     let mut index = configured(held);
-    index.apply(service("c", "3", &[]));
+    index.apply(service("c", "3", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     assert_eq!(notices(&mut index)[0].0, event::ALLOCATION_FAILED);
     index.delete(&key("a"));
@@ -264,7 +266,7 @@ fn a_changed_type_or_class_and_a_new_identity_free_the_address_too() {
             service("b", "2", &["10.0.0.2"]),
             service("c", "3", &[]),
         ]);
-        index.apply(changed);
+        index.apply(changed, Instant::START);
         assert_eq!(told(&updates(&mut index)), ["c 10.0.0.1"]);
     }
     let mut index = configured(vec![service("b", "1", &["10.0.0.1"])]);
@@ -272,8 +274,8 @@ fn a_changed_type_or_class_and_a_new_identity_free_the_address_too() {
         uid: "another".to_owned(),
         ..service("b", "9", &[])
     };
-    index.apply(recreated);
-    index.apply(service("a", "10", &[]));
+    index.apply(recreated, Instant::START);
+    index.apply(service("a", "10", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["a 10.0.0.1", "b 10.0.0.2"]);
 }
 
@@ -287,9 +289,9 @@ fn a_service_missing_from_a_new_list_is_gone_unless_it_could_not_be_read() {
     };
     let waiting = || vec![service("b", "2", &["10.0.0.2"]), service("c", "3", &[])];
     let mut index = configured(held());
-    index.reset(waiting(), &BTreeSet::from([key("a")]));
+    index.reset(waiting(), &BTreeSet::from([key("a")]), Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
-    index.reset(waiting(), &BTreeSet::new());
+    index.reset(waiting(), &BTreeSet::new(), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["c 10.0.0.1"]);
 }
 
@@ -307,7 +309,7 @@ fn a_broken_edit_changes_nothing_and_says_where_it_is_broken() {
     assert!(message.contains("line 3, column "), "{message}");
     index.set_config(Some(&broken));
     assert_eq!(notices(&mut index), [], "said once");
-    index.apply(service("b", "2", &[]));
+    index.apply(service("b", "2", &[]), Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         ["b 10.0.0.2"],
@@ -354,15 +356,15 @@ fn an_address_is_written_only_after_its_former_status_is_gone() {
         ..service("mover", version, assigned)
     };
     let mut index = configured(vec![service("mover", "1", &["10.0.0.1"])]);
-    index.apply(move_away("2", &["10.0.0.1"]));
-    index.apply(service("next", "3", &[]));
+    index.apply(move_away("2", &["10.0.0.1"]), Instant::START);
+    index.apply(service("next", "3", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["mover 10.0.0.2"]);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
         "10.0.0.1 still stands in mover's status"
     );
-    index.apply(move_away("4", &["10.0.0.2"]));
+    index.apply(move_away("4", &["10.0.0.2"]), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["next 10.0.0.1"]);
 }
 
@@ -376,11 +378,155 @@ fn a_thousand_who_wait_in_vain_are_told_once_each() {
     assert_eq!(notices(&mut index).len(), 998);
     for _ in 0..10 {
         index.delete(&key("s999"));
-        index.apply(service("s999", "2", &[]));
+        index.apply(service("s999", "2", &[]), Instant::START);
         index.settle();
     }
     assert!(
         notices(&mut index).len() <= 10,
         "only the one that is new each time"
     );
+}
+
+#[test]
+fn who_follows_decides_and_says_nothing_and_decides_anew_when_it_leads() {
+    let mut index = Index::new(None, "metallb-system/config".to_owned());
+    index.follow();
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    index.reset(
+        vec![service("a", "1", &[])],
+        &BTreeSet::new(),
+        Instant::START,
+    );
+    assert_eq!(index.blockers(), [""; 0], "ready to take over");
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    assert_eq!(notices(&mut index), []);
+
+    index.lead();
+    assert_eq!(
+        told(&updates(&mut index)),
+        [""; 0],
+        "the last writes of the other may be unseen"
+    );
+    let seen = vec![service("a", "2", &["10.0.0.1"]), service("b", "3", &[])];
+    index.reset(seen, &BTreeSet::new(), Instant::START);
+    assert_eq!(told(&updates(&mut index)), ["b 10.0.0.2"]);
+
+    index.follow();
+    index.apply(service("c", "4", &[]), Instant::START);
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+}
+
+fn by_rival(version: &str) -> ServiceView {
+    ServiceView {
+        status_manager: Some("rival".to_owned()),
+        ..service("web", version, &["10.9.9.9"])
+    }
+}
+
+fn ours(version: &str) -> ServiceView {
+    ServiceView {
+        status_manager: Some("ferrolb-controller".to_owned()),
+        ..service("web", version, &["10.0.0.1"])
+    }
+}
+
+#[test]
+fn a_rival_who_rewrites_a_status_twice_within_thirty_seconds_gets_it() {
+    let at = |seconds: u64| Instant::from_millis(seconds * 1_000);
+    let mut index = configured(vec![ours("1")]);
+    index.apply(by_rival("2"), at(10));
+    let repaired = updates(&mut index);
+    assert_eq!(told(&repaired), ["web 10.0.0.1"]);
+    index.handle_outcome(&repaired[0], &written("3"));
+    index.apply(ours("3"), at(11));
+    notices(&mut index);
+    index.apply(by_rival("4"), at(12));
+    assert_eq!(told(&updates(&mut index)), [""; 0], "no write war");
+    let (_, message) = notices(&mut index).pop().unwrap();
+    assert!(message.starts_with("rival rewrites"), "{message}");
+    index.apply(by_rival("5"), at(13));
+    assert_eq!(
+        (told(&updates(&mut index)), notices(&mut index)),
+        (vec![], vec![])
+    );
+    // Once in a while is no war.
+    let mut index = configured(vec![ours("1")]);
+    for round in 1..5 {
+        let (theirs, repaired) = (format!("{round}1"), format!("{round}2"));
+        index.apply(by_rival(&theirs), at(round * 40));
+        let sent = updates(&mut index);
+        assert_eq!(told(&sent), ["web 10.0.0.1"]);
+        index.handle_outcome(&sent[0], &written(&repaired));
+        index.apply(ours(&repaired), at(round * 40 + 1));
+    }
+}
+
+#[test]
+fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
+    let mut index = Index::new(None, "metallb-system/config".to_owned());
+    index.await_nodes();
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    let wants = ServiceView {
+        address_requests: vec![ferrolb_core::view::AddressRequest {
+            source: "spec.loadBalancerIP".to_owned(),
+            text: "10.0.0.1".to_owned(),
+        }],
+        ..service("web", "1", &[])
+    };
+    let all = vec![service("a", "1", &[]), wants];
+    index.reset(all, &BTreeSet::new(), Instant::START);
+    assert_eq!(index.blockers(), ["nodes: not listed yet"]);
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    let node = NodeAddresses {
+        node: "n1".to_owned(),
+        addresses: vec!["10.0.0.1".parse().unwrap()],
+    };
+    index.handle_nodes(Change::Listed(vec![node]));
+    let sent = updates(&mut index);
+    assert_eq!(told(&sent), ["a 10.0.0.2", "web 10.0.0.1"]);
+    index.handle_outcome(&sent[1], &written("2"));
+    let (reason, message) = notices(&mut index).pop().unwrap();
+    assert_eq!(reason, event::NODE_ADDRESS_GIVEN);
+    assert_eq!(
+        message,
+        "10.0.0.1 is the own address of node n1: on it, 80/TCP belongs to this Service now; no other \
+         node takes over when n1 dies"
+    );
+}
+
+#[test]
+fn an_address_that_another_host_uses_is_replaced_and_it_is_said_which_host() {
+    let mut index = configured(vec![service("web", "1", &["10.0.0.1"])]);
+    let host = "the host with MAC 02:00:00:00:00:01 (heard by node n1)".to_owned();
+    let address = "10.0.0.1".parse().unwrap();
+    index.set_conflicts(BTreeMap::from([(address, host)]));
+    let sent = updates(&mut index);
+    assert_eq!(told(&sent), ["web 10.0.0.2"]);
+    index.handle_outcome(&sent[0], &written("2"));
+    assert_eq!(
+        notices(&mut index).pop().unwrap().1,
+        "assigned 10.0.0.2 from pool default instead of 10.0.0.1, which the host with MAC \
+         02:00:00:00:00:01 (heard by node n1) uses"
+    );
+}
+
+#[test]
+fn the_status_shows_pools_and_decisions() {
+    let mut index = configured(vec![
+        service("a", "1", &["10.0.0.1"]),
+        service("b", "2", &["10.0.0.2"]),
+        service("c", "3", &[]),
+    ]);
+    index.settle();
+    let pool = &index.pool_statuses()[0];
+    assert_eq!((pool.total, pool.used, pool.free), (2, 2, 0));
+    assert_eq!(pool.first_free, [""; 0]);
+    let services = index.service_statuses();
+    assert_eq!(services[0].pool.as_deref(), Some("default"));
+    assert_eq!(services[2].addresses, [""; 0]);
+    assert_eq!(
+        services[2].problem.as_ref().unwrap().reason,
+        "pool_exhausted"
+    );
+    assert!(index.configuration_status().loaded);
 }

@@ -87,7 +87,11 @@ impl Index {
 
     fn update_of(&self, key: &ServiceKey) -> Option<Update> {
         let entry = self.services.get(key)?;
-        let addresses = entry.decision.as_ref()?.addresses();
+        let decision = entry.decision.as_ref()?;
+        if matches!(decision, Decision::Leave { .. }) {
+            return None;
+        }
+        let addresses = decision.addresses();
         let view = &entry.view;
         let right = view.assigned == addresses && view.status_is_canonical;
         let blocked = match &entry.writing {
@@ -184,12 +188,45 @@ impl Index {
             let instead = if former.is_empty() {
                 String::new()
             } else {
-                format!(" instead of {former}")
+                format!(" instead of {former}{}", self.used_by(&update.former))
             };
             let message = format!("assigned {addresses}{pool}{instead}");
             Notice::normal(object, event::IP_ALLOCATED, message)
         };
+        let node_address = self.node_address_given(update);
         self.say(notice);
+        if let Some(notice) = node_address {
+            self.say(notice);
+        }
+    }
+
+    /// `, which … uses`, if another host does.
+    fn used_by(&self, addresses: &[IpAddr]) -> String {
+        let mut hosts = addresses.iter().filter_map(|one| self.conflict_at(*one));
+        let host = hosts.next();
+        host.map_or_else(String::new, |host| format!(", which {host} uses"))
+    }
+
+    /// The Event that tells of a node's own address among those that are new.
+    fn node_address_given(&self, update: &Update) -> Option<Notice> {
+        let new = |address: &&IpAddr| !update.former.contains(*address);
+        let mut new = update.addresses.iter().filter(new);
+        let (address, node) =
+            new.find_map(|address| Some((address, self.allocator.node_of(*address)?)))?;
+        let view = &self.services.get(&update.key)?.view;
+        let ports: Vec<_> = view
+            .ports
+            .iter()
+            .map(|(protocol, port)| format!("{port}/{protocol}"))
+            .collect();
+        let message = format!(
+            "{address} is the own address of node {node}: on it, {} belongs to this Service now; no \
+             other node takes over when {node} dies",
+            ports.join(", ")
+        );
+        tracing::info!(service = %update.key, %address, node, "address of a node given");
+        let object = Object::service(view);
+        Some(Notice::normal(object, event::NODE_ADDRESS_GIVEN, message))
     }
 }
 

@@ -7,11 +7,13 @@ use std::net::IpAddr;
 
 use super::holdings::{Holdings, Usage};
 use super::request::{Request, listed};
+use super::surroundings::{Surroundings, needed_port};
 use super::{Outcome, Refusal};
 use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool};
-use crate::view::ServiceView;
+use crate::names::ALLOW_NODE_PORTS;
+use crate::view::{Protocol, ServiceView};
 
 /// Everything that a choice depends on.
 pub(super) struct Choice<'a> {
@@ -19,6 +21,7 @@ pub(super) struct Choice<'a> {
     /// Indices of `config.pools`, in the order of trying.
     pub(super) order: &'a [usize],
     pub(super) holdings: &'a Holdings,
+    pub(super) surroundings: &'a Surroundings,
     pub(super) view: &'a ServiceView,
     pub(super) usage: &'a Usage,
     pub(super) request: &'a Request,
@@ -167,6 +170,7 @@ impl<'a> Choice<'a> {
         let usable = |address: &IpAddr| {
             Family::of(*address) == family
                 && pool.contains(*address)
+                && self.surroundings.shadowed(*address, self.view).is_none()
                 && self
                     .holdings
                     .conflict(*address, &self.view.key, self.usage)
@@ -179,23 +183,70 @@ impl<'a> Choice<'a> {
             return Some((*current, false));
         }
         let key = self.view.sharing_key.as_deref();
-        if let Some(shared) = key.and_then(|key| self.holdings.shared_under(key).find(usable)) {
+        let sound =
+            |address: &IpAddr| usable(address) && !self.surroundings.conflicts.contains(address);
+        if let Some(shared) = key.and_then(|key| self.holdings.shared_under(key).find(sound)) {
             return Some((shared, true));
         }
-        let ranges = pool.ranges.iter().filter(|range| range.family() == family);
-        let free = |range| {
-            self.holdings
-                .taken()
-                .lowest_free(range, |address| pool.avoids(address))
-        };
-        ranges
-            .into_iter()
-            .find_map(free)
+        let (holdings, surroundings) = (self.holdings, self.surroundings);
+        lowest_free(pool, family, holdings, surroundings, Some(self.view))
             .map(|address| (address, false))
+    }
+
+    /// Other addresses in place of those that another host uses, if the Service did not ask for
+    /// just them, and if there are any.
+    pub(super) fn without_conflict(&self) -> Option<Outcome> {
+        let asked_for = |address: &IpAddr| {
+            self.request
+                .addresses
+                .values()
+                .any(|asked_for| asked_for == address)
+        };
+        let conflicts = &self.surroundings.conflicts;
+        let keeps = |address: &&IpAddr| !conflicts.contains(*address) || asked_for(address);
+        let current: Vec<_> = self.current.iter().filter(keeps).copied().collect();
+        if current.len() == self.current.len() {
+            return None;
+        }
+        let choice = Choice {
+            current: &current,
+            ..*self
+        };
+        let outcome = choice.choose().ok()?;
+        (outcome.addresses.len() >= self.current.len()).then_some(outcome)
+    }
+
+    /// Says that another host uses an address, if nothing else is to be said.
+    pub(super) fn with_conflict_said(&self, outcome: Outcome) -> Outcome {
+        let conflicts = &self.surroundings.conflicts;
+        let mut addresses = outcome.addresses.iter();
+        let conflict = addresses.find(|address| conflicts.contains(*address));
+        let warning = conflict.map(|address| {
+            let why = if self.request.addresses.values().any(|one| one == address) {
+                "the Service asks for it: ask for another one"
+            } else {
+                "no other is free: add addresses to the pool"
+            };
+            Refusal::new(
+                Reason::AddressConflict,
+                format!(
+                    "{address} is in use by another host of the network, and {why}, or take it \
+                     from that host"
+                ),
+            )
+        });
+        Outcome {
+            warning: outcome.warning.or(warning),
+            ..outcome
+        }
     }
 
     fn check_requested_are_free(&self) -> Result<(), Refusal> {
         for address in self.request.addresses.values() {
+            if let Some((node, protocol, port)) = self.surroundings.shadowed(*address, self.view) {
+                let what = format!("{address} is the address of node {node}");
+                return Err(shadows_node(&what, protocol, port));
+            }
             let conflict = self.holdings.conflict(*address, &self.view.key, self.usage);
             if let Some((user, obstacle)) = conflict {
                 return Err(Refusal::new(
@@ -212,6 +263,28 @@ impl<'a> Choice<'a> {
 
     /// Why none of `pools` could give what is asked for.
     fn exhausted(&self, pools: &[&Pool]) -> Refusal {
+        let only_nodes = |pool: &&Pool| {
+            let mut families = self.request.families.iter();
+            families.any(|family| self.surroundings.only_nodes_in(pool, *family))
+        };
+        if let Some((protocol, port)) = needed_port(self.view)
+            && let Some(pool) = pools.iter().find(|pool| only_nodes(pool))
+        {
+            let what = format!("pool {} has only addresses of nodes", pool.name);
+            return shadows_node(&what, protocol, port);
+        }
+        let left_out: usize = pools
+            .iter()
+            .filter(|pool| !only_nodes(pool))
+            .flat_map(|pool| {
+                let families = self.request.families.iter();
+                families.map(|family| self.surroundings.nodes_in(pool, *family))
+            })
+            .sum();
+        let left_out = match left_out {
+            0 => String::new(),
+            some => format!(" ({some} of nodes themselves left out)"),
+        };
         let families = listed(&self.request.families);
         let names: Vec<_> = pools.iter().map(|pool| pool.name.clone()).collect();
         let names = some_of(&names, ", ");
@@ -234,8 +307,8 @@ impl<'a> Choice<'a> {
         };
         if possible {
             let text = format!(
-                "no {families} address is left in pool {names}: add addresses to it, or delete a \
-                 Service that it serves"
+                "no {families} address is left in pool {names}{left_out}: add addresses to it, or \
+                 delete a Service that it serves"
             );
             Refusal::new(Reason::PoolExhausted, text)
         } else {
@@ -246,6 +319,39 @@ impl<'a> Choice<'a> {
             Refusal::new(Reason::NoPoolMatches, text)
         }
     }
+}
+
+/// The lowest address of `pool` that is free for `view`, or for a Service that takes no port from a
+/// node. Addresses of nodes are left out, unless the pool has no others.
+pub(super) fn lowest_free(
+    pool: &Pool,
+    family: Family,
+    holdings: &Holdings,
+    surroundings: &Surroundings,
+    view: Option<&ServiceView>,
+) -> Option<IpAddr> {
+    let only_nodes = surroundings.only_nodes_in(pool, family);
+    if only_nodes && view.and_then(needed_port).is_some() {
+        return None;
+    }
+    let avoids = |address: IpAddr| {
+        pool.avoids(address)
+            || surroundings.conflicts.contains(&address)
+            || (!only_nodes && surroundings.nodes.contains_key(&address))
+    };
+    let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);
+    ranges.find_map(|range| holdings.taken().lowest_free(range, avoids))
+}
+
+fn shadows_node(what: &str, protocol: Protocol, port: u16) -> Refusal {
+    Refusal::new(
+        Reason::PortShadowsNode,
+        format!(
+            "{what}, and port {port}/{protocol} there is the node's own, which the Service would \
+             take from it: change the port or the address, or, if you mean it, annotate the Service \
+             with {ALLOW_NODE_PORTS}: \"true\""
+        ),
+    )
 }
 
 fn joined(addresses: &[IpAddr]) -> String {

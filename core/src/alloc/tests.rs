@@ -46,6 +46,7 @@ pub(super) fn service(name: &str) -> ServiceView {
         address_requests: Vec::new(),
         requested_pool: None,
         sharing_key: None,
+        allow_node_ports: false,
         assigned: Vec::new(),
         status_is_canonical: true,
         status_manager: None,
@@ -634,4 +635,208 @@ fn a_search_in_a_full_pool_of_65536_addresses_is_no_scan() {
         view.key.name = format!("w{}", index % 10);
         assert_eq!(told(&allocator.ensure(&view)), "pool_exhausted");
     }
+}
+
+fn at_node(allocator: &mut Allocator, address_of_node: &str) {
+    let nodes = BTreeMap::from([(address(address_of_node), "n1".to_owned())]);
+    assert!(allocator.set_nodes(nodes));
+}
+
+fn on_port(port: u16, view: ServiceView) -> ServiceView {
+    ServiceView {
+        ports: vec![(Protocol::Tcp, port)],
+        ..view
+    }
+}
+
+#[test]
+fn a_nodes_own_address_is_given_to_whom_asks_for_it_and_to_nobody_else() {
+    let mut allocator = three();
+    at_node(&mut allocator, "10.0.0.1");
+    assert_eq!(allocator.usage()[0].first_free, [address("10.0.0.2")]);
+    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.2");
+    assert_eq!(ensure(&mut allocator, &service("b")), "10.0.0.3");
+    let none = ensure(&mut allocator, &service("c"));
+    assert!(none.contains("pool_exhausted"), "{none}");
+    let Decision::Refuse(refusal) = allocator.ensure(&service("c")) else {
+        panic!("nothing is left");
+    };
+    assert!(
+        refusal.text.contains("1 of nodes themselves left out"),
+        "{refusal}"
+    );
+    let asking = asking("10.0.0.1", service("d"));
+    assert_eq!(ensure(&mut allocator, &asking), "10.0.0.1");
+}
+
+#[test]
+fn a_pool_of_nodes_own_addresses_alone_means_them() {
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.4", "10.0.0.4")])]);
+    at_node(&mut allocator, "10.0.0.4");
+    let web = on_port(30_000, service("web"));
+    assert_eq!(ensure(&mut allocator, &web), "10.0.0.4");
+}
+
+#[test]
+fn a_port_that_the_node_needs_is_not_taken_from_it_unless_the_service_insists() {
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.4", "10.0.0.4")])]);
+    at_node(&mut allocator, "10.0.0.4");
+    for wish in [service("ssh"), asking("10.0.0.4", service("ssh"))] {
+        let refused = allocator.ensure(&on_port(22, wish));
+        assert!(refused.addresses().is_empty());
+        let refusal = refused.refusal().unwrap();
+        assert_eq!(refusal.reason, Reason::PortShadowsNode);
+        assert!(
+            refusal.text.contains("ferrolb.io/allow-node-ports"),
+            "{refusal}"
+        );
+    }
+    let insists = ServiceView {
+        allow_node_ports: true,
+        ..on_port(22, service("ssh"))
+    };
+    assert_eq!(ensure(&mut allocator, &insists), "10.0.0.4");
+    let udp = ServiceView {
+        ports: vec![(Protocol::Udp, 22)],
+        ..service("ssh")
+    };
+    assert_eq!(ensure(&mut allocator, &udp), "10.0.0.4");
+}
+
+#[test]
+fn an_address_whose_ports_would_lock_people_out_is_taken_away_again() {
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.4", "10.0.0.5")])]);
+    at_node(&mut allocator, "10.0.0.4");
+    let web = asking("10.0.0.4", on_port(80, service("web")));
+    assert_eq!(ensure(&mut allocator, &web), "10.0.0.4");
+    let dangerous = on_port(6443, web);
+    assert!(allocator.ensure(&dangerous).addresses().is_empty());
+    let elsewhere = on_port(6443, service("web"));
+    assert_eq!(ensure(&mut allocator, &elsewhere), "10.0.0.5");
+}
+
+#[test]
+fn an_address_that_another_host_uses_is_put_aside_until_it_is_free_again() {
+    let mut allocator = three();
+    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.1");
+    assert!(allocator.set_conflicts(BTreeSet::from([address("10.0.0.1")])));
+    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.2");
+    assert_eq!(ensure(&mut allocator, &service("b")), "10.0.0.3");
+    let waits = allocator.ensure(&service("c"));
+    assert_eq!(waits.refusal().unwrap().reason, Reason::PoolExhausted);
+    assert!(allocator.set_conflicts(BTreeSet::new()));
+    assert_eq!(
+        ensure(&mut allocator, &service("a")),
+        "10.0.0.2",
+        "it stays"
+    );
+    assert_eq!(ensure(&mut allocator, &service("c")), "10.0.0.1");
+}
+
+#[test]
+fn a_conflict_takes_nothing_from_whom_has_no_other_choice() {
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.1", "10.0.0.1")])]);
+    ensure(&mut allocator, &service("a"));
+    allocator.set_conflicts(BTreeSet::from([address("10.0.0.1")]));
+    let kept = allocator.ensure(&service("a"));
+    assert_eq!(kept.addresses(), [address("10.0.0.1")]);
+    let refusal = kept.refusal().unwrap();
+    assert_eq!(refusal.reason, Reason::AddressConflict);
+    assert!(refusal.text.contains("no other is free"), "{refusal}");
+
+    let mut allocator = three();
+    allocator.set_conflicts(BTreeSet::from([address("10.0.0.2")]));
+    let given = allocator.ensure(&asking("10.0.0.2", service("b")));
+    assert_eq!(given.addresses(), [address("10.0.0.2")]);
+    let refusal = given.refusal().unwrap();
+    assert!(
+        refusal.text.contains("the Service asks for it"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn namespace_selectors_choose_by_the_labels_of_the_namespace_where_those_are_known() {
+    let selector = LabelSelector {
+        match_labels: BTreeMap::from([("team".to_owned(), "red".to_owned())]),
+        ..LabelSelector::default()
+    };
+    let mut allocator = configured(vec![Pool {
+        namespace_selectors: vec![selector],
+        ..pool("default", &[("10.0.0.1", "10.0.0.3")])
+    }]);
+    let text = |allocator: &mut Allocator| {
+        let decision = allocator.ensure(&service("a"));
+        decision
+            .refusal()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    };
+    assert!(text(&mut allocator).contains("may not read namespaces"));
+    let labelled = |value: &str| {
+        let labels = BTreeMap::from([("team".to_owned(), value.to_owned())]);
+        BTreeMap::from([("shop".to_owned(), labels)])
+    };
+    assert!(allocator.set_namespaces(&labelled("blue")));
+    assert!(text(&mut allocator).contains("no namespace-selectors of pool default match"));
+    assert!(allocator.set_namespaces(&labelled("red")));
+    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.1");
+}
+
+fn written_by(manager: &str, assigned: &str, view: ServiceView) -> ServiceView {
+    ServiceView {
+        assigned: vec![address(assigned)],
+        status_manager: Some(manager.to_owned()),
+        ..view
+    }
+}
+
+#[test]
+fn a_status_that_another_load_balancer_wrote_is_left_alone_and_its_address_not_given_again() {
+    let mut allocator = three();
+    let theirs = written_by("servicelb", "10.0.0.1", service("theirs"));
+    let left = allocator.ensure(&theirs);
+    assert_eq!(left.addresses(), [address("10.0.0.1")]);
+    assert!(matches!(&left, Decision::Leave { why, .. } if why.reason == Reason::ForeignStatus));
+    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.2");
+    assert_eq!(
+        allocator.ensure(&theirs),
+        left,
+        "looking again changes nothing"
+    );
+    // They let go of it: an ordinary Service from then on.
+    assert_eq!(ensure(&mut allocator, &service("theirs")), "10.0.0.1");
+}
+
+#[test]
+fn metallbs_statuses_and_those_made_by_hand_are_taken_over() {
+    let mut allocator = three();
+    for (name, manager, held) in [
+        ("a", "controller", "10.0.0.3"),
+        ("b", "ferrolb-controller", "10.0.0.2"),
+        ("c", "kubectl-edit", "10.0.0.1"),
+    ] {
+        let view = written_by(manager, held, service(name));
+        assert_eq!(ensure(&mut allocator, &view), held);
+    }
+}
+
+#[test]
+fn who_rewrites_a_status_of_ours_is_overruled_until_we_give_in() {
+    let mut allocator = three();
+    ensure(&mut allocator, &service("a"));
+    let rewritten = written_by("rival", "10.9.9.9", service("a"));
+    assert_eq!(ensure(&mut allocator, &rewritten), "10.0.0.1");
+    allocator.give_in(&rewritten.key);
+    let left = allocator.ensure(&rewritten);
+    assert!(matches!(&left, Decision::Leave { why, .. } if why.reason == Reason::StatusContested));
+    assert!(
+        left.refusal().unwrap().text.starts_with("rival rewrites"),
+        "{left:?}"
+    );
+    assert_eq!(
+        ensure(&mut allocator, &service("b")),
+        "10.0.0.1",
+        "it is free again"
+    );
 }

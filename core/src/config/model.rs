@@ -86,7 +86,15 @@ impl Pool {
     /// How many addresses it may give out, saturated at `u128::MAX`.
     #[must_use]
     pub fn capacity(&self) -> u128 {
-        let usable = self.ranges.iter().map(|range| match range.family() {
+        self.capacity_of(Family::V4)
+            .saturating_add(self.capacity_of(Family::V6))
+    }
+
+    /// How many addresses of that family it may give out, saturated at `u128::MAX`.
+    #[must_use]
+    pub fn capacity_of(&self, family: Family) -> u128 {
+        let ranges = self.ranges.iter().filter(|range| range.family() == family);
+        let usable = ranges.map(|range| match family {
             Family::V4 if self.avoid_buggy_ips => range.size() - buggy(range),
             _ => range.size(),
         });

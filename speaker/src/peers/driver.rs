@@ -1,7 +1,6 @@
 //! The loop around [`Ownership`]: sockets and commands in, frames' orders and datagrams out.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -36,7 +35,6 @@ pub(super) struct Driver {
     arp: Arp,
     tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
-    poll: Poll,
     socket: PeerSocket,
     prober: Prober,
     key_ring: KeyRing,
@@ -51,6 +49,7 @@ pub(super) struct Driver {
     leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
+    poll: Poll,
     /// What others were told last.
     told_arp: BTreeMap<IpAddr, Wanted>,
     told_version: Option<(u64, usize, usize)>,
@@ -73,7 +72,6 @@ impl Driver {
             arp: start.arp,
             tell,
             woken,
-            poll: Poll::default(),
             socket: PeerSocket::new(),
             // Differs from boot to boot: a late answer is nobody's.
             prober: Prober::new((boot & 0xffff) as u16),
@@ -87,6 +85,7 @@ impl Driver {
             links: None,
             leaving: None,
             announced: BTreeMap::new(),
+            poll: Poll::default(),
             told_arp: BTreeMap::new(),
             told_version: None,
             told_joined: false,
@@ -380,11 +379,13 @@ impl Driver {
         let wishes = self.wishes.as_ref();
         let announced = self.announced.iter().map(|(vip, cause)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
+            // Nobody in the cluster had it, so another host may. Never at a takeover: its users
+            // wait.
+            let probe_first = *cause == Cause::New;
+            let on_links = wish.map(on_links).unwrap_or_default();
             let wanted = Wanted {
-                // An address that anybody has announced before was free then, and a takeover must
-                // not wait.
-                probe_first: *cause == Cause::New,
-                ..wish.map(on_links).unwrap_or_default()
+                probe_first,
+                ..on_links
             };
             (*vip, wanted)
         });
@@ -427,7 +428,7 @@ impl Driver {
         let macs = others().map(|member| (member.mac, self.name(member.node)));
         let nodes = self.nodes.iter().flatten();
         let cluster = ClusterNodes {
-            macs: macs.filter(|(mac, _)| !mac.is_zero()).collect(),
+            macs: macs.filter(|(mac, _)| *mac != MacAddr::zero()).collect(),
             addresses: nodes
                 .filter(|(name, _)| **name != self.me)
                 .flat_map(|(_, addresses)| addresses.iter().copied())
@@ -448,7 +449,7 @@ impl Driver {
         let files = std::iter::once(self.woken.as_fd())
             .chain(udp)
             .chain(self.prober.files());
-        if let Err(error) = self.poll.wait(files, timeout) {
+        if let Err(error) = self.poll.wait(files, timeout).map(drop) {
             // ENOMEM at most: there is nothing better than to try again.
             warn!(%error, "cannot wait for datagrams");
         }
@@ -460,7 +461,7 @@ impl Driver {
 fn on_links(wish: &Wish) -> Wanted {
     Wanted {
         interfaces: wish.interfaces.clone(),
-        ..Wanted::default()
+        probe_first: false,
     }
 }
 

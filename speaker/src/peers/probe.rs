@@ -14,7 +14,7 @@ use ferrolb_core::wire::arp::{self, Operation};
 use ferrolb_core::wire::{MacAddr, ethernet, icmp};
 use tracing::{debug, warn};
 
-use crate::port::{AskingSocket, IcmpSocket, MAX_FRAME, MAX_ICMP};
+use crate::port::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket};
 
 /// Whether frames arrive at all is looked up for so long after a probe: longer than any verdict on
 /// it takes.
@@ -35,7 +35,7 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Prober {
     icmp: Vec<(Family, IcmpSocket)>,
-    arp: BTreeMap<LinkId, AskingSocket>,
+    arp: BTreeMap<LinkId, PacketSocket>,
     links: BTreeMap<LinkId, Link>,
     gateways: Vec<IpAddr>,
     /// Marks our echo requests among those of others on this node.
@@ -73,10 +73,13 @@ impl Prober {
 
     /// The links of this node, all of them.
     pub(super) fn set_links(&mut self, links: BTreeMap<LinkId, Link>) {
-        self.arp.retain(|id, _| links.contains_key(id));
+        let same = |id: &LinkId| {
+            self.links.get(id).map(|link| link.mac) == links.get(id).map(|link| link.mac)
+        };
+        self.arp.retain(|id, _| same(id));
         for (id, link) in &links {
             if !self.arp.contains_key(id) {
-                match AskingSocket::open(*id) {
+                match PacketSocket::for_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
                     Err(error) => warn!(link = link.name, %error, "cannot hear ARP replies there"),
                 }

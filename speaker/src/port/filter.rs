@@ -33,9 +33,9 @@ const ETHERTYPE: u32 = 12;
 const ARP: u32 = 0x0806;
 const ARP_OPERATION: u32 = 20;
 const ARP_REQUEST: u32 = 1;
-const ARP_REPLY: u32 = 2;
 const ARP_SENDER: u32 = 28;
 const ARP_TARGET: u32 = 38;
+const ARP_REPLY: u32 = 2;
 
 const IPV6: u32 = 0x86dd;
 const IPV6_NEXT_HEADER: u32 = 20;

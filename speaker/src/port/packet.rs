@@ -32,11 +32,31 @@ impl PacketSocket {
     pub fn open(link: LinkId, own: MacAddr, family: Family) -> io::Result<Self> {
         let words = BTreeSet::new();
         let program = filter::program(family, own, &words, filter::MOST_RANGES);
+        Self::filtered(link, own, family, &program)
+    }
+
+    /// Opens one that receives the ARP replies to this station's own questions, and nothing else.
+    pub fn for_replies(link: LinkId, own: MacAddr) -> io::Result<Self> {
+        Self::filtered(link, own, Family::V4, &filter::arp_replies())
+    }
+
+    fn filtered(
+        link: LinkId,
+        own: MacAddr,
+        family: Family,
+        filter: &[SockFilter],
+    ) -> io::Result<Self> {
+        // Without a protocol the socket receives nothing until it is bound, so no frame slips in
+        // before the filter is there.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        socket.set_nonblocking(true)?;
+        socket.attach_filter(filter)?;
+        socket.bind(&link_address(link, family))?;
         Ok(Self {
-            socket: open(link, family, &program)?,
+            socket,
             family,
             own,
-            words,
+            words: BTreeSet::new(),
         })
     }
 
@@ -80,43 +100,6 @@ impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Asks other stations by ARP on one link, and receives their replies to this one.
-#[derive(Debug)]
-pub struct AskingSocket(Socket);
-
-impl AskingSocket {
-    /// Opens a socket on `link`.
-    pub fn open(link: LinkId) -> io::Result<Self> {
-        open(link, Family::V4, &filter::arp_replies()).map(Self)
-    }
-
-    /// The next reply; `WouldBlock` if there is none.
-    pub fn receive(&self, buffer: &mut [u8; MAX_FRAME]) -> io::Result<usize> {
-        (&self.0).read(buffer)
-    }
-
-    /// Sends one frame.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.0.send(frame).map(drop)
-    }
-}
-
-impl AsFd for AskingSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-fn open(link: LinkId, family: Family, filter: &[SockFilter]) -> io::Result<Socket> {
-    // Without a protocol the socket receives nothing until it is bound, so no frame slips in before
-    // the filter is there.
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    socket.set_nonblocking(true)?;
-    socket.attach_filter(filter)?;
-    socket.bind(&link_address(link, family))?;
-    Ok(socket)
 }
 
 /// One family's frames on one link (packet(7)).

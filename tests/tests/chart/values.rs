@@ -159,6 +159,13 @@ fn changes() -> Vec<Change> {
             &["data", "config"],
             "\"peers: []\\n\"",
         ),
+        change(
+            "controller.replicas",
+            "3",
+            "Deployment/ferrolb-controller",
+            &["spec", "replicas"],
+            "3",
+        ),
         Change {
             expected: None,
             ..change(

@@ -146,14 +146,29 @@ impl<'a> Choice<'a> {
         let name = &pool.name;
         let unrestricted = pool.namespaces.is_empty() && pool.namespace_selectors.is_empty();
         if !unrestricted && !pool.namespaces.contains(namespace) {
-            return Some(if pool.namespace_selectors.is_empty() {
-                format!("pool {name} does not list namespace {namespace}")
-            } else {
-                format!(
-                    "pool {name} has namespace-selectors, and the labels of namespace {namespace} \
-                     are not known here: list it under namespaces"
-                )
+            let selectors = &pool.namespace_selectors;
+            let selected = self.surroundings.namespaces.as_ref().map(|namespaces| {
+                let labels = namespaces.get(namespace);
+                labels.is_some_and(|labels| selectors.iter().any(|one| one.matches(labels)))
             });
+            match selected {
+                Some(true) => {}
+                _ if selectors.is_empty() => {
+                    return Some(format!("pool {name} does not list namespace {namespace}"));
+                }
+                Some(false) => {
+                    return Some(format!(
+                        "no namespace-selectors of pool {name} match the labels of namespace \
+                         {namespace}"
+                    ));
+                }
+                None => {
+                    return Some(format!(
+                        "pool {name} has namespace-selectors, and the controller may not read \
+                         namespaces here: list {namespace} under namespaces"
+                    ));
+                }
+            }
         }
         let selectors = &pool.service_selectors;
         let selected = selectors

@@ -1,0 +1,339 @@
+//! `kubectl ferrolb explain`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use ferrolb_core::Reason;
+use ferrolb_core::k8s::service_view;
+use ferrolb_core::report::{ControllerStatus, Explained, ServiceStatus};
+use ferrolb_core::view::ServiceView;
+use k8s_openapi::api::core::v1::{Event, Service};
+use kube::Api;
+use kube::api::ListParams;
+use serde::Serialize;
+
+use crate::cluster::{Access, Cluster};
+use crate::output::Output;
+
+/// Explain what happens to a Service: its address, why it has none, what to do.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Explain {
+    /// The Service: svc/NAME, or its name alone.
+    #[arg(value_name = "svc/NAME")]
+    service: String,
+    #[command(flatten)]
+    access: Access,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Why is it pending?
+  kubectl ferrolb explain svc/web
+
+  # In another namespace
+  kubectl ferrolb explain -n shop svc/web";
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    namespace: String,
+    name: String,
+    /// What the Service's status shows.
+    addresses: Vec<String>,
+    pool: Option<String>,
+    /// What stands in the way, or is worth knowing.
+    findings: Vec<Finding>,
+    /// Oldest first.
+    events: Vec<EventLine>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Finding {
+    reason: Option<String>,
+    what: String,
+    /// What exactly, on this Service.
+    here: Option<String>,
+    remedy: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventLine {
+    time: String,
+    r#type: String,
+    reason: String,
+    message: String,
+}
+
+impl Explain {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let name = self.name()?;
+        let answer = self.access.run(async |cluster| {
+            let service = read(cluster, name).await?;
+            let events = events(cluster, &service).await?;
+            let controller = cluster.leader().await;
+            let view = service_view(&service).context("the Service has no name")?;
+            Ok(answer(&view, controller, events))
+        })?;
+        self.output.print(out, &answer, |out| text(out, &answer))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn name(&self) -> anyhow::Result<&str> {
+        match self.service.split_once('/') {
+            None => Ok(&self.service),
+            Some(("svc" | "service" | "services", name)) => Ok(name),
+            Some((kind, _)) => bail!("{kind}: only Services can be explained: svc/NAME"),
+        }
+    }
+}
+
+async fn read(cluster: &Cluster, name: &str) -> anyhow::Result<Service> {
+    let namespace = &cluster.namespace;
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
+    api.get_opt(name)
+        .await
+        .with_context(|| format!("cannot read Service {namespace}/{name}"))?
+        .with_context(|| format!("there is no Service {name} in namespace {namespace}"))
+}
+
+async fn events(cluster: &Cluster, service: &Service) -> anyhow::Result<Vec<Event>> {
+    let uid = service.metadata.uid.as_deref().unwrap_or_default();
+    let about = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
+    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    Ok(api.list(&about).await.context("cannot list events")?.items)
+}
+
+fn answer(
+    view: &ServiceView,
+    controller: anyhow::Result<ControllerStatus>,
+    mut events: Vec<Event>,
+) -> Answer {
+    let mut findings = Vec::new();
+    let mut pool = None;
+    match controller {
+        _ if !view.load_balancer => findings.push(Finding {
+            reason: None,
+            what: "the Service is not of type LoadBalancer, so it gets no address".to_owned(),
+            here: None,
+            remedy: "set spec.type: LoadBalancer if it shall have one".to_owned(),
+        }),
+        Err(error) => findings.push(Finding {
+            reason: None,
+            what: "the controller does not tell what it decided".to_owned(),
+            here: Some(format!("{error:#}")),
+            remedy: "kubectl ferrolb status says what is not well".to_owned(),
+        }),
+        Ok(status) => match decided(view, &status) {
+            Some(service) => {
+                pool.clone_from(&service.pool);
+                findings.extend(service.problem.as_ref().map(finding));
+                if let Some(problem) = &status.configuration.problem
+                    && service.problem.as_ref() != Some(problem)
+                {
+                    findings.push(finding(problem));
+                }
+            }
+            None if view.class.is_some() => findings.push(finding(&Explained {
+                reason: Reason::OtherClass.to_string(),
+                message: format!("its class is {}", view.class.as_deref().unwrap_or_default()),
+            })),
+            None => findings.push(Finding {
+                reason: None,
+                what: "the controller does not serve the Service (yet)".to_owned(),
+                here: None,
+                remedy: "wait a moment; if the controller was started with --lb-class, give the \
+                         Service that spec.loadBalancerClass"
+                    .to_owned(),
+            }),
+        },
+    }
+    events.sort_by_key(|event| event.last_timestamp.clone().map(|time| time.0));
+    Answer {
+        namespace: view.key.namespace.clone(),
+        name: view.key.name.clone(),
+        addresses: view.assigned.iter().map(ToString::to_string).collect(),
+        pool,
+        findings,
+        events: events.iter().map(event_line).collect(),
+    }
+}
+
+fn decided<'a>(view: &ServiceView, status: &'a ControllerStatus) -> Option<&'a ServiceStatus> {
+    let mut services = status.services.iter();
+    services.find(|one| one.namespace == view.key.namespace && one.name == view.key.name)
+}
+
+fn finding(problem: &Explained) -> Finding {
+    let explanation = Reason::of(&problem.reason).map(Reason::explanation);
+    let newer = "a newer controller says so; this plugin does not know the word";
+    Finding {
+        reason: Some(problem.reason.clone()),
+        what: explanation.map_or(newer, |one| one.what).to_owned(),
+        here: Some(problem.message.clone()),
+        remedy: explanation
+            .map_or("use the plugin of the controller's version", |one| {
+                one.remedy
+            })
+            .to_owned(),
+    }
+}
+
+fn event_line(event: &Event) -> EventLine {
+    EventLine {
+        time: event
+            .last_timestamp
+            .as_ref()
+            .map(|time| time.0.to_string())
+            .unwrap_or_default(),
+        r#type: event.type_.clone().unwrap_or_default(),
+        reason: event.reason.clone().unwrap_or_default(),
+        message: event.message.clone().unwrap_or_default(),
+    }
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    let state = match answer.addresses.as_slice() {
+        [] => "no address".to_owned(),
+        some => some.join(", "),
+    };
+    let pool = answer.pool.as_ref();
+    let pool = pool.map_or_else(String::new, |pool| format!(", from pool {pool}"));
+    writeln!(
+        out,
+        "Service {}/{}: {state}{pool}",
+        answer.namespace, answer.name
+    )?;
+    if answer.findings.is_empty() {
+        writeln!(out, "\nNothing stands in its way.")?;
+    }
+    for finding in &answer.findings {
+        let reason = finding.reason.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!("{reason}: "));
+        writeln!(out, "\n{reason}{}", finding.what)?;
+        if let Some(here) = &finding.here {
+            writeln!(out, "  here: {here}")?;
+        }
+        writeln!(out, "  what to do: {}", finding.remedy)?;
+    }
+    if !answer.events.is_empty() {
+        writeln!(out, "\nEvents:")?;
+    }
+    for event in &answer.events {
+        let EventLine {
+            time,
+            r#type,
+            reason,
+            message,
+        } = event;
+        writeln!(out, "  {time} {type} {reason}: {message}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::fixtures::{controller, printed};
+
+    fn view(name: &str, spec: Value, address: Option<&str>) -> ServiceView {
+        let ingress: Vec<_> = address.iter().map(|ip| json!({ "ip": ip })).collect();
+        let service = serde_json::from_value(json!({
+            "metadata": { "namespace": "shop", "name": name },
+            "spec": spec,
+            "status": { "loadBalancer": { "ingress": ingress } },
+        }));
+        service_view(&service.unwrap()).unwrap()
+    }
+
+    fn event(minute: u8, kind: &str, reason: &str, message: &str) -> Event {
+        serde_json::from_value(json!({
+            "metadata": {},
+            "involvedObject": {},
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "lastTimestamp": format!("2026-11-25T18:{minute:02}:00Z"),
+        }))
+        .unwrap()
+    }
+
+    fn shown(
+        view: &ServiceView,
+        status: anyhow::Result<ControllerStatus>,
+        events: Vec<Event>,
+    ) -> String {
+        printed(|out| text(out, &answer(view, status, events)))
+    }
+
+    #[test]
+    fn a_service_with_an_address_has_nothing_in_its_way() {
+        let view = view(
+            "web",
+            json!({ "type": "LoadBalancer" }),
+            Some("192.168.64.241"),
+        );
+        let events = vec![
+            event(2, "Normal", "nodeAssigned", "announcing from node \"n1\""),
+            event(
+                1,
+                "Normal",
+                "IPAllocated",
+                "assigned 192.168.64.241 from pool default",
+            ),
+        ];
+        insta::assert_snapshot!(shown(&view, Ok(controller()), events));
+    }
+
+    #[test]
+    fn a_service_that_waits_is_told_why_and_what_to_do() {
+        let view = view("worker", json!({ "type": "LoadBalancer" }), None);
+        let mut status = controller();
+        status.configuration.problem = Some(Explained {
+            reason: "config_refused".to_owned(),
+            message: "ConfigMap metallb-system/config is refused: line 5, column 3: …".to_owned(),
+        });
+        let message = status.services[2].problem.clone().unwrap().message;
+        let events = vec![event(1, "Warning", "AllocationFailed", &message)];
+        insta::assert_snapshot!(shown(&view, Ok(status), events));
+    }
+
+    #[test]
+    fn a_service_that_is_not_ours_is_said_to_be_none() {
+        let other = view("other", json!({ "type": "ClusterIP" }), None);
+        let class = json!({ "type": "LoadBalancer", "loadBalancerClass": "example.com/lb" });
+        let class = view("classy", class, None);
+        let shown = [
+            shown(&other, Ok(controller()), vec![]),
+            shown(&class, Ok(controller()), vec![]),
+        ];
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn without_a_controller_the_events_are_still_told() {
+        let view = view(
+            "web",
+            json!({ "type": "LoadBalancer" }),
+            Some("192.168.64.241"),
+        );
+        let gone = anyhow::anyhow!("no controller of FerroLB was found");
+        let events = vec![event(1, "Normal", "IPAllocated", "assigned 192.168.64.241")];
+        insta::assert_snapshot!(shown(&view, Err(gone), events));
+    }
+
+    #[test]
+    fn programs_get_the_findings_as_data() {
+        let view = view("worker", json!({ "type": "LoadBalancer" }), None);
+        let answer = answer(&view, Ok(controller()), vec![]);
+        insta::assert_snapshot!(printed(|out| Output::Json.print(out, &answer, |_| Ok(()))));
+    }
+}

@@ -1,0 +1,173 @@
+//! Reports of addresses that other hosts use, and their end: they are taken back after a while, so
+//! that an address whose stranger has left is used again. Its first announcement probes for it anew.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ferrolb_core::Instant;
+use ferrolb_core::conflict::Report;
+
+/// How long an address is put aside. A host that was switched on by mistake is gone by then, and a
+/// probe each ten minutes disturbs nobody.
+const PUT_ASIDE: Duration = Duration::from_secs(10 * 60);
+
+/// The `ConfigMap` of reports, as far as it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportsView {
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// Entries by key.
+    pub entries: BTreeMap<String, String>,
+}
+
+/// The reports that are in force.
+#[derive(Debug, Default)]
+pub struct Conflicts {
+    resource_version: String,
+    /// By key: what stands there, and since when it is known.
+    entries: BTreeMap<String, (String, Option<Report>, Instant)>,
+}
+
+/// Entries to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Of the `ConfigMap` that they were seen in: one that has changed since is left alone.
+    pub resource_version: String,
+    /// Their keys.
+    pub keys: Vec<String>,
+}
+
+impl Conflicts {
+    /// The `ConfigMap` was read; `None` if there is none.
+    pub fn handle_reports(&mut self, reports: Option<ReportsView>, now: Instant) {
+        let Some(reports) = reports else {
+            *self = Self::default();
+            return;
+        };
+        self.resource_version = reports.resource_version;
+        let mut former = std::mem::take(&mut self.entries);
+        for (key, text) in reports.entries {
+            // A report that was written anew counts from now.
+            let known = former.remove(&key).filter(|(before, ..)| *before == text);
+            let entry = known.unwrap_or_else(|| {
+                let report = Report::decode(&key, &text);
+                if let Err(error) = &report {
+                    tracing::warn!(entry = key, %error, "report of a conflict not understood");
+                }
+                (text, report.ok(), now)
+            });
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// The addresses that are put aside, each with the host that uses it.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<IpAddr, String> {
+        let reports = self
+            .entries
+            .values()
+            .filter_map(|(_, report, _)| report.as_ref());
+        let host = |report: &Report| {
+            format!(
+                "the host with MAC {} (heard by node {})",
+                report.mac, report.node
+            )
+        };
+        reports
+            .map(|report| (report.address, host(report)))
+            .collect()
+    }
+
+    /// The entries whose time is over.
+    #[must_use]
+    pub fn poll_removal(&self, now: Instant) -> Option<Removal> {
+        let over = self
+            .entries
+            .iter()
+            .filter(|(_, (_, _, since))| now.saturating_since(*since) >= PUT_ASIDE);
+        let keys: Vec<_> = over.map(|(key, _)| key.clone()).collect();
+        (!keys.is_empty()).then(|| Removal {
+            resource_version: self.resource_version.clone(),
+            keys,
+        })
+    }
+
+    /// When to poll again.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let since = self.entries.values().map(|(_, _, since)| *since);
+        since.min().map(|since| since + PUT_ASIDE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1_000)
+    }
+
+    fn reports(version: &str, entries: &[(&str, &str)]) -> Option<ReportsView> {
+        let entries = entries
+            .iter()
+            .map(|(key, time)| {
+                let text = format!(
+                    r#"{{"address":"{key}","mac":"02:00:c0:a8:40:64","node":"n1","service":"shop/web","time":"{time}"}}"#
+                );
+                ((*key).to_owned(), text)
+            })
+            .collect();
+        Some(ReportsView {
+            resource_version: version.to_owned(),
+            entries,
+        })
+    }
+
+    const EARLY: &str = "2026-11-25T18:00:00Z";
+    const LATER: &str = "2026-11-25T18:05:00Z";
+
+    #[test]
+    fn a_report_is_in_force_for_ten_minutes_from_when_it_was_last_written() {
+        let mut conflicts = Conflicts::default();
+        conflicts.handle_reports(
+            reports("1", &[("10.0.0.1", EARLY), ("10.0.0.2", EARLY)]),
+            at(0),
+        );
+        let hosts = conflicts.addresses();
+        assert_eq!(hosts.len(), 2);
+        let host = &hosts[&"10.0.0.1".parse::<IpAddr>().unwrap()];
+        assert_eq!(
+            host,
+            "the host with MAC 02:00:c0:a8:40:64 (heard by node n1)"
+        );
+        assert_eq!(conflicts.poll_timeout(), Some(at(600)));
+        conflicts.handle_reports(
+            reports("2", &[("10.0.0.1", EARLY), ("10.0.0.2", LATER)]),
+            at(300),
+        );
+        assert_eq!(conflicts.poll_removal(at(599)), None);
+        let removal = conflicts.poll_removal(at(600)).unwrap();
+        assert_eq!(
+            (removal.resource_version.as_str(), removal.keys),
+            ("2", vec!["10.0.0.1".to_owned()])
+        );
+        conflicts.handle_reports(reports("3", &[("10.0.0.2", LATER)]), at(600));
+        assert_eq!(conflicts.poll_timeout(), Some(at(900)));
+        conflicts.handle_reports(None, at(601));
+        assert_eq!(conflicts.addresses().len(), 0);
+    }
+
+    #[test]
+    fn an_entry_that_is_no_report_puts_nothing_aside_and_is_removed_like_any_other() {
+        let mut conflicts = Conflicts::default();
+        let mut nonsense = reports("1", &[]).unwrap();
+        nonsense
+            .entries
+            .insert("10.0.0.1".to_owned(), "nonsense".to_owned());
+        conflicts.handle_reports(Some(nonsense), at(0));
+        assert_eq!(conflicts.addresses().len(), 0);
+        assert!(conflicts.poll_removal(at(600)).is_some());
+    }
+}

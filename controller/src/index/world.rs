@@ -1,0 +1,131 @@
+//! What the index knows beside Services and the configuration: nodes, namespaces, and addresses that
+//! other hosts use. Only what the controller may read; the rest is taken for empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ferrolb_core::view::NamespaceView;
+
+use super::Index;
+
+/// A Node's own addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAddresses {
+    /// `metadata.name`
+    pub node: String,
+    /// `status.addresses`
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Objects of one kind that have to be listed before anything is decided, if they can be at all.
+#[derive(Debug)]
+pub(super) struct Known<K, V> {
+    awaited: bool,
+    listed: bool,
+    objects: BTreeMap<K, V>,
+}
+
+impl<K, V> Default for Known<K, V> {
+    fn default() -> Self {
+        Self {
+            awaited: false,
+            listed: false,
+            objects: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord, V> Known<K, V> {
+    pub(super) const fn await_list(&mut self) {
+        self.awaited = true;
+    }
+
+    pub(super) const fn is_missing(&self) -> bool {
+        self.awaited && !self.listed
+    }
+
+    fn list(&mut self, objects: impl Iterator<Item = (K, V)>) {
+        self.listed = true;
+        self.objects = objects.collect();
+    }
+}
+
+/// What happened to objects of one kind.
+#[derive(Debug)]
+pub enum Change<V> {
+    /// Created or changed.
+    Applied(V),
+    /// The one of this name is gone.
+    Deleted(String),
+    /// Everything there is.
+    Listed(Vec<V>),
+}
+
+impl Index {
+    /// Nodes can be read: nothing is decided before they have been.
+    pub const fn await_nodes(&mut self) {
+        self.nodes.await_list();
+    }
+
+    /// The same of namespaces.
+    pub const fn await_namespaces(&mut self) {
+        self.namespaces.await_list();
+    }
+
+    /// The same of the addresses that other hosts use.
+    pub const fn await_conflicts(&mut self) {
+        self.conflicts.await_list();
+    }
+
+    /// Nodes have changed.
+    pub fn handle_nodes(&mut self, change: Change<NodeAddresses>) {
+        let of = |node: NodeAddresses| (node.node, node.addresses);
+        take(&mut self.nodes, change, of);
+        let nodes = self.nodes.objects.iter();
+        let addresses = nodes
+            .flat_map(|(node, addresses)| addresses.iter().map(|address| (*address, node.clone())));
+        if self.allocator.set_nodes(addresses.collect()) {
+            self.settle_all();
+        }
+    }
+
+    /// Namespaces have changed.
+    pub fn handle_namespaces(&mut self, change: Change<NamespaceView>) {
+        take(&mut self.namespaces, change, |namespace| {
+            (namespace.name, namespace.labels)
+        });
+        // Each of them is looked at anew when pools select by them, which is rare.
+        if self.allocator.set_namespaces(&self.namespaces.objects) {
+            self.settle_all();
+        }
+    }
+
+    /// The addresses that other hosts use, each with what is known of the host.
+    pub fn set_conflicts(&mut self, conflicts: BTreeMap<IpAddr, String>) {
+        let addresses: BTreeSet<_> = conflicts.keys().copied().collect();
+        self.conflicts.list(conflicts.into_iter());
+        if self.allocator.set_conflicts(addresses) {
+            self.settle_all();
+        }
+    }
+
+    /// The other host that uses `address`.
+    pub(super) fn conflict_at(&self, address: IpAddr) -> Option<&str> {
+        self.conflicts.objects.get(&address).map(String::as_str)
+    }
+
+    fn settle_all(&mut self) {
+        self.changed.extend(self.services.keys().cloned());
+    }
+}
+
+fn take<T, V>(known: &mut Known<String, V>, change: Change<T>, of: impl Fn(T) -> (String, V)) {
+    match change {
+        Change::Applied(object) => {
+            let (name, value) = of(object);
+            known.objects.insert(name, value);
+        }
+        Change::Deleted(name) => drop(known.objects.remove(&name)),
+        Change::Listed(objects) => known.list(objects.into_iter().map(of)),
+    }
+}

@@ -1,0 +1,270 @@
+//! Every Reason in a sentence, and what to do: for `kubectl ferrolb explain` and the documentation.
+
+use super::Reason;
+
+/// What a Reason means to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// What happened.
+    pub what: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+/// Nothing is wrong, and nothing is to be done.
+const NOTHING: &str = "nothing: this is as it should be";
+/// What comes in from the network and is passed over.
+const WATCH: &str = "nothing, unless its counter grows fast: then look for the sender on that link";
+
+impl Reason {
+    /// What it means, and what to do.
+    #[must_use]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: the compiler wants every Reason in it"
+    )]
+    pub const fn explanation(self) -> Explanation {
+        let (what, remedy) = match self {
+            // --- configuration and allocation ---
+            Self::NotConfigured => (
+                "there are no address pools yet, so no Service can get an address",
+                "create the ConfigMap with address pools; on minikube: minikube addons configure \
+                 metallb",
+            ),
+            Self::ConfigRefused => (
+                "the ConfigMap has errors; the last good configuration stays in force, and no \
+                 Service loses its address",
+                "correct the lines that the Event on the ConfigMap names; kubectl ferrolb validate \
+                 checks a file before you apply it",
+            ),
+            Self::NoClusterIp => (
+                "the Service has no cluster IP, so it is not known which address family it needs",
+                "do not set clusterIP: None on a Service of type LoadBalancer",
+            ),
+            Self::PoolExhausted => (
+                "every address of the pools that may serve the Service is held",
+                "add addresses to a pool, delete a Service that holds one, or let Services share one \
+                 with the annotation metallb.universe.tf/allow-shared-ip",
+            ),
+            Self::UnknownPool => (
+                "the Service asks for a pool that the configuration does not have",
+                "correct the annotation metallb.universe.tf/address-pool, or add the pool; kubectl \
+                 ferrolb pools lists those that there are",
+            ),
+            Self::NoPoolMatches => (
+                "no pool may serve the Service: by auto-assign, namespaces, selectors or address \
+                 family",
+                "ask for a pool by name, or widen what a pool serves",
+            ),
+            Self::BadRequestedAddress => (
+                "what the Service asks for is no address, or contradicts itself",
+                "ask once, by spec.loadBalancerIP or by the annotation loadBalancerIPs, for at most \
+                 one address of each family that the Service has",
+            ),
+            Self::RequestedAddressOutsidePools => (
+                "the Service asks for an address that no pool gives to it",
+                "ask for another one, or add it to a pool",
+            ),
+            Self::RequestedAddressInUse => (
+                "the Service asks for an address that another Service holds and does not share",
+                "ask for another one, free it there, or give both the same \
+                 metallb.universe.tf/allow-shared-ip and different ports",
+            ),
+            Self::HeldOutsidePools => (
+                "the Service keeps an address that no pool gives to it any more: nobody is cut off \
+                 by an edit of the configuration",
+                "add the address to a pool again, or delete and create the Service to get another",
+            ),
+            Self::OtherClass => (
+                "spec.loadBalancerClass names another load balancer",
+                "nothing, if that one serves it; a class cannot be changed: create the Service anew",
+            ),
+            Self::PortShadowsNode => (
+                "on a node's own address, a port of the Service would take that port from the node \
+                 itself, and could lock you out of it",
+                "use another port or another address; if you mean it, annotate the Service with \
+                 ferrolb.io/allow-node-ports: \"true\"",
+            ),
+            Self::ForeignStatus => (
+                "another load balancer wrote the addresses in the Service's status, so it is left \
+                 alone",
+                "let one of them serve the Service: give it a spec.loadBalancerClass, or switch the \
+                 other one off",
+            ),
+            Self::StatusContested => (
+                "another program rewrote the status that FerroLB had written, twice within 30 s; \
+                 FerroLB gave in, because two writers would go on for ever",
+                "switch the other one off or give the Service a spec.loadBalancerClass; then empty \
+                 its status or create it anew",
+            ),
+            // --- who announces ---
+            Self::NoAddress => (
+                "the Service has no address, so there is nothing to announce",
+                "see why the controller gives none: kubectl ferrolb explain",
+            ),
+            Self::NoEndpoint => (
+                "no pod of the Service is ready anywhere, so nobody announces its address",
+                "compare spec.selector with the pods' labels, and see why they are not ready",
+            ),
+            Self::NoLocalEndpoint => (
+                "with externalTrafficPolicy: Local only a node with a ready pod announces, and this \
+                 node has none",
+                NOTHING,
+            ),
+            Self::NotOwner => ("another node announces the address", NOTHING),
+            Self::NodeAddress => (
+                "the address is a node's own: that node's kernel answers for it, nobody announces it",
+                "nothing; it does not move when that node dies: use a free address if it has to",
+            ),
+            Self::NetworkUnavailable => (
+                "the node's condition NetworkUnavailable is true",
+                "see what the network plugin says on that node",
+            ),
+            Self::ExcludedNode => (
+                "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
+                 another node without it can announce",
+                "remove the label if the node shall announce",
+            ),
+            Self::NodeLeaving => (
+                "the node is cordoned, being deleted or shut down, and another one announces",
+                "kubectl uncordon it if it shall announce again",
+            ),
+            Self::EndpointTerminating => (
+                "with externalTrafficPolicy: Local a node with a ready pod announces; here the last \
+                 one is ending",
+                NOTHING,
+            ),
+            Self::UnknownNode => (
+                "the API server lists no Node of this speaker's name",
+                "see that FERROLB_NODE_NAME of the speaker's pod is spec.nodeName",
+            ),
+            Self::NoLink => (
+                "no network interface of this node may carry the address",
+                "see the pool's interfaces, and whether the interface is up",
+            ),
+            Self::NoLinkOnSubnet => (
+                "the address lies on no subnet of this node, so it is announced on every interface",
+                "choose addresses of the nodes' own subnet, unless a router knows better",
+            ),
+            Self::SpeakerSilent => (
+                "the speaker of that node does not answer",
+                "see its pod and its node; UDP 7946 between nodes must be open",
+            ),
+            Self::NodeNotSelected => (
+                "the pool's node-selectors leave the node out",
+                "change them if it shall announce",
+            ),
+            Self::AddressOutsidePools => (
+                "the address lies in no pool, and FerroLB did not give it: it is not announced",
+                "add it to a pool, or let who gave it announce it",
+            ),
+            Self::BgpNotAnnounced => (
+                "the address comes from a pool with protocol bgp, which FerroLB does not speak",
+                "use protocol layer2, or another speaker for it",
+            ),
+            Self::Joining => (
+                "the speaker has just started and learns who owns what",
+                "nothing: it takes about a second",
+            ),
+            Self::Unwanted => ("no Service wants the address announced", NOTHING),
+            Self::Ineligible => (
+                "this node may not answer for the address",
+                "nothing, if another node does; kubectl ferrolb explain says why not this one",
+            ),
+            Self::Reserved => (
+                "the address waits a moment for its owner's speaker, which restarts: moving it would \
+                 cost connections",
+                NOTHING,
+            ),
+            Self::Leaving => ("the speaker is leaving and hands over what it has", NOTHING),
+            Self::Isolated => (
+                "the speaker hears no other one: it keeps what it has, and takes nothing",
+                "see whether the node has lost its network, and whether UDP 7946 is open",
+            ),
+            Self::NameShared => (
+                "another speaker runs under this node's name",
+                "stop one of them: MetalLB's, a second release, or a node with the same name",
+            ),
+            // --- the network ---
+            Self::AddressConflict => (
+                "another host of the network has the address",
+                "find the host by its MAC address, and take the address from it or out of the pool; \
+                 see what a DHCP server gives out",
+            ),
+            Self::PeerKernelAnswers => (
+                "the kernel of a cluster node answers ARP for the address",
+                "kube-proxy in IPVS mode: set strictARP: true; else look for proxy_arp, or for the \
+                 address on an interface of that node",
+            ),
+            Self::Probing => (
+                "the address is announced as soon as it is known that nobody else has it",
+                "nothing: it takes a quarter of a second",
+            ),
+            Self::MetallbPeer => (
+                "MetalLB's speakers run in this cluster too",
+                "stop MetalLB: both want the same ports, and both would announce",
+            ),
+            Self::BadSignature => (
+                "a datagram is signed with another key, or not at all",
+                "give all speakers the same Secret; while a key is changed they accept both",
+            ),
+            Self::UnknownVersion => (
+                "a datagram comes from a speaker of another version",
+                "bring all speakers to one version",
+            ),
+            Self::UnknownPeer => (
+                "a datagram comes from an address that is not that of the Node it names",
+                "see whether something translates addresses between nodes",
+            ),
+            Self::NotAPeer
+            | Self::Malformed
+            | Self::Replayed
+            | Self::NotFresh
+            | Self::StaleBoot => (
+                "a datagram on the speakers' port is not one of theirs, or is out of date",
+                WATCH,
+            ),
+            Self::ClusterNode => (
+                "a cluster node asks for the address: answering it could make packets circle, and it \
+                 needs no answer",
+                NOTHING,
+            ),
+            Self::OwnFrame
+            | Self::NotOurs
+            | Self::OtherDestination
+            | Self::NotARequest
+            | Self::NotAnAnswer => ("a frame that is not for this speaker", NOTHING),
+            Self::UnknownLink | Self::VlanTagged => (
+                "a frame from a network that the address is not announced on",
+                NOTHING,
+            ),
+            Self::Truncated
+            | Self::NotEthernetIpv4
+            | Self::UnknownEthertype
+            | Self::BadSenderHardware
+            | Self::UnknownOperation
+            | Self::NotNeighbourDiscovery
+            | Self::ForwardedNeighbourDiscovery
+            | Self::BadChecksum
+            | Self::InvalidNeighbourDiscovery => ("a frame that no sound host sends", WATCH),
+        };
+        Explanation { what, remedy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_is_a_sentence_and_a_step() {
+        let mut all = String::new();
+        for reason in Reason::ALL {
+            let Explanation { what, remedy } = reason.explanation();
+            writeln!(all, "{reason}\n    {what}\n    do: {remedy}").unwrap();
+        }
+        insta::assert_snapshot!(all);
+    }
+}

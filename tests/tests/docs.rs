@@ -1,0 +1,49 @@
+//! What the pages for users name is there.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_link_to_a_file_of_the_repository_leads_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = page.parent().unwrap().join(target);
+            assert!(file.exists(), "{}: {target} does not exist", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 20, "only {links} links were found");
+}
+
+#[test]
+fn every_numbered_example_is_named_where_its_key_is_explained() {
+    let page = fs::read_to_string(root().join("docs/configure.md")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(!name.ends_with(".yaml") || page.contains(&name), "{name}");
+    }
+}
+
+fn pages() -> Vec<PathBuf> {
+    let root = root();
+    let mut pages = vec![
+        root.join("README.md"),
+        root.join("examples/reference-walk/README.md"),
+    ];
+    for entry in fs::read_dir(root.join("docs")).unwrap() {
+        pages.push(entry.unwrap().path());
+    }
+    pages
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
