@@ -10,6 +10,8 @@ use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
 use crate::validate::Validate;
+#[cfg(target_os = "linux")]
+use crate::who::Who;
 
 /// Checks and explains FerroLB, the LoadBalancer for bare-metal Kubernetes.
 #[derive(Debug, Parser)]
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Check(Check),
     Migrate(Migrate),
     Cleanup(Cleanup),
+    #[cfg(target_os = "linux")]
+    Who(Who),
     /// Print the version of this plugin.
     Version,
 }

@@ -17,6 +17,8 @@ mod services;
 mod status;
 mod table;
 mod validate;
+#[cfg(target_os = "linux")]
+mod who;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -65,6 +67,8 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),
+        #[cfg(target_os = "linux")]
+        Command::Who(who) => who.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)

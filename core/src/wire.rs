@@ -12,7 +12,7 @@ pub mod ndp;
 
 use std::fmt;
 
-pub use message::{Message, announcement, probe};
+pub use message::{Message, announcement, probe, question};
 pub use pnet_base::MacAddr;
 
 /// Bytes of the longest frame that we send: Ethernet, IPv6, an advertisement and one option.

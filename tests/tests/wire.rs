@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use ferrolb_tests::daemon::{Daemon, NAMESPACE};
+use ferrolb_tests::daemon::{Daemon, NAMESPACE, program};
 use ferrolb_tests::hollow::HollowPod;
 use ferrolb_tests::net::{CLIENT, Host, MacAddress, ip_batch, set_sysctls};
 use ferrolb_tests::observe::{ArpOperation, Content, Frame, FrameObserver, Neighbor, http_get};
@@ -205,6 +205,7 @@ fn neighbours_learn_keep_and_follow_an_address_of_either_family_and_nobody_else_
         assert!(cluster.page(vip)?.starts_with("pod=web-"), "{vip}");
         cluster.wait_for_entry(vip, owner.mac, "REACHABLE")?;
         keeps(&cluster, vip, &owner)?;
+        is_named_by_the_plugin(&cluster, vip, &owner)?;
     }
     nobody_else_can_take_it(&cluster)?;
     follows(&cluster)
@@ -231,6 +232,19 @@ fn keeps(cluster: &Cluster, vip: IpAddr, owner: &Host) -> Result<()> {
         };
         frame.at >= since && answers && frame.source == owner.mac
     })?;
+    Ok(())
+}
+
+/// `kubectl ferrolb who`, on a host that is no node.
+fn is_named_by_the_plugin(cluster: &Cluster, vip: IpAddr, owner: &Host) -> Result<()> {
+    let plugin = program("kubectl-ferrolb")?;
+    let kubeconfig = cluster.lab.kubeconfig();
+    let (vip, kubeconfig) = (vip.to_string(), kubeconfig.to_string_lossy());
+    let args = ["who", &vip, "--kubeconfig", &kubeconfig];
+    let (said, alone) = cluster.run(&plugin.to_string_lossy(), &args)?;
+    ensure!(alone, "not exactly one station: {said}");
+    let row = format!("{}   {}", owner.mac, owner.name);
+    ensure!(said.contains(&row), "{row} is not in: {said}");
     Ok(())
 }
 

@@ -139,31 +139,13 @@ fn counts(sent: &[(u64, Vec<Transmit>)]) -> Vec<(u64, usize)> {
         .collect()
 }
 
-/// `who has target?` by the station `mac` with the address `from`.
+/// `who has target?` by the station `mac` with the address `from`, which may be unspecified.
 fn question(target: IpAddr, mac: MacAddr, from: IpAddr) -> Frame {
-    match (target, from) {
-        (IpAddr::V4(target), IpAddr::V4(from)) => arp::Repr {
-            operation: Operation::Request,
-            sender_hardware: mac,
-            sender_protocol: from,
-            target_hardware: MacAddr::zero(),
-            target_protocol: target,
-        }
-        .emit(MacAddr::broadcast()),
-        (IpAddr::V6(target), IpAddr::V6(source)) => {
-            let group = ndp::solicited_node(target);
-            let body = ndp::Body::Solicitation {
-                source_link_layer: (!source.is_unspecified()).then_some(mac),
-            };
-            ndp::Repr {
-                source,
-                destination: group,
-                target,
-                body,
-            }
-            .emit(mac, ndp::group_mac(group))
-        }
-        _ => panic!("{target} and {from} are of two families"),
+    let asked = wire::question(target, mac, from).unwrap();
+    if from.is_unspecified() {
+        wire::probe(target, mac)
+    } else {
+        asked
     }
 }
 

@@ -173,3 +173,29 @@ pub fn probe(address: IpAddr, hardware: MacAddr) -> Frame {
         }
     }
 }
+
+/// The frame that asks from `own` who has `address`; `None` if they are of two families.
+#[must_use]
+pub fn question(address: IpAddr, hardware: MacAddr, own: IpAddr) -> Option<Frame> {
+    match (address, own) {
+        (IpAddr::V4(address), IpAddr::V4(own)) => {
+            let packet = arp::Repr {
+                sender_protocol: own,
+                ..arp::Repr::probe(hardware, address)
+            };
+            Some(packet.emit(MacAddr::broadcast()))
+        }
+        (IpAddr::V6(address), IpAddr::V6(own)) => {
+            let packet = ndp::Repr {
+                source: own,
+                body: Body::Solicitation {
+                    source_link_layer: Some(hardware),
+                },
+                ..ndp::Repr::probe(address)
+            };
+            let to = ndp::group_mac(packet.destination);
+            Some(packet.emit(hardware, to))
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+    }
+}

@@ -117,10 +117,10 @@ impl Repr {
         let length = usize::from(ip.get_payload_length());
         let message = payload
             .get(IP_HEADER_LEN..IP_HEADER_LEN + length)
-            .filter(|message| message.len() >= MESSAGE_LEN)
             .ok_or(Reason::Truncated)?;
         let icmp = Icmpv6Packet::new(message).ok_or(Reason::Truncated)?;
-        let options = &message[MESSAGE_LEN..];
+        // Empty, too, in a message that is too short; then the fixed part is missing first.
+        let options = message.get(MESSAGE_LEN..).unwrap_or_default();
         let (target, body) = match icmp.get_icmpv6_type() {
             Icmpv6Types::NeighborSolicit => {
                 let packet = NeighborSolicitPacket::new(message).ok_or(Reason::Truncated)?;

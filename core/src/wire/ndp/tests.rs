@@ -1,5 +1,5 @@
 //! The bytes are written by hand after RFC 4861 §4 and RFC 2464; the checksums come from a sum that
-//! is not ours. Linux' own packets are in the corpus of `core/tests/frames`.
+//! is not ours. What Linux sends and answers is in `core/tests/frames`.
 
 use proptest::prelude::*;
 
