@@ -2,7 +2,7 @@
 //! has its own bridge, all labs use the same addresses.
 //!
 //! ```text
-//!            bridge br0 in NAME-lan: 192.168.64.0/24, fd00:64::/64
+//!            bridge br0 in NAME-lan: 192.168.64.0/24, fd00:64::/64, the router .1
 //!   ┌───────────┬───────────┬───────────┬──────────────┐
 //!  cp .2      n1 .11      n2 .12      n3 .13      client .100      (interface eth0 in NAME-n1 …)
 //!              │           │           │
@@ -42,6 +42,10 @@ pub const POD_CIDR_V6: &str = "fd00:244::/32";
 pub const CONTROL_PLANE: &str = "cp";
 /// Name of the host on the LAN that is no part of the cluster.
 pub const CLIENT: &str = "client";
+
+/// The LAN's router. It forwards nothing, but answers: of two speakers that do not hear each other,
+/// the one that hears the router serves.
+const ROUTER: Ipv4Addr = lan_address(1);
 
 /// How a bridge port treats frames, in the kernel's numbers (`BR_STATE_*`).
 const PORT_DISABLED: &str = "0";
@@ -99,13 +103,17 @@ impl Network {
     pub fn create(&self, state: &State) -> Result<()> {
         create_netns(state, &self.lan)?;
         host::enter_netns(&self.lan, || {
-            // Its ports carry IPv6 for others; the bridge itself says nothing.
+            // Its ports carry IPv6 for others; the bridge itself speaks IPv4 alone.
             set_sysctls(&[("ipv6/conf/default/disable_ipv6", "1")])
         })??;
         ip_batch(
             &self.lan,
             &[
-                format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"),
+                format!(
+                    "link add {BRIDGE} address {} type bridge stp_state 0 forward_delay 0",
+                    MacAddress::for_address(ROUTER)
+                ),
+                format!("addr add {ROUTER}/{LAN_PREFIX_V4} dev {BRIDGE}"),
                 format!("link set {BRIDGE} up"),
             ],
         )?;
@@ -148,10 +156,10 @@ impl Network {
         // The client is no part of the cluster: it knows the LAN alone.
         if host.name != CLIENT {
             lines.extend(self.pod_routes(host));
-            // The router need not be there, but a route must: a connection to a Service is routed
-            // before kube-proxy puts an endpoint in its place.
-            let (v4, v6) = (lan_address(1), lan_address_v6(lan_address(1)));
-            lines.push(format!("route add default via {v4}"));
+            // There must be a route: a connection to a Service is routed before kube-proxy puts an
+            // endpoint in its place.
+            let v6 = lan_address_v6(ROUTER);
+            lines.push(format!("route add default via {ROUTER}"));
             lines.push(format!("route add default via {v6}"));
         }
         ip_batch(netns, &lines)
@@ -195,7 +203,7 @@ impl Network {
 }
 
 /// 192.168.64.`last`.
-pub fn lan_address(last: u8) -> Ipv4Addr {
+pub const fn lan_address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 64, last)
 }
 

@@ -126,7 +126,7 @@ pub struct MacAddress(pub [u8; 6]);
 impl MacAddress {
     /// Locally administered (bit 1 of the first octet), then the IPv4 address: readable in a
     /// capture, and the same in every run.
-    fn for_address(ipv4: Ipv4Addr) -> Self {
+    pub(super) fn for_address(ipv4: Ipv4Addr) -> Self {
         let [a, b, c, d] = ipv4.octets();
         Self([0x02, 0, a, b, c, d])
     }

@@ -1,6 +1,7 @@
 //! Hosts that have an address of ours.
 
 use ferrolb_core::conflict::{self, Report};
+use ferrolb_core::elect::rank;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::wire::{MacAddr, announcement};
 use ferrolb_tests::observe::send_frame;
@@ -31,6 +32,59 @@ fn a_host_that_uses_an_announced_address_is_named_reported_and_announced_against
         is_told(&cluster, vip, &owner)?;
     }
     Ok(())
+}
+
+#[test]
+fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -> Result<()> {
+    let cluster = Cluster::start("taken", 2, &format!("{VIP}/32, {VIP6}/128"))?;
+    let client = cluster.client()?;
+    ip_batch(
+        &client.namespace,
+        &[
+            format!("addr add {VIP}/24 dev eth0"),
+            format!("addr add {VIP6}/64 dev eth0 nodad"),
+        ],
+    )?;
+    cluster.create_service("web", &BOTH)?;
+    for vip in BOTH {
+        let asks = |frame: &Frame| asks_for(frame, vip) && !frame.outgoing;
+        let probe = cluster.seen("probe", asks)?;
+        if let Content::Arp(arp) = probe.content {
+            assert_eq!(arp.sender, Ipv4Addr::UNSPECIFIED, "RFC 5227 §2.1.1");
+        }
+        is_told(&cluster, vip, &cluster.node_at(probe.source)?)?;
+        let seen = cluster.frames.seen();
+        let announced = seen
+            .iter()
+            .any(|frame| announces(frame, vip) && !frame.outgoing);
+        ensure!(!announced, "{}", cluster.frames.transcript());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_whose_kernel_answers_is_named_with_the_remedy_and_the_address_announced() -> Result<()> {
+    let cluster = Cluster::start("kernel", 2, &format!("{VIP}/32"))?;
+    // The other one's kernel, as IPVS without strictARP has it: the address on a link of its own.
+    let kernel = ["n1", "n2"]
+        .into_iter()
+        .max_by_key(|node| rank(node, VIP.into()));
+    let kernel = kernel.context("a node")?;
+    let node = cluster.lab.host(kernel)?;
+    ip_batch(&node.namespace, &[format!("addr add {VIP}/32 dev lo")])?;
+    cluster.create_service("web", &[IpAddr::V4(VIP)])?;
+    cluster.seen("announcement", |frame| announces(frame, VIP.into()))?;
+    let told = || {
+        let columns = "custom-columns=R:.reason,M:.message";
+        let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;
+        let named = format!("the kernel of node \"{kernel}\" ({})", node.mac);
+        Ok(events.lines().any(|line| {
+            line.starts_with("peerKernelAnswers")
+                && line.contains(&named)
+                && line.contains("strictARP")
+        }))
+    };
+    wait_until(SOON, told, || Ok(())).context("no Event")
 }
 
 /// An Event on the Service and a report for the controller name the client's hardware address.
