@@ -42,6 +42,10 @@ check: ## The quick inner loop: format, lints, unit tests, purity of core
 test: build ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
 	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
 
+.PHONY: bench
+bench: build ## How long addresses are dark when nodes and speakers fail (root, an idle machine)
+	cargo run --quiet --locked -p ferrolb-tests --bin bench -- failover
+
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
 	$(LAB) demo

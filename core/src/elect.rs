@@ -42,6 +42,8 @@ pub struct Backend<'a> {
     pub policy: TrafficPolicy,
     /// Its endpoints of the address's family.
     pub endpoints: Vec<&'a EndpointView>,
+    /// The node that it asks for.
+    pub move_to: Option<&'a str>,
 }
 
 /// How willingly a node serves; zero is the best.
@@ -50,14 +52,15 @@ pub struct Tier(u8);
 
 impl Tier {
     /// What makes a node of a worse tier, the gravest first.
-    const DRAWBACKS: [Reason; 4] = [
+    const DRAWBACKS: [Reason; 5] = [
         Reason::NoLocalEndpoint,
         Reason::EndpointTerminating,
         Reason::NodeLeaving,
         Reason::ExcludedNode,
+        Reason::OtherNodeChosen,
     ];
 
-    fn of(drawbacks: [bool; 4]) -> Self {
+    fn of(drawbacks: [bool; 5]) -> Self {
         let bits = drawbacks.iter().map(|is_there| u8::from(*is_there));
         Self(bits.fold(0, |tier, bit| tier << 1 | bit))
     }
@@ -152,11 +155,14 @@ fn judge(node: &NodeView, backends: &[&Backend<'_>], pool: Option<&Pool>) -> Res
     if served.is_empty() {
         return Err(Reason::NoLocalEndpoint);
     }
+    // Of several Services at one address the first that asks for a node is heard.
+    let chosen = backends.iter().find_map(|backend| backend.move_to);
     Ok(Tier::of([
         served.len() < backends.len(),
         served.contains(&Local::Terminating),
         node.unschedulable || node.leaving,
         node.excluded,
+        chosen.is_some_and(|chosen| *chosen != node.name),
     ]))
 }
 

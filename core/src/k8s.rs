@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use crate::address::{Family, canonical};
 use crate::lease::LeaseView;
 use crate::names::{
-    ALLOW_NODE_PORTS, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME,
-    TAINTS_OF_LEAVING, annotation,
+    ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB,
+    LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
 };
 use crate::view::{
     AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NamespaceView, NodeView,
@@ -75,6 +75,10 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         allow_node_ports: annotations
             .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
             .is_some_and(|value| value == "true"),
+        move_to: annotations
+            .and_then(|annotations| annotations.get(ANNOTATION_MOVE_TO))
+            .map(|node| node.trim().to_owned())
+            .filter(|node| !node.is_empty()),
         status_is_canonical: is_canonical(ingress, &assigned),
         status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
         assigned,

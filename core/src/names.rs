@@ -24,6 +24,9 @@ pub const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Nodes with this label are used for announcing only if no node without it is eligible.
 pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// On a Service: the name of the node that shall announce its addresses, as long as it may.
+pub const ANNOTATION_MOVE_TO: &str = "ferrolb.io/move-to";
+
 /// Taints of nodes that are about to go, or have gone.
 pub const TAINTS_OF_LEAVING: [&str; 3] = [
     "node.kubernetes.io/out-of-service",

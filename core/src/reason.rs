@@ -86,6 +86,8 @@ reasons! {
     ExcludedNode => "excluded_node",
     /// The node is cordoned, being deleted or shut down, and another one serves.
     NodeLeaving => "node_leaving",
+    /// A Service asks for another node by its annotation, and that one serves.
+    OtherNodeChosen => "other_node_chosen",
     /// All endpoints on this node terminate, and a node with a ready one serves.
     EndpointTerminating => "endpoint_terminating",
     /// The API server lists no such Node.

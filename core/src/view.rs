@@ -108,6 +108,8 @@ pub struct ServiceView {
     /// Annotation [`ALLOW_NODE_PORTS`](crate::names::ALLOW_NODE_PORTS): it may take ports that a
     /// node itself needs.
     pub allow_node_ports: bool,
+    /// Annotation `ferrolb.io/move-to`: the node that shall announce its addresses.
+    pub move_to: Option<String>,
     /// `status.loadBalancer.ingress[].ip`: canonical, without duplicates, in order.
     pub assigned: Vec<IpAddr>,
     /// Whether the status is exactly `assigned` and nothing else: no junk, no duplicate, no host

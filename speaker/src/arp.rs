@@ -21,7 +21,7 @@ use ferrolb_core::{Instant, Reason};
 use tokio::sync::mpsc as events;
 use tracing::{info, trace, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker};
 
@@ -30,6 +30,8 @@ const TURN: usize = 64;
 /// After which time a socket that could not be opened or a group that could not be joined is tried
 /// again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between two looks whether the peers' thread has caught up after a stop.
+const CATCH_UP: Duration = Duration::from_millis(1);
 
 /// What this thread tells of other hosts.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Arp {
     pub fn spawn(
         settings: Settings,
         clock: Clock,
+        pulse: Pulse,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Self, events::UnboundedReceiver<Heard>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
@@ -79,6 +82,7 @@ impl Arp {
             without_subnet: BTreeSet::new(),
             events,
             clock,
+            pulse,
             metrics,
             woken,
         };
@@ -147,6 +151,7 @@ struct Driver {
     without_subnet: BTreeSet<IpAddr>,
     events: events::UnboundedSender<Heard>,
     clock: Clock,
+    pulse: Pulse,
     metrics: Arc<Metrics>,
     woken: UnixDatagram,
 }
@@ -168,10 +173,13 @@ impl Driver {
                 self.listen(now);
                 self.tell_what_is_odd();
             }
-            self.announcer.handle_timeout(now);
-            self.transmit();
+            let has_stopped = self.pulse.has_stopped(now);
+            if !has_stopped {
+                self.announcer.handle_timeout(now);
+                self.transmit();
+            }
             self.tell_events();
-            self.wait(&mut readable);
+            self.wait(&mut readable, has_stopped.then_some(CATCH_UP));
             for (link, family) in readable.drain(..) {
                 self.receive(link, family);
             }
@@ -264,7 +272,8 @@ impl Driver {
     }
 
     /// Waits for a frame, a command or a deadline; adds the sockets with frames to `readable`.
-    fn wait(&mut self, readable: &mut Vec<(LinkId, Family)>) {
+    /// With `instead`, for so long, whatever the deadlines are.
+    fn wait(&mut self, readable: &mut Vec<(LinkId, Family)>, instead: Option<Duration>) {
         let deadlines = [
             self.announcer.poll_timeout().map(|(at, _)| at),
             self.retry_at,
@@ -275,6 +284,7 @@ impl Driver {
             .flatten()
             .min()
             .map(|at| at.saturating_since(now));
+        let timeout = instead.or(timeout);
         let files = std::iter::once(self.woken.as_fd());
         let files = files.chain(self.sockets.values().map(AsFd::as_fd));
         match self.poll.wait(files, timeout) {
@@ -307,6 +317,10 @@ impl Driver {
                     return;
                 }
             };
+            if self.pulse.has_stopped(self.clock.now()) {
+                // L12: it may have been asked long ago, and another node's since.
+                continue;
+            }
             let frame = &buffer[..length];
             let outcome = self.announcer.handle_frame(id, frame, self.clock.now());
             // Sent at once: who asks is waiting.

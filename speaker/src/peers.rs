@@ -23,7 +23,7 @@ pub use socket::patiently;
 pub use status::Status;
 
 use crate::arp::Arp;
-use crate::clock::Clock;
+use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Waker;
 
@@ -83,6 +83,8 @@ pub struct Start {
     pub arp: Arp,
     /// The time.
     pub clock: Clock,
+    /// That this thread has caught up.
+    pub pulse: Pulse,
     /// What it counts.
     pub metrics: Arc<Metrics>,
 }

@@ -23,7 +23,7 @@ use crate::admin::{self, Pages, Readiness, Statuses};
 use crate::args::Args;
 use crate::arp::{Arp, Heard};
 use crate::client;
-use crate::clock::Clock;
+use crate::clock::{Clock, Pulse};
 use crate::conflicts::Conflicts;
 use crate::events::{Events, NodeAssigned};
 use crate::keys;
@@ -64,15 +64,17 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     );
     let stop = Stop::listen()?;
     let clock = Clock::start();
+    let pulse = Pulse::default();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
     let settings = announce::Settings::default();
-    let (arp, heard) = Arp::spawn(settings, clock, Arc::clone(&metrics))?;
+    let (arp, heard) = Arp::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
         settings: args.failure_detection.settings(),
         arp: arp.clone(),
         clock,
+        pulse,
         metrics: Arc::clone(&metrics),
     })?;
     let failed = netlink::spawn(peers.clone())?;

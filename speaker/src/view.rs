@@ -257,12 +257,13 @@ impl View {
         })
     }
 
-    fn backend(&self, service: &ServiceView, address: IpAddr) -> Backend<'_> {
+    fn backend<'a>(&'a self, service: &'a ServiceView, address: IpAddr) -> Backend<'a> {
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));
         Backend {
             policy: service.traffic_policy,
             endpoints: endpoints_of(slices, Family::of(address)),
+            move_to: service.move_to.as_deref(),
         }
     }
 

@@ -170,25 +170,50 @@ impl<T> Told for Vec<Event<T>> {
     }
 }
 
-/// Goes on with `other` when the API server answers the first request with this status code.
+/// Goes on with `other` when the API server answers `first` with this status code before it has told
+/// anything, and back again when that is refused, too: an API server that is starting forbids
+/// everything for a moment.
 fn or_else<T: Told + Send + 'static>(
     first: impl futures::Stream<Item = Watched<T>> + Send + 'static,
     code: u16,
     other: impl futures::Stream<Item = Watched<T>> + Send + 'static,
     why: &'static str,
 ) -> BoxStream<'static, T> {
-    let switch =
-        move |event: &Watched<T>| matches!(event, Err(error) if status(error) == Some(code));
-    let first = first
-        .take_while(move |event| {
-            let go_on = !switch(event);
-            if !go_on {
-                info!("{why}");
+    let choice = Choice {
+        streams: [first.boxed(), other.boxed()],
+        current: 0,
+        is_settled: false,
+    };
+    let chosen = stream::unfold(choice, move |mut choice| async move {
+        loop {
+            let event = choice.streams[choice.current].next().await?;
+            match &event {
+                Err(error) if status(error) == Some(code) && !choice.is_settled => {
+                    choice.current = 1 - choice.current;
+                    if choice.current == 1 {
+                        debug!("{why}");
+                        continue;
+                    }
+                }
+                Ok(told) if !told.only_begins() && !choice.is_settled => {
+                    choice.is_settled = true;
+                    if choice.current == 1 {
+                        info!("{why}");
+                    }
+                }
+                _ => {}
             }
-            async move { go_on }
-        })
-        .chain(other);
-    patient(first).filter_map(async |event| event).boxed()
+            return Some((event, choice));
+        }
+    });
+    patient(chosen).filter_map(async |event| event).boxed()
+}
+
+/// Two ways to the same objects, until one has told something.
+struct Choice<T> {
+    streams: [BoxStream<'static, Watched<T>>; 2],
+    current: usize,
+    is_settled: bool,
 }
 
 fn status(error: &watcher::Error) -> Option<u16> {
@@ -244,4 +269,50 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Watched<Event<u8>> {
+        let status = kube::core::Status {
+            code,
+            ..Default::default()
+        };
+        Err(watcher::Error::InitialListFailed(kube::Error::Api(
+            Box::new(status),
+        )))
+    }
+
+    /// What comes of two ways that tell these, one after the other.
+    async fn told(first: Vec<Watched<Event<u8>>>, other: Vec<Watched<Event<u8>>>) -> Vec<u8> {
+        let applied = async |event| match event {
+            Event::Apply(n) => Some(n),
+            _ => None,
+        };
+        or_else(stream::iter(first), 403, stream::iter(other), "")
+            .filter_map(applied)
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn what_is_forbidden_for_a_moment_only_is_tried_again() {
+        let apply = |n| Ok(Event::Apply(n));
+        let first = vec![Ok(Event::Init), refused(403), Ok(Event::Init), apply(1)];
+        let other = vec![Ok(Event::Init), refused(403), apply(2)];
+        assert_eq!(
+            told(first, other).await,
+            [1],
+            "the first way is the better one"
+        );
+        let first = vec![refused(403), apply(1)];
+        let other = vec![refused(500), apply(2), refused(403), apply(3)];
+        assert_eq!(
+            told(first, other).await,
+            [2, 3],
+            "once it told something, it stays"
+        );
+    }
 }

@@ -17,6 +17,9 @@ use crate::{Lab, NodeKind};
 pub const PORT: u16 = 8080;
 /// How long a question is open for answers: far longer than an answer takes, also on a busy machine.
 pub const ASK: Duration = Duration::from_millis(300);
+/// A speaker that could not reach the API server tries again after 5 s at the latest, and every
+/// watch does so for itself.
+const READY: Duration = Duration::from_secs(60);
 /// For what takes milliseconds when the machine is idle.
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -57,12 +60,14 @@ impl Cluster {
     pub fn wait_until_ready(&self, node: &str) -> Result<()> {
         let at = SocketAddr::from((self.lab.host(node)?.ipv4, 7472));
         let speaker = Daemon::speaker(node).process_name();
-        let is_ready = || {
-            let page = self.on_lan(|| http_get(at, "/readyz", Duration::from_secs(1)))?;
-            Ok(page.is_ok_and(|page| page.status == 200))
-        };
-        wait_until(SOON, is_ready, || self.lab.check_alive(&speaker))
-            .with_context(|| format!("speaker of {node} is not ready"))
+        let page = || self.on_lan(|| http_get(at, "/readyz", Duration::from_secs(1)));
+        let is_ready = || Ok(page()?.is_ok_and(|page| page.status == 200));
+        wait_until(READY, is_ready, || self.lab.check_alive(&speaker)).with_context(|| {
+            let said = page().map(|page| page.map(|page| page.body));
+            let log = self.lab.log(&speaker).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(12).collect();
+            format!("speaker of {node} is not ready: {said:?}; its log, backwards: {last:#?}")
+        })
     }
 
     /// Runs something on the host that is no part of the cluster.

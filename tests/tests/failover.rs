@@ -83,7 +83,18 @@ fn a_speaker_that_restarts_moves_nothing_and_one_that_stays_away_is_replaced() -
         "its node is fine: it had time to come back"
     );
     assert_eq!(cluster.owner(VIP)?, next);
-    Ok(())
+    cluster.lab.start(&Daemon::speaker(&owner).process_name())?;
+    cluster.wait_until_ready(&owner)?;
+
+    // Stopped as by a debugger, or with its machine: it wakes up and has to learn first.
+    let paused = Instant::now();
+    cluster.lab.pause(&Daemon::speaker(&next).process_name())?;
+    let (last, at) = announcer_but(&cluster, &next, paused)?;
+    println!("stopped: {last} announces after {:?}", at - paused);
+    let resumed = Instant::now();
+    cluster.lab.resume(&Daemon::speaker(&next).process_name())?;
+    wait_until_live(&cluster, &last, &next)?;
+    no_move(&cluster, &last, resumed)
 }
 
 #[test]
@@ -116,6 +127,13 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
     let back = Instant::now();
     cluster.lab.kubectl(&["uncordon", &second])?;
     no_move(&cluster, &third, back)?;
+    let asked = Instant::now();
+    let move_to = format!("ferrolb.io/move-to={second}");
+    cluster
+        .lab
+        .kubectl(&["annotate", "service", "web", &move_to])?;
+    assert_eq!(announcer_but(&cluster, &third, asked)?.0, second);
+    assert_eq!(cluster.owner(VIP)?, second);
     let udp = probe.stop();
     assert_eq!(udp.lost(), 0, "make before break: {udp}");
     Ok(())
@@ -157,7 +175,9 @@ fn announcer_but(cluster: &Cluster, node: &str, since: Instant) -> Result<(Strin
     let mac = cluster.lab.host(node)?.mac;
     let wanted =
         |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
-    let frame = cluster.frames.wait_for(wanted, Instant::now() + SOON);
+    // A stopped process is waited for longest: 5.5 s.
+    let deadline = Instant::now() + 2 * SOON;
+    let frame = cluster.frames.wait_for(wanted, deadline);
     let frame = frame.map_err(|missing| anyhow::anyhow!("nobody took over: {missing:?}"))?;
     Ok((cluster.node_of(frame.source)?, frame.at))
 }

@@ -109,6 +109,9 @@ args:
   {{- if eq .component "controller" }}
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
   {{- end }}
+  {{- with $values.failureDetection }}
+  - --failure-detection={{ . }}
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

@@ -183,12 +183,16 @@ impl<'a> Choice<'a> {
             return Some((*current, false));
         }
         let key = self.view.sharing_key.as_deref();
-        let sound =
-            |address: &IpAddr| usable(address) && !self.surroundings.conflicts.contains(address);
-        if let Some(shared) = key.and_then(|key| self.holdings.shared_under(key).find(sound)) {
+        let (holdings, surroundings) = (self.holdings, self.surroundings);
+        let sound = |address: &IpAddr| {
+            usable(address)
+                && !surroundings.conflicts.contains(address)
+                && (!surroundings.nodes.contains_key(address)
+                    || surroundings.only_nodes_in(pool, family))
+        };
+        if let Some(shared) = key.and_then(|key| holdings.shared_under(key).find(sound)) {
             return Some((shared, true));
         }
-        let (holdings, surroundings) = (self.holdings, self.surroundings);
         lowest_free(pool, family, holdings, surroundings, Some(self.view))
             .map(|address| (address, false))
     }

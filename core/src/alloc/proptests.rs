@@ -1,6 +1,6 @@
 //! Any sequence of events, against what must always hold and against a naive model.
 
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -26,9 +26,18 @@ enum Step {
     Apply(u8, Spec),
     Delete(u8),
     SetConfig(u8),
+    /// Nodes' own addresses, of 10.0.0.0 to 10.0.0.7.
+    SetNodes(BTreeSet<u8>),
+    /// Addresses that other hosts use, of the same.
+    SetConflicts(BTreeSet<u8>),
     /// The process starts anew and knows only the statuses.
     Restart,
+    /// Another replica has led meanwhile: again only the statuses count.
+    Lead,
 }
+
+/// One of them a node needs.
+const PORTS: [u16; 3] = [80, 81, 22];
 
 fn spec() -> impl Strategy<Value = Spec> {
     (
@@ -61,14 +70,28 @@ fn plain() -> impl Strategy<Value = Spec> {
 }
 
 /// A step, and whether the statuses decided on were written before the next one.
-fn steps(spec: impl Strategy<Value = Spec>) -> impl Strategy<Value = Vec<(Step, bool)>> {
+fn steps(
+    spec: impl Strategy<Value = Spec>,
+    surroundings: u32,
+) -> impl Strategy<Value = Vec<(Step, bool)>> {
+    let some = || btree_set(0_u8..8, 0..3);
     let step = prop_oneof![
         6 => (0_u8..10, spec).prop_map(|(name, spec)| Step::Apply(name, spec)),
         3 => (0_u8..10).prop_map(Step::Delete),
         1 => (0_u8..4).prop_map(Step::SetConfig),
+        surroundings => some().prop_map(Step::SetNodes),
+        surroundings => some().prop_map(Step::SetConflicts),
         1 => Just(Step::Restart),
+        1 => Just(Step::Lead),
     ];
     vec((step, prop::bool::weighted(0.8)), 1..60)
+}
+
+fn low(octets: &BTreeSet<u8>) -> BTreeSet<IpAddr> {
+    let octets = octets.iter();
+    octets
+        .map(|octet| IpAddr::from([10, 0, 0, *octet]))
+        .collect()
 }
 
 fn config(variant: u8) -> Config {
@@ -107,6 +130,8 @@ fn config(variant: u8) -> Config {
 struct World {
     views: BTreeMap<ServiceKey, ServiceView>,
     config: Config,
+    nodes: BTreeSet<IpAddr>,
+    conflicts: BTreeSet<IpAddr>,
     allocator: Allocator,
     decisions: BTreeMap<ServiceKey, Decision>,
 }
@@ -116,6 +141,8 @@ impl World {
         let mut world = Self {
             views: BTreeMap::new(),
             config: Config::default(),
+            nodes: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
             allocator: Allocator::new(unconfigured()),
             decisions: BTreeMap::new(),
         };
@@ -142,9 +169,27 @@ impl World {
                 self.allocator.set_config(self.config.clone());
                 changed = self.views.keys().cloned().collect();
             }
+            Step::SetNodes(octets) => {
+                self.nodes = low(octets);
+                if self.allocator.set_nodes(self.named_nodes()) {
+                    changed = self.views.keys().cloned().collect();
+                }
+            }
+            Step::SetConflicts(octets) => {
+                self.conflicts = low(octets);
+                if self.allocator.set_conflicts(self.conflicts.clone()) {
+                    changed = self.views.keys().cloned().collect();
+                }
+            }
             Step::Restart => {
                 self.allocator = Allocator::new(unconfigured());
                 self.allocator.set_config(self.config.clone());
+                self.allocator.set_nodes(self.named_nodes());
+                self.allocator.set_conflicts(self.conflicts.clone());
+                changed = self.views.keys().cloned().collect();
+            }
+            Step::Lead => {
+                self.allocator.forget_holdings();
                 changed = self.views.keys().cloned().collect();
             }
         }
@@ -152,10 +197,31 @@ impl World {
         self.decisions.extend(decided);
     }
 
+    fn named_nodes(&self) -> BTreeMap<IpAddr, String> {
+        let nodes = self.nodes.iter();
+        nodes
+            .map(|address| (*address, address.to_string()))
+            .collect()
+    }
+
+    /// Whether the Service asks for the address, or comes from a pool that has only nodes' own.
+    fn is_meant(&self, view: &ServiceView, address: IpAddr) -> bool {
+        let asked_for = view.address_requests.iter();
+        let asked_for = asked_for
+            .into_iter()
+            .any(|one| one.text == address.to_string());
+        let pool = self.config.pool_of(address);
+        asked_for
+            || pool.is_some_and(|pool| {
+                let mut all = pool.ranges.iter().flat_map(addresses);
+                all.all(|one| !one.is_ipv4() || !pool.contains(one) || self.nodes.contains(&one))
+            })
+    }
+
     fn view(&self, name: u8, spec: &Spec) -> ServiceView {
         let mut view = service(&name.to_string());
         view.key = named(name);
-        view.ports = vec![(Protocol::Tcp, spec.port)];
+        view.ports = vec![(Protocol::Tcp, PORTS[usize::from(spec.port)])];
         view.sharing_key = spec.sharing.map(|key| format!("k{key}"));
         view.requested_pool = spec.pool.map(|pool| format!("p{pool}"));
         if spec.dual {
@@ -228,7 +294,7 @@ fn scan(config: &Config, held: &BTreeSet<IpAddr>) -> Option<IpAddr> {
 proptest! {
     /// Nothing is held twice (but shared), given from outside the pools, or lost.
     #[test]
-    fn whatever_happens_addresses_are_given_once_and_kept(steps in steps(spec())) {
+    fn whatever_happens_addresses_are_given_once_and_kept(steps in steps(spec(), 1)) {
         let mut world = World::new();
         for (step, written) in steps {
             let before = world.held();
@@ -239,8 +305,8 @@ proptest! {
             let touched = |key: &ServiceKey| match &step {
                 Step::Apply(name, _) | Step::Delete(name) => named(*name) == *key,
                 // After a restart only the statuses count; those are compared below.
-                Step::Restart => true,
-                Step::SetConfig(_) => false,
+                Step::Restart | Step::Lead => true,
+                Step::SetConfig(_) | Step::SetNodes(_) | Step::SetConflicts(_) => false,
             };
             for (key, had) in &before {
                 let has = after.get(key);
@@ -248,6 +314,13 @@ proptest! {
                 let asked = world.views.get(key).and_then(|view| view.requested_pool.as_deref());
                 let pool = world.config.pool_of(had[0]).map(|pool| pool.name.as_str());
                 let elsewhere = asked.is_some() && pool.is_some() && asked != pool;
+                // Another host uses it, or its ports would lock people out.
+                let dangerous = |one: &IpAddr| {
+                    world.conflicts.contains(one) || world.nodes.contains(one)
+                };
+                if had.iter().any(dangerous) {
+                    continue;
+                }
                 let kept = has.is_some_and(|has| had.iter().all(|one| has.contains(one)));
                 prop_assert!(
                     kept || touched(key) || ((elsewhere || waited.contains(key)) && has.is_some()),
@@ -261,9 +334,17 @@ proptest! {
                 for address in has.iter().filter(|address| !had.contains(address)) {
                     let pool = world.config.pool_of(*address);
                     prop_assert!(pool.is_some(), "{key} was given {address}, which is in no pool");
+                    let put_aside = world.conflicts.contains(address)
+                        && !view.address_requests.iter().any(|one| one.text == address.to_string());
+                    prop_assert!(!put_aside, "{key} was given {address}, which a host uses");
+                    let unasked = world.nodes.contains(address) && !world.is_meant(view, *address);
+                    prop_assert!(!unasked, "{key} was given {address}, which is a node's own");
                     let families = families(view);
                     prop_assert!(families.contains(&Family::of(*address)));
                 }
+                let locks_out = view.ports.contains(&(Protocol::Tcp, 22))
+                    && has.iter().any(|one| world.nodes.contains(one));
+                prop_assert!(!locks_out, "{key} takes port 22 from a node after {step:?}");
                 prop_assert_eq!(world.decisions[key].addresses(), has.as_slice());
             }
             if written {
@@ -274,7 +355,7 @@ proptest! {
 
     /// A restart changes nothing once the statuses are written; nor does looking again.
     #[test]
-    fn a_restart_after_all_writes_decides_the_same(steps in steps(spec())) {
+    fn a_restart_after_all_writes_decides_the_same(steps in steps(spec(), 1)) {
         let mut world = World::new();
         for (step, written) in steps {
             world.take(&step);
@@ -296,7 +377,7 @@ proptest! {
 
     /// Services that ask for nothing get what a naive model gives them, whatever the sequence.
     #[test]
-    fn plain_services_get_the_lowest_free_address(steps in steps(plain())) {
+    fn plain_services_get_the_lowest_free_address(steps in steps(plain(), 0)) {
         let mut world = World::new();
         let mut model: BTreeMap<ServiceKey, IpAddr> = BTreeMap::new();
         for (step, _) in steps {

@@ -50,6 +50,7 @@ pub(super) fn service(name: &str) -> ServiceView {
         assigned: Vec::new(),
         status_is_canonical: true,
         status_manager: None,
+        move_to: None,
     }
 }
 

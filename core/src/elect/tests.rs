@@ -80,6 +80,7 @@ fn outcome(
         .map(|((policy, _), endpoints)| Backend {
             policy: *policy,
             endpoints: endpoints.iter().collect(),
+            move_to: None,
         });
     let backends: Vec<_> = backends.collect();
     let standings = standings(address(), &backends, pool, &nodes)?;
@@ -220,6 +221,7 @@ fn a_node_that_may_not_has_the_first_reason() {
     let backend = Backend {
         policy: TrafficPolicy::Local,
         endpoints: endpoints.iter().collect(),
+        move_to: None,
     };
     let standings = standings(address(), &[backend], Some(&n1_n3), &nodes).unwrap();
     let reasons = ["n1", "n2", "n3", "n4"].map(|node| standings.of(node).unwrap_err());
@@ -232,6 +234,29 @@ fn a_node_that_may_not_has_the_first_reason() {
             Reason::UnknownNode,
         ]
     );
+}
+
+#[test]
+fn the_node_that_a_service_asks_for_comes_first_as_long_as_it_is_as_good_as_others() {
+    let endpoints = endpoints("*");
+    for (marked, want) in [
+        ("n1 n2 n3", "n3"),
+        ("n1 n2 n3~", "n2"),
+        ("n1 n2 n3-", "n2"),
+        ("n1 n2 n3!", "n2"),
+        ("n1 n2", "n2"),
+    ] {
+        let nodes = nodes(marked);
+        let backend = Backend {
+            policy: TrafficPolicy::Cluster,
+            endpoints: endpoints.iter().collect(),
+            move_to: Some("n3"),
+        };
+        let standings = standings(address(), &[backend], None, &nodes).unwrap();
+        assert_eq!(standings.candidates(address())[0].0, want, "{marked}");
+        let drawback = standings.of("n1").unwrap().drawback();
+        assert_eq!(drawback, Some(Reason::OtherNodeChosen));
+    }
 }
 
 #[test]

@@ -129,6 +129,10 @@ impl Reason {
                 "the node is cordoned, being deleted or shut down, and another one announces",
                 "kubectl uncordon it if it shall announce again",
             ),
+            Self::OtherNodeChosen => (
+                "the Service's annotation ferrolb.io/move-to names another node, and that one announces",
+                "remove the annotation, or name the node that shall announce",
+            ),
             Self::EndpointTerminating => (
                 "with externalTrafficPolicy: Local a node with a ready pod announces; here the last \
                  one is ending",

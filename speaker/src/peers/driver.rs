@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted, carrying};
 use ferrolb_core::ownership::{
@@ -21,9 +22,12 @@ use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
 use crate::arp::Arp;
-use crate::clock::Clock;
+use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Poll;
+
+/// The ARP thread takes this one for stopped after a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// The thread's state, all of it.
 pub(super) struct Driver {
@@ -31,6 +35,7 @@ pub(super) struct Driver {
     boot: u64,
     settings: Settings,
     pub(super) clock: Clock,
+    pulse: Pulse,
     metrics: Arc<Metrics>,
     arp: Arp,
     tell: UnboundedSender<Notice>,
@@ -68,6 +73,7 @@ impl Driver {
             me: start.me,
             settings: start.settings,
             clock: start.clock,
+            pulse: start.pulse,
             metrics: start.metrics,
             arp: start.arp,
             tell,
@@ -110,6 +116,8 @@ impl Driver {
                 ownership.handle_timeout(self.clock.now());
             }
             let may_exit = self.carry_out();
+            let hears = !self.ownership.as_ref().is_some_and(Ownership::is_isolated);
+            self.pulse.beat(hears, self.clock.now());
             self.transmit();
             self.tell_changes();
             if may_exit {
@@ -272,11 +280,11 @@ impl Driver {
             prober, ownership, ..
         } = self;
         let Some(ownership) = ownership else {
-            prober.receive(now, |_| {});
+            prober.receive(false, now, |_| {});
             return;
         };
         let mut heard = Vec::new();
-        prober.receive(now, |what| heard.push(what));
+        prober.receive(ownership.is_isolated(), now, |what| heard.push(what));
         for what in heard {
             trace!(?what, "heard");
             match what {
@@ -444,12 +452,14 @@ impl Driver {
         let due = self.ownership.as_ref().and_then(Ownership::poll_timeout);
         let deadline = [due.map(|(at, _)| at), self.socket.poll_timeout()];
         let deadline = deadline.into_iter().flatten().min();
-        let timeout = deadline.map(|at| at.saturating_since(now));
+        let timeout = deadline.map_or(LONGEST_WAIT, |at| {
+            at.saturating_since(now).min(LONGEST_WAIT)
+        });
         let udp = self.socket.socket().map(|socket| socket.as_fd());
         let files = std::iter::once(self.woken.as_fd())
             .chain(udp)
             .chain(self.prober.files());
-        if let Err(error) = self.poll.wait(files, timeout).map(drop) {
+        if let Err(error) = self.poll.wait(files, Some(timeout)).map(drop) {
             // ENOMEM at most: there is nothing better than to try again.
             warn!(%error, "cannot wait for datagrams");
         }

@@ -160,8 +160,8 @@ impl Prober {
         icmp.chain(self.arp.values().map(AsFd::as_fd))
     }
 
-    /// Takes everything that waits in the sockets.
-    pub(super) fn receive(&mut self, now: Instant, mut hear: impl FnMut(Heard)) {
+    /// Takes everything that waits in the sockets. With `any`, any frame at all is news.
+    pub(super) fn receive(&mut self, any: bool, now: Instant, mut hear: impl FnMut(Heard)) {
         for (family, socket) in &self.icmp {
             let mut buffer = [0; MAX_ICMP];
             drain(|| {
@@ -185,7 +185,7 @@ impl Prober {
                 Ok(())
             });
         }
-        if now < self.listen_until {
+        if any || now < self.listen_until {
             let frames = self.count_frames();
             if std::mem::replace(&mut self.frames, frames) != frames {
                 hear(Heard::Frame);
@@ -271,7 +271,7 @@ mod tests {
             let deadline = std::time::Instant::now() + Duration::from_secs(5);
             while heard.is_empty() {
                 assert!(std::time::Instant::now() < deadline, "no echo from {own}");
-                prober.receive(Instant::START, |what| heard.push(what));
+                prober.receive(false, Instant::START, |what| heard.push(what));
             }
             assert_eq!(heard, [Heard::Kernel(own, KernelAnswer::Echo)]);
         }

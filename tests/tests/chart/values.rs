@@ -196,6 +196,17 @@ fn changes() -> Vec<Change> {
             "",
         )
     });
+    let detection = [
+        &POD[..],
+        &["containers", "name=speaker", "args", "--failure-detection"],
+    ];
+    changes.push(change(
+        "speaker.failureDetection",
+        "calm",
+        "DaemonSet/ferrolb-speaker",
+        &detection.concat(),
+        "calm",
+    ));
     changes
 }
 

@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod arp;
+mod controller;
+mod failover;
 
 /// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
 #[derive(Parser)]
@@ -20,10 +22,16 @@ struct Args {
 enum Area {
     /// Answers to ARP requests, beside the kernel's own
     Arp(arp::Args),
+    /// How long an address does not answer when its node or speaker fails, and what breaks
+    Failover(failover::Args),
+    /// How soon Services get addresses, and what many of them cost
+    Controller(controller::Args),
 }
 
 fn main() -> Result<()> {
     match Args::parse().area {
         Area::Arp(args) => arp::run(&args),
+        Area::Failover(args) => failover::run(&args),
+        Area::Controller(args) => controller::run(&args),
     }
 }
