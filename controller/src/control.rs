@@ -146,6 +146,8 @@ impl Control {
         self.publish();
         loop {
             self.look_at_the_election();
+            // Each time: who follows may become ready without having anything to decide.
+            self.admin.set_blockers(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
             tokio::select! {
@@ -392,7 +394,6 @@ impl Control {
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
         self.metrics.set_leader(self.leads);
-        self.admin.set_blockers(self.blockers());
     }
 
     fn blockers(&self) -> Vec<String> {
