@@ -31,6 +31,10 @@ pub struct Args {
     /// Serve the Services of this spec.loadBalancerClass instead of those without one
     #[arg(long)]
     pub lb_class: Option<String>,
+    /// Never lead without a Lease: wait for the right to one. Without this option and that right the
+    /// controller leads alone, and must be the only one
+    #[arg(long)]
+    pub leader_elect: bool,
     /// Create this Secret with a key for the speakers, unless it exists
     #[arg(long, value_name = "NAME")]
     pub peers_secret: Option<String>,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use ferrolb_core::names::LEASE_NAME;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut serving =
         tokio::spawn(async move { server.serve(Admin::bind(host, port).await?).await });
     let rights = tokio::select! {
-        rights = read_rights(&client, &namespace) => rights,
+        rights = read_rights(&client, &namespace, args.leader_elect, &admin) => rights,
         ended = &mut serving => return Err(ended_early("monitoring server", ended)),
         () = &mut stop => return Ok(()),
     };
@@ -63,22 +64,29 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     ended
 }
 
-/// Asks until there is an answer: without one, nothing else would work either.
-async fn read_rights(client: &Client, namespace: &str) -> Rights {
+/// Asks until there is an answer: without one, nothing else would work either. Where a leader has to
+/// be elected, until that is allowed: a role may be bound a moment after the pod has started, and two
+/// controllers that lead alone would write against each other.
+async fn read_rights(client: &Client, namespace: &str, elect: bool, admin: &Admin) -> Rights {
     let mut failures = 0;
     loop {
         let problem = match timeout(TIMEOUT, Rights::read(client, namespace)).await {
-            Ok(Ok(rights)) => {
+            Ok(Ok(rights)) if rights.elect || !elect => {
                 warn_of_missing(rights);
                 return rights;
             }
-            Ok(Err(error)) => anyhow!(error),
-            Err(late) => anyhow!(late),
+            Ok(Ok(_)) => anyhow!(
+                "no right to leases: allow this ServiceAccount to create them, and to list, watch \
+                 and update {LEASE_NAME}, or run one replica without --leader-elect"
+            ),
+            Ok(Err(error)) => anyhow!(error).context("waiting for the API server"),
+            Err(late) => anyhow!(late).context("waiting for the API server"),
         };
         failures += 1;
         if failures == 1 {
-            tracing::warn!("waiting for the API server: {problem:#}");
+            tracing::warn!("{problem:#}");
         }
+        admin.set_blockers(vec![format!("start: {problem:#}")]);
         sleep(delay(failures)).await;
     }
 }

@@ -160,7 +160,14 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
         assert_eq!(log.matches(&said).count(), 1, "{said} is said once:\n{log}");
     }
     assert!(cluster.metric("ferrolb_leader", "1")?, "it is the only one");
-    Ok(())
+    // One that was told to be one of several waits instead: two would write against each other.
+    let waits = Daemon::controller("n1").arg("--leader-elect");
+    cluster.lab.start_daemon(&waits)?;
+    eventually(|| {
+        let ready = page(&cluster.lab, "n1", "/readyz")?;
+        ensure!(ready.contains("no right to leases"), "{ready}");
+        Ok(())
+    })
 }
 
 #[test]

@@ -4,10 +4,14 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::daemon::program;
 use ferrolb_tests::lab::Lab;
+use ferrolb_tests::net::CONTROL_PLANE;
 use ferrolb_tests::observe::FrameObserver;
 use ferrolb_tests::walk::{answering_macs, external_ip, page_from_the_lan};
 use ferrolb_tests::{demo, walk};
+use serde_json::Value;
 
 const LOWEST_OF_THE_RANGE: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 240);
 /// The only node of a lab like minikube has this address.
@@ -49,8 +53,38 @@ fn a_nodes_own_address_is_given_answers_and_is_not_announced() -> Result<()> {
             .filter(|frame| frame.is_gratuitous_for(NODE_ADDRESS))
             .count();
         assert_eq!(gratuitous, 0, "{}", frames.transcript());
-        Ok(())
+        the_plugin_tells_the_same(lab)
     })
+}
+
+/// It finds the daemons and asks them through a port-forward.
+fn the_plugin_tells_the_same(lab: &Lab) -> Result<()> {
+    let status = plugin(lab, &["status", "--wait"])?;
+    assert!(status.ends_with("all is well\n"), "{status}");
+    assert!(status.contains("controller (leads)"), "{status}");
+    assert!(status.contains("addresses: 1 of 1 in use"), "{status}");
+    let pools: Value = serde_json::from_str(&plugin(lab, &["pools", "-o", "json"])?)?;
+    assert_eq!(pools["pools"][0]["used"], 1, "{pools}");
+    let services = plugin(lab, &["services", "-A"])?;
+    assert!(services.contains(&NODE_ADDRESS.to_string()), "{services}");
+    let told = plugin(lab, &["explain", "svc/test-lb"])?;
+    assert!(
+        told.starts_with("Service default/test-lb: 192.168.64.4, from pool default"),
+        "{told}"
+    );
+    assert!(
+        told.contains("Normal NodeAddressGiven: 192.168.64.4 is the own address"),
+        "{told}"
+    );
+    Ok(())
+}
+
+/// What `kubectl ferrolb` prints; it fails if that is no good news.
+fn plugin(lab: &Lab, args: &[&str]) -> Result<String> {
+    let program = program("kubectl-ferrolb")?;
+    let mut command = lab.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
+    command.env("KUBECONFIG", lab.kubeconfig());
+    stdout_of(command.args(args), "")
 }
 
 #[test]

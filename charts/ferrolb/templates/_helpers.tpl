@@ -107,6 +107,7 @@ args:
   - --lb-class={{ . }}
   {{- end }}
   {{- if eq .component "controller" }}
+  - --leader-elect
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
   {{- end }}
   {{- with $values.failureDetection }}
