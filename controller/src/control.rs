@@ -190,6 +190,8 @@ impl Control {
                     .inc_by(u64::try_from(decisions).unwrap_or(u64::MAX));
                 self.publish();
             }
+            // Anything may have been the last that was waited for.
+            self.admin.set_blockers(self.blockers());
         }
     }
 
@@ -313,9 +315,6 @@ impl Control {
             }
         };
         self.take_success();
-        if matches!(change, Change::Listed(_)) {
-            self.publish();
-        }
         Some(change)
     }
 
@@ -392,7 +391,6 @@ impl Control {
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
         self.metrics.set_leader(self.leads);
-        self.admin.set_blockers(self.blockers());
     }
 
     fn blockers(&self) -> Vec<String> {
