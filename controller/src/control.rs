@@ -192,6 +192,8 @@ impl Control {
                     .inc_by(u64::try_from(decisions).unwrap_or(u64::MAX));
                 self.publish();
             }
+            // Anything may have been the last that was waited for.
+            self.admin.set_blockers(self.blockers());
         }
     }
 
@@ -315,9 +317,6 @@ impl Control {
             }
         };
         self.take_success();
-        if matches!(change, Change::Listed(_)) {
-            self.publish();
-        }
         Some(change)
     }
 

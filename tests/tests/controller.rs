@@ -175,12 +175,12 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
 fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() -> Result<()> {
     const SERVICES: usize = 100;
     let cluster = Cluster::start("two")?;
-    let other = cluster.lab.start_daemon(&Daemon::controller("n1"))?;
     cluster.configure("192.168.65.0/24")?;
     assert!(
         cluster.metric("ferrolb_leader", "1")?,
         "the first one leads"
     );
+    let other = cluster.lab.start_daemon(&Daemon::controller("n1"))?;
     eventually(|| {
         ensure!(
             leads(&cluster.lab, "n1")? == Some(false),
@@ -209,8 +209,9 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
             .map_err(|_| anyhow::anyhow!("creating panicked"))??;
         anyhow::Ok((before, killed))
     })?;
-    assert!(before.len() < SERVICES, "killed in the middle");
-    let after = cluster.until("all have an address", |held| held.len() == SERVICES)?;
+    // Whatever the first one got done, these are for the second one.
+    cluster.create(&["t0", "t1"])?;
+    let after = cluster.until("all have an address", |held| held.len() == SERVICES + 2)?;
     println!(
         "takeover after kill -9: all served after {:?}",
         killed.elapsed()
@@ -219,7 +220,6 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
     for (name, addresses) in &before {
         assert_eq!(&after[name], addresses, "{name} keeps its address");
     }
-    assert_eq!(leads(&cluster.lab, "n1")?, Some(true));
 
     // It comes back, follows, and takes over at once when the other one is asked to end.
     cluster.lab.start(&cluster.controller)?;
@@ -238,7 +238,7 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
     cluster.lab.stop(&other)?;
     cluster.create(&["last"])?;
     let last = cluster.until("the last one has an address", |held| {
-        held.contains_key("last") && held.len() > SERVICES
+        held.contains_key("last") && held.len() == SERVICES + 3
     })?;
     println!(
         "takeover after SIGTERM: a new Service served after {:?}",
