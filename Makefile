@@ -43,8 +43,10 @@ test: build ## All tests, unit to a real cluster (root; the first build of Kuber
 	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
 
 .PHONY: bench
-bench: build ## How long addresses are dark when nodes and speakers fail (root, an idle machine)
-	cargo run --quiet --locked -p ferrolb-tests --bin bench -- failover
+bench: build ## Failover, answers to ARP and the controller's speed, measured in labs (root, an idle machine)
+	for area in failover arp controller; do \
+	    cargo run --quiet --locked -p ferrolb-tests --bin bench -- $$area; \
+	done
 
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)

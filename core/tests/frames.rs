@@ -1,6 +1,8 @@
 //! Frames that other hosts really sent, and every frame that differs from one of them in a byte or in
 //! its length.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

@@ -126,9 +126,8 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     ours.map(str::to_owned).collect()
 }
 
-/// Every speaker is replaced, one after the other. Where a kubelet needs longer for it than the others
-/// hold a restarting speaker's addresses (2.5 s), another node takes over, and connections are cut: so
-/// what they suffered is told, and only a silence is an error.
+/// Every speaker is replaced, one after the other, and no address moves. A datagram may be lost: a
+/// neighbour's entry can end while nobody answers for it.
 fn an_upgrade_keeps_the_address_served(lab: &Lab) -> Result<()> {
     lab.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"])?;
     let address = external_ip(lab, "echo")?;
@@ -170,8 +169,8 @@ fn an_upgrade_keeps_the_address_served(lab: &Lab) -> Result<()> {
         udp.longest_gap(),
     );
     ensure!(
-        udp.longest_gap() < Duration::from_secs(10),
-        "nobody served the address:\n{}",
+        strangers == 0 && tcp.broken.is_empty(),
+        "the address has moved:\n{}",
         frames.transcript()
     );
     assert_eq!(answering_macs(lab, address)?.len(), 1, "one node answers");

@@ -251,18 +251,20 @@ pub(super) struct Members {
     all: BTreeMap<NodeId, Member>,
     index: Index,
     hold: Duration,
+    hold_restart: Duration,
     rejoin: Duration,
 }
 
 impl Members {
     pub(super) fn new(me: NodeId, own: Member, settings: &Settings) -> Self {
-        let (hold, rejoin) = (settings.hold, 2 * settings.join);
+        let (hold, hold_restart) = (settings.hold, settings.hold_restart);
         let mut members = Self {
             me,
             all: BTreeMap::new(),
             index: Index::default(),
             hold,
-            rejoin,
+            hold_restart,
+            rejoin: 2 * settings.join,
         };
         members.insert(me, own);
         members
@@ -358,7 +360,10 @@ impl Members {
             verdict,
         } = *death;
         let life = verdict.life();
-        let hold_until = now + self.hold;
+        let hold_until = match verdict {
+            Verdict::Restarting => now + self.hold_restart,
+            _ => now + self.hold,
+        };
         let is_news = self.all.get(&id).is_some_and(|member| {
             member.boot == boot
                 && member

@@ -7,7 +7,7 @@ use crate::world::{Vip, World, ms};
 
 /// After any fault, everything is in order again within this time: a hold and the joining after it
 /// take the longest.
-pub(crate) const SETTLED: Duration = ms(6_500);
+pub(crate) const SETTLED: Duration = ms(9_000);
 
 impl World {
     /// Notes what is wrong now.

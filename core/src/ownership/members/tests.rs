@@ -135,20 +135,25 @@ fn a_reservation_ends_when_its_holder_serves_again() {
 /// R1
 #[test]
 fn a_held_member_keeps_its_addresses_until_the_hold_ends() {
-    let mut members = table();
-    members.merge(&live("a", 1, 1), NOW);
-    let away = Death {
-        member: NodeId::of("a"),
-        boot: 1,
-        inc: 0,
-        verdict: Verdict::Restarting,
-    };
-    members.bury(&away, NOW);
-    assert!(!members.is_live(NodeId::of("a")));
-    members.end_reservations(NOW + Duration::from_millis(2_499));
-    assert_eq!(owner(&members, 1), Some(NodeId::of("a")));
-    members.end_reservations(NOW + FAST.hold);
-    assert_eq!(owner(&members, 1), None);
+    for (verdict, hold) in [
+        (Verdict::Process, FAST.hold),
+        (Verdict::Restarting, FAST.hold_restart),
+    ] {
+        let mut members = table();
+        members.merge(&live("a", 1, 1), NOW);
+        let away = Death {
+            member: NodeId::of("a"),
+            boot: 1,
+            inc: 0,
+            verdict,
+        };
+        members.bury(&away, NOW);
+        assert!(!members.is_live(NodeId::of("a")));
+        members.end_reservations(NOW + (hold - Duration::from_millis(1)));
+        assert_eq!(owner(&members, 1), Some(NodeId::of("a")), "{verdict:?}");
+        members.end_reservations(NOW + hold);
+        assert_eq!(owner(&members, 1), None, "{verdict:?}");
+    }
 }
 
 /// C2, C3
