@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::arp::Heard;
 use crate::events::{Events, Note};
 use crate::metrics::Metrics;
+use crate::wire::Heard;
 
 /// Reports that wait for a slow API server; further ones are dropped, and logged as all are.
 const QUEUE: usize = 1_024;

@@ -3,15 +3,14 @@
 //! ```text
 //! main thread     watch ──▶ View ──who may announce──▶ peers      Events, metrics, HTTP
 //!                   Services, EndpointSlices, Nodes, ConfigMap
-//! peers' thread   other speakers, other kernels ◀──▶ Ownership ──Vips──▶ arp
-//! ARP thread      packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
-//! netlink thread  links and gateways ──▶ peers ──▶ arp
+//! peers' thread   other speakers, other kernels ◀──▶ Ownership ──Vips──▶ wire
+//! wire thread     packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
+//! netlink thread  links and gateways ──▶ peers ──▶ wire
 //! ```
 #![cfg(target_os = "linux")]
 
 pub mod admin;
 pub mod args;
-pub mod arp;
 pub mod client;
 pub mod clock;
 pub mod conflicts;
@@ -28,3 +27,4 @@ pub mod run;
 pub mod store;
 pub mod view;
 pub mod watch;
+pub mod wire;

@@ -1,4 +1,4 @@
-//! The peers' thread: it finds out with the other speakers who announces what, and tells the ARP
+//! The peers' thread: it finds out with the other speakers who announces what, and tells the wire
 //! thread at once. It parses no API objects, so that none of them delays a heartbeat.
 
 mod driver;
@@ -22,10 +22,10 @@ use tokio::sync::{mpsc as channel, oneshot};
 pub use socket::patiently;
 pub use status::Status;
 
-use crate::arp::Arp;
 use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Waker;
+use crate::wire::Wire;
 
 /// What the cluster says of one Vip that somebody should announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct Start {
     /// How eagerly a death is found.
     pub settings: Settings,
     /// Where announcements go.
-    pub arp: Arp,
+    pub wire: Wire,
     /// The time.
     pub clock: Clock,
     /// That this thread has caught up.

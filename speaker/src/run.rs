@@ -21,7 +21,6 @@ use tracing::{debug, info, warn};
 
 use crate::admin::{self, Pages, Readiness, Statuses};
 use crate::args::Args;
-use crate::arp::{Arp, Heard};
 use crate::client;
 use crate::clock::{Clock, Pulse};
 use crate::conflicts::Conflicts;
@@ -34,6 +33,7 @@ use crate::peers::{Notice, Peers, Start, Wish};
 use crate::port::privileges;
 use crate::view::{Dirty, View};
 use crate::watch::{self, Input};
+use crate::wire::{Heard, Wire};
 
 /// A kubelet brings a changed Secret within two minutes; to look more often costs nothing.
 const LOOK_FOR_KEYS: Duration = Duration::from_secs(10);
@@ -68,11 +68,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
     let settings = announce::Settings::default();
-    let (arp, heard) = Arp::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics))?;
+    let (wire, heard) = Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
         settings: args.failure_detection.settings(),
-        arp: arp.clone(),
+        wire: wire.clone(),
         clock,
         pulse,
         metrics: Arc::clone(&metrics),
@@ -116,7 +116,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         ended = read_keys(args, &peers, look) => ended,
         error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
     };
-    arp.stop();
+    wire.stop();
     info!("stopped");
     ended
 }

@@ -21,12 +21,12 @@ use tracing::{debug, info, trace, warn};
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
-use crate::arp::Arp;
 use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Poll;
+use crate::wire::Wire;
 
-/// The ARP thread takes this one for stopped after a second.
+/// The wire thread takes this one for stopped after a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
 
 /// The thread's state, all of it.
@@ -37,7 +37,7 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     pulse: Pulse,
     metrics: Arc<Metrics>,
-    arp: Arp,
+    wire: Wire,
     tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
     socket: PeerSocket,
@@ -56,7 +56,7 @@ pub(super) struct Driver {
     announced: BTreeMap<IpAddr, Cause>,
     poll: Poll,
     /// What others were told last.
-    told_arp: BTreeMap<IpAddr, Wanted>,
+    told_wire: BTreeMap<IpAddr, Wanted>,
     told_version: Option<(u64, usize, usize)>,
     told_joined: bool,
     told_unlocked: bool,
@@ -75,7 +75,7 @@ impl Driver {
             clock: start.clock,
             pulse: start.pulse,
             metrics: start.metrics,
-            arp: start.arp,
+            wire: start.wire,
             tell,
             woken,
             socket: PeerSocket::new(),
@@ -92,7 +92,7 @@ impl Driver {
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
-            told_arp: BTreeMap::new(),
+            told_wire: BTreeMap::new(),
             told_version: None,
             told_joined: false,
             told_unlocked: false,
@@ -147,7 +147,7 @@ impl Driver {
             Command::Links(links) => {
                 let names: Vec<_> = links.values().map(|link| &link.name).collect();
                 info!(?names, "links");
-                self.arp.set_links(links.clone());
+                self.wire.set_links(links.clone());
                 self.prober.set_links(links.clone());
                 self.links = Some(links);
                 self.follow_nodes(now);
@@ -219,7 +219,7 @@ impl Driver {
         if let Some(ownership) = &mut self.ownership {
             ownership.set_wanted(wanted);
         }
-        self.tell_arp();
+        self.tell_wire();
     }
 
     fn wanted(&self) -> BTreeMap<IpAddr, ownership::Wanted> {
@@ -368,10 +368,10 @@ impl Driver {
             }
         }
         if changed {
-            self.tell_arp();
+            self.tell_wire();
         }
         if remind {
-            self.arp.announce_again();
+            self.wire.announce_again();
         }
         may_exit
     }
@@ -383,7 +383,7 @@ impl Driver {
 
     /// Straight to the thread that announces: whoever takes over must not wait for this one's
     /// other duties.
-    fn tell_arp(&mut self) {
+    fn tell_wire(&mut self) {
         let wishes = self.wishes.as_ref();
         let announced = self.announced.iter().map(|(vip, cause)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
@@ -398,9 +398,9 @@ impl Driver {
             (*vip, wanted)
         });
         let announced: BTreeMap<_, _> = announced.collect();
-        if announced != self.told_arp {
-            self.arp.set_wanted(announced.clone());
-            self.told_arp = announced;
+        if announced != self.told_wire {
+            self.wire.set_wanted(announced.clone());
+            self.told_wire = announced;
         }
     }
 
@@ -442,7 +442,7 @@ impl Driver {
                 .flat_map(|(_, addresses)| addresses.iter().copied())
                 .collect(),
         };
-        self.arp.set_cluster_nodes(cluster);
+        self.wire.set_cluster_nodes(cluster);
         let live = others().filter(|member| member.standing == ownership::Standing::Live);
         self.metrics.set_peers_alive(live.count() + 1);
     }

@@ -1,4 +1,4 @@
-//! The thread of the wire: packet sockets on one side, the announcer on the other. Nothing else runs
+//! The wire thread: packet sockets on one side, the announcer on the other. Nothing else runs
 //! on it, so that a large list page of the API delays no answer.
 
 use std::collections::BTreeSet;
@@ -52,14 +52,14 @@ enum Command {
     Stop(mpsc::Sender<()>),
 }
 
-/// The way to the ARP thread.
+/// The way to the wire thread.
 #[derive(Debug, Clone)]
-pub struct Arp {
+pub struct Wire {
     commands: mpsc::Sender<Command>,
     waker: Arc<Waker>,
 }
 
-impl Arp {
+impl Wire {
     /// Starts the thread. What it hears of other hosts comes out of the receiver.
     pub fn spawn(
         settings: Settings,
@@ -87,14 +87,14 @@ impl Arp {
             woken,
         };
         thread::Builder::new()
-            .name("arp".to_owned())
+            .name("wire".to_owned())
             .spawn(move || driver.run(&received))
-            .context("cannot start the ARP thread")?;
-        let arp = Self {
+            .context("cannot start the wire thread")?;
+        let wire = Self {
             commands,
             waker: Arc::new(waker),
         };
-        Ok((arp, heard))
+        Ok((wire, heard))
     }
 
     /// The Vips to announce from now on.
