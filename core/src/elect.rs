@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::Reason;
 use crate::address::Family;
-use crate::config::{LabelSelector, Pool};
-use crate::view::{EndpointSliceView, EndpointView, NodeView, TrafficPolicy};
+use crate::config::{Announcement, LabelSelector, Pool};
+use crate::names::ADOPTED_MANAGERS;
+use crate::view::{EndpointSliceView, EndpointView, NodeView, ServiceView, TrafficPolicy};
 
 /// A node's place in the order for one address; the lowest is the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,44 @@ pub struct Backend<'a> {
     pub endpoints: Vec<&'a EndpointView>,
     /// The node that it asks for.
     pub move_to: Option<&'a str>,
+}
+
+impl<'a> Backend<'a> {
+    /// `service` at an address of `family`, with its slices of both.
+    #[must_use]
+    pub fn of(
+        service: &'a ServiceView,
+        slices: impl IntoIterator<Item = &'a EndpointSliceView>,
+        family: Family,
+    ) -> Self {
+        Self {
+            policy: service.traffic_policy,
+            endpoints: endpoints_of(slices, family),
+            move_to: service.move_to.as_deref(),
+        }
+    }
+}
+
+/// Whether an address of `service` is ours to announce: it lies in a `layer2` pool. One that lies in
+/// no pool (its pool was removed and the Service keeps it; or a restart while the configuration is
+/// broken) has to be written by our controller, or by `MetalLB`'s: another provider's addresses are
+/// none of our business.
+pub fn is_ours(
+    service: &ServiceView,
+    pool: Option<&Pool>,
+    is_configured: bool,
+) -> Result<(), Reason> {
+    if let Some(pool) = pool {
+        return match pool.protocol {
+            Announcement::Layer2 => Ok(()),
+            Announcement::Bgp => Err(Reason::BgpNotAnnounced),
+        };
+    }
+    match service.status_manager.as_deref() {
+        Some(manager) if ADOPTED_MANAGERS.contains(&manager) => Ok(()),
+        _ if is_configured => Err(Reason::AddressOutsidePools),
+        _ => Err(Reason::NotConfigured),
+    }
 }
 
 /// How willingly a node serves; zero is the best.

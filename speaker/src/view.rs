@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::config::{self, Announcement, Config, NotConfigured, Pool};
-use ferrolb_core::elect::{Backend, endpoints_of, standings};
-use ferrolb_core::names::FIELD_MANAGER;
+use ferrolb_core::config::{self, Config, NotConfigured};
+use ferrolb_core::elect::{Backend, is_ours, standings};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{info, warn};
@@ -15,9 +14,6 @@ use tracing::{info, warn};
 use crate::peers::Wish;
 use crate::store::{Changed, Store};
 use crate::watch::Input;
-
-/// `MetalLB`'s controller, as it appears in `metadata.managedFields`.
-const METALLB_FIELD_MANAGER: &str = "controller";
 
 /// What has to be looked at anew.
 #[derive(Debug, Default)]
@@ -233,7 +229,7 @@ impl View {
         let mut refused = Reason::OtherClass;
         let mut backends = Vec::new();
         for service in self.services_at(address) {
-            match self.may_announce(service, pool) {
+            match is_ours(service, pool, config.is_some()) {
                 Ok(()) => backends.push(self.backend(service, address)),
                 Err(reason) => refused = reason,
             }
@@ -260,29 +256,7 @@ impl View {
     fn backend<'a>(&'a self, service: &'a ServiceView, address: IpAddr) -> Backend<'a> {
         let slices = self.slices_of.get(&service.key).into_iter().flatten();
         let slices = slices.filter_map(|slice| self.slices.views().get(slice));
-        Backend {
-            policy: service.traffic_policy,
-            endpoints: endpoints_of(slices, Family::of(address)),
-            move_to: service.move_to.as_deref(),
-        }
-    }
-
-    /// Whether the address is ours to announce: it lies in a `layer2` pool. One that lies in no pool
-    /// (its pool was removed and the Service keeps it; or a restart while the configuration is
-    /// broken) has to be written by our controller, or by `MetalLB`'s: another provider's addresses
-    /// are none of our business.
-    fn may_announce(&self, service: &ServiceView, pool: Option<&Pool>) -> Result<(), Reason> {
-        if let Some(pool) = pool {
-            return match pool.protocol {
-                Announcement::Layer2 => Ok(()),
-                Announcement::Bgp => Err(Reason::BgpNotAnnounced),
-            };
-        }
-        match service.status_manager.as_deref() {
-            Some(FIELD_MANAGER | METALLB_FIELD_MANAGER) => Ok(()),
-            _ if self.config.is_some() => Err(Reason::AddressOutsidePools),
-            _ => Err(Reason::NotConfigured),
-        }
+        Backend::of(service, slices, Family::of(address))
     }
 }
 
