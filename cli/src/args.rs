@@ -6,6 +6,7 @@ use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
+use crate::move_to::Move;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Validate(Validate),
     Check(Check),
     Migrate(Migrate),
+    Move(Move),
     Cleanup(Cleanup),
     #[cfg(target_os = "linux")]
     Who(Who),

@@ -35,8 +35,6 @@ pub(crate) struct Cleanup {
 
 /// There is something to clean, and nothing was done.
 const LEFT: u8 = 1;
-/// Of a list.
-const PAGE: u32 = 500;
 
 impl Cleanup {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
@@ -86,22 +84,8 @@ async fn refuse_while_it_runs(cluster: &Cluster) -> anyhow::Result<()> {
 
 impl Cluster {
     async fn services_that_we_wrote(&self) -> anyhow::Result<Vec<Service>> {
-        let api: Api<Service> = Api::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
-        let mut ours = Vec::new();
-        loop {
-            let page = api.list(&params).await.context("cannot list Services")?;
-            let next = page
-                .metadata
-                .continue_
-                .clone()
-                .filter(|more| !more.is_empty());
-            ours.extend(page.items.into_iter().filter(has_our_addresses));
-            match next {
-                Some(more) => params = params.continue_token(&more),
-                None => return Ok(ours),
-            }
-        }
+        self.every(|service| has_our_addresses(&service).then_some(service))
+            .await
     }
 
     async fn empty(&self, service: &Service) -> anyhow::Result<()> {

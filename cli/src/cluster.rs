@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
 
 /// A server that does not take a connection within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Objects of a list that are held at once.
+const PAGE: u32 = 500;
 
 /// Which cluster, and where in it.
 #[derive(Debug, Clone, clap::Args)]
@@ -102,5 +106,27 @@ impl Access {
         Config::infer()
             .await
             .context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")
+    }
+}
+
+impl Cluster {
+    /// What `keep` makes of each object of a kind, in all namespaces.
+    pub(crate) async fn every<K, T>(&self, keep: impl Fn(K) -> Option<T>) -> anyhow::Result<Vec<T>>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let mut params = ListParams::default().limit(PAGE);
+        let mut kept = Vec::new();
+        loop {
+            let page = api.list(&params).await;
+            let page = page.with_context(|| format!("cannot list {}", K::plural(&())))?;
+            let next = page.metadata.continue_.filter(|more| !more.is_empty());
+            kept.extend(page.items.into_iter().filter_map(&keep));
+            match next {
+                Some(more) => params = params.continue_token(&more),
+                None => return Ok(kept),
+            }
+        }
     }
 }

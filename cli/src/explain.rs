@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ferrolb_core::Reason;
 use ferrolb_core::k8s::service_view;
 use ferrolb_core::report::{ControllerStatus, Explained, ServiceStatus};
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::cluster::{Access, Cluster};
 use crate::output::Output;
+use crate::services::name_of;
 
 /// Explain what happens to a Service: its address, why it has none, what to do.
 #[derive(Debug, clap::Args)]
@@ -73,9 +74,9 @@ struct EventLine {
 
 impl Explain {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let name = self.name()?;
+        let name = name_of(&self.service)?;
         let answer = self.access.run(async |cluster| {
-            let service = read(cluster, name).await?;
+            let service = cluster.service(name).await?;
             let events = events(cluster, &service).await?;
             let controller = cluster.leader().await;
             let view = service_view(&service).context("the Service has no name")?;
@@ -84,23 +85,6 @@ impl Explain {
         self.output.print(out, &answer, |out| text(out, &answer))?;
         Ok(ExitCode::SUCCESS)
     }
-
-    fn name(&self) -> anyhow::Result<&str> {
-        match self.service.split_once('/') {
-            None => Ok(&self.service),
-            Some(("svc" | "service" | "services", name)) => Ok(name),
-            Some((kind, _)) => bail!("{kind}: only Services can be explained: svc/NAME"),
-        }
-    }
-}
-
-async fn read(cluster: &Cluster, name: &str) -> anyhow::Result<Service> {
-    let namespace = &cluster.namespace;
-    let api: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
-    api.get_opt(name)
-        .await
-        .with_context(|| format!("cannot read Service {namespace}/{name}"))?
-        .with_context(|| format!("there is no Service {name} in namespace {namespace}"))
 }
 
 async fn events(cluster: &Cluster, service: &Service) -> anyhow::Result<Vec<Event>> {

@@ -7,10 +7,12 @@ mod cleanup;
 mod cluster;
 mod controller;
 mod daemons;
+mod election;
 mod explain;
 #[cfg(test)]
 mod fixtures;
 mod migrate;
+mod move_to;
 mod output;
 mod pools;
 mod services;
@@ -65,6 +67,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
         Command::Check(check) => check.run(out),
+        Command::Move(order) => order.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         #[cfg(target_os = "linux")]

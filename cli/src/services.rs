@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use ferrolb_core::report::ServiceStatus;
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
 use serde::Serialize;
 
-use crate::cluster::Scope;
+use crate::cluster::{Cluster, Scope};
 use crate::output::Output;
 use crate::table;
 
@@ -44,6 +47,27 @@ impl Services {
         self.output
             .print(out, &answer, |out| text(out, &answer.services, &place))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The name in `svc/NAME`, or in NAME alone.
+pub(crate) fn name_of(service: &str) -> anyhow::Result<&str> {
+    match service.split_once('/') {
+        None => Ok(service),
+        Some(("svc" | "service" | "services", name)) => Ok(name),
+        Some((kind, _)) => bail!("{kind}: it has to be a Service: svc/NAME"),
+    }
+}
+
+impl Cluster {
+    /// The Service of that name.
+    pub(crate) async fn service(&self, name: &str) -> anyhow::Result<Service> {
+        let namespace = &self.namespace;
+        let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        api.get_opt(name)
+            .await
+            .with_context(|| format!("cannot read Service {namespace}/{name}"))?
+            .with_context(|| format!("there is no Service {name} in namespace {namespace}"))
     }
 }
 

@@ -1,0 +1,204 @@
+//! Who may announce an address: the speakers' own rules, on what the API server says now.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::Context;
+use ferrolb_core::Reason;
+use ferrolb_core::address::Family;
+use ferrolb_core::config::{self, Config, NotConfigured, Outcome, Pool};
+use ferrolb_core::elect::{Backend, Standings, is_ours, standings};
+use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
+use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+
+use crate::cluster::Cluster;
+use crate::daemons::{Daemon, USUAL_NAMESPACE};
+
+/// What an election reads.
+#[derive(Debug, Default)]
+pub(crate) struct Election {
+    pub(crate) services: Vec<ServiceView>,
+    pub(crate) slices: Vec<EndpointSliceView>,
+    pub(crate) nodes: BTreeMap<String, NodeView>,
+    /// `None`: none is in force, or the last good one is not known here.
+    pub(crate) config: Option<Config>,
+    /// What makes it uncertain.
+    pub(crate) note: Option<&'static str>,
+}
+
+/// Speakers go on with the last good one, and nobody but them knows it.
+const REFUSED: &str =
+    "the ConfigMap is refused: what the pools in force say of nodes is not known here";
+
+impl Cluster {
+    pub(crate) async fn election(&self, daemons: &[Daemon]) -> anyhow::Result<Election> {
+        let nodes = self.every(|node| node_view(&node)).await?.into_iter();
+        let configured = self.config(daemons).await?;
+        Ok(Election {
+            services: self.every(|service| service_view(&service)).await?,
+            slices: self.every(|slice| endpoint_slice_view(&slice)).await?,
+            nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
+            note: configured
+                .reason()
+                .filter(|reason| *reason == Reason::ConfigRefused)
+                .map(|_| REFUSED),
+            config: match configured {
+                Outcome::Valid(config) => Some(config),
+                Outcome::NotConfigured(NotConfigured::Empty) => Some(Config::default()),
+                Outcome::NotConfigured(_) | Outcome::Refused(_) => None,
+            },
+        })
+    }
+
+    async fn config(&self, daemons: &[Daemon]) -> anyhow::Result<Outcome> {
+        let (namespace, name) = self.config_source(daemons).await;
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let map = api.get_opt(&name).await;
+        let map = map.with_context(|| format!("cannot read ConfigMap {namespace}/{name}"))?;
+        Ok(config::of_data(map.and_then(|map| map.data).as_ref()))
+    }
+
+    /// Where the controller reads it, or else where it usually is.
+    async fn config_source(&self, daemons: &[Daemon]) -> (String, String) {
+        let told = self.controller(daemons).await;
+        let told = told.ok().and_then(|status| {
+            let (namespace, name) = status.configuration.source.split_once('/')?;
+            Some((namespace.to_owned(), name.to_owned()))
+        });
+        told.unwrap_or_else(|| {
+            let namespace = daemons.first().map(|daemon| daemon.namespace.as_str());
+            let namespace = self.system_namespace.as_deref().or(namespace);
+            let namespace = namespace.unwrap_or(USUAL_NAMESPACE);
+            (namespace.to_owned(), DEFAULT_CONFIG_NAME.to_owned())
+        })
+    }
+}
+
+impl Election {
+    pub(crate) fn service(&self, key: &ServiceKey) -> Option<&ServiceView> {
+        self.services.iter().find(|service| service.key == *key)
+    }
+
+    /// The Services that have the address.
+    pub(crate) fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
+        let services = self.services.iter();
+        services.filter(move |one| one.load_balancer && one.assigned.contains(&address))
+    }
+
+    /// How each node stands for `address`, if its Services ask for the node `move_to`, or else for
+    /// whichever they name.
+    pub(crate) fn standings(
+        &self,
+        address: IpAddr,
+        move_to: Option<&str>,
+    ) -> Result<Standings<'_>, Reason> {
+        let pool = self.pool_of(address);
+        let mut refused = Reason::OtherClass;
+        let mut backends = Vec::new();
+        for service in self.services_at(address) {
+            match is_ours(service, pool, self.config.is_some()) {
+                Ok(()) => backends.push(self.backend(service, address, move_to)),
+                Err(reason) => refused = reason,
+            }
+        }
+        if backends.is_empty() {
+            return Err(refused);
+        }
+        standings(address, &backends, pool, &self.nodes)
+    }
+
+    fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.config.as_ref()?.pool_of(address)
+    }
+
+    fn backend<'a>(
+        &'a self,
+        service: &'a ServiceView,
+        address: IpAddr,
+        move_to: Option<&'a str>,
+    ) -> Backend<'a> {
+        let slices = self.slices.iter();
+        let slices = slices.filter(|slice| slice.service == service.key);
+        let backend = Backend::of(service, slices, Family::of(address));
+        Backend {
+            move_to: move_to.or(backend.move_to),
+            ..backend
+        }
+    }
+}
+
+#[cfg(test)]
+impl Election {
+    /// `n1`, `n2` and `n3`, of which `cordoned` is, 192.168.64.11 and so on; a pool of .240 to .250, and
+    /// the Services.
+    pub(crate) fn fixture(cordoned: &str, services: &[&ServiceFixture<'_>]) -> Self {
+        use serde_json::{from_value, json};
+
+        let node = |number: u8| {
+            let name = format!("n{number}");
+            let node = from_value(json!({
+                "metadata": { "name": name },
+                "spec": { "unschedulable": name == cordoned },
+                "status": { "addresses": [
+                    { "type": "InternalIP", "address": format!("192.168.64.1{number}") },
+                ] },
+            }));
+            (name, node_view(&node.unwrap()).unwrap())
+        };
+        let data = "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.64.240/28]\n";
+        let data = [("config".to_owned(), data.to_owned())].into();
+        let Outcome::Valid(config) = config::of_data(Some(&data)) else {
+            panic!("the configuration is valid");
+        };
+        let view = |one: &&ServiceFixture<'_>| {
+            let service = from_value(json!({
+                "metadata": {
+                    "namespace": "shop",
+                    "name": one.name,
+                    "annotations": one.asks_for.map(|node| json!({ "ferrolb.io/move-to": node })),
+                },
+                "spec": { "type": "LoadBalancer", "externalTrafficPolicy": one.policy },
+                "status": { "loadBalancer": { "ingress": [{ "ip": one.address }] } },
+            }));
+            service_view(&service.unwrap()).unwrap()
+        };
+        let slice = |one: &&ServiceFixture<'_>| {
+            let endpoints = one
+                .pods_on
+                .iter()
+                .map(|node| json!({ "addresses": [], "nodeName": node }));
+            let slice = from_value(json!({
+                "metadata": {
+                    "namespace": "shop",
+                    "name": one.name,
+                    "labels": { "kubernetes.io/service-name": one.name },
+                },
+                "addressType": "IPv4",
+                "endpoints": endpoints.collect::<Vec<_>>(),
+            }));
+            endpoint_slice_view(&slice.unwrap()).unwrap()
+        };
+        Self {
+            services: services.iter().map(view).collect(),
+            slices: services.iter().map(slice).collect(),
+            nodes: (1..=3).map(node).collect(),
+            config: Some(config),
+            note: None,
+        }
+    }
+}
+
+/// A Service of namespace `shop`.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServiceFixture<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) address: &'a str,
+    pub(crate) policy: &'a str,
+    /// Nodes with a ready pod.
+    pub(crate) pods_on: &'a [&'a str],
+    pub(crate) asks_for: Option<&'a str>,
+}
