@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::check::Check;
 use crate::cleanup::Cleanup;
+use crate::completion::Completion;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Cleanup(Cleanup),
     #[cfg(target_os = "linux")]
     Who(Who),
+    Completion(Completion),
     /// Print the version of this plugin.
     Version,
 }

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod cleanup;
 mod cluster;
+mod completion;
 mod controller;
 mod daemons;
 mod election;
@@ -72,6 +73,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Migrate(migrate) => migrate.run(out),
         #[cfg(target_os = "linux")]
         Command::Who(who) => who.run(out),
+        Command::Completion(completion) => completion.run(out),
         Command::Version => {
             writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
             Ok(ExitCode::SUCCESS)
