@@ -8,6 +8,7 @@ use crate::completion::Completion;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
+use crate::plan::Plan;
 use crate::pools::Pools;
 use crate::services::Services;
 use crate::status::Status;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Validate(Validate),
     Check(Check),
     Migrate(Migrate),
+    Plan(Plan),
     Move(Move),
     Cleanup(Cleanup),
     #[cfg(target_os = "linux")]

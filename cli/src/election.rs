@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured, Outcome, Pool};
@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
 
 /// What an election reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Election {
     pub(crate) services: Vec<ServiceView>,
     pub(crate) slices: Vec<EndpointSliceView>,
@@ -80,6 +80,31 @@ impl Cluster {
 impl Election {
     pub(crate) fn service(&self, key: &ServiceKey) -> Option<&ServiceView> {
         self.services.iter().find(|service| service.key == *key)
+    }
+
+    /// What is said to whoever names a node that there is not.
+    pub(crate) fn unknown_node(&self, node: &str) -> anyhow::Error {
+        let names: Vec<_> = self.nodes.keys().map(String::as_str).collect();
+        anyhow!("there is no node {node}; there are {}", names.join(", "))
+    }
+
+    /// As it is once `node` is cordoned.
+    pub(crate) fn cordoned(&self, node: &str) -> Self {
+        let mut cordoned = self.clone();
+        if let Some(node) = cordoned.nodes.get_mut(node) {
+            node.unschedulable = true;
+        }
+        cordoned
+    }
+
+    /// As it is once the pods on `node` are evicted, and none has come elsewhere.
+    pub(crate) fn without_pods_on(&self, node: &str) -> Self {
+        let mut without = self.clone();
+        for slice in &mut without.slices {
+            let endpoints = &mut slice.endpoints;
+            endpoints.retain(|one| one.node.as_deref() != Some(node));
+        }
+        without
     }
 
     /// The Services that have the address.

@@ -15,8 +15,10 @@ mod fixtures;
 mod migrate;
 mod move_to;
 mod output;
+mod plan;
 mod pools;
 mod services;
+mod speaker;
 mod status;
 mod table;
 mod validate;
@@ -68,6 +70,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Explain(explain) => explain.run(out),
         Command::Validate(validate) => validate.run(out),
         Command::Check(check) => check.run(out),
+        Command::Plan(plan) => plan.run(out),
         Command::Move(order) => order.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),

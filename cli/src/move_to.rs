@@ -169,8 +169,7 @@ fn tell_move(
     target: &Target,
 ) -> anyhow::Result<()> {
     if !election.nodes.contains_key(node) {
-        let names: Vec<_> = election.nodes.keys().map(String::as_str).collect();
-        bail!("there is no node {node}; there are {}", names.join(", "));
+        return Err(election.unknown_node(node));
     }
     let mut later = Vec::new();
     let assigned = services.iter().flat_map(|service| &service.assigned);

@@ -1,0 +1,280 @@
+//! `kubectl ferrolb plan`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use ferrolb_core::Reason;
+use ferrolb_core::view::TrafficPolicy;
+use serde::Serialize;
+
+use crate::cluster::{Access, Cluster};
+use crate::daemons::Daemon;
+use crate::election::Election;
+use crate::output::Output;
+use crate::speaker::SpeakerStatus;
+use crate::table;
+
+/// Tell what would happen to addresses; nothing is changed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Drain(Drain),
+}
+
+/// Which addresses a node announces, where each would go if it were drained, and what is lost.
+///
+/// Exit status: 0 if another node takes each, 1 if one would be announced by nobody for a while or not
+/// leave the node, 2 if the cluster does not answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct Drain {
+    /// The node.
+    node: String,
+    #[command(flatten)]
+    access: Access,
+    /// How to print the result.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Drain it only if another node takes every address
+  kubectl ferrolb plan drain n1 && kubectl drain n1 --ignore-daemonsets";
+
+/// Not every address finds a successor.
+const NOT_ALL: u8 = 1;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    node: String,
+    addresses: Vec<Handover>,
+    /// What else is worth knowing.
+    notes: Vec<String>,
+}
+
+/// What becomes of an address that the node announces.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Handover {
+    address: IpAddr,
+    services: Vec<String>,
+    /// `externalTrafficPolicy` of each of them.
+    policies: Vec<&'static str>,
+    /// The node that takes it.
+    to: Option<String>,
+    /// Whether it takes it at once when the node is cordoned, and not only when that stops.
+    hands_over: bool,
+    /// No pod is left elsewhere: nobody announces until one is ready there.
+    gap: bool,
+}
+
+/// What the speakers that were asked say; `None` if one does not.
+type Asked = BTreeMap<String, Option<SpeakerStatus>>;
+
+impl Plan {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let What::Drain(drain) = &self.what;
+        let answer = drain
+            .access
+            .run(async |cluster| drain.look(cluster).await)?;
+        drain.output.print(out, &answer, |out| text(out, &answer))?;
+        let is_fine = |one: &Handover| one.to.is_some() && one.hands_over && !one.gap;
+        Ok(if answer.addresses.iter().all(is_fine) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(NOT_ALL)
+        })
+    }
+}
+
+impl Drain {
+    async fn look(&self, cluster: &Cluster) -> anyhow::Result<Answer> {
+        let node = &self.node;
+        let daemons = cluster.daemons().await?;
+        let election = cluster.election(&daemons).await?;
+        if !election.nodes.contains_key(node) {
+            return Err(election.unknown_node(node));
+        }
+        let speaker = cluster.speaker_on(node, &daemons).await?;
+        let speaker =
+            speaker.with_context(|| format!("no speaker runs on {node}: it announces nothing"))?;
+        let mut asked = Asked::new();
+        loop {
+            let answer = answer(&election, node, &speaker, &asked);
+            // A node's links are known to itself alone, so whoever would take one is asked.
+            let targets = answer.addresses.iter().filter_map(|one| one.to.as_ref());
+            let mut unasked = targets.filter(|target| !asked.contains_key(*target));
+            let Some(next) = unasked.next().cloned() else {
+                return Ok(answer);
+            };
+            let said = ask(cluster, &next, &daemons).await;
+            asked.insert(next, said);
+        }
+    }
+}
+
+async fn ask(cluster: &Cluster, node: &str, daemons: &[Daemon]) -> Option<SpeakerStatus> {
+    cluster.speaker_on(node, daemons).await.ok().flatten()
+}
+
+fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Asked) -> Answer {
+    let cordoned = election.cordoned(node);
+    let drained = cordoned.without_pods_on(node);
+    let mut addresses = Vec::new();
+    let mut notes: Vec<_> = election.note.map(str::to_owned).into_iter().collect();
+    for vip in &speaker.vips {
+        if vip.announced_here {
+            let policies = election.services_at(vip.address);
+            let policies = policies.filter(|one| vip.services.contains(&one.key.to_string()));
+            let policies = policies.map(|one| match one.traffic_policy {
+                TrafficPolicy::Cluster => "Cluster",
+                TrafficPolicy::Local => "Local",
+            });
+            let (to, hands_over) = successor(&cordoned, vip.address, node, speaker, asked);
+            addresses.push(Handover {
+                address: vip.address,
+                services: vip.services.clone(),
+                policies: policies.collect(),
+                gap: to.is_some() && drained.standings(vip.address, None).is_err(),
+                to,
+                hands_over,
+            });
+        } else if election.nodes[node].addresses.contains(&vip.address) {
+            notes.push(format!(
+                "{} ({}) is {node}'s own: it never moves, and is gone while the node is",
+                vip.address,
+                vip.services.join(", ")
+            ));
+        }
+    }
+    if let Some(what) = &speaker.waiting_for {
+        notes.push(format!("the speaker on {node} still waits for {what}"));
+    }
+    if speaker.isolated {
+        notes.push(format!(
+            "{node} hears no other speaker: it cannot hand over, and another one may announce already"
+        ));
+    }
+    for (other, _) in asked.iter().filter(|(_, said)| said.is_none()) {
+        notes.push(format!(
+            "the speaker on {other} does not answer: whether its links may carry an address is not known"
+        ));
+    }
+    Answer {
+        node: node.to_owned(),
+        addresses,
+        notes,
+    }
+}
+
+/// The best of the others that lives and may, and whether it is better than `node` once that is
+/// cordoned.
+fn successor(
+    cordoned: &Election,
+    address: IpAddr,
+    node: &str,
+    speaker: &SpeakerStatus,
+    asked: &Asked,
+) -> (Option<String>, bool) {
+    let Ok(standings) = cordoned.standings(address, None) else {
+        return (None, false);
+    };
+    let may = |other: &str, drawback: Option<Reason>| {
+        let Some(Some(said)) = asked.get(other) else {
+            return true;
+        };
+        let reason = said.vip(address).map(|vip| vip.reason.as_deref());
+        let as_expected = [Some(Reason::NotOwner), drawback];
+        reason.flatten().is_none_or(|word| {
+            as_expected
+                .iter()
+                .flatten()
+                .any(|reason| reason.as_str() == word)
+        })
+    };
+    let candidates = standings.candidates(address).into_iter();
+    let mut others = candidates.filter(|(other, tier)| {
+        *other != node && speaker.hears(other) && may(other, tier.drawback())
+    });
+    let Some((to, tier)) = others.next() else {
+        return (None, false);
+    };
+    let is_better = standings.of(node).map_or(true, |own| tier < own);
+    (Some(to.to_owned()), is_better)
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    let node = &answer.node;
+    if answer.addresses.is_empty() {
+        writeln!(out, "{node} announces no address: draining it moves none")?;
+    } else {
+        let head = ["ADDRESS", "SERVICES", "POLICY", "GOES TO"].map(str::to_owned);
+        let rows = answer.addresses.iter().map(|one| {
+            let to = one.to.clone().unwrap_or_else(|| "nobody".to_owned());
+            let (services, policies) = (one.services.join(","), one.policies.join(","));
+            [one.address.to_string(), services, policies, to]
+        });
+        let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+        table::print(out, &rows)?;
+        writeln!(out)?;
+    }
+    for one in &answer.addresses {
+        let address = one.address;
+        match &one.to {
+            None => {
+                let takes = if one.policies.contains(&"Local") {
+                    "; with policy Local that takes a ready pod there"
+                } else {
+                    ""
+                };
+                writeln!(out, "{address}: no other node may announce it{takes}")?;
+            }
+            Some(_) if one.gap => writeln!(
+                out,
+                "{address}: its pods are on {node} alone; nobody answers from their end until one is \
+                 ready elsewhere"
+            )?,
+            Some(to) if !one.hands_over => writeln!(
+                out,
+                "{address}: stays with {node} until that stops, since {to} is no better than a cordoned node"
+            )?,
+            Some(_) => {}
+        }
+    }
+    let has = |policy| {
+        let mut addresses = answer.addresses.iter();
+        addresses.any(|one| one.policies.contains(&policy))
+    };
+    if has("Cluster") {
+        writeln!(
+            out,
+            "policy Cluster: connections through {node} are reset when their address leaves it, also \
+             those to pods on other nodes"
+        )?;
+    }
+    if has("Local") {
+        writeln!(
+            out,
+            "policy Local: connections through {node} go to its own pods: reset when their address \
+             leaves it, and lost with the pods in any case"
+        )?;
+    }
+    for note in &answer.notes {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

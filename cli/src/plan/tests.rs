@@ -1,0 +1,143 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::election::ServiceFixture;
+use crate::fixtures::printed;
+
+const API: ServiceFixture<'static> = ServiceFixture {
+    name: "api",
+    address: "192.168.64.240",
+    policy: "Cluster",
+    pods_on: &["n1", "n2"],
+    asks_for: None,
+};
+const MAIL: ServiceFixture<'static> = ServiceFixture {
+    name: "mail",
+    address: "192.168.64.242",
+    policy: "Local",
+    pods_on: &["n1", "n3"],
+    asks_for: None,
+};
+
+/// A speaker that hears `live`, and says of each address why it does not announce it.
+fn speaker(live: &[&str], vips: &[(&ServiceFixture<'_>, Option<&str>)]) -> SpeakerStatus {
+    let member = |node: &&str| json!({ "node": node, "standing": "live", "verdict": null });
+    let vip = |(service, reason): &(&ServiceFixture<'_>, Option<&str>)| {
+        json!({
+            "address": service.address,
+            "services": [format!("shop/{}", service.name)],
+            "owner": "n1",
+            "epoch": 3,
+            "announcedHere": reason.is_none(),
+            "reason": reason,
+        })
+    };
+    let members: Vec<Value> = live.iter().map(member).collect();
+    let vips: Vec<Value> = vips.iter().map(vip).collect();
+    serde_json::from_value(json!({
+        "node": "n1",
+        "version": "0.1.0",
+        "waitingFor": null,
+        "isolated": false,
+        "members": members,
+        "vips": vips,
+    }))
+    .unwrap()
+}
+
+fn said(election: &Election, speaker: &SpeakerStatus, asked: &Asked) -> String {
+    let answer = answer(election, "n1", speaker, asked);
+    printed(|out| text(out, &answer))
+}
+
+fn goes_to(election: &Election, speaker: &SpeakerStatus, asked: &Asked) -> Option<String> {
+    answer(election, "n1", speaker, asked).addresses[0]
+        .to
+        .clone()
+}
+
+#[test]
+fn each_address_is_shown_with_where_it_goes_and_what_is_lost() {
+    let election = Election::fixture("", &[&API, &MAIL]);
+    let speaker = speaker(&["n1", "n2", "n3"], &[(&API, None), (&MAIL, None)]);
+    insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
+}
+
+#[test]
+fn a_node_that_announces_nothing_has_nothing_to_move() {
+    let own = ServiceFixture {
+        name: "own",
+        address: "192.168.64.11",
+        ..API
+    };
+    let election = Election::fixture("", &[&API, &own]);
+    let vips = [(&API, Some("not_owner")), (&own, Some("node_address"))];
+    insta::assert_snapshot!(said(&election, &speaker(&["n2"], &vips), &Asked::new()));
+}
+
+#[test]
+fn an_address_that_nobody_takes_at_once_is_said() {
+    let alone = ServiceFixture {
+        pods_on: &["n1"],
+        ..MAIL
+    };
+    let single = ServiceFixture {
+        pods_on: &["n1"],
+        ..API
+    };
+    let election = Election::fixture("", &[&single, &alone]);
+    let speaker = speaker(&["n2", "n3"], &[(&single, None), (&alone, None)]);
+    insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
+}
+
+/// By SHA-256 of `node#address` the order for .240 is n2, n3, or the other way round: whichever is
+/// first is taken out.
+#[test]
+fn a_successor_lives_is_not_cordoned_and_has_a_link_for_the_address() {
+    let election = Election::fixture("", &[&API]);
+    let all = speaker(&["n2", "n3"], &[(&API, None)]);
+    let first = goes_to(&election, &all, &Asked::new()).unwrap();
+    let second = if first == "n2" { "n3" } else { "n2" };
+
+    let without = speaker(&[second], &[(&API, None)]);
+    assert_eq!(
+        goes_to(&election, &without, &Asked::new()).as_deref(),
+        Some(second)
+    );
+
+    let cordoned = Election::fixture(&first, &[&API]);
+    assert_eq!(
+        goes_to(&cordoned, &all, &Asked::new()).as_deref(),
+        Some(second)
+    );
+
+    let says = |reason| {
+        let said = speaker(&["n1"], &[(&API, Some(reason))]);
+        Asked::from([(first.clone(), Some(said))])
+    };
+    assert_eq!(
+        goes_to(&election, &all, &says("no_link")).as_deref(),
+        Some(second)
+    );
+    assert_eq!(
+        goes_to(&election, &all, &says("not_owner")),
+        Some(first.clone())
+    );
+    let silent = Asked::from([(first.clone(), None)]);
+    assert!(said(&election, &all, &silent).contains("does not answer"));
+}
+
+#[test]
+fn between_cordoned_nodes_nothing_moves_until_the_node_stops() {
+    let election = Election::fixture("n2", &[&API]);
+    let speaker = speaker(&["n2"], &[(&API, None)]);
+    insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
+}
+
+#[test]
+fn programs_get_the_same_as_data() {
+    let election = Election::fixture("", &[&API]);
+    let speaker = speaker(&["n2"], &[(&API, None)]);
+    let answer = answer(&election, "n1", &speaker, &Asked::new());
+    insta::assert_snapshot!(printed(|out| Output::Yaml.print(out, &answer, |_| Ok(()))));
+}
