@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 use ferrolb_core::Reason;
+use ferrolb_core::names::ANNOTATION_MOVE_TO;
 use ferrolb_core::view::TrafficPolicy;
 use serde::Serialize;
 
@@ -135,9 +136,18 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
     let mut notes: Vec<_> = election.note.map(str::to_owned).into_iter().collect();
     for vip in &speaker.vips {
         if vip.announced_here {
-            let policies = election.services_at(vip.address);
-            let policies = policies.filter(|one| vip.services.contains(&one.key.to_string()));
-            let policies = policies.map(|one| match one.traffic_policy {
+            let services = election.services_at(vip.address);
+            let services = services.filter(|one| vip.services.contains(&one.key.to_string()));
+            let services: Vec<_> = services.collect();
+            let mut asked_for = services.iter().filter_map(|one| one.move_to.as_deref());
+            if asked_for.next() == Some(node) {
+                notes.push(format!(
+                    "{} returns to {node} as soon as it is uncordoned: its Service asks for that node \
+                     ({ANNOTATION_MOVE_TO})",
+                    vip.address
+                ));
+            }
+            let policies = services.iter().map(|one| match one.traffic_policy {
                 TrafficPolicy::Cluster => "Cluster",
                 TrafficPolicy::Local => "Local",
             });

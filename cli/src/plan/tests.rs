@@ -45,6 +45,10 @@ fn speaker(live: &[&str], vips: &[(&ServiceFixture<'_>, Option<&str>)]) -> Speak
     .unwrap()
 }
 
+fn speaker_that_says(reason: &str, service: &ServiceFixture<'_>) -> SpeakerStatus {
+    speaker(&["n1"], &[(service, Some(reason))])
+}
+
 fn said(election: &Election, speaker: &SpeakerStatus, asked: &Asked) -> String {
     let answer = answer(election, "n1", speaker, asked);
     printed(|out| text(out, &answer))
@@ -112,7 +116,7 @@ fn a_successor_lives_is_not_cordoned_and_has_a_link_for_the_address() {
     );
 
     let says = |reason| {
-        let said = speaker(&["n1"], &[(&API, Some(reason))]);
+        let said = speaker_that_says(reason, &API);
         Asked::from([(first.clone(), Some(said))])
     };
     assert_eq!(
@@ -132,6 +136,26 @@ fn between_cordoned_nodes_nothing_moves_until_the_node_stops() {
     let election = Election::fixture("n2", &[&API]);
     let speaker = speaker(&["n2"], &[(&API, None)]);
     insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
+}
+
+#[test]
+fn an_address_that_was_moved_to_the_node_is_said_to_come_back() {
+    let moved = ServiceFixture {
+        asks_for: Some("n1"),
+        ..API
+    };
+    let election = Election::fixture("", &[&moved]);
+    let speaker = speaker(&["n2", "n3"], &[(&moved, None)]);
+    insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
+    // What the others say of themselves until then.
+    let says = |node: &str| {
+        (
+            node.to_owned(),
+            Some(speaker_that_says("other_node_chosen", &moved)),
+        )
+    };
+    let asked = Asked::from([says("n2"), says("n3")]);
+    assert!(goes_to(&election, &speaker, &asked).is_some());
 }
 
 #[test]
