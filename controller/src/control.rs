@@ -146,7 +146,8 @@ impl Control {
         self.publish();
         loop {
             self.look_at_the_election();
-            // Each time: who follows may become ready without having anything to decide.
+            // Each time: anything may have been the last that was waited for, and who follows may
+            // become ready without having anything to decide.
             self.admin.set_blockers(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
@@ -192,8 +193,6 @@ impl Control {
                     .inc_by(u64::try_from(decisions).unwrap_or(u64::MAX));
                 self.publish();
             }
-            // Anything may have been the last that was waited for.
-            self.admin.set_blockers(self.blockers());
         }
     }
 
