@@ -34,6 +34,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it; every speaker is ready.
     pub fn start(name: &str, nodes: u8, pool: &str) -> Result<Self> {
+        Self::start_with(name, nodes, pool, |_, node| Ok(Daemon::speaker(node)))
+    }
+
+    /// [`Cluster::start`] with a speaker of one's own on each node.
+    pub fn start_with(
+        name: &str,
+        nodes: u8,
+        pool: &str,
+        speaker: impl Fn(&Lab, &str) -> Result<Daemon>,
+    ) -> Result<Self> {
         let lab = Lab::builder(name)
             .nodes(nodes)
             .kind(NodeKind::Hollow)
@@ -42,7 +52,7 @@ impl Cluster {
         lab.start_daemon(&Daemon::controller("cp"))?;
         let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
         for node in &names {
-            lab.start_daemon(&Daemon::speaker(node))?;
+            lab.start_daemon(&speaker(&lab, node)?)?;
         }
         lab.apply(&format!(
             r#"{{ "apiVersion": "v1", "kind": "ConfigMap",

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
-use ferrolb_tests::daemon::program;
 use ferrolb_tests::image::Image;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::observe::{FrameObserver, TcpHold, UdpProbe};
@@ -34,9 +33,9 @@ const METALLBS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 247);
 fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> {
     Lab::builder("install").nodes(3).run(|lab| {
         a_service_that_metallb_left(lab)?;
-        assert_eq!(plugin(lab, &["check", "--pre"])?.status.code(), Some(0));
+        assert_eq!(lab.plugin(&["check", "--pre"])?.status.code(), Some(0));
         assert_eq!(
-            plugin(lab, &["check"])?.status.code(),
+            lab.plugin(&["check"])?.status.code(),
             Some(1),
             "nothing runs yet"
         );
@@ -49,7 +48,7 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         let address = external_ip(lab, "test-lb")?;
         page_from_the_lan(lab, address, 30_000)?;
 
-        let checked = plugin(lab, &["check"])?;
+        let checked = lab.plugin(&["check"])?;
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         an_upgrade_keeps_the_address_served(lab)?;
@@ -182,6 +181,21 @@ fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()
     let nodes = lab.nodes();
     let owner = nodes.iter().find(|node| macs.contains(&node.mac));
     let owner = &owner.context("nobody announces the address")?.name;
+    let planned = lab.plugin(&["plan", "drain", owner, "-o", "json"])?;
+    let planned: serde_json::Value =
+        serde_json::from_slice(&planned.stdout).with_context(|| format!("no plan: {planned:?}"))?;
+    let handovers = planned["addresses"].as_array().context("no addresses")?;
+    let handover = handovers
+        .iter()
+        .find(|one| one["address"] == address.to_string());
+    let successor = nodes
+        .iter()
+        .find(|node| handover.is_some_and(|one| one["to"] == *node.name))
+        .with_context(|| format!("no successor: {planned}"))?;
+    lab.kubectl(&["cordon", owner])?;
+    let as_planned = || Ok(answering_macs(lab, address)? == [successor.mac]);
+    wait_until(PATIENCE, as_planned, || Ok(()))
+        .with_context(|| format!("{} does not take {address}", successor.name))?;
     lab.kubectl(&[
         "drain",
         owner,
@@ -267,15 +281,7 @@ fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
 }
 
 fn cleanup(lab: &Lab, args: &[&str]) -> Result<Output> {
-    plugin(lab, &[&["cleanup"], args].concat())
-}
-
-fn plugin(lab: &Lab, args: &[&str]) -> Result<Output> {
-    let plugin = program("kubectl-ferrolb")?;
-    let mut command = lab.host("cp")?.command(&plugin.to_string_lossy());
-    command.args(args);
-    command.env("KUBECONFIG", lab.kubeconfig());
-    command.output().context("cannot run the plugin")
+    lab.plugin(&[&["cleanup"], args].concat())
 }
 
 fn helm(lab: &Lab, verb: &str, args: &[&str]) -> Result<String> {
