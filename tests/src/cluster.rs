@@ -1,14 +1,15 @@
 //! A hollow cluster with our daemons on it, and an ear on its LAN.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::daemon::{Daemon, NAMESPACE};
 use crate::hollow::HollowPod;
-use crate::net::MacAddress;
+use crate::net::{Host, MacAddress};
 use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
 use crate::wait::wait_until;
 use crate::{Lab, NodeKind};
@@ -21,7 +22,7 @@ pub const ASK: Duration = Duration::from_millis(300);
 /// watch does so for itself.
 const READY: Duration = Duration::from_secs(60);
 /// For what takes milliseconds when the machine is idle.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A cluster with pool, controller and a speaker on every node, and an ear on the LAN.
 pub struct Cluster {
@@ -87,14 +88,32 @@ impl Cluster {
 
     /// Service `web` on TCP and UDP, served by pods with label app=web.
     pub fn create_service(&self, policy: &str, address: Ipv4Addr) -> Result<()> {
-        self.lab.apply(&format!(
-            r#"{{ "apiVersion": "v1", "kind": "Service", "metadata": {{ "name": "web" }},
-                 "spec": {{ "type": "LoadBalancer", "externalTrafficPolicy": "{policy}",
-                           "loadBalancerIP": "{address}", "selector": {{ "app": "web" }},
-                           "ports": [
-                   {{ "name": "tcp", "protocol": "TCP", "port": {PORT}, "targetPort": 3000 }},
-                   {{ "name": "udp", "protocol": "UDP", "port": {PORT}, "targetPort": 3000 }} ] }} }}"#
-        ))?;
+        self.create_service_named("web", policy, &[address.into()])
+    }
+
+    /// A Service like `web` with another name, and with one address or one of each family.
+    pub fn create_service_named(
+        &self,
+        name: &str,
+        policy: &str,
+        addresses: &[IpAddr],
+    ) -> Result<()> {
+        let family = |address: &IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let families: Vec<_> = addresses.iter().map(family).collect();
+        let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": name,
+                          "annotations": { "metallb.io/loadBalancerIPs": texts.join(",") } },
+            "spec": { "type": "LoadBalancer", "externalTrafficPolicy": policy,
+                      "selector": { "app": "web" },
+                      "ipFamilyPolicy": if families.len() > 1 { "RequireDualStack" } else { "SingleStack" },
+                      "ipFamilies": families,
+                      "ports": [
+                { "name": "tcp", "protocol": "TCP", "port": PORT, "targetPort": 3000 },
+                { "name": "udp", "protocol": "UDP", "port": PORT, "targetPort": 3000 } ] },
+        });
+        self.lab.apply(&service.to_string())?;
         Ok(())
     }
 
@@ -132,18 +151,21 @@ impl Cluster {
         Ok((self.node_of(frame.source)?, frame.at))
     }
 
-    /// The page of `web`, waited for.
-    pub fn page(&self, address: Ipv4Addr) -> Result<String> {
+    /// The page of the Service at `address`, waited for, as the LAN's host gets it.
+    pub fn page(&self, address: impl Into<IpAddr>) -> Result<String> {
+        self.page_for(self.lab.client()?, address.into())
+    }
+
+    /// [`Self::page`], as another host gets it.
+    pub fn page_for(&self, host: &Host, address: IpAddr) -> Result<String> {
         let at = SocketAddr::from((address, PORT));
-        let mut body = String::new();
         let deadline = Instant::now() + SOON;
-        while body.is_empty() {
-            match self.on_lan(|| http_get(at, "/", Duration::from_secs(1)))? {
-                Ok(page) => body = page.body,
+        loop {
+            match host.enter(|| http_get(at, "/", Duration::from_secs(1)))? {
+                Ok(page) => return Ok(page.body),
                 Err(error) => ensure!(Instant::now() < deadline, "no page from {at}: {error}"),
             }
         }
-        Ok(body)
     }
 
     /// The one node that answers for `address`, waited for.
@@ -227,6 +249,11 @@ impl Cluster {
 pub struct Metrics(String);
 
 impl Metrics {
+    /// Whether there is this very line.
+    pub fn has(&self, line: &str) -> bool {
+        self.0.lines().any(|each| each == line)
+    }
+
     /// The sum of the series that begin like this.
     pub fn sum(&self, begin: &str) -> Result<f64> {
         let series = self.0.lines().filter(|line| line.starts_with(begin));
