@@ -334,7 +334,7 @@ impl Driver {
                         changed = true;
                         info!(%vip, ?cause, "announcing");
                         self.metrics.moved(cause);
-                        let _ = self.tell.send(Notice::Announced(vip, cause));
+                        let _ = self.tell.send(Notice::Owned(vip, cause));
                     } else {
                         debug!(%vip, "announcing once more");
                         remind = true;
@@ -472,6 +472,7 @@ fn on_links(wish: &Wish) -> Wanted {
     Wanted {
         interfaces: wish.interfaces.clone(),
         probe_first: false,
+        in_conflict: wish.in_conflict,
     }
 }
 
