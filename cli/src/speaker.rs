@@ -2,11 +2,15 @@
 
 use std::net::IpAddr;
 
+use ferrolb_core::Reason;
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
 use crate::controller::STATUS;
 use crate::daemons::{Component, Daemon};
+
+/// `standing` of a member that is there.
+const LIVE: &str = "live";
 
 /// As much of its answer as is read here.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +38,8 @@ pub(crate) struct Vip {
     pub(crate) address: IpAddr,
     /// As `namespace/name`.
     pub(crate) services: Vec<String>,
+    /// The node that announces it, as far as this speaker knows.
+    pub(crate) owner: Option<String>,
     pub(crate) announced_here: bool,
     /// Why not here.
     pub(crate) reason: Option<String>,
@@ -42,7 +48,25 @@ pub(crate) struct Vip {
 impl SpeakerStatus {
     pub(crate) fn hears(&self, node: &str) -> bool {
         let mut members = self.members.iter();
-        members.any(|member| member.node == node && member.standing == "live")
+        members.any(|member| member.node == node && member.standing == LIVE)
+    }
+
+    /// Whether it would announce the address if it were asked to; its own links are known to it alone.
+    /// `drawback` is what it is known to be ranked behind others for.
+    pub(crate) fn may_announce(&self, address: IpAddr, drawback: Option<Reason>) -> bool {
+        let reason = self.vip(address).map(|vip| vip.reason.as_deref());
+        let as_expected = [Some(Reason::NotOwner), drawback];
+        reason.flatten().is_none_or(|word| {
+            let mut reasons = as_expected.iter().flatten();
+            reasons.any(|reason| reason.as_str() == word)
+        })
+    }
+
+    /// The nodes whose speakers it hears, its own among them.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &str> {
+        let members = self.members.iter();
+        let live = members.filter(|member| member.standing == LIVE);
+        live.map(|member| member.node.as_str())
     }
 
     pub(crate) fn vip(&self, address: IpAddr) -> Option<&Vip> {
