@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
-use ferrolb_core::ownership::{CALM, FAST, Settings};
+use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -53,6 +53,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = FailureDetection::Auto)]
     pub failure_detection: FailureDetection,
 
+    /// Give an address back to the node that comes first in MetalLB's order as soon as it is there:
+    /// each time, connections through the other one are reset
+    #[arg(long)]
+    pub failback: bool,
+
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
     pub log_level: String,
@@ -76,7 +81,7 @@ pub enum FailureDetection {
 impl FailureDetection {
     /// What it means for the protocol.
     #[must_use]
-    pub fn settings(self) -> Settings {
+    fn settings(self) -> Settings {
         match self {
             Self::Auto => FAST,
             // One round of probes more than a verdict with witnesses takes.
@@ -125,6 +130,20 @@ impl Args {
         }
         self.namespace = self.namespace.or_else(|| variable("NAMESPACE"));
         Ok(self)
+    }
+
+    /// What the speakers among themselves go by.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let settings = self.failure_detection.settings();
+        if self.failback {
+            Settings {
+                preference: Preference::BestRank,
+                ..settings
+            }
+        } else {
+            settings
+        }
     }
 
     /// The namespace of the configuration.
@@ -190,6 +209,16 @@ mod tests {
             error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn addresses_stay_where_they_are_unless_failback_is_asked_for() {
+        let environment = [("FERROLB_NODE_NAME", "n1")];
+        let settings = |args: &[&str]| parse(args, &environment).unwrap().settings();
+        assert_eq!(settings(&[]), FAST);
+        let asked = settings(&["--failback", "--failure-detection=calm"]);
+        let preference = Preference::BestRank;
+        assert_eq!(asked, Settings { preference, ..CALM });
     }
 
     #[test]

@@ -113,6 +113,9 @@ args:
   {{- with $values.failureDetection }}
   - --failure-detection={{ . }}
   {{- end }}
+  {{- if $values.failback }}
+  - --failback
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

@@ -52,6 +52,7 @@ impl Driver {
             "incarnation": member.incarnation,
             "heardMillisAgo": heard,
             "addresses": member.addresses,
+            "reason": member.reason.map(Reason::as_str),
         })
     }
 
