@@ -10,6 +10,7 @@ use crate::migrate::Migrate;
 use crate::move_to::Move;
 use crate::plan::Plan;
 use crate::pools::Pools;
+use crate::rebalance::Rebalance;
 use crate::services::Services;
 use crate::status::Status;
 use crate::validate::Validate;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     Plan(Plan),
     Move(Move),
+    Rebalance(Rebalance),
     Cleanup(Cleanup),
     #[cfg(target_os = "linux")]
     Who(Who),

@@ -17,6 +17,7 @@ mod move_to;
 mod output;
 mod plan;
 mod pools;
+mod rebalance;
 mod services;
 mod speaker;
 mod status;
@@ -72,6 +73,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run(out),
         Command::Plan(plan) => plan.run(out),
         Command::Move(order) => order.run(out),
+        Command::Rebalance(rebalance) => rebalance.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         #[cfg(target_os = "linux")]

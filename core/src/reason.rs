@@ -119,6 +119,14 @@ reasons! {
     Isolated => "isolated",
     /// Another speaker runs under this node's name.
     NameShared => "name_shared",
+    /// kube-proxy on this node says that it is not well: the node takes nothing that another one would.
+    KubeProxyUnhealthy => "kube_proxy_unhealthy",
+    /// That node lives, and its speaker cannot be heard: UDP 7946 does not get through.
+    PeerBlocked => "peer_blocked",
+    /// A node whose speaker cannot be heard announces the address.
+    PeerAnnounces => "peer_announces",
+    /// That node answers neither ARP nor echo: its death is found after a second.
+    KernelSilent => "kernel_silent",
 
     // --- datagrams of peers ---
     /// A datagram of `MetalLB`'s memberlist: both run in this cluster.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use ferrolb_core::announce;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
-use ferrolb_core::ownership::{CALM, FAST, Settings};
+use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -62,6 +62,10 @@ pub struct Args {
     /// Seconds after which an address is announced again, and again; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub announce_refresh: u32,
+    /// Give an address back to the node that comes first in MetalLB's order as soon as it is there:
+    /// each time, connections through the other one are reset
+    #[arg(long)]
+    pub failback: bool,
 
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
@@ -86,7 +90,7 @@ pub enum FailureDetection {
 impl FailureDetection {
     /// What it means for the protocol.
     #[must_use]
-    pub fn settings(self) -> Settings {
+    fn settings(self) -> Settings {
         match self {
             Self::Auto => FAST,
             // One round of probes more than a verdict with witnesses takes.
@@ -145,6 +149,20 @@ impl Args {
             rounds_per_second: self.announce_rate,
             refresh: (!refresh.is_zero()).then_some(refresh),
             ..announce::Settings::default()
+        }
+    }
+
+    /// What the speakers among themselves go by.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let settings = self.failure_detection.settings();
+        if self.failback {
+            Settings {
+                preference: Preference::BestRank,
+                ..settings
+            }
+        } else {
+            settings
         }
     }
 
@@ -221,6 +239,16 @@ mod tests {
             error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn addresses_stay_where_they_are_unless_failback_is_asked_for() {
+        let environment = [("FERROLB_NODE_NAME", "n1")];
+        let settings = |args: &[&str]| parse(args, &environment).unwrap().settings();
+        assert_eq!(settings(&[]), FAST);
+        let asked = settings(&["--failback", "--failure-detection=calm"]);
+        let preference = Preference::BestRank;
+        assert_eq!(asked, Settings { preference, ..CALM });
     }
 
     #[test]

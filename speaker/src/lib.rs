@@ -17,6 +17,7 @@ pub mod conflicts;
 pub mod events;
 pub mod gateway;
 pub mod keys;
+pub mod kube_proxy;
 pub mod links;
 pub mod log;
 pub mod metrics;

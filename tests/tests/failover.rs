@@ -5,6 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
+mod failover {
+    mod blocked;
+}
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

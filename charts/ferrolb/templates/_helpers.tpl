@@ -117,6 +117,9 @@ args:
   - --announce-rate={{ int $values.announceRate }}
   - --announce-refresh={{ int $values.announceRefreshSeconds }}
   {{- end }}
+  {{- if $values.failback }}
+  - --failback
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

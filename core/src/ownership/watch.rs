@@ -209,6 +209,7 @@ impl Ownership {
                 !self.watching.verdicts.is_empty() || !self.watching.doubted.is_empty();
             self.watching.is_stale |= is_widened;
             self.renew_subscriptions();
+            self.ask_kernels(now);
             self.confirm_claims(now);
         }
         let due: Vec<NodeId> = self
@@ -226,13 +227,15 @@ impl Ownership {
         }
     }
 
-    fn renew_subscriptions(&mut self) {
+    /// The members whose beats are watched.
+    pub(super) fn watched(&self) -> Vec<NodeId> {
         let watches = self.watching.watches.iter();
-        let live: Vec<NodeId> = watches
-            .filter(|(_, watch)| !watch.held)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in live {
+        let live = watches.filter(|(_, watch)| !watch.held);
+        live.map(|(&id, _)| id).collect()
+    }
+
+    fn renew_subscriptions(&mut self) {
+        for id in self.watched() {
             let ping = self.ping(true, None);
             self.send(id, &ping);
         }
@@ -360,7 +363,7 @@ impl Ownership {
 
     /// A kernel's answer counts only while it is asked for: nobody authenticates it.
     pub(super) fn kernel_answered(&mut self, id: NodeId, answer: KernelAnswer, now: Instant) {
-        if !self.proves_kernel(id, answer) {
+        if !self.proves_kernel(id, answer, now) {
             return;
         }
         let Some(watch) = self.watching.get_mut(id) else {
@@ -380,25 +383,14 @@ impl Ownership {
         self.kernel_answered_witness(id);
     }
 
-    /// §7: an ARP proxy answers for the dead with its own hardware address, and some fabrics with
-    /// the right one; so echoes decide for a node that is known to answer them.
-    fn proves_kernel(&mut self, id: NodeId, answer: KernelAnswer) -> bool {
-        let Some(member) = self.members.get_mut(id) else {
-            return false;
-        };
-        match answer {
-            KernelAnswer::Neighbour(mac) => mac == member.record.mac && !member.echoes,
-            KernelAnswer::Echo => {
-                member.echoes = true;
-                true
-            }
-            KernelAnswer::PortUnreachable => true,
-        }
-    }
-
     /// L5: the verdict, when every probe has had its time.
     fn judge(&mut self, id: NodeId, now: Instant) {
         let Settings { stalled, alone, .. } = self.settings;
+        // L13: without its kernel's word, a stopped process looks like a dead node.
+        let unanswering = self
+            .kernel_is_silent(id)
+            .then_some(self.settings.unanswering);
+        let patience = unanswering.unwrap_or_default();
         let Some(watch) = self.watching.watches.get_mut(&id) else {
             return;
         };
@@ -433,10 +425,10 @@ impl Ownership {
             } else {
                 watch.listen_until(now + LOOK_AGAIN);
             }
-        } else if suspicion.witness_silent {
+        } else if suspicion.witness_silent && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
             self.give_up(id, Verdict::Node, now);
-        } else if age >= alone {
+        } else if age >= alone.max(patience) {
             // f: there is nobody to ask.
             self.watching.verdicts.push(now);
             self.watching.watches.remove(&id);

@@ -189,6 +189,26 @@ impl Reason {
                 "another speaker runs under this node's name",
                 "stop one of them: MetalLB's, a second release, or a node with the same name",
             ),
+            Self::KubeProxyUnhealthy => (
+                "kube-proxy on the node was well and is no more, so the node takes no further address; what \
+                 it has it keeps",
+                "look at kube-proxy's log on that node: curl http://localhost:10256/healthz asks as the \
+                 speaker does",
+            ),
+            Self::PeerBlocked => (
+                "that node lives, and its speaker cannot be heard; who announces what is only seen on the \
+                 wire, so a takeover takes up to 16 s",
+                "let UDP 7946 through between the nodes, both ways",
+            ),
+            Self::PeerAnnounces => (
+                "a node announces the address whose speaker cannot be heard",
+                "let UDP 7946 through between the nodes, both ways",
+            ),
+            Self::KernelSilent => (
+                "that node answers neither ARP nor ping, so its death is found after a second, not after \
+                 0.1 s",
+                "let ICMP echo through between the nodes",
+            ),
             // --- the network ---
             Self::AddressConflict => (
                 "another host of the network has the address",

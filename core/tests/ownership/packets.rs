@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_core::ownership::{KernelAnswer, Transmit};
+use ferrolb_core::ownership::{KernelAnswer, Ownership, Transmit};
 
 use crate::network::Station;
-use crate::world::{Happening, Input, World};
+use crate::world::{Happening, Input, Vip, World};
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
@@ -24,6 +24,10 @@ impl World {
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
+                let firewalled = &self.network.firewalled;
+                if firewalled.contains(&host) || firewalled.contains(&target) {
+                    return;
+                }
                 let bytes: Arc<[u8]> = bytes.into();
                 let from = self.hosts[host].address;
                 for delay in self.network.deliver(host, target, &mut self.random) {
@@ -39,8 +43,16 @@ impl World {
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
-                if self.hosts[target].powered {
+                if self.network.unanswering.contains(&target) {
+                    return;
+                }
+                let powered = self.hosts[target].powered;
+                if powered || self.network.answers_for_the_dead {
                     let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
+                    self.answer(host, target, Input::Kernel { from: to, answer });
+                }
+                if powered && self.echo {
+                    let answer = KernelAnswer::Echo;
                     self.answer(host, target, Input::Kernel { from: to, answer });
                 }
             }
@@ -51,6 +63,21 @@ impl World {
     fn answer(&mut self, host: Station, target: Station, input: Input) {
         if let Some(delay) = self.network.round_trip(host, target, &mut self.random) {
             self.put(self.now + delay, Happening::Arrive(host, input));
+        }
+    }
+
+    /// Those who cannot hear each other's datagrams listen to the wire.
+    pub(crate) fn tell_listeners(&mut self, host: Station, vip: Vip) {
+        let by = self.hosts[host].mac;
+        for listener in (0..self.hosts.len()).filter(|&listener| listener != host) {
+            let speaker = self.hosts[listener].speaker.as_ref();
+            if !speaker.is_some_and(Ownership::needs_the_wire) {
+                continue;
+            }
+            for delay in self.network.deliver(host, listener, &mut self.random) {
+                let input = Input::Announcement { vip, by };
+                self.put(self.now + delay, Happening::Arrive(listener, input));
+            }
         }
     }
 

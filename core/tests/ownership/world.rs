@@ -66,6 +66,7 @@ pub(crate) enum Input {
     Datagram { from: IpAddr, bytes: Arc<[u8]> },
     Kernel { from: IpAddr, answer: KernelAnswer },
     Gateway,
+    Announcement { vip: Vip, by: MacAddr },
     Api(Arc<Truth>),
 }
 
@@ -106,6 +107,8 @@ pub(crate) struct World {
     /// Speakers that start learn nothing from the API.
     pub(crate) api_down: bool,
     pub(crate) busy: bool,
+    /// Kernels answer echo requests, besides ARP.
+    pub(crate) echo: bool,
     queue: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     /// Whose frame the client heard last, for each address.
@@ -114,6 +117,9 @@ pub(crate) struct World {
     /// Announcements of any kind: when, by whom, why.
     pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
+    /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
+    pub(crate) silent_kernels: Vec<(Station, NodeId)>,
+    pub(crate) blocked: Vec<(Station, NodeId)>,
     /// Falling silent before anybody else announced: when it should have been make before break.
     pub(crate) dark: Vec<(Instant, Vip)>,
     pub(crate) disturbed_at: Instant,
@@ -136,12 +142,15 @@ impl World {
             api_lag: ms(20),
             api_down: false,
             busy: false,
+            echo: false,
             queue: BTreeMap::new(),
             happenings: 0,
             neighbours: BTreeMap::new(),
             moves: Vec::new(),
             announcements: Vec::new(),
             verdicts: Vec::new(),
+            silent_kernels: Vec::new(),
+            blocked: Vec::new(),
             dark: Vec::new(),
             disturbed_at: Instant::START,
             violations: Vec::new(),
@@ -309,6 +318,7 @@ impl World {
                     let _counted = speaker.handle_datagram(from, &bytes, now);
                 }
                 Input::Kernel { from, answer } => speaker.handle_kernel_answer(from, answer, now),
+                Input::Announcement { vip, by } => speaker.handle_announcement(vip, by, now),
                 Input::Gateway => speaker.handle_gateway_answer(now),
                 Input::Api(truth) => self.tell_api(host, &truth, &mut speaker),
             }
@@ -363,6 +373,8 @@ impl World {
                 self.verdicts.push((self.now, host, node, Some(verdict)));
             }
             Event::Lost { node } => self.verdicts.push((self.now, host, node, None)),
+            Event::KernelSilent { node } => self.silent_kernels.push((host, node)),
+            Event::Blocked { node } => self.blocked.push((host, node)),
             Event::Isolated | Event::NameShared => {}
             Event::MayExit => return true,
         }
@@ -370,6 +382,7 @@ impl World {
     }
 
     fn hear_announcement(&mut self, host: Station, vip: Vip) {
+        self.tell_listeners(host, vip);
         let client = self.hosts.len();
         let from = self.neighbours.get(&vip).copied();
         if !self.network.connects(host, client) || from == Some(host) {
