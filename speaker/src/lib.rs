@@ -27,4 +27,5 @@ pub mod run;
 pub mod store;
 pub mod view;
 pub mod watch;
+pub mod who;
 pub mod wire;

@@ -113,6 +113,10 @@ args:
   {{- with $values.failureDetection }}
   - --failure-detection={{ . }}
   {{- end }}
+  {{- if eq .component "speaker" }}
+  - --announce-rate={{ int $values.announceRate }}
+  - --announce-refresh={{ int $values.announceRefreshSeconds }}
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

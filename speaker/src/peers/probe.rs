@@ -81,7 +81,9 @@ impl Prober {
             if !self.arp.contains_key(id) {
                 match PacketSocket::for_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
-                    Err(error) => warn!(link = link.name, %error, "cannot hear ARP replies there"),
+                    Err(error) => {
+                        warn!(link = &*link.name, %error, "cannot hear ARP replies there")
+                    }
                 }
             }
         }
@@ -149,7 +151,7 @@ impl Prober {
                 target_protocol: to,
             };
             if let Err(error) = socket.send(request.emit(MacAddr::broadcast()).as_bytes()) {
-                debug!(%to, link = link.name, %error, "ARP request not sent");
+                debug!(%to, link = &*link.name, %error, "ARP request not sent");
             }
         }
     }
@@ -213,7 +215,7 @@ impl Prober {
     /// answers prove that this node can hear.
     fn count_frames(&self) -> u64 {
         let text = std::fs::read_to_string(COUNTERS).unwrap_or_default();
-        let is_link = |name: &str| self.links.values().any(|link| link.name == name);
+        let is_link = |name: &str| self.links.values().any(|link| &*link.name == name);
         received(&text, is_link)
     }
 }
