@@ -200,3 +200,18 @@ impl Busy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_node_is_cut_off_from_each_other_one_in_turn() {
+        let pairs: BTreeSet<_> = (0..12).map(pair).collect();
+        assert_eq!(pairs.len(), 12);
+        assert!(pairs.iter().all(|(from, to)| from != to));
+        assert_eq!(pair(12), pair(0));
+    }
+}
