@@ -103,6 +103,7 @@ fn round(scene: &Scene, fault: Fault) -> Result<Round> {
     let cluster = &scene.cluster;
     let vip = fault.vip();
     let target = SocketAddr::from((vip, scene::PORT));
+    scene.forget_connections()?;
     let first = cluster.owner(vip)?;
     let owner = fault.prepare(scene, &first)?;
     let mac = cluster.lab.host(&owner)?.mac;
