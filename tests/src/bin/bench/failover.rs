@@ -121,8 +121,9 @@ fn round(scene: &Scene, fault: Fault) -> Result<Round> {
         .ok()
         .map(|frame| frame.at.saturating_duration_since(known));
     pause(AFTER);
-    let tcp = connections.stop();
+    // First: a hundred connections that look whether they live would make the client late.
     let udp = probe.stop();
+    let tcp = connections.stop();
     fault.undo(scene, &first)?;
     cluster.wait_until_all_live()?;
     let announcers = cluster.announcers(vip, begun)?;
