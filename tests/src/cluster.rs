@@ -216,6 +216,18 @@ impl Cluster {
         self.metrics(node)?.sum("metallb_speaker_announced{")
     }
 
+    /// Until all speakers together announce so many.
+    pub fn wait_until_announced(&self, count: u32) -> Result<()> {
+        let nodes = self.lab.nodes();
+        let sum = || -> Result<f64> {
+            let counts = nodes.iter().map(|node| self.announced(&node.name));
+            counts.sum()
+        };
+        let are_all = || Ok(sum()? == f64::from(count));
+        wait_until(3 * SOON, are_all, || Ok(()))
+            .with_context(|| format!("{:?} of {count} addresses are announced", sum()))
+    }
+
     /// Until every speaker holds every other one live.
     pub fn wait_until_all_live(&self) -> Result<()> {
         let nodes = self.lab.nodes();
