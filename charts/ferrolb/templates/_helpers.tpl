@@ -108,6 +108,7 @@ args:
   {{- end }}
   {{- if eq .component "controller" }}
   - --leader-elect
+  - --lease-name={{ include "ferrolb.fullname" .root }}-controller
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
   {{- end }}
   {{- with $values.failureDetection }}

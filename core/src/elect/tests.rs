@@ -16,7 +16,7 @@ fn nodes(marked: &str) -> BTreeMap<String, NodeView> {
     let node = |word: &str| {
         let name = word.trim_end_matches(['!', '-', '~', '^', '=']).to_owned();
         let node = NodeView {
-            labels: [("name".to_owned(), name.clone())].into(),
+            labels: [("name", &name)].into_iter().collect(),
             addresses: word.contains('=').then(address).into_iter().collect(),
             network_unavailable: word.contains('!'),
             excluded: word.contains('-'),

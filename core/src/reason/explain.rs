@@ -92,10 +92,10 @@ impl Reason {
                  other one off",
             ),
             Self::StatusContested => (
-                "another program rewrote the status that FerroLB had written, twice within 30 s; \
-                 FerroLB gave in, because two writers would go on for ever",
+                "another program rewrote or emptied the status that FerroLB had written, twice within \
+                 30 s; FerroLB gave in for ten minutes, because two writers would go on for ever",
                 "switch the other one off or give the Service a spec.loadBalancerClass; then empty \
-                 its status or create it anew",
+                 its status, or create it anew to have its address at once",
             ),
             // --- who announces ---
             Self::NoAddress => (
