@@ -10,8 +10,6 @@ use crate::Instant;
 
 /// After a suspicion that was no death, the next look.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Once a process is known to be stalled, its kernel may miss one round of probes.
-const STALL_GRACE: Duration = Duration::from_millis(400);
 /// How long a member must say that it hears nothing, while it is pinged.
 const DEAF: Duration = Duration::from_millis(60);
 /// Verdicts in this time widen the watch (L8).
@@ -45,6 +43,8 @@ pub(super) struct Watch {
     pub(super) held: bool,
     was_heard: bool,
     stalled_since: Option<Instant>,
+    /// Since then its kernel has left one round unanswered.
+    missed_one: bool,
     /// The last answer of its kernel.
     pub(super) kernel_at: Instant,
     deaf_since: Option<Instant>,
@@ -117,6 +117,7 @@ impl Watch {
             held,
             was_heard: false,
             stalled_since: None,
+            missed_one: false,
             kernel_at: now,
             deaf_since: None,
             beat_at: None,
@@ -387,10 +388,11 @@ impl Ownership {
     fn judge(&mut self, id: NodeId, now: Instant) {
         let Settings { stalled, alone, .. } = self.settings;
         // L13: without its kernel's word, a stopped process looks like a dead node.
-        let unanswering = self
-            .kernel_is_silent(id)
-            .then_some(self.settings.unanswering);
-        let patience = unanswering.unwrap_or_default();
+        let patience = if self.kernel_is_silent(id) {
+            self.settings.unanswering
+        } else {
+            Duration::ZERO
+        };
         let Some(watch) = self.watching.watches.get_mut(&id) else {
             return;
         };
@@ -410,15 +412,21 @@ impl Ownership {
         if suspicion.kernel_answered {
             watch.kernel_at = now;
         }
-        let was_just_stalled = watch.stalled_since.is_some() && now < watch.kernel_at + STALL_GRACE;
+        let was_stalled = watch.stalled_since.is_some();
         if suspicion.witness_heard {
             // c: my path to it is bad, the member is well.
             watch.stalled_since = None;
             watch.listen_until(now + LOOK_AGAIN);
         } else if watch.held && suspicion.kernel_answered {
             watch.listen_until(now + self.settings.beat);
-        } else if suspicion.kernel_answered || was_just_stalled {
+        } else if was_stalled && !suspicion.kernel_answered && !watch.missed_one {
+            // d: of a kernel that has just answered, one unanswered round is no death. It is asked
+            // again at once: the node may have died since, and each round costs its users as much.
+            watch.missed_one = true;
+            self.suspect(id, now);
+        } else if suspicion.kernel_answered {
             // d: its kernel answers somebody, its process nobody.
+            watch.missed_one = false;
             let stalled_since = *watch.stalled_since.get_or_insert(since);
             if now >= stalled_since + stalled {
                 self.give_up(id, Verdict::Stalled, now);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ferrolb_core::ownership::{FAST, Standing};
+use ferrolb_core::ownership::{FAST, Leaving, Standing};
 use ferrolb_core::{Instant, Reason};
 
 use crate::faults::Fault;
@@ -179,6 +179,27 @@ fn everything_may_happen_to_those_who_cannot_be_heard() {
     }
 }
 
+/// A rolling update to a version that does not understand the one before, and is not understood.
+#[test]
+fn a_ring_of_mixed_versions_has_one_owner_all_along() {
+    for seed in seeds(4) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        for host in 0..4 {
+            world.inflict(Fault::Leave(host, Leaving::Restarting));
+            world.run(ms(1_000));
+            world.newer.insert(host);
+            world.inflict(Fault::Start(host));
+            world.run(ms(20_000));
+            world.check("one more is updated");
+        }
+        world.forget_past();
+        world.run(ms(5_000));
+        world.check("all are updated");
+        world.assert_sound(seed);
+        world.assert_no_moves(seed);
+    }
+}
+
 /// Off-link, behind a router that lets no echo through.
 fn settled_without_kernels(hosts: usize, seed: u64) -> World {
     let mut world = World::new(hosts, vips_for(hosts), seed, &FAST);
@@ -237,10 +258,7 @@ fn where_no_kernel_answers_a_restart_moves_nothing_either() {
     for seed in seeds(4) {
         let mut world = settled_without_kernels(4, seed);
         let victim = world.some_owner();
-        world.inflict(Fault::Leave(
-            victim,
-            ferrolb_core::ownership::Leaving::Restarting,
-        ));
+        world.inflict(Fault::Leave(victim, Leaving::Restarting));
         world.run(ms(2_000));
         world.inflict(Fault::Start(victim));
         world.run(ms(3_000));

@@ -63,6 +63,7 @@ impl World {
             println!("{:>10} ---- {fault:?}", self.now.as_micros());
         }
         let now = self.now;
+        self.faults += 1;
         match fault {
             Fault::Kill(host) => {
                 self.end_speaker(host);

@@ -28,7 +28,7 @@ impl World {
                 if firewalled.contains(&host) || firewalled.contains(&target) {
                     return;
                 }
-                let bytes: Arc<[u8]> = bytes.into();
+                let bytes: Arc<[u8]> = self.in_version(host, target, bytes).into();
                 let from = self.hosts[host].address;
                 for delay in self.network.deliver(host, target, &mut self.random) {
                     let input = Input::Datagram {
@@ -64,6 +64,17 @@ impl World {
         if let Some(delay) = self.network.round_trip(host, target, &mut self.random) {
             self.put(self.now + delay, Happening::Arrive(host, input));
         }
+    }
+
+    /// Between speakers of two versions every datagram has a version byte that its receiver does not
+    /// know; its other bytes mean nothing then.
+    fn in_version(&self, from: Station, to: Station, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.newer.contains(&from) != self.newer.contains(&to)
+            && let Some(version) = bytes.get_mut(2)
+        {
+            *version += 1;
+        }
+        bytes
     }
 
     /// Those who cannot hear each other's datagrams listen to the wire.

@@ -99,6 +99,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
+    /// Hosts whose speakers have another version of the protocol.
+    pub(crate) newer: BTreeSet<Station>,
     pub(crate) truth: Arc<Truth>,
     /// Nodes of the second tier.
     pub(crate) cordoned: BTreeSet<NodeId>,
@@ -123,6 +125,8 @@ pub(crate) struct World {
     /// Falling silent before anybody else announced: when it should have been make before break.
     pub(crate) dark: Vec<(Instant, Vip)>,
     pub(crate) disturbed_at: Instant,
+    /// Faults inflicted so far.
+    pub(crate) faults: u64,
     pub(crate) violations: Vec<String>,
     /// Prints what happens.
     pub(crate) trace: bool,
@@ -137,6 +141,7 @@ impl World {
             hosts: (0..hosts).map(Host::new).collect(),
             settings: settings.clone(),
             keys: Keys::default(),
+            newer: BTreeSet::new(),
             truth: Arc::default(),
             cordoned: BTreeSet::new(),
             api_lag: ms(20),
@@ -153,6 +158,7 @@ impl World {
             blocked: Vec::new(),
             dark: Vec::new(),
             disturbed_at: Instant::START,
+            faults: 0,
             violations: Vec::new(),
             trace: false,
         };
