@@ -16,6 +16,8 @@ use serde_yaml::Value;
 
 use crate::command::stdout_of;
 use crate::control_plane::pki;
+use crate::image::Architecture;
+use crate::image::existing;
 use crate::lab::Lab;
 use crate::net::CONTROL_PLANE;
 use crate::pki::{Identity, write_kubeconfig};
@@ -106,22 +108,11 @@ impl Daemon {
 /// The program of a component: in `FERROLB_BIN_DIR`, or where `cargo build --release` for the
 /// images puts it.
 pub fn program(component: &str) -> Result<PathBuf> {
-    let release = || {
-        let target = format!(
-            "target/{}-unknown-linux-musl/release",
-            std::env::consts::ARCH
-        );
-        crate::workspace().join(target)
-    };
-    let dir = std::env::var_os("FERROLB_BIN_DIR").map_or_else(release, PathBuf::from);
-    let path = dir.join(component);
-    if !path.is_file() {
-        bail!(
-            "no {}: build the daemons, or set FERROLB_BIN_DIR",
-            path.display()
-        );
-    }
-    Ok(path)
+    let given = std::env::var_os("FERROLB_BIN_DIR").map(PathBuf::from);
+    existing(
+        &given.unwrap_or_else(|| Architecture::HERE.programs()),
+        component,
+    )
 }
 
 impl Lab {

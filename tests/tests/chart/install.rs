@@ -127,7 +127,7 @@ fn each_value_is_seen_in_the_live_objects(lab: &Lab, with_chart: &Helm<'_>) {
     let values = serde_yaml::to_string(&values).unwrap();
     with_chart("upgrade", &values).unwrap();
     let kinds = "deployments,daemonsets,serviceaccounts,configmaps,networkpolicies,rolebindings,\
-                 podmonitors,prometheusrules";
+                 services,podmonitors,servicemonitors,prometheusrules";
     let live = lab.kubectl(&["-n", NAMESPACE, "get", kinds, "-o", "yaml"]);
     let live = Rendered::parse(&live.unwrap());
     for change in &changes {
