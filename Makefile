@@ -66,10 +66,14 @@ test: build build-arm64 ## All tests, unit to a real cluster (root; the first bu
 	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
 
 .PHONY: bench
-bench: build ## Failover, answers to ARP and the controller's speed, measured in labs (root, an idle machine)
-	for area in failover arp controller; do \
+bench: build ## Failover, idle cost, answers to ARP and the controller's speed, in labs (root, an idle machine)
+	for area in failover idle arp controller; do \
 	    cargo run --quiet --locked -p ferrolb-tests --bin bench -- $$area; \
 	done
+
+.PHONY: stress
+stress: build ## What must not move an address, each of eight faults for half an hour (root)
+	cargo run --quiet --locked -p ferrolb-tests --bin bench -- stress
 
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)

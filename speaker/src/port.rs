@@ -16,3 +16,8 @@ pub use groups::Groups;
 pub use icmp::{IcmpSocket, MAX_ICMP};
 pub use packet::{MAX_FRAME, PacketSocket};
 pub use wait::{Poll, Waker};
+
+/// Whether a socket has used up what `net.core.optmem_max` gives it.
+fn is_out_of_memory(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS))
+}

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
+use std::task::Poll as Progress;
 use std::thread;
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ impl Wire {
             links: BTreeMap::new(),
             sockets: BTreeMap::new(),
             groups: Groups::default(),
+            joining: false,
             groups_joined: true,
             retry_at: None,
             poll: Poll::default(),
@@ -141,6 +143,8 @@ struct Driver {
     /// Each is opened when a Vip first needs it: the filter of IPv6's looks at every packet.
     sockets: Sockets,
     groups: Groups,
+    /// Whether there may be groups to join yet.
+    joining: bool,
     /// Whether all groups could be joined when it was last tried.
     groups_joined: bool,
     retry_at: Option<Instant>,
@@ -179,7 +183,12 @@ impl Driver {
                 self.transmit();
             }
             self.tell_events();
-            self.wait(&mut readable, has_stopped.then_some(CATCH_UP));
+            if self.joining {
+                self.join(now);
+            }
+            let pause = has_stopped.then_some(CATCH_UP);
+            let pause = pause.or(self.joining.then_some(Duration::ZERO));
+            self.wait(&mut readable, pause);
             for (link, family) in readable.drain(..) {
                 self.receive(link, family);
             }
@@ -229,11 +238,16 @@ impl Driver {
                 }
             }
         }
-        self.join(&groups, now);
+        self.groups.set(&groups);
+        self.joining = true;
     }
 
-    fn join(&mut self, groups: &BTreeSet<(Ipv6Addr, LinkId)>, now: Instant) {
-        let joined = self.groups.set(groups);
+    /// Joins some of the groups that are missing.
+    fn join(&mut self, now: Instant) {
+        let Progress::Ready(joined) = self.groups.join() else {
+            return;
+        };
+        self.joining = false;
         if let Err(error) = &joined {
             if self.groups_joined {
                 warn!(%error, "cannot join the multicast group of an address; a switch that listens \

@@ -1,14 +1,15 @@
 //! A hollow cluster with our daemons on it, and an ear on its LAN.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::daemon::{Daemon, NAMESPACE};
 use crate::hollow::HollowPod;
-use crate::net::MacAddress;
+use crate::net::{Host, MacAddress};
 use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
 use crate::wait::wait_until;
 use crate::{Lab, NodeKind};
@@ -21,7 +22,7 @@ pub const ASK: Duration = Duration::from_millis(300);
 /// watch does so for itself.
 const READY: Duration = Duration::from_secs(60);
 /// For what takes milliseconds when the machine is idle.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A cluster with pool, controller and a speaker on every node, and an ear on the LAN.
 pub struct Cluster {
@@ -34,6 +35,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it; every speaker is ready.
     pub fn start(name: &str, nodes: u8, pool: &str) -> Result<Self> {
+        Self::start_with(name, nodes, pool, |_, node| Ok(Daemon::speaker(node)))
+    }
+
+    /// [`Cluster::start`] with a speaker of one's own on each node.
+    pub fn start_with(
+        name: &str,
+        nodes: u8,
+        pool: &str,
+        speaker: impl Fn(&Lab, &str) -> Result<Daemon>,
+    ) -> Result<Self> {
         let lab = Lab::builder(name)
             .nodes(nodes)
             .kind(NodeKind::Hollow)
@@ -42,7 +53,7 @@ impl Cluster {
         lab.start_daemon(&Daemon::controller("cp"))?;
         let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
         for node in &names {
-            lab.start_daemon(&Daemon::speaker(node))?;
+            lab.start_daemon(&speaker(&lab, node)?)?;
         }
         lab.apply(&format!(
             r#"{{ "apiVersion": "v1", "kind": "ConfigMap",
@@ -77,14 +88,32 @@ impl Cluster {
 
     /// Service `web` on TCP and UDP, served by pods with label app=web.
     pub fn create_service(&self, policy: &str, address: Ipv4Addr) -> Result<()> {
-        self.lab.apply(&format!(
-            r#"{{ "apiVersion": "v1", "kind": "Service", "metadata": {{ "name": "web" }},
-                 "spec": {{ "type": "LoadBalancer", "externalTrafficPolicy": "{policy}",
-                           "loadBalancerIP": "{address}", "selector": {{ "app": "web" }},
-                           "ports": [
-                   {{ "name": "tcp", "protocol": "TCP", "port": {PORT}, "targetPort": 3000 }},
-                   {{ "name": "udp", "protocol": "UDP", "port": {PORT}, "targetPort": 3000 }} ] }} }}"#
-        ))?;
+        self.create_service_named("web", policy, &[address.into()])
+    }
+
+    /// A Service like `web` with another name, and with one address or one of each family.
+    pub fn create_service_named(
+        &self,
+        name: &str,
+        policy: &str,
+        addresses: &[IpAddr],
+    ) -> Result<()> {
+        let family = |address: &IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let families: Vec<_> = addresses.iter().map(family).collect();
+        let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": name,
+                          "annotations": { "metallb.io/loadBalancerIPs": texts.join(",") } },
+            "spec": { "type": "LoadBalancer", "externalTrafficPolicy": policy,
+                      "selector": { "app": "web" },
+                      "ipFamilyPolicy": if families.len() > 1 { "RequireDualStack" } else { "SingleStack" },
+                      "ipFamilies": families,
+                      "ports": [
+                { "name": "tcp", "protocol": "TCP", "port": PORT, "targetPort": 3000 },
+                { "name": "udp", "protocol": "UDP", "port": PORT, "targetPort": 3000 } ] },
+        });
+        self.lab.apply(&service.to_string())?;
         Ok(())
     }
 
@@ -122,18 +151,21 @@ impl Cluster {
         Ok((self.node_of(frame.source)?, frame.at))
     }
 
-    /// The page of `web`, waited for.
-    pub fn page(&self, address: Ipv4Addr) -> Result<String> {
+    /// The page of the Service at `address`, waited for, as the LAN's host gets it.
+    pub fn page(&self, address: impl Into<IpAddr>) -> Result<String> {
+        self.page_for(self.lab.client()?, address.into())
+    }
+
+    /// [`Self::page`], as another host gets it.
+    pub fn page_for(&self, host: &Host, address: IpAddr) -> Result<String> {
         let at = SocketAddr::from((address, PORT));
-        let mut body = String::new();
         let deadline = Instant::now() + SOON;
-        while body.is_empty() {
-            match self.on_lan(|| http_get(at, "/", Duration::from_secs(1)))? {
-                Ok(page) => body = page.body,
+        loop {
+            match host.enter(|| http_get(at, "/", Duration::from_secs(1)))? {
+                Ok(page) => return Ok(page.body),
                 Err(error) => ensure!(Instant::now() < deadline, "no page from {at}: {error}"),
             }
         }
-        Ok(body)
     }
 
     /// The one node that answers for `address`, waited for.
@@ -154,11 +186,10 @@ impl Cluster {
 
     /// Whom the LAN heard announce `address` since then, each change once.
     pub fn announcers(&self, address: Ipv4Addr, since: Instant) -> Result<Vec<String>> {
-        let seen = self.frames.seen();
-        let frames = seen
+        let seen = self.frames.since(since);
+        let mut nodes = seen
             .iter()
-            .filter(|frame| frame.at >= since && frame.is_gratuitous_for(address));
-        let mut nodes = frames
+            .filter(|frame| frame.is_gratuitous_for(address))
             .map(|frame| self.node_of(frame.source))
             .collect::<Result<Vec<_>>>()?;
         nodes.dedup();
@@ -173,6 +204,35 @@ impl Cluster {
         serde_json::from_str(&page.body).with_context(|| format!("no status: {}", page.body))
     }
 
+    /// What the speaker of a node has counted.
+    pub fn metrics(&self, node: &str) -> Result<Metrics> {
+        let at = SocketAddr::from((self.lab.host(node)?.ipv4, 7472));
+        let page = self.on_lan(|| http_get(at, "/metrics", Duration::from_secs(1)))??;
+        Ok(Metrics(page.body))
+    }
+
+    /// How many addresses of Services the speaker of a node announces.
+    pub fn announced(&self, node: &str) -> Result<f64> {
+        self.metrics(node)?.sum("metallb_speaker_announced{")
+    }
+
+    /// Until every speaker holds every other one live.
+    pub fn wait_until_all_live(&self) -> Result<()> {
+        let nodes = self.lab.nodes();
+        let all_live = || {
+            for node in &nodes {
+                let status = self.status(&node.name)?;
+                let members = status["members"].as_array().cloned().unwrap_or_default();
+                let live = members.iter().filter(|member| member["standing"] == "live");
+                if live.count() != nodes.len() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        wait_until(SOON, all_live, || Ok(())).context("the speakers do not find each other again")
+    }
+
     /// Ends the speaker of a node by this signal and starts it again at once.
     pub fn restart_speaker(&self, node: &str, signal: Signal) -> Result<()> {
         let speaker = Daemon::speaker(node).process_name();
@@ -182,5 +242,25 @@ impl Cluster {
         }
         self.lab.start(&speaker)?;
         self.wait_until_ready(node)
+    }
+}
+
+/// A speaker's counters and gauges at one moment.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Whether there is this very line.
+    pub fn has(&self, line: &str) -> bool {
+        self.0.lines().any(|each| each == line)
+    }
+
+    /// The sum of the series that begin like this.
+    pub fn sum(&self, begin: &str) -> Result<f64> {
+        let series = self.0.lines().filter(|line| line.starts_with(begin));
+        let values = series.map(|line| {
+            let value = line.rsplit(' ').next().unwrap_or_default().parse::<f64>();
+            value.with_context(|| format!("no value: {line}"))
+        });
+        values.sum()
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Output;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -148,6 +149,14 @@ impl Lab {
         self.spawn(spec)
             .with_context(|| format!("cannot start {name}"))?;
         Ok(name)
+    }
+
+    /// Runs the plugin as the administrator, on a host that is no node.
+    pub fn plugin(&self, args: &[&str]) -> Result<Output> {
+        let plugin = program("kubectl-ferrolb")?;
+        let mut command = self.host(CONTROL_PLANE)?.command(&plugin.to_string_lossy());
+        command.args(args).env("KUBECONFIG", self.kubeconfig());
+        command.output().context("cannot run the plugin")
     }
 
     /// The service account of a component.

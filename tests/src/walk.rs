@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::command::stdout_of;
 use crate::image::{self, Architecture, Image};
 use crate::lab::Lab;
-use crate::net::{CONTROL_PLANE, MacAddress};
+use crate::net::MacAddress;
 use crate::observe::{Page, arp_ask, http_get};
 use crate::wait::wait_until;
 use crate::{daemon, workspace};
@@ -125,15 +125,6 @@ pub fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
     ip.trim()
         .parse()
         .with_context(|| format!("{service} has no address: {ip:?}"))
-}
-
-/// Runs `kubectl ferrolb`, on the host of the control plane.
-pub fn plugin(lab: &Lab, args: &[&str]) -> Result<Output> {
-    let plugin = daemon::program("kubectl-ferrolb")?;
-    let mut command = lab.host(CONTROL_PLANE)?.command(&plugin.to_string_lossy());
-    command.args(args);
-    command.env("KUBECONFIG", lab.kubeconfig());
-    command.output().context("cannot run the plugin")
 }
 
 /// The walk's page, as the client on the LAN sees it. kube-proxy programs a new address up to a second

@@ -17,7 +17,7 @@ use ferrolb_tests::net::Host;
 use ferrolb_tests::observe::{FrameObserver, TcpHold, UdpProbe};
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{
-    self, PATIENCE, answering_macs, external_ip, in_workspace, page_from_the_lan, plugin,
+    self, PATIENCE, answering_macs, external_ip, in_workspace, page_from_the_lan,
 };
 
 /// An echo of datagrams and connections, behind an address of its own.
@@ -35,9 +35,9 @@ const METALLBS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 247);
 fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> {
     Lab::builder("install").nodes(3).run(|lab| {
         a_service_that_metallb_left(lab)?;
-        assert_eq!(plugin(lab, &["check", "--pre"])?.status.code(), Some(0));
+        assert_eq!(lab.plugin(&["check", "--pre"])?.status.code(), Some(0));
         assert_eq!(
-            plugin(lab, &["check"])?.status.code(),
+            lab.plugin(&["check"])?.status.code(),
             Some(1),
             "nothing runs yet"
         );
@@ -50,7 +50,7 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         let address = external_ip(lab, "test-lb")?;
         page_from_the_lan(lab, address, 30_000)?;
 
-        let checked = plugin(lab, &["check"])?;
+        let checked = lab.plugin(&["check"])?;
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         an_upgrade_keeps_the_address_served(lab)?;
@@ -250,7 +250,7 @@ fn owner_of(lab: &Lab, address: Ipv4Addr) -> Result<Host> {
 fn a_dump_has_everything_but_the_speakers_key(lab: &Lab) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path().join("dump");
-    let dumped = plugin(lab, &["dump", &folder.to_string_lossy()])?;
+    let dumped = lab.plugin(&["dump", &folder.to_string_lossy()])?;
     assert_eq!(dumped.status.code(), Some(0), "{dumped:?}");
     let text = |path: &Path| std::fs::read_to_string(path).context("no text");
     let files = std::fs::read_dir(&folder)?;
@@ -282,6 +282,22 @@ fn a_dump_has_everything_but_the_speakers_key(lab: &Lab) -> Result<()> {
 
 fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()> {
     let owner = &owner_of(lab, address)?.name;
+    let planned = lab.plugin(&["plan", "drain", owner, "-o", "json"])?;
+    let planned: serde_json::Value =
+        serde_json::from_slice(&planned.stdout).with_context(|| format!("no plan: {planned:?}"))?;
+    let handovers = planned["addresses"].as_array().context("no addresses")?;
+    let handover = handovers
+        .iter()
+        .find(|one| one["address"] == address.to_string());
+    let successor = lab
+        .nodes()
+        .iter()
+        .find(|node| handover.is_some_and(|one| one["to"] == *node.name))
+        .with_context(|| format!("no successor: {planned}"))?;
+    lab.kubectl(&["cordon", owner])?;
+    let as_planned = || Ok(answering_macs(lab, address)? == [successor.mac]);
+    wait_until(PATIENCE, as_planned, || Ok(()))
+        .with_context(|| format!("{} does not take {address}", successor.name))?;
     lab.kubectl(&[
         "drain",
         owner,
@@ -367,7 +383,7 @@ fn cleanup_takes_our_addresses_and_no_others(lab: &Lab) -> Result<()> {
 }
 
 fn cleanup(lab: &Lab, args: &[&str]) -> Result<Output> {
-    plugin(lab, &[&["cleanup"], args].concat())
+    lab.plugin(&[&["cleanup"], args].concat())
 }
 
 fn helm(lab: &Lab, verb: &str, args: &[&str]) -> Result<String> {

@@ -12,7 +12,7 @@ use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::MacAddress;
 use ferrolb_tests::tools::{Module, Tools};
 use ferrolb_tests::walk::{
-    self, INSTALL, answering_macs, external_ip, in_workspace, page_from_the_lan, plugin,
+    self, INSTALL, answering_macs, external_ip, in_workspace, page_from_the_lan,
 };
 
 /// A MetalLB without leader election among speakers, as minikube's addon has it.
@@ -108,7 +108,7 @@ fn helm_install(lab: &Lab) -> Result<String> {
 }
 
 fn migrate(lab: &Lab, files: &[&str]) -> Result<String> {
-    let done = plugin(lab, &[&["migrate"], files].concat())?;
+    let done = lab.plugin(&[&["migrate"], files].concat())?;
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     ensure!(done.status.success(), "{said}");
     String::from_utf8(done.stdout).context("no text")

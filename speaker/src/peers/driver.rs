@@ -43,7 +43,7 @@ pub(super) struct Driver {
     socket: PeerSocket,
     prober: Prober,
     key_ring: KeyRing,
-    has_keys: bool,
+    accepted_keys: usize,
     /// None before Nodes, wishes and links are known: whoever joined with less would give up what
     /// it had before it restarted.
     pub(super) ownership: Option<Ownership>,
@@ -83,7 +83,7 @@ impl Driver {
             prober: Prober::new((boot & 0xffff) as u16),
             boot,
             key_ring: KeyRing::default(),
-            has_keys: false,
+            accepted_keys: 0,
             ownership: None,
             nodes: None,
             names: BTreeMap::new(),
@@ -251,8 +251,11 @@ impl Driver {
             warn!(file, %error, "a key is not taken");
         }
         let keys = self.key_ring.keys(now);
-        self.has_keys = !keys.accepted.is_empty();
-        if !self.has_keys && !self.told_unlocked {
+        let accepted = keys.accepted.len();
+        if std::mem::replace(&mut self.accepted_keys, accepted) != accepted {
+            info!(accepted, "keys of the speakers");
+        }
+        if accepted == 0 && !self.told_unlocked {
             self.told_unlocked = true;
             info!(
                 "there is no key for the speakers: whatever comes from a node's address is believed"
@@ -310,7 +313,7 @@ impl Driver {
             let mut addresses = self.nodes.iter().flat_map(BTreeMap::values).flatten();
             addresses.any(|address| *address == from)
         };
-        let outcome = if self.has_keys || is_node() {
+        let outcome = if self.accepted_keys > 0 || is_node() {
             ownership.handle_datagram(from, datagram, now)
         } else {
             Err(Reason::UnknownPeer)

@@ -1,16 +1,19 @@
 //! Membership in multicast groups: without it, switches that listen to MLD (RFC 4541 §3) keep the
 //! solicitations for our addresses from us, and so may the interface.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::Ipv6Addr;
+use std::task::Poll;
 
 use ferrolb_core::announce::LinkId;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Memberships of one socket: each takes 56 bytes of `net.core.optmem_max`, which was 20,480 up to
-/// Linux 6.7.
-const MOST_PER_SOCKET: usize = 300;
+use super::is_out_of_memory;
+
+/// Groups that are joined before frames have their turn: the kernel looks through all memberships of
+/// a link each time, so that 10,000 of them take more than a second.
+const TURN: usize = 256;
 
 /// A group on a link.
 type Membership = (Ipv6Addr, LinkId);
@@ -18,33 +21,51 @@ type Membership = (Ipv6Addr, LinkId);
 /// The groups that this host is in for our sake.
 #[derive(Debug, Default)]
 pub struct Groups {
-    /// The sockets, with how many memberships each has.
-    sockets: Vec<(Socket, usize)>,
+    /// Each takes memberships until the kernel gives it no more memory (`net.core.optmem_max`).
+    sockets: Vec<Member>,
     /// Which socket holds which membership.
     joined: BTreeMap<Membership, usize>,
+    /// Those to join yet.
+    new: VecDeque<Membership>,
+    /// The first that went wrong with them.
+    error: Option<io::Error>,
+}
+
+#[derive(Debug)]
+struct Member {
+    socket: Socket,
+    /// How many memberships it has.
+    count: usize,
+    is_full: bool,
 }
 
 impl Groups {
-    /// Leaves what is not wanted any more and joins what is new. A group that cannot be joined stops
-    /// no other one; the first error is told, and the next call tries again.
-    pub fn set(&mut self, wanted: &BTreeSet<Membership>) -> io::Result<()> {
-        let gone: Vec<_> = self
-            .joined
-            .keys()
-            .filter(|membership| !wanted.contains(membership))
-            .copied()
-            .collect();
+    /// Leaves what is not wanted any more; what is new is for [`Self::join`].
+    pub fn set(&mut self, wanted: &BTreeSet<Membership>) {
+        let is_wanted = |membership: &Membership| wanted.contains(membership);
+        let joined = self.joined.keys().copied();
+        let gone: Vec<_> = joined.filter(|joined| !is_wanted(joined)).collect();
         for membership in gone {
             self.leave(membership);
         }
-        let mut result = Ok(());
-        for membership in wanted {
-            if !self.joined.contains_key(membership) {
-                let joined = self.join(*membership);
-                result = result.and(joined);
+        let joined = &self.joined;
+        let new = wanted.iter().filter(|wanted| !joined.contains_key(*wanted));
+        self.new = new.copied().collect();
+        self.error = None;
+    }
+
+    /// Joins what is new, as much as one turn has. A group that cannot be joined stops no other one:
+    /// when all have been tried, the first error is told; [`Self::set`] has it tried again.
+    pub fn join(&mut self) -> Poll<io::Result<()>> {
+        for _ in 0..TURN {
+            let Some(membership) = self.new.pop_front() else {
+                return Poll::Ready(self.error.take().map_or(Ok(()), Err));
+            };
+            if let Err(error) = self.join_one(membership) {
+                self.error.get_or_insert(error);
             }
         }
-        result
+        Poll::Pending
     }
 
     /// Forgets what was joined on links that are gone or not the same any more: the kernel has
@@ -61,34 +82,57 @@ impl Groups {
         }
     }
 
-    fn join(&mut self, (group, link): Membership) -> io::Result<()> {
-        let free = self
-            .sockets
-            .iter()
-            .position(|(_, count)| *count < MOST_PER_SOCKET);
-        let index = match free {
-            Some(index) => index,
-            None => {
-                let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
-                self.sockets.push((socket, 0));
-                self.sockets.len() - 1
+    fn join_one(&mut self, membership: Membership) -> io::Result<()> {
+        loop {
+            let free = self.sockets.iter().position(|member| !member.is_full);
+            let index = match free {
+                Some(index) => index,
+                None => {
+                    self.sockets.push(Member::new()?);
+                    self.sockets.len() - 1
+                }
+            };
+            let member = &mut self.sockets[index];
+            match member.join(membership) {
+                // A socket that has none yet would not have room for another one either.
+                Err(error) if is_out_of_memory(&error) && member.count > 0 => member.is_full = true,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.joined.insert(membership, index);
+                    return Ok(());
+                }
             }
-        };
-        if let Some((socket, count)) = self.sockets.get_mut(index) {
-            socket.join_multicast_v6(&group, link.0)?;
-            *count += 1;
-            self.joined.insert((group, link), index);
         }
+    }
+
+    fn leave(&mut self, membership: Membership) {
+        let index = self.joined.remove(&membership);
+        if let Some(member) = index.and_then(|index| self.sockets.get_mut(index)) {
+            member.leave(membership);
+        }
+    }
+}
+
+impl Member {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?,
+            count: 0,
+            is_full: false,
+        })
+    }
+
+    fn join(&mut self, (group, link): Membership) -> io::Result<()> {
+        self.socket.join_multicast_v6(&group, link.0)?;
+        self.count += 1;
         Ok(())
     }
 
     fn leave(&mut self, (group, link): Membership) {
-        let index = self.joined.remove(&(group, link));
-        if let Some((socket, count)) = index.and_then(|index| self.sockets.get_mut(index)) {
-            // Refused only if the kernel has dropped the membership together with its link.
-            let _ = socket.leave_multicast_v6(&group, link.0);
-            *count -= 1;
-        }
+        // Refused only if the kernel has dropped the membership together with its link.
+        let _ = self.socket.leave_multicast_v6(&group, link.0);
+        self.count -= 1;
+        self.is_full = false;
     }
 }
 
@@ -99,23 +143,38 @@ mod tests {
     /// The loopback link takes memberships like any other, and nothing leaves it.
     const LOOPBACK: LinkId = LinkId(1);
 
+    /// How often a turn was needed, and what came out.
+    fn set(groups: &mut Groups, wanted: &BTreeSet<Membership>) -> (usize, io::Result<()>) {
+        groups.set(wanted);
+        let mut turns = 1;
+        loop {
+            match groups.join() {
+                Poll::Pending => turns += 1,
+                Poll::Ready(result) => return (turns, result),
+            }
+        }
+    }
+
     #[test]
-    fn a_thousand_memberships_are_spread_over_sockets_and_given_back() {
+    fn thousands_of_memberships_are_joined_in_turns_over_several_sockets_and_given_back() {
         let mut groups = Groups::default();
-        let wanted: BTreeSet<_> = (0..1_000)
+        let wanted: BTreeSet<_> = (0..3_000)
             .map(|n| (Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff77, n), LOOPBACK))
             .collect();
-        groups.set(&wanted).unwrap();
-        assert_eq!(groups.sockets.len(), 4);
-        assert_eq!(groups.joined.len(), 1_000);
+        let (turns, result) = set(&mut groups, &wanted);
+        result.unwrap();
+        assert_eq!(turns, 3_000 / TURN + 1);
+        let sockets = groups.sockets.len();
+        assert!(sockets > 1, "none has room for all");
+        assert_eq!(groups.joined.len(), 3_000);
         let fewer = wanted.iter().take(10).copied().collect();
-        groups.set(&fewer).unwrap();
+        set(&mut groups, &fewer).1.unwrap();
         assert_eq!(
             groups.joined.keys().copied().collect::<BTreeSet<_>>(),
             fewer
         );
-        groups.set(&wanted).unwrap();
-        assert_eq!(groups.sockets.len(), 4, "what was left is free again");
+        set(&mut groups, &wanted).1.unwrap();
+        assert_eq!(groups.sockets.len(), sockets, "what was left is free again");
     }
 
     #[test]
@@ -123,7 +182,7 @@ mod tests {
         let mut groups = Groups::default();
         let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff77, 0xffff);
         let wanted = [(group, LinkId(0x7fff_fff0)), (group, LOOPBACK)].into();
-        assert!(groups.set(&wanted).is_err());
+        assert!(set(&mut groups, &wanted).1.is_err());
         assert_eq!(groups.joined.len(), 1);
     }
 }

@@ -11,7 +11,7 @@ use ferrolb_core::announce::LinkId;
 use ferrolb_core::wire::MacAddr;
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::filter;
+use super::{filter, is_out_of_memory};
 
 /// Bytes of a frame that are read: an ARP packet has 42, with padding 60; a solicitation 86, and
 /// more with options that we do not read.
@@ -21,6 +21,7 @@ pub const MAX_FRAME: usize = 256;
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    link: LinkId,
     family: Family,
     own: MacAddr,
     /// What its filter lets in; see [`filter::word`].
@@ -83,6 +84,7 @@ impl PacketSocket {
         socket.bind(&link_address(link, family))?;
         Ok(Self {
             socket,
+            link,
             family,
             own,
             words: BTreeSet::new(),
@@ -95,21 +97,27 @@ impl PacketSocket {
         if words == self.words {
             return Ok(());
         }
-        self.attach(&words)
+        match self.attach(&words) {
+            // The old filter takes nearly all that there is: on a new socket there is none.
+            Err(error) if is_out_of_memory(&error) => {
+                *self = Self::open(self.link, self.own, self.family)?;
+                self.attach(&words)?;
+            }
+            attached => attached?,
+        }
+        self.words = words;
+        Ok(())
     }
 
+    /// Attaches the most exact filter that `net.core.optmem_max` has room for, beside the old one as
+    /// long as that is there.
     fn attach(&mut self, words: &BTreeSet<u32>) -> io::Result<()> {
         let mut most = filter::MOST_RANGES;
         loop {
             let program = filter::program(self.family, self.own, words, most);
             match self.socket.attach_filter(&program) {
-                // Old and new filter have to fit into `net.core.optmem_max`: a coarser one is smaller.
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && most > 1 => most /= 2,
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    self.words.clone_from(words);
-                    return Ok(());
-                }
+                Err(error) if is_out_of_memory(&error) && most > 1 => most /= 2,
+                attached => return attached,
             }
         }
     }

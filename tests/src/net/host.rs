@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,6 +11,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::process::{ProcessSpec, command_in};
 
@@ -55,6 +56,24 @@ impl Host {
         let mut command = command_in(&self.namespace, false);
         command.arg(program);
         command
+    }
+
+    /// Runs a program with this host's network; what it wrote, and whether it succeeded.
+    pub fn run(&self, program: &str, args: &[&str]) -> Result<(String, bool)> {
+        let output = self.command(program).args(args).output();
+        let output = output.with_context(|| format!("cannot run {program} on {}", self.name))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((text, output.status.success()))
+    }
+
+    /// The kernel's neighbour entry of an address: hardware address and state, empty without one.
+    pub fn neighbour(&self, link: &str, address: IpAddr) -> Result<(String, String)> {
+        let address = address.to_string();
+        let args = ["-j", "neigh", "show", &address, "dev", link];
+        let (text, _) = self.run("ip", &args)?;
+        let entries: Value = serde_json::from_str(&text).unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok((text(&entries[0]["lladdr"]), text(&entries[0]["state"][0])))
     }
 
     /// A process with this host's network.

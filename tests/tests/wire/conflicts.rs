@@ -10,12 +10,12 @@ use crate::*;
 
 #[test]
 fn a_host_that_uses_an_announced_address_is_named_reported_and_announced_against() -> Result<()> {
-    let cluster = Cluster::start("dup", 2, &format!("{VIP}/32, {VIP6}/128"))?;
-    cluster.create_service("web", &BOTH)?;
-    let client = cluster.client()?;
+    let cluster = start("dup", 2, &format!("{VIP}/32, {VIP6}/128"))?;
+    create_service(&cluster, "web", &BOTH)?;
+    let client = cluster.lab.client()?;
     for vip in BOTH {
-        let first = cluster.seen("announcement", |frame| announces(frame, vip))?;
-        let owner = cluster.node_at(first.source)?;
+        let first = seen(&cluster, "announcement", |frame| announces(frame, vip))?;
+        let owner = node_at(&cluster, first.source)?;
         cluster.page(vip)?;
 
         let since = Instant::now();
@@ -24,11 +24,11 @@ fn a_host_that_uses_an_announced_address_is_named_reported_and_announced_against
         client.enter(|| send_frame("eth0", theirs.as_bytes()))??;
         let answered =
             |frame: &Frame| frame.at >= since && announces(frame, vip) && frame.source == owner.mac;
-        cluster.seen("an announcement against it", answered)?;
+        seen(&cluster, "an announcement against it", answered)?;
 
         let kind = format!("ferrolb_conflicts_total{{ip=\"{vip}\",kind=\"in_use\"}} 1");
-        let metrics = || Ok(cluster.metrics(&owner)?.lines().any(|line| line == kind));
-        wait_until(SOON, metrics, || Ok(())).with_context(|| kind.clone())?;
+        let counted = || Ok(cluster.metrics(&owner.name)?.has(&kind));
+        wait_until(SOON, counted, || Ok(())).with_context(|| kind.clone())?;
         is_told(&cluster, vip, &owner)?;
     }
     Ok(())
@@ -36,8 +36,8 @@ fn a_host_that_uses_an_announced_address_is_named_reported_and_announced_against
 
 #[test]
 fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -> Result<()> {
-    let cluster = Cluster::start("taken", 2, &format!("{VIP}/32, {VIP6}/128"))?;
-    let client = cluster.client()?;
+    let cluster = start("taken", 2, &format!("{VIP}/32, {VIP6}/128"))?;
+    let client = cluster.lab.client()?;
     ip_batch(
         &client.namespace,
         &[
@@ -45,14 +45,14 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
             format!("addr add {VIP6}/64 dev eth0 nodad"),
         ],
     )?;
-    cluster.create_service("web", &BOTH)?;
+    create_service(&cluster, "web", &BOTH)?;
     for vip in BOTH {
         let asks = |frame: &Frame| asks_for(frame, vip) && !frame.outgoing;
-        let probe = cluster.seen("probe", asks)?;
+        let probe = seen(&cluster, "probe", asks)?;
         if let Content::Arp(arp) = probe.content {
             assert_eq!(arp.sender, Ipv4Addr::UNSPECIFIED, "RFC 5227 §2.1.1");
         }
-        is_told(&cluster, vip, &cluster.node_at(probe.source)?)?;
+        is_told(&cluster, vip, &node_at(&cluster, probe.source)?)?;
         let seen = cluster.frames.seen();
         let announced = seen
             .iter()
@@ -64,7 +64,7 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
 
 #[test]
 fn a_node_whose_kernel_answers_is_named_with_the_remedy_and_the_address_announced() -> Result<()> {
-    let cluster = Cluster::start("kernel", 2, &format!("{VIP}/32"))?;
+    let cluster = start("kernel", 2, &format!("{VIP}/32"))?;
     // The other one's kernel, as IPVS without strictARP has it: the address on a link of its own.
     let kernel = ["n1", "n2"]
         .into_iter()
@@ -72,8 +72,10 @@ fn a_node_whose_kernel_answers_is_named_with_the_remedy_and_the_address_announce
     let kernel = kernel.context("a node")?;
     let node = cluster.lab.host(kernel)?;
     ip_batch(&node.namespace, &[format!("addr add {VIP}/32 dev lo")])?;
-    cluster.create_service("web", &[IpAddr::V4(VIP)])?;
-    cluster.seen("announcement", |frame| announces(frame, VIP.into()))?;
+    create_service(&cluster, "web", &[IpAddr::V4(VIP)])?;
+    seen(&cluster, "announcement", |frame| {
+        announces(frame, VIP.into())
+    })?;
     let told = || {
         let columns = "custom-columns=R:.reason,M:.message";
         let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;
@@ -89,7 +91,7 @@ fn a_node_whose_kernel_answers_is_named_with_the_remedy_and_the_address_announce
 
 /// An Event on the Service and a report for the controller name the client's hardware address.
 fn is_told(cluster: &Cluster, vip: IpAddr, by: &Host) -> Result<()> {
-    let mac = cluster.client()?.mac;
+    let mac = cluster.lab.client()?.mac;
     let told = || {
         let columns = "custom-columns=R:.reason,T:.type,M:.message";
         let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;

@@ -7,8 +7,6 @@ use ferrolb_tests::observe::arp_ask;
 
 use crate::*;
 
-/// How long a question is open for answers: far longer than an answer takes, also on a busy machine.
-const ASK: Duration = Duration::from_millis(300);
 /// A second LAN behind a node: a link of its own to a host of its own.
 struct Dmz {
     host: Host,
@@ -23,7 +21,7 @@ impl Dmz {
         create_netns(cluster.lab.state(), &namespace)?;
         let host = Host {
             namespace,
-            ..cluster.client()?.clone()
+            ..cluster.lab.client()?.clone()
         };
         let dmz = Self { host };
         dmz.plug_in(node)?;
@@ -71,9 +69,9 @@ fn is_answered(host: &Host, vip: Ipv4Addr) -> Result<bool> {
 fn an_address_is_announced_on_its_own_lan_and_again_when_a_link_changes() -> Result<()> {
     let far = Ipv4Addr::new(172, 16, 0, 1);
     let addresses = format!("{VIP}/32, {}/32, {far}/32", Dmz::VIP);
-    let cluster = Cluster::start("links", 1, &addresses)?;
+    let cluster = start("links", 1, &addresses)?;
     let node = cluster.lab.host("n1")?.clone();
-    let client = cluster.client()?;
+    let client = cluster.lab.client()?;
     let routes = ["10.9.0.0/24", "172.16.0.0/24"];
     ip_batch(
         &client.namespace,
@@ -82,7 +80,7 @@ fn an_address_is_announced_on_its_own_lan_and_again_when_a_link_changes() -> Res
     let dmz = Dmz::new(&cluster, &node)?;
     Dmz::switch_on(&node)?;
     for (name, vip) in [("lan", VIP), ("dmz", Dmz::VIP), ("far", far)] {
-        cluster.create_service(name, &[IpAddr::V4(vip)])?;
+        create_service(&cluster, name, &[IpAddr::V4(vip)])?;
     }
     for (host, vip) in [
         (client, VIP),
@@ -105,7 +103,11 @@ fn an_address_is_announced_on_its_own_lan_and_again_when_a_link_changes() -> Res
     let back = Instant::now();
     cluster.lab.heal("n1")?;
     let announced = |frame: &Frame| frame.at >= back && announces(frame, VIP.into());
-    let frame = cluster.seen("announcement after the carrier is back", announced)?;
+    let frame = seen(
+        &cluster,
+        "announcement after the carrier is back",
+        announced,
+    )?;
     println!("carrier back: announced after {:?}", frame.at - back);
 
     // A link that is gone and back is another one for the kernel.
@@ -125,7 +127,11 @@ fn an_address_is_announced_on_its_own_lan_and_again_when_a_link_changes() -> Res
     let changed = Instant::now();
     ip_batch(&node.namespace, &[format!("link set eth0 address {mac}")])?;
     let announced = |frame: &Frame| announces(frame, VIP.into()) && frame.source == mac;
-    let frame = cluster.seen("announcement of the new hardware address", announced)?;
+    let frame = seen(
+        &cluster,
+        "announcement of the new hardware address",
+        announced,
+    )?;
     println!(
         "new hardware address: announced after {:?}",
         frame.at - changed
