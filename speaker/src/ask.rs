@@ -1,10 +1,10 @@
 //! `speaker ask`: whether each address that somebody should announce is answered for on the network.
 //!
-//! Owners answer no node of the cluster, whose kernel would route by the answer. So it is asked as one
-//! that is about to take the address would ask, from a hardware address that no station has.
+//! Owners answer no node of the cluster, whose kernel would route by the answer. So it is asked from a
+//! hardware address that no station has.
 
 mod local;
-mod probe;
+mod question;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -62,7 +62,7 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
             }
         }
     }
-    for (address, stations) in probe::stations(&questions)? {
+    for (address, stations) in question::stations(&questions)? {
         match judge(address, &stations, &links) {
             Ok(line) => told.push(line),
             Err(line) => wrong.push(line),

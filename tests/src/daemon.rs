@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Output;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
@@ -17,8 +17,7 @@ use serde_yaml::Value;
 
 use crate::command::stdout_of;
 use crate::control_plane::pki;
-use crate::image::Architecture;
-use crate::image::existing;
+use crate::image::{Architecture, existing};
 use crate::lab::Lab;
 use crate::net::CONTROL_PLANE;
 use crate::pki::{Identity, write_kubeconfig};

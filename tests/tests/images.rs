@@ -86,3 +86,22 @@ fn the_bill_of_materials_of_a_daemon_names_what_is_in_it_and_nothing_that_only_b
     );
     Ok(())
 }
+
+#[test]
+fn the_image_that_builds_from_source_has_the_toolchain_of_this_project() -> Result<()> {
+    let read = |name: &str| fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR")));
+    let toolchain = read("rust-toolchain.toml")?;
+    let channel = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "));
+    let channel = channel.context("no channel")?.trim_matches('"');
+    let containerfile = read("images/Containerfile.source")?;
+    // rustup takes no shorter name for it.
+    for line in [
+        format!("FROM docker.io/library/rust:{channel}-alpine AS build"),
+        format!("ENV RUSTUP_TOOLCHAIN={channel}"),
+    ] {
+        ensure!(containerfile.lines().any(|one| one == line), "no {line}");
+    }
+    Ok(())
+}

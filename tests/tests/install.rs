@@ -218,11 +218,11 @@ fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> 
         let mut others = seen.filter(|frame| {
             frame.at > died && frame.is_gratuitous_for(address) && frame.source != dead.mac
         });
-        Ok(others.next())
+        others.next()
     };
-    wait_until(PATIENCE, || Ok(by_another()?.is_some()), || Ok(()))
+    wait_until(PATIENCE, || Ok(by_another().is_some()), || Ok(()))
         .with_context(|| format!("nobody follows {}", dead.name))?;
-    let announced = by_another()?.context("seen just now")?;
+    let announced = by_another().context("seen just now")?;
     println!(
         "{} died: announced elsewhere {:?} after the order to kill it",
         dead.name,
@@ -240,11 +240,11 @@ fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> 
     Ok(())
 }
 
-fn owner_of(lab: &Lab, address: Ipv4Addr) -> Result<Host> {
+fn owner_of(lab: &Lab, address: Ipv4Addr) -> Result<&Host> {
     let macs = answering_macs(lab, address)?;
-    let mut nodes = lab.nodes().iter();
+    let mut nodes = lab.nodes().into_iter();
     let owner = nodes.find(|node| macs.contains(&node.mac));
-    owner.cloned().context("nobody announces the address")
+    owner.context("nobody announces the address")
 }
 
 fn a_dump_has_everything_but_the_speakers_key(lab: &Lab) -> Result<()> {
@@ -291,7 +291,7 @@ fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()
         .find(|one| one["address"] == address.to_string());
     let successor = lab
         .nodes()
-        .iter()
+        .into_iter()
         .find(|node| handover.is_some_and(|one| one["to"] == *node.name))
         .with_context(|| format!("no successor: {planned}"))?;
     lab.kubectl(&["cordon", owner])?;

@@ -105,20 +105,18 @@ pub(super) fn program(
     program.0
 }
 
-/// Accepts what may answer a probe from `asker`, which no station's address is: the kernel takes
-/// such frames for another host's. Neighbour discovery answers a probe to all nodes (RFC 4861 §7.2.4).
+/// Accepts what may answer `asker`, which no station's address is: the kernel takes such frames for
+/// another host's.
 pub(super) fn answers_to(asker: MacAddr, family: Family) -> Vec<SockFilter> {
     let mut program = Program::default();
+    let [a, b, c, d, e, f] = asker.octets();
+    program.load(LOAD_HALF, ETHERNET_DESTINATION);
+    program.reject_unless_equal(u16::from_be_bytes([a, b]).into());
+    program.load(LOAD_WORD, ETHERNET_DESTINATION + 2);
+    program.reject_unless_equal(u32::from_be_bytes([c, d, e, f]));
     program.load(LOAD_HALF, ETHERTYPE);
     match family {
-        Family::V4 => {
-            program.reject_unless_equal(ARP);
-            let [a, b, c, d, e, f] = asker.octets();
-            program.load(LOAD_HALF, ETHERNET_DESTINATION);
-            program.reject_unless_equal(u16::from_be_bytes([a, b]).into());
-            program.load(LOAD_WORD, ETHERNET_DESTINATION + 2);
-            program.reject_unless_equal(u32::from_be_bytes([c, d, e, f]));
-        }
+        Family::V4 => program.reject_unless_equal(ARP),
         Family::V6 => {
             program.reject_unless_equal(IPV6);
             program.load(LOAD_BYTE, IPV6_NEXT_HEADER);

@@ -41,7 +41,7 @@ impl PacketSocket {
         Self::filtered(link, own, Family::V4, &filter::arp_replies())
     }
 
-    /// Opens one that receives the answers to probes from `asker`, an address that no station has.
+    /// Opens one that receives the answers to questions from `asker`, an address that no station has.
     pub fn for_answers_to(asker: MacAddr, link: LinkId, family: Family) -> io::Result<Self> {
         let filter = filter::answers_to(asker, family);
         let opened = Self::filtered(link, asker, family, &filter)?;

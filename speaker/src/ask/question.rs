@@ -1,8 +1,9 @@
-//! Probes (RFC 5227 §2.1.1, RFC 4862 §5.4.2), and who answers them.
+//! Questions of a station that does not exist, and who answers them. Not probes (RFC 5227 §2.1.1): a
+//! speaker that is just making sure that nobody has an address would give way to one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,9 @@ pub(super) fn stations(
         .collect();
     for _ in 0..ROUNDS {
         for (address, links) in questions {
-            let frame = wire::probe(*address, asker);
+            let Some(frame) = wire::question(*address, asker, address_of(asker, *address)) else {
+                continue;
+            };
             for (link, family, socket) in &sockets {
                 if *family == Family::of(*address) && links.contains(link) {
                     socket.send(frame.as_bytes()).context("cannot ask")?;
@@ -75,6 +78,27 @@ fn listen(
         }
     }
     Ok(())
+}
+
+/// What the asker of `address` says to be: TEST-NET-1 (RFC 5737) is nobody's; in IPv6 the link-local
+/// address that a station with this hardware address would have (RFC 4291 appendix A).
+fn address_of(asker: MacAddr, address: IpAddr) -> IpAddr {
+    let [a, b, c, d, e, f] = asker.octets();
+    let pair = |high, low| u16::from_be_bytes([high, low]);
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(
+            0xfe80,
+            0,
+            0,
+            0,
+            pair(a ^ 2, b),
+            pair(c, 0xff),
+            pair(0xfe, d),
+            pair(e, f),
+        )
+        .into(),
+    }
 }
 
 /// A locally administered address that no station has.
