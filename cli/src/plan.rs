@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use ferrolb_core::Reason;
 use ferrolb_core::names::ANNOTATION_MOVE_TO;
+use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::TrafficPolicy;
 use serde::Serialize;
 
@@ -16,7 +17,6 @@ use crate::cluster::{Access, Cluster};
 use crate::daemons::Daemon;
 use crate::election::Election;
 use crate::output::Output;
-use crate::speaker::SpeakerStatus;
 use crate::table;
 
 /// Tell what would happen to addresses; nothing is changed.

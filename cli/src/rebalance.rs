@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceKey;
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +15,6 @@ use crate::cluster::{Access, Cluster};
 use crate::daemons::{Component, Daemon};
 use crate::election::Election;
 use crate::move_to::obstacle;
-use crate::speaker::SpeakerStatus;
 use crate::table;
 
 /// Not everything that was to move has moved.

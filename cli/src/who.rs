@@ -1,6 +1,7 @@
-//! `kubectl ferrolb who`: asks the network itself.
+//! `kubectl ferrolb who`: asks the network itself, or has a speaker ask its own.
 
 mod lan;
+mod through;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,11 +20,15 @@ use crate::cluster::{Access, Cluster};
 use crate::output::Output;
 use crate::table;
 
-/// Ask the local network who answers for an address (needs root, on a host that is no node).
+/// Ask the network who answers for an address: from this host (needs root, and that it is no node), or
+/// through the speaker of a node.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Who {
     /// The address
     address: IpAddr,
+    /// Have the speaker of this node ask
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["link", "wait"])]
+    node: Option<String>,
     /// Network link to ask on [default: the one on whose subnet the address is]
     #[arg(long)]
     link: Option<String>,
@@ -44,6 +49,9 @@ struct Answer {
     /// How often it was asked.
     asked: u32,
     stations: Vec<Station>,
+    /// The node whose it is to answer, by the word of the speaker that asked: it answers no node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     /// What else is worth knowing.
     notes: Vec<String>,
 }
@@ -61,6 +69,25 @@ struct Station {
 
 impl Who {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let answer = match &self.node {
+            Some(node) => {
+                let through =
+                    async |cluster: &Cluster| through::ask(cluster, node, self.address).await;
+                self.access.run(through)?
+            }
+            None => self.ask_here()?,
+        };
+        self.output.print(out, &answer, |out| text(out, &answer))?;
+        // The owner answers other hosts.
+        Ok(
+            match answer.stations.len() + usize::from(answer.owner.is_some()) {
+                1 => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            },
+        )
+    }
+
+    fn ask_here(&self) -> anyhow::Result<Answer> {
         let mut lan = Lan::open(self.address, self.link.as_deref())?;
         let mut notes = Vec::new();
         let nodes = self.access.run(async |cluster| nodes(cluster).await);
@@ -77,12 +104,7 @@ impl Who {
         }
         let wait = Duration::try_from_secs_f64(self.wait)?;
         let heard = lan.ask(self.address, nodes.keys(), wait)?;
-        let answer = Answer::new(self.address, lan.name(), &nodes, &heard, notes);
-        self.output.print(out, &answer, |out| text(out, &answer))?;
-        Ok(match answer.stations.len() {
-            1 => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        Ok(Answer::new(self.address, lan.name(), &nodes, &heard, notes))
     }
 }
 
@@ -131,6 +153,7 @@ impl Answer {
             link: link.to_owned(),
             asked: heard.asked,
             stations,
+            owner: None,
             notes,
         }
     }

@@ -58,7 +58,8 @@ pub struct Settings {
     /// At most one announcement against another host in this time (`DEFEND_INTERVAL`, RFC 5227
     /// §1.1), and one event.
     pub defend_interval: Duration,
-    /// After which time a conflict that goes on is told again.
+    /// After which time a conflict that goes on is told again: before the controller forgets it,
+    /// which it does after ten minutes, though it is looked for each minute alone.
     pub repeat: Duration,
 }
 
@@ -75,7 +76,7 @@ impl Default for Settings {
             probe_spacing: Duration::from_millis(80),
             conflict_retry: Duration::from_mins(1),
             defend_interval: Duration::from_secs(10),
-            repeat: Duration::from_mins(10),
+            repeat: Duration::from_mins(8),
         }
     }
 }
@@ -241,8 +242,8 @@ impl Announcer {
         self.outbox.pop_front()
     }
 
-    /// What has come to light about other hosts. At most one event per Vip, link and
-    /// `defend_interval`, whatever the LAN sends.
+    /// What is announced, and what has come to light about other hosts. At most one event per Vip,
+    /// link and `defend_interval`, whatever the LAN sends.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
@@ -304,11 +305,13 @@ impl Announcer {
             .collect();
         self.claims.retain(|key, _| carried.contains(key));
         for (vip, id) in carried {
-            let probe_first = self.wanted.get(&vip).is_some_and(|it| it.probe_first)
-                && !self.claimed.contains(&vip);
+            let Some(wanted) = self.wanted.get(&vip) else {
+                continue;
+            };
+            let claimed = self.claimed.contains(&vip);
             self.claims
                 .entry((vip, id))
-                .or_insert_with(|| Claim::fresh(probe_first, &self.settings, now));
+                .or_insert_with(|| Claim::fresh(wanted, claimed, &self.settings, now));
         }
         let claims = &self.claims;
         self.due = claims
@@ -331,12 +334,14 @@ impl Announcer {
         let mac = link.mac;
         match step {
             Step::Probe => self.send(id, vip, Kind::Probe, [wire::probe(vip, mac)]),
-            Step::Announce { first } => {
-                if first {
-                    self.claimed.insert(vip);
-                    if std::mem::take(&mut claim.gave_way) {
-                        self.events.push_back(Event::Free { vip, link: id });
-                    }
+            Step::Announce => {
+                let was_in_conflict = std::mem::take(&mut claim.gave_way);
+                if self.claimed.insert(vip) || was_in_conflict {
+                    self.events.push_back(Event::Announced {
+                        vip,
+                        link: id,
+                        was_in_conflict,
+                    });
                 }
                 self.send(id, vip, Kind::Gratuitous, wire::announcement(vip, mac));
             }

@@ -4,7 +4,7 @@
 //! ```text
 //! data:
 //!   192.168.64.200: '{"address":"192.168.64.200","mac":"02:00:c0:a8:40:64","node":"n1",
-//!                     "service":"shop/web","time":"2026-11-25T18:00:00Z"}'
+//!                     "service":"shop/web","time":"2026-11-25T18:00:00Z","announced":false}'
 //!   fd00_64__200: …
 //! ```
 
@@ -29,6 +29,9 @@ pub struct Report {
     pub service: ServiceKey,
     /// When the speaker heard it.
     pub time: Timestamp,
+    /// Whether the address was announced already, and is so still. Else it is silent, and a node that
+    /// takes it over probes it first.
+    pub announced: bool,
 }
 
 /// Why an entry is not a report.
@@ -77,6 +80,8 @@ struct Fields {
     node: String,
     service: String,
     time: String,
+    #[serde(default)]
+    announced: bool,
 }
 
 /// The key of an address: a `ConfigMap` allows no colon in it.
@@ -94,6 +99,7 @@ impl Report {
             node: self.node.clone(),
             service: self.service.to_string(),
             time: self.time.to_string(),
+            announced: self.announced,
         })
     }
 
@@ -126,6 +132,7 @@ impl Report {
             node: fields.node,
             service,
             time,
+            announced: fields.announced,
         })
     }
 }
@@ -144,6 +151,7 @@ mod tests {
                 name: "web".to_owned(),
             },
             time: "2026-11-25T18:00:00Z".parse().unwrap(),
+            announced: false,
         }
     }
 
@@ -153,7 +161,7 @@ mod tests {
         let text = v4.encode().unwrap();
         assert_eq!(
             text,
-            r#"{"address":"192.168.64.200","mac":"02:00:c0:a8:40:64","node":"n1","service":"shop/web","time":"2026-11-25T18:00:00Z"}"#
+            r#"{"address":"192.168.64.200","mac":"02:00:c0:a8:40:64","node":"n1","service":"shop/web","time":"2026-11-25T18:00:00Z","announced":false}"#
         );
         for (report, entry) in [
             (v4, "192.168.64.200"),
@@ -162,6 +170,8 @@ mod tests {
             assert_eq!(key(report.address), entry);
             let text = report.encode().unwrap();
             assert_eq!(Report::decode(entry, &text).unwrap(), report);
+            let older = text.replace(",\"announced\":false", "");
+            assert_eq!(Report::decode(entry, &older).unwrap(), report);
         }
     }
 

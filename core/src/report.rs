@@ -1,7 +1,11 @@
 //! What the daemons answer on `/status`, for the plugin: one form for both sides. Keys are an
 //! interface, they stay.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::Reason;
 
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
 const MANY: u128 = i64::MAX as u128;
@@ -94,4 +98,123 @@ pub struct ServiceStatus {
     pub pool: Option<String>,
     /// What it asks for and does not get.
     pub problem: Option<Explained>,
+}
+
+/// A speaker's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerStatus {
+    /// Its node.
+    pub node: String,
+    /// Its version.
+    pub version: String,
+    /// What it does not know yet: until then it announces nothing new.
+    pub waiting_for: Option<String>,
+    /// Whether it hears no other speaker and no router at all.
+    pub isolated: bool,
+    /// Every speaker, itself included.
+    pub members: Vec<MemberStatus>,
+    /// Every address that a Service has.
+    pub vips: Vec<VipStatus>,
+}
+
+/// A speaker, as another one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Its node.
+    pub node: String,
+    /// Where it is reached.
+    pub address: IpAddr,
+    /// The hardware address that answers for `address`.
+    pub mac: String,
+    /// `live`, `held`, `gone`, `lost` or `never_heard`.
+    pub standing: String,
+    /// Why it is held or gone.
+    pub verdict: Option<String>,
+    /// How often it has refuted its death.
+    pub incarnation: u32,
+    /// The last datagram from it.
+    pub heard_millis_ago: Option<u64>,
+    /// How many addresses it has.
+    pub addresses: usize,
+    /// What keeps it from being heard, or its death from being found at once.
+    pub reason: Option<String>,
+}
+
+/// An address that a Service has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VipStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// As `namespace/name`.
+    pub services: Vec<String>,
+    /// The node whose it is to announce.
+    pub owner: Option<String>,
+    /// Of the owner's claim.
+    pub epoch: Option<u32>,
+    /// Whether this node announces it.
+    pub announced_here: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What a speaker's LAN answered when it asked for an address: `/who?address=…`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// The link that it asked on.
+    pub link: String,
+    /// How often.
+    pub asked: u32,
+    /// Who said to have it.
+    pub stations: Vec<StationStatus>,
+}
+
+/// A station that says to have an address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StationStatus {
+    /// Its hardware address.
+    pub mac: String,
+    /// How often it said so.
+    pub answers: u32,
+    /// After a question.
+    pub fastest_milliseconds: f64,
+}
+
+impl SpeakerStatus {
+    /// Whether the speaker of `node` is live.
+    #[must_use]
+    pub fn hears(&self, node: &str) -> bool {
+        self.live().any(|live| live == node)
+    }
+
+    /// The nodes whose speakers are live, its own among them.
+    pub fn live(&self) -> impl Iterator<Item = &str> {
+        let members = self.members.iter();
+        let live = members.filter(|member| member.standing == "live");
+        live.map(|member| member.node.as_str())
+    }
+
+    /// Whether it would announce the address if it were asked to; its own links are known to it alone.
+    /// `drawback` is what it is known to be ranked behind others for.
+    #[must_use]
+    pub fn may_announce(&self, address: IpAddr, drawback: Option<Reason>) -> bool {
+        let reason = self.vip(address).map(|vip| vip.reason.as_deref());
+        let as_expected = [Some(Reason::NotOwner), drawback];
+        reason.flatten().is_none_or(|word| {
+            let mut reasons = as_expected.iter().flatten();
+            reasons.any(|reason| reason.as_str() == word)
+        })
+    }
+
+    /// What it says of an address.
+    #[must_use]
+    pub fn vip(&self, address: IpAddr) -> Option<&VipStatus> {
+        self.vips.iter().find(|vip| vip.address == address)
+    }
 }

@@ -51,7 +51,7 @@ fn vips() -> [IpAddr; 2] {
 fn owner() -> Announcer {
     let mut announcer = Announcer::new(Settings::default());
     let link = Link {
-        name: "eth0".to_owned(),
+        name: "eth0".into(),
         mac: OURS,
         prefixes: ["192.168.64.11/24", "fd00:64::11/64"]
             .map(|prefix| prefix.parse().unwrap())

@@ -1,4 +1,5 @@
-//! `/metrics`, `/healthz` and `/readyz` over HTTP, and `/status` for this node alone: read-only.
+//! `/metrics`, `/healthz` and `/readyz` over HTTP, and for this node alone `/status` and `/who`:
+//! nothing that they do changes anything.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,19 +8,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use ferrolb_core::report::SpeakerStatus;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::debug;
 
 use crate::metrics::Metrics;
 use crate::peers::patiently;
+use crate::who;
 
 /// What the speaker still waits for; ready when that is nothing.
 #[derive(Debug, Clone, Default)]
@@ -118,7 +120,8 @@ async fn respond(
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return answer(StatusCode::METHOD_NOT_ALLOWED, "read-only\n".to_owned());
     }
-    match request.uri().path() {
+    let path = request.uri().path();
+    match path {
         "/metrics" => answer(StatusCode::OK, pages.metrics.encode()),
         "/healthz" => answer(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => match pages.readiness.missing() {
@@ -128,23 +131,46 @@ async fn respond(
                 format!("waiting for {missing}\n"),
             ),
         },
-        "/status" if !is_local => answer(
+        "/status" | "/who" if !is_local => answer(
             StatusCode::FORBIDDEN,
             "only from this node itself, or through kubectl port-forward\n".to_owned(),
         ),
         "/status" => match pages.status.ask().await {
-            Some(status) => answer_as(StatusCode::OK, "application/json", format!("{status:#}\n")),
+            Some(status) => json(serde_json::to_string_pretty(&status)),
             None => answer(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
         },
+        "/who" => who(request.uri().query()).await,
         _ => answer(
             StatusCode::NOT_FOUND,
-            "/metrics /healthz /readyz /status\n".to_owned(),
+            "/metrics /healthz /readyz /status /who\n".to_owned(),
         ),
     }
 }
 
 fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     answer_as(status, "text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+/// One at a time: whoever may ask may not flood the LAN.
+async fn who(query: Option<&str>) -> Response<Full<Bytes>> {
+    static ASKING: Semaphore = Semaphore::const_new(1);
+    let address = query.and_then(|query| query.strip_prefix("address="));
+    let Some(address) = address.and_then(|address| address.parse().ok()) else {
+        let usage = "/who?address=ADDRESS\n".to_owned();
+        return answer(StatusCode::BAD_REQUEST, usage);
+    };
+    let _turn = ASKING.acquire().await;
+    match who::ask(address).await {
+        Ok(status) => json(serde_json::to_string_pretty(&status)),
+        Err(error) => answer(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")),
+    }
+}
+
+fn json(text: serde_json::Result<String>) -> Response<Full<Bytes>> {
+    match text {
+        Ok(text) => answer_as(StatusCode::OK, "application/json", text + "\n"),
+        Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
 }
 
 fn answer_as(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
@@ -157,17 +183,17 @@ fn answer_as(status: StatusCode, kind: &'static str, text: String) -> Response<F
 
 /// The way to whoever knows the status.
 #[derive(Debug, Clone)]
-pub struct Statuses(mpsc::Sender<oneshot::Sender<Value>>);
+pub struct Statuses(mpsc::Sender<oneshot::Sender<SpeakerStatus>>);
 
 impl Statuses {
     /// Questions come out of the receiver.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<Value>>) {
+    pub fn new() -> (Self, mpsc::Receiver<oneshot::Sender<SpeakerStatus>>) {
         let (ask, questions) = mpsc::channel(16);
         (Self(ask), questions)
     }
 
-    async fn ask(&self) -> Option<Value> {
+    async fn ask(&self) -> Option<SpeakerStatus> {
         let (answer, answered) = oneshot::channel();
         self.0.send(answer).await.ok()?;
         answered.await.ok()

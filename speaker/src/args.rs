@@ -3,9 +3,11 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
+use ferrolb_core::announce;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
@@ -57,6 +59,14 @@ pub struct Args {
     /// each time, connections through the other one are reset
     #[arg(long)]
     pub failback: bool,
+
+    /// Announcements of all addresses together that may leave in one second
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub announce_rate: u32,
+
+    /// Seconds after which an address is announced again, and again; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub announce_refresh: u32,
 
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
@@ -146,6 +156,17 @@ impl Args {
         }
     }
 
+    /// How addresses are announced.
+    #[must_use]
+    pub fn announce(&self) -> announce::Settings {
+        let refresh = Duration::from_secs(self.announce_refresh.into());
+        announce::Settings {
+            rounds_per_second: self.announce_rate,
+            refresh: (!refresh.is_zero()).then_some(refresh),
+            ..announce::Settings::default()
+        }
+    }
+
     /// The namespace of the configuration.
     #[must_use]
     pub fn namespace(&self) -> String {
@@ -183,6 +204,16 @@ mod tests {
         assert_eq!(args.node_name.as_deref(), Some("n1"));
         assert_eq!(args.host, Some(IpAddr::from([192, 168, 64, 11])));
         assert_eq!((args.port, args.config.as_str()), (7472, "config"));
+    }
+
+    #[test]
+    fn the_pace_of_announcements_and_their_refresh_are_the_flags_and_the_defaults_of_core() {
+        let node = [("METALLB_NODE_NAME", "n1")];
+        let announce = |args: &[&str]| parse(args, &node).unwrap().announce();
+        assert_eq!(announce(&[]), announce::Settings::default());
+        let slow = announce(&["--announce-rate=100", "--announce-refresh=0"]);
+        assert_eq!((slow.rounds_per_second, slow.refresh), (100, None));
+        assert!(parse(&["--announce-rate=0"], &node).is_err());
     }
 
     #[test]

@@ -59,20 +59,19 @@ impl Conflicts {
         }
     }
 
-    /// The Vip that something was heard about.
-    #[must_use]
-    pub fn vip(heard: &Heard) -> IpAddr {
-        let (Event::Conflict { vip, .. } | Event::Free { vip, .. }) = heard.event;
-        vip
-    }
-
     /// Something was heard about the address of these Services.
     pub fn tell<'a>(&self, heard: &Heard, services: impl Iterator<Item = &'a ServiceView>) {
-        let link = &heard.link;
+        let link = &*heard.link;
         match &heard.event {
-            Event::Free { vip, .. } => {
-                info!(%vip, link, "the address is free now, and announced");
-                self.report(Entry(conflict::key(*vip), None));
+            Event::Announced {
+                vip,
+                was_in_conflict,
+                ..
+            } => {
+                if *was_in_conflict {
+                    info!(%vip, link, "the address is free now, and announced");
+                    self.report(Entry(conflict::key(*vip), None));
+                }
             }
             Event::Conflict {
                 vip,
@@ -119,6 +118,7 @@ impl Conflicts {
                 node: self.me.clone(),
                 service: service.key.clone(),
                 time: Timestamp::now(),
+                announced: !found.before_use,
             };
             match report.encode() {
                 Ok(value) => self.report(Entry(conflict::key(found.vip), Some(value))),

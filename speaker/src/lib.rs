@@ -28,4 +28,5 @@ pub mod run;
 pub mod store;
 pub mod view;
 pub mod watch;
+pub mod who;
 pub mod wire;

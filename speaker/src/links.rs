@@ -57,6 +57,16 @@ pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::R
     }
 }
 
+/// All links as they are at this moment.
+pub async fn now() -> anyhow::Result<BTreeMap<LinkId, Link>> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().context("cannot open a netlink socket for links")?;
+    let connection = tokio::spawn(connection);
+    let links = list(&handle).await;
+    connection.abort();
+    links
+}
+
 async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
     let links: Vec<_> = handle
         .link()
@@ -101,7 +111,7 @@ fn announceable(message: &LinkMessage) -> Option<(LinkId, Link)> {
         && !flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback)
         && !EXCLUDED.iter().any(|prefix| name.starts_with(prefix));
     let link = Link {
-        name,
+        name: name.into(),
         mac: MacAddr::from(mac?),
         prefixes: Vec::new(),
         carrier: flags.contains(LinkFlags::LowerUp),

@@ -1,8 +1,9 @@
 //! Counters and gauges: `MetalLB`'s names where the meaning is the same, then ours.
 
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ferrolb_core::Reason;
@@ -10,7 +11,9 @@ use ferrolb_core::address::Family as IpFamily;
 use ferrolb_core::announce::{Kind, Outcome};
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::view::ServiceKey;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{
+    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
+};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -29,7 +32,7 @@ impl Counter {
 }
 
 impl EncodeMetric for Counter {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         encoder.encode_gauge(&self.0.load(Ordering::Relaxed))
     }
 
@@ -50,14 +53,24 @@ struct Announced {
     ip: String,
 }
 
+/// Labels of what is counted for each frame: to look one up allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ip {
-    ip: String,
+    ip: Address,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Address(IpAddr);
+
+impl EncodeLabelValue for Address {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{}", self.0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Frames {
-    link: String,
+    link: Arc<str>,
     kind: &'static str,
     outcome: &'static str,
 }
@@ -221,14 +234,11 @@ impl Metrics {
     }
 
     /// A frame came in.
-    pub fn frame_received(&self, link: &str, family: IpFamily, outcome: Outcome) {
+    pub fn frame_received(&self, link: &Arc<str>, family: IpFamily, outcome: Outcome) {
         let word = match outcome {
             Outcome::Answered(vip) => {
-                self.requests_received
-                    .get_or_create(&Ip {
-                        ip: vip.to_string(),
-                    })
-                    .increment();
+                let ip = Address(vip);
+                self.requests_received.get_or_create(&Ip { ip }).increment();
                 "answered"
             }
             Outcome::Dropped(reason) => reason.as_str(),
@@ -241,7 +251,7 @@ impl Metrics {
     }
 
     /// A frame was sent, or could not be.
-    pub fn frame_sent(&self, link: &str, kind: Kind, vip: IpAddr, sent: bool) {
+    pub fn frame_sent(&self, link: &Arc<str>, kind: Kind, vip: IpAddr, sent: bool) {
         let (kind, counter) = match (kind, IpFamily::of(vip)) {
             (Kind::Gratuitous, IpFamily::V4) => ("arp_gratuitous", Some(&self.gratuitous_sent)),
             (Kind::Gratuitous, IpFamily::V6) => ("nd_gratuitous", Some(&self.gratuitous_sent)),
@@ -251,19 +261,16 @@ impl Metrics {
             (Kind::Probe, IpFamily::V6) => ("nd_probe", None),
         };
         if let Some(counter) = counter.filter(|_| sent) {
-            counter
-                .get_or_create(&Ip {
-                    ip: vip.to_string(),
-                })
-                .increment();
+            let ip = Address(vip);
+            counter.get_or_create(&Ip { ip }).increment();
         }
         self.count(link, kind, if sent { "sent" } else { "not_sent" });
     }
 
-    fn count(&self, link: &str, kind: &'static str, outcome: &'static str) {
+    fn count(&self, link: &Arc<str>, kind: &'static str, outcome: &'static str) {
         self.frames
             .get_or_create(&Frames {
-                link: link.to_owned(),
+                link: Arc::clone(link),
                 kind,
                 outcome,
             })
@@ -346,12 +353,13 @@ mod tests {
             namespace: "shop".into(),
             name: "web".into(),
         };
+        let lan: Arc<str> = "lan0".into();
         metrics.set_announced(&key, ip, "n1", true);
-        metrics.frame_received("lan0", IpFamily::V4, Outcome::Answered(ip));
-        metrics.frame_received("lan0", IpFamily::V6, Outcome::Dropped(Reason::NotOurs));
-        metrics.frame_sent("lan0", Kind::Reply, ip, true);
-        metrics.frame_sent("lan0", Kind::Gratuitous, ip, true);
-        metrics.frame_sent("lan0", Kind::Gratuitous, ip, false);
+        metrics.frame_received(&lan, IpFamily::V4, Outcome::Answered(ip));
+        metrics.frame_received(&lan, IpFamily::V6, Outcome::Dropped(Reason::NotOurs));
+        metrics.frame_sent(&lan, Kind::Reply, ip, true);
+        metrics.frame_sent(&lan, Kind::Gratuitous, ip, true);
+        metrics.frame_sent(&lan, Kind::Gratuitous, ip, false);
         let text = metrics.encode();
         for line in [
             r#"metallb_speaker_announced{service="shop/web",protocol="layer2",node="n1",ip="192.168.64.200"} 1"#,

@@ -38,13 +38,15 @@ pub struct Wish {
     pub candidates: Arc<[Candidate]>,
     /// Names of the links that it may be announced on; empty means any.
     pub interfaces: BTreeSet<String>,
+    /// Whether another host had it when a speaker looked last.
+    pub in_conflict: bool,
 }
 
 /// What the peers' thread tells.
 #[derive(Debug)]
 pub enum Notice {
-    /// This node announces it from now on.
-    Announced(IpAddr, Cause),
+    /// It is this node's to announce from now on.
+    Owned(IpAddr, Cause),
     /// No more.
     Silent(IpAddr, Reason),
     /// Whether this speaker knows the others, and may announce.

@@ -1,18 +1,19 @@
 //! Starts the threads, and decides on the main one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_core::Reason;
-use ferrolb_core::announce;
+use ferrolb_core::announce::Event;
 use ferrolb_core::ownership::Cause;
+use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
-use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::oneshot;
@@ -68,8 +69,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let pulse = Pulse::default();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::default();
-    let settings = announce::Settings::default();
-    let (wire, heard) = Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics))?;
+    let (wire, heard) = Wire::spawn(args.announce(), clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
         settings: args.settings(),
@@ -100,6 +100,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         joined: false,
         wishes: BTreeMap::new(),
         told_wishes: false,
+        owned: BTreeMap::new(),
         announced: BTreeMap::new(),
     };
     let (status, questions) = Statuses::new();
@@ -175,8 +176,17 @@ struct Speaker {
     /// Who may announce each address, or why nobody should.
     wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
     told_wishes: bool,
-    /// What this node announces, and the Services whose series say so.
+    /// What is this node's to announce, and since when.
+    owned: BTreeMap<IpAddr, Owned>,
+    /// What it does announce, and the Services whose series say so.
     announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+}
+
+/// A Vip that is this node's to announce.
+struct Owned {
+    cause: Cause,
+    /// Another host has it.
+    in_conflict: bool,
 }
 
 impl Speaker {
@@ -186,7 +196,7 @@ impl Speaker {
         mut inputs: BoxStream<'static, Input>,
         mut notices: UnboundedReceiver<Notice>,
         mut heard: UnboundedReceiver<Heard>,
-        mut questions: Receiver<oneshot::Sender<Value>>,
+        mut questions: Receiver<oneshot::Sender<SpeakerStatus>>,
         mut stop: Stop,
     ) -> anyhow::Result<()> {
         loop {
@@ -207,7 +217,11 @@ impl Speaker {
                     self.note(notice)?;
                 }
                 Some(heard) = heard.recv() => {
-                    self.conflicts.tell(&heard, self.view.services_at(Conflicts::vip(&heard)));
+                    // The wire thread was told by the peers', which told us first.
+                    while let Ok(notice) = notices.try_recv() {
+                        self.note(notice)?;
+                    }
+                    self.hear(&heard);
                 }
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
@@ -240,15 +254,12 @@ impl Speaker {
 
     fn note(&mut self, notice: Notice) -> anyhow::Result<()> {
         match notice {
-            Notice::Announced(vip, cause) => {
-                self.announced.insert(vip, BTreeSet::new());
-                // A speaker that was back in time has changed nothing that users could see.
-                if cause != Cause::Restart {
-                    self.write_events(vip);
-                }
-                self.follow_services(vip);
+            Notice::Owned(vip, cause) => {
+                let in_conflict = false;
+                self.owned.insert(vip, Owned { cause, in_conflict });
             }
             Notice::Silent(vip, _) => {
+                self.owned.remove(&vip);
                 for key in self.announced.remove(&vip).unwrap_or_default() {
                     self.metrics.set_announced(&key, vip, &self.me, false);
                 }
@@ -260,28 +271,80 @@ impl Speaker {
         Ok(())
     }
 
-    /// Who is there, who announces what, and why this node does not.
-    async fn status(&self) -> Value {
-        let peers = self.peers.status().await.unwrap_or_default();
-        let vip = |(address, wish): (&IpAddr, &Result<Wish, Reason>)| {
-            let mut vip = match wish {
-                Ok(_) => peers.vips.get(address).cloned().unwrap_or_default(),
-                Err(reason) => json!({ "announcedHere": false, "reason": reason.as_str() }),
-            };
-            let services = self.view.services_at(*address);
-            let services: Vec<_> = services.map(|service| service.key.to_string()).collect();
-            vip["address"] = json!(address);
-            vip["services"] = json!(services);
-            vip
+    /// The wire thread tells of a Vip.
+    fn hear(&mut self, heard: &Heard) {
+        let vip = heard.event.vip();
+        self.conflicts.tell(heard, self.view.services_at(vip));
+        let Some(owned) = self.owned.get_mut(&vip) else {
+            return;
         };
-        json!({
-            "node": self.me,
-            "version": env!("CARGO_PKG_VERSION"),
-            "waitingFor": self.missing(),
-            "isolated": peers.isolated,
-            "members": peers.members,
-            "vips": self.wishes.iter().map(vip).collect::<Vec<_>>(),
-        })
+        match heard.event {
+            Event::Announced { .. } => {
+                owned.in_conflict = false;
+                // A speaker that was back in time has changed nothing that users could see.
+                let is_news = owned.cause != Cause::Restart;
+                if let Entry::Vacant(silent) = self.announced.entry(vip) {
+                    silent.insert(BTreeSet::new());
+                    if is_news {
+                        self.write_events(vip);
+                    }
+                    self.follow_services(vip);
+                }
+            }
+            Event::Conflict {
+                before_use,
+                node: None,
+                ..
+            } => owned.in_conflict = before_use,
+            Event::Conflict { .. } => {}
+        }
+    }
+
+    /// Who is there, who announces what, and why this node does not.
+    async fn status(&self) -> SpeakerStatus {
+        let peers = self.peers.status().await.unwrap_or_default();
+        let vips = self.wishes.iter().map(|(address, wish)| {
+            let services = self.view.services_at(*address);
+            let services = services.map(|service| service.key.to_string()).collect();
+            let known = wish.as_ref().map(|_| peers.vips.get(address).cloned());
+            let vip = known.map_err(|reason| *reason).transpose();
+            let vip = vip.unwrap_or(Err(Reason::Joining));
+            let vip = vip.map(|vip| self.refine(vip));
+            let vip = vip.unwrap_or_else(|reason| VipStatus {
+                address: *address,
+                services: Vec::new(),
+                owner: None,
+                epoch: None,
+                announced_here: false,
+                reason: Some(reason.as_str().to_owned()),
+            });
+            VipStatus { services, ..vip }
+        });
+        SpeakerStatus {
+            node: self.me.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            waiting_for: self.missing().map(str::to_owned),
+            isolated: peers.isolated,
+            vips: vips.collect(),
+            members: peers.members,
+        }
+    }
+
+    /// What is this node's to announce may yet be silent.
+    fn refine(&self, vip: VipStatus) -> VipStatus {
+        if !vip.announced_here || self.announced.contains_key(&vip.address) {
+            return vip;
+        }
+        let owned = self.owned.get(&vip.address);
+        let reason = match owned.is_some_and(|owned| owned.in_conflict) {
+            true => Reason::AddressConflict,
+            false => Reason::Probing,
+        };
+        VipStatus {
+            announced_here: false,
+            reason: Some(reason.as_str().to_owned()),
+            ..vip
+        }
     }
 
     fn write_events(&self, vip: IpAddr) {

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured};
+use ferrolb_core::conflict::Report;
 use ferrolb_core::elect::{Backend, is_ours, standings};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::peers::Wish;
 use crate::store::{Changed, Store};
@@ -39,6 +40,9 @@ pub struct View {
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     nodes: Store<String, NodeView>,
     config_map: Store<(), BTreeMap<String, String>>,
+    reports: Store<(), BTreeMap<String, String>>,
+    /// Addresses that other hosts have, so that nobody announces them.
+    in_conflict: BTreeSet<IpAddr>,
     /// The last good configuration.
     config: Option<Config>,
     /// The newest one is refused.
@@ -58,6 +62,8 @@ impl View {
             slices_of: BTreeMap::new(),
             nodes: Store::default(),
             config_map: Store::default(),
+            reports: Store::default(),
+            in_conflict: BTreeSet::new(),
             config: None,
             stale: false,
         }
@@ -86,6 +92,11 @@ impl View {
                 if !self.config_map.handle(event).is_empty() {
                     self.config_changed();
                     dirty.all = true;
+                }
+            }
+            Input::Reports(event) => {
+                if !self.reports.handle(event).is_empty() {
+                    self.reports_changed(dirty);
                 }
             }
         }
@@ -166,6 +177,24 @@ impl View {
         }
     }
 
+    fn reports_changed(&mut self, dirty: &mut Dirty) {
+        let entries = self.reports.views().get(&()).into_iter().flatten();
+        let reports = entries.filter_map(|(key, value)| match Report::decode(key, value) {
+            Ok(report) => Some(report),
+            // The controller warns.
+            Err(error) => {
+                debug!(key, %error, "a conflict's report cannot be read");
+                None
+            }
+        });
+        let silent = reports.filter(|report| !report.announced);
+        let now = silent.map(|report| report.address).collect();
+        dirty
+            .addresses
+            .extend(self.in_conflict.symmetric_difference(&now));
+        self.in_conflict = now;
+    }
+
     /// What has not been listed yet; `None` if nothing is missing.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
@@ -174,6 +203,7 @@ impl View {
             (self.slices.listed(), "the list of EndpointSlices"),
             (self.nodes.listed(), "the list of Nodes"),
             (self.config_map.listed(), "the ConfigMap"),
+            (self.reports.listed(), "the reports of conflicts"),
         ]
         .into_iter()
         .find_map(|(listed, what)| (!listed).then_some(what))
@@ -250,6 +280,7 @@ impl View {
             drawback: own.ok().and_then(|tier| tier.drawback()),
             candidates: candidates.collect(),
             interfaces: interfaces.unwrap_or_default(),
+            in_conflict: self.in_conflict.contains(&address),
         })
     }
 

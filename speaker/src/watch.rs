@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
+use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
@@ -34,15 +35,28 @@ pub enum Input {
     /// A Node.
     Node(Event<(String, Option<NodeView>)>),
     /// The `data` of the `ConfigMap`.
-    Config(Event<((), Option<BTreeMap<String, String>>)>),
+    Config(Data),
+    /// The `data` of the `ConfigMap` of conflicts.
+    Reports(Data),
 }
+
+/// Of the one `ConfigMap` that is watched.
+type Data = Event<((), Option<BTreeMap<String, String>>)>;
 
 /// Everything that the speaker watches. It never ends: what fails is tried again.
 pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static, Input> {
-    let by_name = watcher::Config::default().fields(&format!("metadata.name={config}"));
-    let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let configs = patient(watcher(configs, settings(by_name)))
-        .filter_map(async |event| Some(Input::Config(map(event?, |map| ((), map.data)))));
+    let configs = patient(config_map(client, namespace, config))
+        .filter_map(async |event| Some(Input::Config(event?)));
+    // Without the right to read them there are none.
+    let none = [Event::Init, Event::InitDone].map(Ok);
+    let none = stream::iter(none).chain(stream::pending());
+    let reports = or_else(
+        config_map(client, namespace, CONFLICTS_NAME),
+        403,
+        none,
+        "the reports of conflicts are forbidden: a takeover of an address that another host has is \
+         announced",
+    );
     let nodes = patient(watcher(
         Api::<Node>::all(client.clone()),
         settings(<_>::default()),
@@ -57,8 +71,20 @@ pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static,
         slices(client).map(Input::Slice).boxed(),
         nodes.boxed(),
         configs.boxed(),
+        reports.map(Input::Reports).boxed(),
     ])
     .boxed()
+}
+
+/// The data of one `ConfigMap`.
+fn config_map(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> impl futures::Stream<Item = Watched<Data>> + Send + 'static + use<> {
+    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    watcher(api, settings(by_name)).map(|event| event.map(|event| map(event, |map| ((), map.data))))
 }
 
 fn settings(config: watcher::Config) -> watcher::Config {

@@ -40,7 +40,7 @@ pub struct Heard {
     /// What it is.
     pub event: Event,
     /// The name of the link that it was heard on.
-    pub link: String,
+    pub link: Arc<str>,
 }
 
 /// What other threads tell this one.
@@ -232,7 +232,7 @@ impl Driver {
                     continue;
                 }
                 if let Err(error) = hear(&mut self.sockets, *id, link, family, heard) {
-                    warn!(link = link.name, ?family, %error, "cannot listen on the link");
+                    warn!(link = &*link.name, ?family, %error, "cannot listen on the link");
                     self.sockets.remove(&(*id, family));
                     self.retry_at = Some(now + RETRY);
                 }
@@ -277,9 +277,8 @@ impl Driver {
 
     fn tell_events(&mut self) {
         while let Some(event) = self.announcer.poll_event() {
-            let (Event::Conflict { link, .. } | Event::Free { link, .. }) = event;
-            let link = self.links.get(&link).map(|link| link.name.clone());
-            let link = link.unwrap_or_default();
+            let link = self.links.get(&event.link());
+            let link = link.map(|link| Arc::clone(&link.name)).unwrap_or_default();
             // Nobody listens any more only when the process ends.
             let _ = self.events.send(Heard { event, link });
         }
@@ -319,7 +318,9 @@ impl Driver {
         let Some(socket) = self.sockets.get(&(id, family)) else {
             return;
         };
-        let name = self.links.get(&id).map_or("", |link| link.name.as_str());
+        let Some(name) = self.links.get(&id).map(|link| &link.name) else {
+            return;
+        };
         let mut buffer = [0; MAX_FRAME];
         for _ in 0..TURN {
             let length = match socket.receive(&mut buffer) {
@@ -327,7 +328,7 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     // ENETDOWN: the link's next event tells what has become of it.
-                    trace!(link = name, %error, "cannot receive");
+                    trace!(link = &**name, %error, "cannot receive");
                     return;
                 }
             };
@@ -341,7 +342,7 @@ impl Driver {
             while let Some(transmit) = self.announcer.poll_transmit() {
                 send(&self.sockets, &self.links, &self.metrics, &transmit);
             }
-            trace!(link = name, ?frame, ?outcome, "frame received");
+            trace!(link = &**name, ?frame, ?outcome, "frame received");
             self.metrics.frame_received(name, family, outcome);
         }
     }
@@ -365,7 +366,7 @@ fn hear(
         Entry::Occupied(open) => open.into_mut(),
         Entry::Vacant(closed) => {
             let socket = PacketSocket::open(id, link.mac, family)?;
-            info!(link = link.name, mac = %link.mac, ?family, "link opened");
+            info!(link = &*link.name, mac = %link.mac, ?family, "link opened");
             closed.insert(socket)
         }
     };
@@ -379,7 +380,9 @@ fn send(sockets: &Sockets, links: &BTreeMap<LinkId, Link>, metrics: &Metrics, tr
         kind,
         frame,
     } = transmit;
-    let name = links.get(link).map_or("", |link| link.name.as_str());
+    let Some(name) = links.get(link).map(|link| &link.name) else {
+        return;
+    };
     let Some(socket) = sockets.get(&(*link, Family::of(*vip))) else {
         metrics.frame_sent(name, *kind, *vip, false);
         return;
@@ -387,8 +390,8 @@ fn send(sockets: &Sockets, links: &BTreeMap<LinkId, Link>, metrics: &Metrics, tr
     let sent = socket.send(frame.as_bytes());
     if let Err(error) = &sent {
         // Also counted; a full queue of the link or a link that just went down.
-        trace!(link = name, %vip, %error, "cannot send");
+        trace!(link = &**name, %vip, %error, "cannot send");
     }
-    trace!(link = name, %vip, ?kind, ?frame, "frame sent");
+    trace!(link = &**name, %vip, ?kind, ?frame, "frame sent");
     metrics.frame_sent(name, *kind, *vip, sent.is_ok());
 }

@@ -116,6 +116,10 @@ args:
   {{- if $values.failback }}
   - --failback
   {{- end }}
+  {{- if eq .component "speaker" }}
+  - --announce-rate={{ int $values.announceRate }}
+  - --announce-refresh={{ int $values.announceRefreshSeconds }}
+  {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}

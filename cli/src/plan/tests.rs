@@ -21,7 +21,18 @@ const MAIL: ServiceFixture<'static> = ServiceFixture {
 
 /// A speaker that hears `live`, and says of each address why it does not announce it.
 fn speaker(live: &[&str], vips: &[(&ServiceFixture<'_>, Option<&str>)]) -> SpeakerStatus {
-    let member = |node: &&str| json!({ "node": node, "standing": "live", "verdict": null });
+    let member = |node: &&str| {
+        json!({
+            "node": node,
+            "address": "192.168.64.11",
+            "mac": "02:00:c0:a8:40:0b",
+            "standing": "live",
+            "verdict": null,
+            "incarnation": 1,
+            "heardMillisAgo": 20,
+            "addresses": 2,
+        })
+    };
     let vip = |(service, reason): &(&ServiceFixture<'_>, Option<&str>)| {
         json!({
             "address": service.address,

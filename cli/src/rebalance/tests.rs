@@ -33,17 +33,29 @@ fn election(cordoned: &str, names: &[(String, String)], policies: &[Policy]) -> 
 
 /// A speaker that hears `live`, and knows who announces what.
 fn observer(live: &[&str], owners: &[(&str, &str)]) -> SpeakerStatus {
-    let member = |node: &&str| json!({ "node": node, "standing": "live" });
+    let member = |node: &&str| {
+        json!({
+            "node": node,
+            "address": "192.168.64.11",
+            "mac": "02:00:00:00:00:01",
+            "standing": "live",
+            "incarnation": 0,
+            "addresses": 0,
+        })
+    };
     let vip = |(address, owner): &(&str, &str)| {
         json!({
             "address": address,
             "services": [],
             "owner": owner,
+            "epoch": 1,
             "announcedHere": false,
             "reason": "not_owner",
         })
     };
     serde_json::from_value(json!({
+        "node": "n1",
+        "version": "0.1.0",
         "waitingFor": null,
         "isolated": false,
         "members": live.iter().map(member).collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Due, LinkId, Settings};
+use super::{Due, LinkId, Settings, Wanted};
 use crate::Instant;
 use crate::wire::MacAddr;
 
@@ -24,13 +24,31 @@ pub enum Event {
         /// nobody from announcing; else it is a foreign host (`address_conflict`).
         node: Option<String>,
     },
-    /// The Vip that another host had is free, and announced from now on.
-    Free {
+    /// A Vip is announced and answered for from now on.
+    Announced {
         /// The Vip.
         vip: IpAddr,
-        /// The link.
+        /// Where first.
         link: LinkId,
+        /// Whether another host had it until now.
+        was_in_conflict: bool,
     },
+}
+
+impl Event {
+    /// The Vip that it is about.
+    #[must_use]
+    pub const fn vip(&self) -> IpAddr {
+        let (Self::Conflict { vip, .. } | Self::Announced { vip, .. }) = self;
+        *vip
+    }
+
+    /// The link that it was heard on, or that the Vip is announced on.
+    #[must_use]
+    pub const fn link(&self) -> LinkId {
+        let (Self::Conflict { link, .. } | Self::Announced { link, .. }) = self;
+        *link
+    }
 }
 
 /// How far a claim has come.
@@ -66,10 +84,7 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Probe,
-    /// `first`: the address is answered for from now on.
-    Announce {
-        first: bool,
-    },
+    Announce,
 }
 
 /// A Vip that this node answers for on one link, or is about to.
@@ -87,9 +102,16 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    pub(super) const fn fresh(probe_first: bool, settings: &Settings, now: Instant) -> Self {
+    /// `wanted` is what it is for; `claimed` whether this node has claimed the Vip before.
+    pub(super) const fn fresh(
+        wanted: &Wanted,
+        claimed: bool,
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
+        let probes = (wanted.probe_first || wanted.in_conflict) && !claimed;
         Self {
-            state: if probe_first {
+            state: if probes {
                 State::Probing {
                     probes_left: settings.probes,
                 }
@@ -101,13 +123,12 @@ impl Claim {
             next: Some(now),
             defended: None,
             told: None,
-            gave_way: false,
+            gave_way: wanted.in_conflict && !claimed,
         }
     }
 
     /// The next step is due: what it sends.
     pub(super) fn advance(&mut self, settings: &Settings, now: Instant) -> Step {
-        let first = !self.state.answers();
         let rounds_left = match self.state {
             State::Probing { probes_left: 0 } => settings.rounds,
             State::Probing { probes_left } => return self.probe(probes_left, settings, now),
@@ -125,7 +146,7 @@ impl Claim {
             settings.refresh
         };
         self.next = wait.map(|wait| now + wait);
-        Step::Announce { first }
+        Step::Announce
     }
 
     fn probe(&mut self, left: u32, settings: &Settings, now: Instant) -> Step {

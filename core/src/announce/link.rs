@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
@@ -15,7 +16,7 @@ pub struct LinkId(pub u32);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its name, as the user knows it.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its hardware address.
     pub mac: MacAddr,
     /// The addresses on it with their prefixes.
@@ -33,6 +34,9 @@ pub struct Wanted {
     /// cluster has announced yet. Never at a takeover: the address is known to be ours, and its
     /// users wait.
     pub probe_first: bool,
+    /// Whether another host had it when a node looked last, and it was silent for that: then a
+    /// takeover takes nothing from anybody, and is probed, too.
+    pub in_conflict: bool,
 }
 
 /// The links that carry `vip` now: of those that are allowed, the ones with a prefix that contains
@@ -61,7 +65,7 @@ pub fn on_a_subnet(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>)
 }
 
 fn allows(wanted: &Wanted, link: &Link) -> bool {
-    wanted.interfaces.is_empty() || wanted.interfaces.contains(&link.name)
+    wanted.interfaces.is_empty() || wanted.interfaces.contains(&*link.name)
 }
 
 fn is_on_subnet(vip: IpAddr, link: &Link) -> bool {

@@ -115,7 +115,16 @@ fn owner(net: Net) -> Announcer {
     let mut announcer = on_lan();
     announcer.set_wanted(want(&[net.vip]), Instant::START);
     drain(&mut announcer);
+    assert_eq!(announcer.poll_event(), Some(announced(net.vip, false)));
     announcer
+}
+
+fn announced(vip: IpAddr, was_in_conflict: bool) -> Event {
+    Event::Announced {
+        vip,
+        link: LAN,
+        was_in_conflict,
+    }
 }
 
 fn drain(announcer: &mut Announcer) -> Vec<Transmit> {

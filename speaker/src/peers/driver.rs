@@ -348,7 +348,7 @@ impl Driver {
                         changed = true;
                         info!(%vip, ?cause, "announcing");
                         self.metrics.moved(cause);
-                        let _ = self.tell.send(Notice::Announced(vip, cause));
+                        let _ = self.tell.send(Notice::Owned(vip, cause));
                     } else {
                         debug!(%vip, "announcing once more");
                         remind = true;
@@ -507,6 +507,7 @@ fn on_links(wish: &Wish) -> Wanted {
     Wanted {
         interfaces: wish.interfaces.clone(),
         probe_first: false,
+        in_conflict: wish.in_conflict,
     }
 }
 

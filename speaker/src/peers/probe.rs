@@ -96,7 +96,9 @@ impl Prober {
             if !self.arp.contains_key(id) {
                 match PacketSocket::for_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
-                    Err(error) => warn!(link = link.name, %error, "cannot hear ARP replies there"),
+                    Err(error) => {
+                        warn!(link = &*link.name, %error, "cannot hear ARP replies there")
+                    }
                 }
             }
         }
@@ -123,7 +125,7 @@ impl Prober {
                 };
                 let listening = socket.and_then(|socket| socket.listen(of_family().copied()));
                 if let Err(error) = listening {
-                    warn!(link = link.name, ?family, %error, "cannot hear what others announce there");
+                    warn!(link = &*link.name, ?family, %error, "cannot hear what others announce there");
                 }
             }
         }
@@ -197,7 +199,9 @@ impl Prober {
             });
             match listening {
                 Ok(socket) => ask(socket, link, to, own),
-                Err(error) => debug!(link = link.name, %error, "cannot hear advertisements there"),
+                Err(error) => {
+                    debug!(link = &*link.name, %error, "cannot hear advertisements there")
+                }
             }
         }
     }
@@ -273,7 +277,7 @@ impl Prober {
     /// answers prove that this node can hear.
     fn count_frames(&self) -> u64 {
         let text = std::fs::read_to_string(COUNTERS).unwrap_or_default();
-        let is_link = |name: &str| self.links.values().any(|link| link.name == name);
+        let is_link = |name: &str| self.links.values().any(|link| &*link.name == name);
         received(&text, is_link)
     }
 }
@@ -294,7 +298,7 @@ fn on_link(
 fn ask(socket: &PacketSocket, link: &Link, to: IpAddr, own: IpAddr) {
     let question = wire::question(to, link.mac, own);
     if let Some(Err(error)) = question.map(|frame| socket.send(frame.as_bytes())) {
-        debug!(%to, link = link.name, %error, "question not sent");
+        debug!(%to, link = &*link.name, %error, "question not sent");
     }
 }
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ferrolb_core::Instant;
 use ferrolb_core::Reason;
-use ferrolb_core::ownership::{MemberStatus, Ownership, Standing};
-use serde_json::{Value, json};
+use ferrolb_core::ownership::{self, Ownership, Standing};
+use ferrolb_core::report::{MemberStatus, VipStatus};
 
 use super::driver::Driver;
 
@@ -14,9 +14,9 @@ use super::driver::Driver;
 #[derive(Debug, Default)]
 pub struct Status {
     /// Every other speaker and this one.
-    pub members: Vec<Value>,
-    /// Each wanted Vip.
-    pub vips: BTreeMap<IpAddr, Value>,
+    pub members: Vec<MemberStatus>,
+    /// Each wanted Vip, without its Services.
+    pub vips: BTreeMap<IpAddr, VipStatus>,
     /// Whether it hears nothing at all.
     pub isolated: bool,
 }
@@ -38,25 +38,25 @@ impl Driver {
         }
     }
 
-    fn member_status(&self, member: &MemberStatus, now: Instant) -> Value {
+    fn member_status(&self, member: &ownership::MemberStatus, now: Instant) -> MemberStatus {
         let heard = member
             .heard_at
             .map(|at| now.saturating_since(at).as_millis() as u64);
         let (standing, verdict) = words(member.standing);
-        json!({
-            "node": self.name(member.node),
-            "address": member.address,
-            "mac": member.mac.to_string(),
-            "standing": standing,
-            "verdict": verdict,
-            "incarnation": member.incarnation,
-            "heardMillisAgo": heard,
-            "addresses": member.addresses,
-            "reason": member.reason.map(Reason::as_str),
-        })
+        MemberStatus {
+            node: self.name(member.node),
+            address: member.address,
+            mac: member.mac.to_string(),
+            standing: standing.to_owned(),
+            verdict: verdict.map(str::to_owned),
+            incarnation: member.incarnation,
+            heard_millis_ago: heard,
+            addresses: member.addresses,
+            reason: member.reason.map(Reason::as_str).map(str::to_owned),
+        }
     }
 
-    fn vip_status(&self, vip: IpAddr, now: Instant) -> Value {
+    fn vip_status(&self, vip: IpAddr, now: Instant) -> VipStatus {
         let status = self
             .ownership
             .as_ref()
@@ -66,12 +66,14 @@ impl Driver {
             None => Some(Reason::Joining),
             Some(status) => status.reason.map(|reason| self.refine(vip, reason)),
         };
-        json!({
-            "owner": owner.map(|(node, _)| self.name(node)),
-            "epoch": owner.map(|(_, epoch)| epoch),
-            "announcedHere": reason.is_none(),
-            "reason": reason.map(Reason::as_str),
-        })
+        VipStatus {
+            address: vip,
+            services: Vec::new(),
+            owner: owner.map(|(node, _)| self.name(node)),
+            epoch: owner.map(|(_, epoch)| epoch),
+            announced_here: reason.is_none(),
+            reason: reason.map(|reason| reason.as_str().to_owned()),
+        }
     }
 
     /// The first reason that is this node's own, in place of a general one.

@@ -31,6 +31,7 @@ impl Cluster {
         cluster.take(Input::Slice(Event::Init));
         cluster.take(Input::Node(Event::Init));
         cluster.take(Input::Config(Event::Init));
+        cluster.take(Input::Reports(Event::Init));
         for (index, name) in ["n1", "n2", "n3"].into_iter().enumerate() {
             let node = node(name, &format!("192.168.64.{}", 11 + index));
             cluster.take(Input::Node(Event::InitApply((name.to_owned(), Some(node)))));
@@ -47,6 +48,7 @@ impl Cluster {
         cluster.take(Input::Slice(Event::InitDone));
         cluster.take(Input::Node(Event::InitDone));
         cluster.take(Input::Config(Event::InitDone));
+        cluster.take(Input::Reports(Event::InitDone));
         cluster
     }
 
@@ -144,6 +146,7 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
         drawback: None,
         candidates: ["n2", "n1", "n3"].map(equal).into(),
         interfaces: ["lan0".to_owned()].into(),
+        in_conflict: false,
     };
     assert_eq!(cluster.wish(), Ok(want));
     let addresses: Vec<_> = cluster.view.addresses().collect();
@@ -347,4 +350,30 @@ fn what_is_not_listed_yet_is_named() {
     let view = View::new("n1".to_owned(), None);
     assert_eq!(view.missing(), Some("the list of Services"));
     assert_eq!(Cluster::new(None).view.missing(), None);
+}
+
+#[test]
+fn an_address_that_another_host_has_is_known_until_its_report_is_gone() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let address = ADDRESS.parse().unwrap();
+    let report = |announced| Report {
+        address,
+        mac: "02:00:c0:a8:40:64".parse().unwrap(),
+        node: "n1".into(),
+        service: key("web"),
+        time: "2026-11-25T18:00:00Z".parse().unwrap(),
+        announced,
+    };
+    cluster.dirty();
+    for (announced, in_conflict) in [(false, true), (true, false)] {
+        let entry = (ADDRESS.to_owned(), report(announced).encode().unwrap());
+        let data = BTreeMap::from([entry, ("10.0.0.1".to_owned(), "{}".to_owned())]);
+        cluster.take(Input::Reports(Event::Apply(((), Some(data)))));
+        assert_eq!(cluster.wish().unwrap().in_conflict, in_conflict);
+        assert_eq!(cluster.dirty().addresses, [address].into());
+    }
+    let entry = (ADDRESS.to_owned(), report(false).encode().unwrap());
+    cluster.take(Input::Reports(Event::Apply(((), Some([entry].into())))));
+    cluster.take(Input::Reports(Event::Delete(((), None))));
+    assert!(!cluster.wish().unwrap().in_conflict);
 }

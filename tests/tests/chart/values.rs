@@ -196,17 +196,19 @@ fn changes() -> Vec<Change> {
             "",
         )
     });
-    let detection = [
-        &POD[..],
-        &["containers", "name=speaker", "args", "--failure-detection"],
-    ];
-    changes.push(change(
-        "speaker.failureDetection",
-        "calm",
-        "DaemonSet/ferrolb-speaker",
-        &detection.concat(),
-        "calm",
-    ));
+    for (value, flag, to) in [
+        ("failureDetection", "--failure-detection", "calm"),
+        ("announceRate", "--announce-rate", "500"),
+        ("announceRefreshSeconds", "--announce-refresh", "0"),
+    ] {
+        changes.push(change(
+            &format!("speaker.{value}"),
+            to,
+            "DaemonSet/ferrolb-speaker",
+            &[&POD[..], &["containers", "name=speaker", "args", flag]].concat(),
+            to,
+        ));
+    }
     changes
 }
 

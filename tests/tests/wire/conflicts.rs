@@ -1,10 +1,13 @@
 //! Hosts that have an address of ours.
 
+use std::net::SocketAddr;
+
 use ferrolb_core::conflict::{self, Report};
 use ferrolb_core::elect::rank;
 use ferrolb_core::names::CONFLICTS_NAME;
+use ferrolb_core::report::{SpeakerStatus, WhoStatus};
 use ferrolb_core::wire::{MacAddr, announcement};
-use ferrolb_tests::observe::send_frame;
+use ferrolb_tests::observe::{http_get, send_frame};
 
 use crate::*;
 
@@ -59,6 +62,59 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
             .any(|frame| announces(frame, vip) && !frame.outgoing);
         ensure!(!announced, "{}", cluster.frames.transcript());
     }
+    knows_who_has_it(&cluster)?;
+    // Its successor asks first, too.
+    let owner = node_at(
+        &cluster,
+        seen(&cluster, "probe", |frame| asks_us(frame, VIP))?.source,
+    )?;
+    cluster.lab.cut(&owner.name, false)?;
+    let is_successors = |frame: &Frame| asks_us(frame, VIP) && frame.source != owner.mac;
+    let probe = seen(&cluster, "probe of the successor", is_successors)?;
+    is_told(&cluster, VIP.into(), &node_at(&cluster, probe.source)?)?;
+    let announced = |frame: &Frame| announces(frame, VIP.into()) && !frame.outgoing;
+    ensure!(
+        !cluster.frames.seen().iter().any(announced),
+        "{}",
+        cluster.frames.transcript()
+    );
+    let events = cluster
+        .lab
+        .kubectl(&["get", "events", "-o", "custom-columns=R:.reason"])?;
+    ensure!(
+        !events.contains("nodeAssigned"),
+        "nobody announces it: {events}"
+    );
+    Ok(())
+}
+
+/// A question for `vip` from the LAN, not from the observer's own host.
+fn asks_us(frame: &Frame, vip: Ipv4Addr) -> bool {
+    asks_for(frame, vip.into()) && !frame.outgoing
+}
+
+/// The speaker of a node asks its LAN, and tells why the address is silent.
+fn knows_who_has_it(cluster: &Cluster) -> Result<()> {
+    let node = cluster.lab.host("n1")?;
+    let mac = cluster.lab.client()?.mac.to_string();
+    let speaker = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
+    for vip in BOTH {
+        let path = format!("/who?address={vip}");
+        let page = node.enter(|| http_get(speaker, &path, SOON))??;
+        let who: WhoStatus = serde_json::from_str(&page.body).context(page.body)?;
+        let stations: Vec<_> = who.stations.iter().map(|station| &station.mac).collect();
+        assert_eq!(stations, [&mac], "{vip}");
+        let answers = who.stations.first().map(|station| station.answers);
+        assert_eq!(answers, Some(who.asked), "{vip}");
+    }
+    let reasons = cluster.lab.nodes().into_iter().map(|node| {
+        let status: SpeakerStatus = serde_json::from_value(cluster.status(&node.name)?)?;
+        let vip = status.vip(VIP.into()).context("the address")?;
+        Ok(vip.reason.clone().unwrap_or_default())
+    });
+    let mut reasons = reasons.collect::<Result<Vec<_>>>()?;
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["address_conflict", "not_owner"]);
     Ok(())
 }
 

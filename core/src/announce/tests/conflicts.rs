@@ -51,6 +51,7 @@ fn a_fresh_vip_is_probed_thrice_within_a_quarter_of_a_second_and_then_announced(
             hear(&mut announcer, &asked, millis(241)),
             Outcome::Answered(net.vip)
         );
+        assert_eq!(announcer.poll_event(), Some(announced(net.vip, false)));
         assert_eq!(announcer.poll_event(), None);
     }
 }
@@ -63,6 +64,28 @@ fn a_takeover_is_never_probed() {
         let sent = drain(&mut announcer);
         assert_eq!(sent.len(), net.frames);
         assert!(sent.iter().all(|sent| sent.kind == Kind::Gratuitous));
+    }
+}
+
+#[test]
+fn a_takeover_of_what_another_host_had_is_probed_all_the_same() {
+    for net in BOTH {
+        let mut announcer = on_lan();
+        let wanted = Wanted {
+            in_conflict: true,
+            ..Wanted::default()
+        };
+        let wanted = BTreeMap::from([(net.vip, wanted)]);
+        announcer.set_wanted(wanted.clone(), Instant::START);
+        let kinds: Vec<_> = drain(&mut announcer).iter().map(|sent| sent.kind).collect();
+        assert_eq!(kinds, [Kind::Probe]);
+        run(&mut announcer, millis(250));
+        assert_eq!(announcer.poll_event(), Some(announced(net.vip, true)));
+
+        let mut announcer = owner(net);
+        announcer.set_wanted(wanted, millis(1));
+        assert_eq!(drain(&mut announcer), [], "who announces it goes on");
+        assert_eq!(announcer.owned().count(), 1);
     }
 }
 
@@ -129,11 +152,7 @@ fn a_vip_in_conflict_is_probed_each_minute_and_announced_when_it_is_free() {
             (120_340, Kind::Gratuitous),
         ];
         assert_eq!(kinds(&sent), expected);
-        let free = Event::Free {
-            vip: net.vip,
-            link: LAN,
-        };
-        assert_eq!(announcer.poll_event(), Some(free));
+        assert_eq!(announcer.poll_event(), Some(announced(net.vip, true)));
         assert_eq!(announcer.poll_event(), None);
     }
 }
@@ -222,6 +241,7 @@ fn a_node_whose_kernel_answers_is_told_of_and_keeps_nobody_from_announcing() {
         assert_eq!(announcer.poll_event(), Some(expected));
         run(&mut announcer, millis(250));
         assert_eq!(announcer.owned().collect::<Vec<_>>(), [(net.vip, LAN)]);
+        assert_eq!(announcer.poll_event(), Some(announced(net.vip, false)));
         assert_eq!(announcer.poll_event(), None);
     }
 }

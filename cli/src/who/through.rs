@@ -1,0 +1,130 @@
+//! A speaker asks, and tells what it knows besides.
+
+use std::net::IpAddr;
+
+use anyhow::Context;
+use ferrolb_core::report::{SpeakerStatus, WhoStatus};
+
+use super::{Answer, Station};
+use crate::cluster::Cluster;
+use crate::controller::STATUS;
+use crate::speaker::speaker_of;
+
+/// Has the speaker of `node` ask its LAN.
+pub(super) async fn ask(cluster: &Cluster, node: &str, address: IpAddr) -> anyhow::Result<Answer> {
+    let daemons = cluster.daemons().await?;
+    let speaker = speaker_of(node, &daemons)
+        .with_context(|| format!("no speaker of FerroLB runs on a node named {node}"))?;
+    let status: SpeakerStatus = cluster.ask(speaker, STATUS).await?;
+    let who: WhoStatus = cluster
+        .ask(speaker, &format!("/who?address={address}"))
+        .await?;
+    Ok(answer(&status, who))
+}
+
+fn answer(status: &SpeakerStatus, who: WhoStatus) -> Answer {
+    let mut notes = Vec::new();
+    let vip = status.vip(who.address);
+    let owner = vip.and_then(|vip| vip.owner.clone());
+    match (vip, &owner) {
+        (None, _) => notes.push("no Service has this address".to_owned()),
+        (Some(vip), Some(owner)) => {
+            let here = *owner == status.node;
+            notes.push(match &vip.reason {
+                Some(reason) if here => {
+                    format!("it is {owner}'s to announce, which does not yet: {reason}")
+                }
+                _ if here => format!("{owner} announces it itself, and does not answer itself"),
+                _ => format!("{owner} announces it, and answers no node: ask from another host"),
+            });
+        }
+        (Some(vip), None) => {
+            let reason = vip.reason.as_deref().unwrap_or("unknown");
+            notes.push(format!(
+                "by the word of the speaker of {}, no node announces it: {reason}",
+                status.node
+            ));
+        }
+    }
+    if !who.stations.is_empty() && owner.is_some() {
+        notes.push(
+            "other stations than its owner answer: neighbours reach one of them, and which is chance"
+                .to_owned(),
+        );
+    }
+    let stations = who.stations.into_iter().map(|station| {
+        let member = status
+            .members
+            .iter()
+            .find(|member| member.mac == station.mac);
+        Station {
+            node: member.map(|member| member.node.clone()),
+            mac: station.mac,
+            answers: station.answers.min(who.asked),
+            fastest_milliseconds: station.fastest_milliseconds,
+        }
+    });
+    Answer {
+        address: who.address,
+        link: who.link,
+        asked: who.asked,
+        stations: stations.collect(),
+        owner,
+        notes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::printed;
+    use crate::who::text;
+
+    fn said(owner: Option<&str>, reason: Option<&str>, stations: &[&str]) -> String {
+        let vip = json!({
+            "address": "192.168.64.200", "services": ["shop/web"], "owner": owner, "epoch": 1,
+            "announcedHere": false, "reason": reason,
+        });
+        let member = json!({
+            "node": "n2", "address": "192.168.64.12", "mac": "02:00:00:00:00:0c",
+            "standing": "live", "verdict": null, "incarnation": 1, "heardMillisAgo": 20,
+            "addresses": 1,
+        });
+        let status = json!({
+            "node": "n1", "version": "0.1.0", "waitingFor": null, "isolated": false,
+            "members": [member], "vips": [vip],
+        });
+        let stations = stations.iter();
+        let stations =
+            stations.map(|mac| json!({ "mac": mac, "answers": 3, "fastestMilliseconds": 0.25 }));
+        let who = json!({
+            "address": "192.168.64.200", "link": "eth0", "asked": 3,
+            "stations": stations.collect::<Vec<_>>(),
+        });
+        let status = serde_json::from_value(status).unwrap();
+        let answer = answer(&status, serde_json::from_value(who).unwrap());
+        printed(|out| text(out, &answer))
+    }
+
+    #[test]
+    fn the_owner_is_named_and_what_else_answers() {
+        insta::assert_snapshot!(said(Some("n2"), Some("not_owner"), &[]), @r"
+        nobody answers for 192.168.64.200 on eth0, asked 3 times
+        n2 announces it, and answers no node: ask from another host
+        ");
+        let foreign = ["02:00:00:00:00:64"];
+        insta::assert_snapshot!(said(Some("n1"), Some("address_conflict"), &foreign), @r"
+        STATION             NODE   LINK   ANSWERED   FASTEST
+        02:00:00:00:00:64   -      eth0   3 of 3     0.25 ms
+        it is n1's to announce, which does not yet: address_conflict
+        other stations than its owner answer: neighbours reach one of them, and which is chance
+        ");
+        insta::assert_snapshot!(said(None, Some("no_endpoint"), &["02:00:00:00:00:0c"]), @r"
+        STATION             NODE   LINK   ANSWERED   FASTEST
+        02:00:00:00:00:0c   n2     eth0   3 of 3     0.25 ms
+        by the word of the speaker of n1, no node announces it: no_endpoint
+        ");
+    }
+}
