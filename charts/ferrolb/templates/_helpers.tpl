@@ -168,14 +168,13 @@ args:
   {{- with $values.failureDetection }}
   - --failure-detection={{ . }}
   {{- end }}
+  {{- if $values.failback }}
+  - --failback
+  {{- end }}
   {{- if eq .component "speaker" }}
   {{- include "ferrolb.announcing" .root | nindent 2 }}
   - --announce-rate={{ int $values.announceRate }}
   - --announce-refresh={{ int $values.announceRefreshSeconds }}
-  {{- end }}
-  {{- if $values.failback }}
-  - --failback
-  {{- end }}
   {{- end }}
 ports:
   - name: monitoring
