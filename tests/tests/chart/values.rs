@@ -198,8 +198,9 @@ fn changes() -> Vec<Change> {
     });
     for (value, argument, to, expected) in [
         ("failureDetection", "--failure-detection", "calm", "calm"),
-        ("announceRate", "--announce-rate", "500", "500"),
-        ("announceRefreshSeconds", "--announce-refresh", "0", "0"),
+        ("failback", "--failback", "true", "''"),
+        ("announceRate", "--announce-rate", "500", "'500'"),
+        ("announceRefreshSeconds", "--announce-refresh", "0", "'0'"),
         ("excludeLabel", "--exclude-label", "strict", "strict"),
         ("interfaces", "--interfaces", "[eth1, eth2]", "'eth1,eth2'"),
     ] {
