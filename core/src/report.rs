@@ -141,7 +141,7 @@ pub struct MemberStatus {
     pub heard_millis_ago: Option<u64>,
     /// How many addresses it has.
     pub addresses: usize,
-    /// What is wrong with it, although it is there.
+    /// What keeps it from being heard, or its death from being found at once.
     pub reason: Option<String>,
 }
 
@@ -193,8 +193,7 @@ impl SpeakerStatus {
     /// Whether the speaker of `node` is live.
     #[must_use]
     pub fn hears(&self, node: &str) -> bool {
-        let mut members = self.members.iter();
-        members.any(|member| member.node == node && member.standing == LIVE)
+        self.live().any(|live| live == node)
     }
 
     /// The nodes whose speakers are live, its own among them.

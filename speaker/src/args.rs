@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
+use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
@@ -19,6 +20,9 @@ const DEFAULT_NAMESPACE: &str = "metallb-system";
 #[derive(Debug, Clone, Parser)]
 #[command(name = "speaker", version)]
 pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Name of this node, as in the API [env: FERROLB_NODE_NAME, METALLB_NODE_NAME]
     #[arg(long)]
     pub node_name: Option<String>,
@@ -47,6 +51,16 @@ pub struct Args {
     #[arg(long)]
     pub lb_class: Option<String>,
 
+    /// What the Node label node.kubernetes.io/exclude-from-external-load-balancers means: prefer other
+    /// nodes, or strict: announce nothing there
+    #[arg(long, value_name = "prefer|strict", default_value = "prefer")]
+    pub exclude_label: ExcludeLabel,
+
+    /// Network interfaces to announce on and no others; a pool can narrow them down
+    /// [default: all that a LAN can be behind]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+
     /// Directory of the keys that prove who is a speaker: each file is one, the last name signs
     #[arg(long, default_value = "/etc/ferrolb/peers")]
     pub peer_keys_dir: PathBuf,
@@ -74,6 +88,14 @@ pub struct Args {
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of announcing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Ask the network who answers for each address that somebody should announce, beside the speaker
+    /// of this node; fails if not exactly one does
+    Ask,
 }
 
 /// How soon a silent node is taken for dead.

@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_millis(300);
 
 /// Asks on the link that carries the address.
 pub async fn ask(address: IpAddr) -> anyhow::Result<WhoStatus> {
-    let links = links::now().await?;
+    let links = links::now(&[]).await?;
     let link = carrying(address, &Wanted::default(), &links).next();
     let (id, link) = link
         .and_then(|id| Some((id, links.get(&id)?.clone())))

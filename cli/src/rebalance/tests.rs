@@ -37,10 +37,10 @@ fn observer(live: &[&str], owners: &[(&str, &str)]) -> SpeakerStatus {
         json!({
             "node": node,
             "address": "192.168.64.11",
-            "mac": "02:00:c0:a8:40:0b",
+            "mac": "02:00:00:00:00:01",
             "standing": "live",
-            "incarnation": 1,
-            "addresses": 2,
+            "incarnation": 0,
+            "addresses": 0,
         })
     };
     let vip = |(address, owner): &(&str, &str)| {
@@ -48,6 +48,7 @@ fn observer(live: &[&str], owners: &[(&str, &str)]) -> SpeakerStatus {
             "address": address,
             "services": [],
             "owner": owner,
+            "epoch": 1,
             "announcedHere": false,
             "reason": "not_owner",
         })

@@ -125,6 +125,11 @@ impl Reason {
                  another node without it can announce",
                 "remove the label if the node shall announce",
             ),
+            Self::StrictlyExcludedNode => (
+                "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
+                 the speakers are told to take it strictly",
+                "remove the label, or set the chart's speaker.excludeLabel to prefer",
+            ),
             Self::NodeLeaving => (
                 "the node is cordoned, being deleted or shut down, and another one announces",
                 "kubectl uncordon it if it shall announce again",
