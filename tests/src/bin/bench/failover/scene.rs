@@ -66,7 +66,7 @@ impl Scene {
     }
 
     /// Ends what the server still holds of connections that a round before has broken: it never
-    /// heard of their end, and a new one from the same port would find the old one there.
+    /// heard of their end, and each has a thread.
     pub(crate) fn forget_connections(&self) -> Result<()> {
         let server = self.web.process_name();
         self.cluster.lab.stop(&server)?;
