@@ -1,10 +1,6 @@
 //! `speaker ask`: whether each address that somebody should announce is answered for on the network.
-//!
-//! Owners answer no node of the cluster, whose kernel would route by the answer. So it is asked from a
-//! hardware address that no station has.
 
 mod local;
-mod question;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -18,6 +14,7 @@ use futures::StreamExt as _;
 use tokio::time::timeout;
 
 use crate::args::Args;
+use crate::question::{self, Answers};
 use crate::view::{Dirty, View};
 use crate::{client, links, log, port, watch};
 
@@ -97,11 +94,11 @@ async fn known(args: &Args) -> anyhow::Result<View> {
 /// What a client would notice of an address; `Err` if it is wrong.
 fn judge(
     address: IpAddr,
-    stations: &BTreeMap<MacAddr, LinkId>,
+    stations: &BTreeMap<MacAddr, Answers>,
     links: &BTreeMap<LinkId, Link>,
 ) -> Result<String, String> {
-    let place = |(mac, link): (&MacAddr, &LinkId)| {
-        let name = links.get(link).map_or("?", |link| &*link.name);
+    let place = |(mac, answers): (&MacAddr, &Answers)| {
+        let name = links.get(&answers.link).map_or("?", |link| &*link.name);
         format!("{mac} on {name}")
     };
     let places: Vec<_> = stations.iter().map(place).collect();
@@ -130,8 +127,15 @@ mod tests {
         };
         let links = [(LinkId(1), link)].into();
         let said = |last: &[u8]| {
-            let mac = |last: &u8| (MacAddr(2, 0, 0, 0, 0, *last), LinkId(1));
-            judge(address, &last.iter().map(mac).collect(), &links)
+            let station = |last: &u8| {
+                let answers = Answers {
+                    link: LinkId(1),
+                    count: 3,
+                    fastest: Duration::from_micros(250),
+                };
+                (MacAddr(2, 0, 0, 0, 0, *last), answers)
+            };
+            judge(address, &last.iter().map(station).collect(), &links)
         };
         assert_eq!(
             said(&[1]),

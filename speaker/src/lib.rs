@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod netlink;
 pub mod peers;
 pub mod port;
+pub mod question;
 pub mod run;
 pub mod store;
 pub mod view;

@@ -1,5 +1,6 @@
-//! Questions of a station that does not exist, and who answers them. Not probes (RFC 5227 §2.1.1): a
-//! speaker that is just making sure that nobody has an address would give way to one.
+//! Questions of a station that does not exist, and who answers them: owners answer no node of the
+//! cluster, whose kernel would route by the answer. Not probes (RFC 5227 §2.1.1): a speaker that is just
+//! making sure that nobody has an address would give way to one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,15 +15,27 @@ use ferrolb_core::wire::{self, MacAddr, Message};
 
 use crate::port::{MAX_FRAME, PacketSocket, Poll};
 
-/// One question may be lost.
-const ROUNDS: u32 = 3;
+/// How often each address is asked for: one question may be lost.
+pub const ROUNDS: u32 = 3;
 /// A station on the segment answers within milliseconds.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// The stations that answer for each address, on the links that it is asked for on.
-pub(super) fn stations(
+/// What a station says for an address.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers {
+    /// Where it was heard last.
+    pub link: LinkId,
+    /// How often.
+    pub count: u32,
+    /// After a question.
+    pub fastest: Duration,
+}
+
+/// The stations that answer for each address, on the links that it is asked for on. Answers of this very
+/// host are not heard.
+pub fn stations(
     questions: &BTreeMap<IpAddr, Vec<LinkId>>,
-) -> anyhow::Result<BTreeMap<IpAddr, BTreeMap<MacAddr, LinkId>>> {
+) -> anyhow::Result<BTreeMap<IpAddr, BTreeMap<MacAddr, Answers>>> {
     let asker = made_up();
     let places = questions
         .iter()
@@ -39,6 +52,7 @@ pub(super) fn stations(
         .map(|one| (*one, BTreeMap::new()))
         .collect();
     for _ in 0..ROUNDS {
+        let asked = Instant::now();
         for (address, links) in questions {
             let Some(frame) = wire::question(*address, asker, address_of(asker, *address)) else {
                 continue;
@@ -51,9 +65,20 @@ pub(super) fn stations(
         }
         listen(&sockets, Instant::now() + ROUND, |link, message| {
             let claimed = message.claimed();
-            if let Some(stations) = claimed.and_then(|address| heard.get_mut(&address)) {
-                stations.insert(message.sender_hardware(), link);
-            }
+            let Some(stations) = claimed.and_then(|address| heard.get_mut(&address)) else {
+                return;
+            };
+            let after = asked.elapsed();
+            let answers = stations
+                .entry(message.sender_hardware())
+                .or_insert(Answers {
+                    link,
+                    count: 0,
+                    fastest: after,
+                });
+            answers.link = link;
+            answers.count += 1;
+            answers.fastest = answers.fastest.min(after);
         })?;
     }
     Ok(heard)
