@@ -196,17 +196,17 @@ fn changes() -> Vec<Change> {
             "",
         )
     });
-    for (value, flag, to) in [
-        ("failureDetection", "--failure-detection", "calm"),
-        ("announceRate", "--announce-rate", "500"),
-        ("announceRefreshSeconds", "--announce-refresh", "0"),
+    for (value, flag, to, expected) in [
+        ("failureDetection", "--failure-detection", "calm", "calm"),
+        ("announceRate", "--announce-rate", "500", "\"500\""),
+        ("announceRefreshSeconds", "--announce-refresh", "0", "\"0\""),
     ] {
         changes.push(change(
             &format!("speaker.{value}"),
             to,
             "DaemonSet/ferrolb-speaker",
             &[&POD[..], &["containers", "name=speaker", "args", flag]].concat(),
-            to,
+            expected,
         ));
     }
     changes
