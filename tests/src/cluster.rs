@@ -1,6 +1,7 @@
 //! A hollow cluster with our daemons on it, and an ear on its LAN.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,19 @@ pub struct Cluster {
     pub lab: Lab,
     /// What the LAN's host hears.
     pub frames: FrameObserver,
+}
+
+/// Where captures of what the LAN heard go, one for each cluster: for `lab decode` and tcpdump.
+const CAPTURES: &str = "FERROLB_CAPTURE_DIR";
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(directory) = std::env::var_os(CAPTURES) {
+            let file = format!("{}.pcap", self.lab.name());
+            // Nothing depends on it.
+            let _ = self.frames.write_pcap(&Path::new(&directory).join(file));
+        }
+    }
 }
 
 impl Cluster {

@@ -7,12 +7,14 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ferrolb_core::wire::Message;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::image::{Architecture, digest_of, hex, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::net::Network;
+use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
@@ -49,6 +51,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             args,
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
+        Verb::Decode { file } => decode(&file)?,
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
@@ -117,6 +120,21 @@ fn down(name: &str, all: bool) -> Result<()> {
         // A lab that a test owns is the test's to remove.
         if State::open(&name).is_ok_and(|state| state.is_detached()) {
             Progress::Shown.step(format_args!("removing lab {name}"), || remove_lab(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn decode(file: &Path) -> Result<()> {
+    let capture = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let frames = pcap::read(&capture).with_context(|| file.display().to_string())?;
+    let start = frames.first().map(|(time, _)| *time).unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    for (time, frame) in frames {
+        let seconds = time.saturating_sub(start).as_secs_f64();
+        match Message::parse(frame) {
+            Ok(message) => writeln!(out, "{seconds:10.6} {message}")?,
+            Err(reason) => writeln!(out, "{seconds:10.6} {reason}")?,
         }
     }
     Ok(())
