@@ -55,6 +55,7 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         an_upgrade_keeps_the_address_served(lab)?;
         the_charts_test_hears_who_answers_and_that_nobody_does(lab, address)?;
+        every_speaker_can_tell_who_answers(lab, address)?;
         a_node_that_dies_is_replaced_and_comes_back(lab, address)?;
         a_drained_node_gives_its_work_away(lab, address)?;
         a_dump_has_everything_but_the_speakers_key(lab)?;
@@ -199,6 +200,29 @@ fn the_charts_test_hears_who_answers_and_that_nobody_does(
     select(nowhere)?;
     wait_for_speakers(lab)?;
     lab.helm(&test).map(drop)
+}
+
+fn every_speaker_can_tell_who_answers(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let owner = owner_of(lab, address)?;
+    for node in lab.nodes() {
+        let who = [
+            "who",
+            &address.to_string(),
+            "--node",
+            &node.name,
+            "-o",
+            "json",
+        ];
+        let said = lab.plugin(&who)?;
+        ensure!(said.status.success(), "{said:?}");
+        let said: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+        let named = match node.name == owner.name {
+            true => &said["announcedByAsker"],
+            false => &said["stations"][0]["node"],
+        };
+        ensure!(named == owner.name.as_str(), "{}: {said}", node.name);
+    }
+    Ok(())
 }
 
 fn wait_for_speakers(lab: &Lab) -> Result<()> {
