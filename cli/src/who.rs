@@ -43,6 +43,7 @@ pub(crate) struct Who {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Answer {
     address: IpAddr,
     link: String,
