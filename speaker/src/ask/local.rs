@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use ferrolb_core::report::SpeakerStatus;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -21,16 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn announced_here(port: u16) -> anyhow::Result<BTreeSet<IpAddr>> {
     let status = timeout(PATIENCE, status(port)).await;
     let status = status.context("it does not answer")??;
-    let vips = status["vips"].as_array().context("no vips")?;
-    let here = vips.iter().filter(|vip| vip["announcedHere"] == true);
-    here.map(|vip| {
-        let address = vip["address"].as_str().context("no address")?;
-        address.parse().context("no address")
-    })
-    .collect()
+    let here = status.vips.iter().filter(|vip| vip.announced_here);
+    Ok(here.map(|vip| vip.address).collect())
 }
 
-async fn status(port: u16) -> anyhow::Result<Value> {
+async fn status(port: u16) -> anyhow::Result<SpeakerStatus> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
