@@ -75,6 +75,12 @@ bench: build ## Failover, idle cost, answers to ARP and the controller's speed, 
 stress: build ## What must not move an address, each of eight faults for half an hour (root)
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- stress
 
+.PHONY: fuzz
+fuzz: ## Look for frames that break the parser or the announcer, a minute each (nightly, cargo-fuzz)
+	for target in frame announcer; do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=60; \
+	done
+
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
 	$(LAB) demo
