@@ -44,6 +44,8 @@ pub(super) struct Driver {
     prober: Prober,
     key_ring: KeyRing,
     accepted_keys: usize,
+    /// What has been carried out and not yet logged.
+    unsaid: Vec<Event>,
     /// None before Nodes, wishes and links are known: whoever joined with less would give up what
     /// it had before it restarted.
     pub(super) ownership: Option<Ownership>,
@@ -85,6 +87,7 @@ impl Driver {
             boot,
             key_ring: KeyRing::default(),
             accepted_keys: 0,
+            unsaid: Vec::new(),
             ownership: None,
             nodes: None,
             names: BTreeMap::new(),
@@ -123,6 +126,7 @@ impl Driver {
             self.transmit();
             self.listen();
             self.tell_changes();
+            self.say();
             if may_exit {
                 // Only now: the last words are out.
                 let _ = self.tell.send(Notice::MayExit);
@@ -343,57 +347,27 @@ impl Driver {
         while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
             match event {
                 Event::Announce { vip, cause } => {
-                    if let Entry::Vacant(entry) = self.announced.entry(vip) {
-                        entry.insert(cause);
-                        changed = true;
-                        info!(%vip, ?cause, "announcing");
-                        self.metrics.moved(cause);
-                        let _ = self.tell.send(Notice::Owned(vip, cause));
-                    } else {
-                        debug!(%vip, "announcing once more");
+                    let Entry::Vacant(entry) = self.announced.entry(vip) else {
                         remind = true;
-                    }
+                        continue;
+                    };
+                    entry.insert(cause);
+                    changed = true;
+                    self.metrics.moved(cause);
+                    let _ = self.tell.send(Notice::Owned(vip, cause));
                 }
                 Event::Withdraw { vip, reason } => {
                     changed |= self.announced.remove(&vip).is_some();
-                    info!(%vip, %reason, "silent");
                     let _ = self.tell.send(Notice::Silent(vip, reason));
                 }
-                Event::Gone { node, verdict } => {
-                    warn!(node = self.name(node), ?verdict, "a speaker is gone");
-                    self.metrics.verdict(verdict.as_str());
-                }
-                Event::Lost { node } => {
-                    warn!(
-                        node = self.name(node),
-                        "a speaker is not heard any more, and nobody can tell why"
-                    );
-                    self.metrics.verdict("lost");
-                }
-                Event::KernelSilent { node } => {
-                    warn!(
-                        node = self.name(node), reason = %Reason::KernelSilent,
-                        "a node answers neither ARP nor echo: its death is found after a second"
-                    );
-                    self.metrics.verdict(Reason::KernelSilent.as_str());
-                }
-                Event::Blocked { node } => {
-                    warn!(
-                        node = self.name(node), reason = %Reason::PeerBlocked,
-                        "a node lives, and its speaker cannot be heard: let UDP 7946 through"
-                    );
-                    self.metrics.verdict(Reason::PeerBlocked.as_str());
-                }
-                Event::Isolated => warn!(
-                    reason = %Reason::Isolated,
-                    "nothing at all is received: this node keeps what it announces and takes nothing"
-                ),
-                Event::NameShared => warn!(
-                    reason = %Reason::NameShared,
-                    "another speaker runs under the name of this node: this one is quiet"
-                ),
+                Event::Gone { verdict, .. } => self.metrics.verdict(verdict.as_str()),
+                Event::Lost { .. } => self.metrics.verdict("lost"),
+                Event::KernelSilent { .. } => self.metrics.verdict(Reason::KernelSilent.as_str()),
+                Event::Blocked { .. } => self.metrics.verdict(Reason::PeerBlocked.as_str()),
+                Event::Isolated | Event::NameShared => {}
                 Event::MayExit => may_exit = true,
             }
+            self.unsaid.push(event);
         }
         if changed {
             self.tell_wire();
@@ -402,6 +376,41 @@ impl Driver {
             self.wire.announce_again();
         }
         may_exit
+    }
+
+    /// Whoever takes the log may be slow (a disk, a runtime that copies it): others wait for what was
+    /// decided, and have it by now.
+    fn say(&mut self) {
+        for event in std::mem::take(&mut self.unsaid) {
+            match event {
+                Event::Announce { vip, cause } => info!(%vip, ?cause, "announcing"),
+                Event::Withdraw { vip, reason } => info!(%vip, %reason, "silent"),
+                Event::Gone { node, verdict } => {
+                    warn!(node = self.name(node), ?verdict, "a speaker is gone");
+                }
+                Event::Lost { node } => warn!(
+                    node = self.name(node),
+                    "a speaker is not heard any more, and nobody can tell why"
+                ),
+                Event::KernelSilent { node } => warn!(
+                    node = self.name(node), reason = %Reason::KernelSilent,
+                    "a node answers neither ARP nor echo: its death is found after a second"
+                ),
+                Event::Blocked { node } => warn!(
+                    node = self.name(node), reason = %Reason::PeerBlocked,
+                    "a node lives, and its speaker cannot be heard: let UDP 7946 through"
+                ),
+                Event::Isolated => warn!(
+                    reason = %Reason::Isolated,
+                    "nothing at all is received: this node keeps what it announces and takes nothing"
+                ),
+                Event::NameShared => warn!(
+                    reason = %Reason::NameShared,
+                    "another speaker runs under the name of this node: this one is quiet"
+                ),
+                Event::MayExit => {}
+            }
+        }
     }
 
     pub(super) fn name(&self, node: NodeId) -> String {
