@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, PoolUsage, Refusal};
@@ -63,7 +64,7 @@ pub struct Index {
     /// The `ConfigMap`, as `namespace/name`.
     source: String,
     // Boxed: a tree keeps half of its places empty.
-    services: BTreeMap<ServiceKey, Box<Entry>>,
+    services: BTreeMap<Arc<ServiceKey>, Box<Entry>>,
     services_listed: bool,
     config_listed: bool,
     nodes: Known<String, Vec<IpAddr>>,
@@ -145,7 +146,7 @@ impl Index {
         self.held_back.clear();
         self.contested.clear();
         self.notices.clear();
-        self.changed = self.services.keys().cloned().collect();
+        self.settle_all();
     }
 
     /// A Service was created or changed.
@@ -183,16 +184,13 @@ impl Index {
                     said: None,
                     rewritten: Vec::new(),
                 };
-                self.services.insert(key.clone(), Box::new(entry));
+                self.services.insert(Arc::new(key.clone()), Box::new(entry));
             }
         }
-        for address in self
-            .services
-            .get(&key)
-            .into_iter()
-            .flat_map(|entry| &entry.view.assigned)
-        {
-            self.shown.entry(*address).or_default().insert(&key);
+        if let Some((key, entry)) = self.services.get_key_value(&key) {
+            for address in &entry.view.assigned {
+                self.shown.entry(*address).or_default().insert(key);
+            }
         }
     }
 
@@ -219,7 +217,7 @@ impl Index {
         let listed: BTreeSet<_> = views.iter().map(|view| view.key.clone()).collect();
         let known = self.services.keys();
         let gone: Vec<_> = known
-            .filter(|key| !listed.contains(key) && !unreadable.contains(key))
+            .filter(|key| !(listed.contains(key.as_ref()) || unreadable.contains(key.as_ref())))
             .cloned()
             .collect();
         for key in &gone {

@@ -49,7 +49,7 @@ impl Index {
         }
         if news {
             self.allocator.set_config(config.clone());
-            self.changed.extend(self.services.keys().cloned());
+            self.settle_all();
             self.config = Some(config);
         }
     }

@@ -114,8 +114,9 @@ impl Index {
         self.conflicts.objects.get(&address).map(String::as_str)
     }
 
-    fn settle_all(&mut self) {
-        self.changed.extend(self.services.keys().cloned());
+    pub(super) fn settle_all(&mut self) {
+        let all = self.services.keys();
+        self.changed.extend(all.map(|key| key.as_ref().clone()));
     }
 }
 

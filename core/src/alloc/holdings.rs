@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::runs::Runs;
 use crate::key_set::KeySet;
@@ -75,7 +76,8 @@ struct Holding {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Holdings {
     /// The truth.
-    services: BTreeMap<ServiceKey, Holding>,
+    // Boxed: a tree keeps half of its places empty.
+    services: BTreeMap<Arc<ServiceKey>, Box<Holding>>,
     /// Derived: who uses an address.
     users: BTreeMap<IpAddr, KeySet>,
     /// Derived: the keys of `users`.
@@ -89,7 +91,7 @@ impl Holdings {
     pub(super) fn addresses(&self, key: &ServiceKey) -> &[IpAddr] {
         self.services
             .get(key)
-            .map_or(&[], |holding| &holding.addresses)
+            .map_or(&[], |holding| holding.addresses.as_slice())
     }
 
     /// Every address that is held by anyone.
@@ -117,7 +119,7 @@ impl Holdings {
 
     /// Makes `key` hold exactly `addresses` and use them so; whether anything changed.
     pub(super) fn set(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) -> bool {
-        let wanted = (!addresses.is_empty()).then_some(Holding { addresses, usage });
+        let wanted = (!addresses.is_empty()).then(|| Box::new(Holding { addresses, usage }));
         if self.services.get(key) == wanted.as_ref() {
             return false;
         }
@@ -125,8 +127,9 @@ impl Holdings {
             self.forget(key, &former);
         }
         if let Some(holding) = wanted {
-            self.note(key, &holding);
-            self.services.insert(key.clone(), holding);
+            let key = Arc::new(key.clone());
+            self.note(&key, &holding);
+            self.services.insert(key, holding);
         }
         true
     }
@@ -140,7 +143,7 @@ impl Holdings {
         former.is_some()
     }
 
-    fn note(&mut self, key: &ServiceKey, holding: &Holding) {
+    fn note(&mut self, key: &Arc<ServiceKey>, holding: &Holding) {
         for address in &holding.addresses {
             self.users.entry(*address).or_default().insert(key);
             self.taken.insert(*address);
@@ -208,6 +211,6 @@ impl Holdings {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &[IpAddr])> {
         self.services
             .iter()
-            .map(|(key, holding)| (key, holding.addresses.as_slice()))
+            .map(|(key, holding)| (key.as_ref(), holding.addresses.as_slice()))
     }
 }
