@@ -5,11 +5,13 @@ use clap::{Parser, Subcommand};
 use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
+use crate::dump::Dump;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
 use crate::plan::Plan;
 use crate::pools::Pools;
+use crate::rebalance::Rebalance;
 use crate::services::Services;
 use crate::status::Status;
 use crate::validate::Validate;
@@ -35,7 +37,9 @@ pub(crate) enum Command {
     Migrate(Migrate),
     Plan(Plan),
     Move(Move),
+    Rebalance(Rebalance),
     Cleanup(Cleanup),
+    Dump(Dump),
     #[cfg(target_os = "linux")]
     Who(Who),
     Completion(Completion),

@@ -8,6 +8,7 @@ mod cluster;
 mod completion;
 mod controller;
 mod daemons;
+mod dump;
 mod election;
 mod explain;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod move_to;
 mod output;
 mod plan;
 mod pools;
+mod rebalance;
 mod services;
 mod speaker;
 mod status;
@@ -72,7 +74,9 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run(out),
         Command::Plan(plan) => plan.run(out),
         Command::Move(order) => order.run(out),
+        Command::Rebalance(rebalance) => rebalance.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
+        Command::Dump(dump) => dump.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         #[cfg(target_os = "linux")]
         Command::Who(who) => who.run(out),

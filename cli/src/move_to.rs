@@ -94,7 +94,11 @@ impl Move {
 }
 
 impl Cluster {
-    async fn ask_for(&self, service: &ServiceKey, node: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) async fn ask_for(
+        &self,
+        service: &ServiceKey,
+        node: Option<&str>,
+    ) -> anyhow::Result<()> {
         let api: Api<Service> = Api::namespaced(self.client.clone(), &service.namespace);
         let patch = Patch::Merge(patch(node));
         api.patch(&service.name, &PatchParams::default(), &patch)
@@ -224,7 +228,7 @@ fn tell_move(
 }
 
 /// Why `node` would not be the first to announce the address, once its Services ask for it.
-fn obstacle(election: &Election, address: IpAddr, node: &str) -> Option<Reason> {
+pub(crate) fn obstacle(election: &Election, address: IpAddr, node: &str) -> Option<Reason> {
     let standings = match election.standings(address, Some(node)) {
         Ok(standings) => standings,
         Err(reason) => return Some(reason),

@@ -200,18 +200,9 @@ fn successor(
     let Ok(standings) = cordoned.standings(address, None) else {
         return (None, false);
     };
-    let may = |other: &str, drawback: Option<Reason>| {
-        let Some(Some(said)) = asked.get(other) else {
-            return true;
-        };
-        let reason = said.vip(address).map(|vip| vip.reason.as_deref());
-        let as_expected = [Some(Reason::NotOwner), drawback];
-        reason.flatten().is_none_or(|word| {
-            as_expected
-                .iter()
-                .flatten()
-                .any(|reason| reason.as_str() == word)
-        })
+    let may = |other: &str, drawback: Option<Reason>| match asked.get(other) {
+        Some(Some(said)) => said.may_announce(address, drawback),
+        _ => true,
     };
     let candidates = standings.candidates(address).into_iter();
     let mut others = candidates.filter(|(other, tier)| {

@@ -16,6 +16,8 @@
 //! | J1 joining | `join` |
 //! | H1, H2 handing over and leaving | `handover` |
 //! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
+//! | L13 kernels that never answer | `kernels` |
+//! | B1 to B3 members that cannot be heard | `blocked` |
 //!
 //! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
 //! what [`Ownership::poll_event`] and [`Ownership::poll_transmit`] hold, and sleeps until
@@ -23,11 +25,13 @@
 //! stopped for more than a second it drops queued ARP requests first (L12).
 
 mod beats;
+mod blocked;
 mod claims;
 mod contact;
 mod handover;
 mod hold;
 mod join;
+mod kernels;
 mod key_ring;
 mod liveness;
 mod members;
@@ -51,6 +55,7 @@ pub use status::{MemberStatus, Standing, VipStatus};
 pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
 
 use beats::Beats;
+use blocked::Blocked;
 use claims::Claims;
 use contact::Contact;
 use join::Join;
@@ -249,6 +254,17 @@ pub enum Event {
         /// The member.
         node: NodeId,
     },
+    /// The kernel of a member answers no questions: its death is found later than that of others
+    /// (L13).
+    KernelSilent {
+        /// The member.
+        node: NodeId,
+    },
+    /// A member's node lives, and its speaker cannot be heard: only the wire tells what it announces.
+    Blocked {
+        /// The member.
+        node: NodeId,
+    },
     /// This speaker hears nothing at all: it keeps what it has and takes nothing.
     Isolated,
     /// Two speakers run under this node's name: this one is quiet until the other stops.
@@ -271,9 +287,12 @@ pub struct Ownership {
     watching: Watching,
     witness: Witness,
     contact: Contact,
+    blocked: Blocked,
     sync: Sync,
     join: Join,
     claims: Claims,
+    /// This node may be unable to forward: it takes nothing that another one would.
+    reluctant: bool,
     /// Why and since when this speaker is leaving.
     leaving: Option<(Leaving, Instant)>,
     has_left: bool,
@@ -305,6 +324,7 @@ impl Ownership {
             watching: Watching::new(now + settings.subscribe),
             witness: Witness::default(),
             contact: Contact::new(now + settings.recontact),
+            blocked: Blocked::new(now),
             sync: Sync::new(now),
             join: Join::new(),
             claims: Claims::default(),
@@ -313,6 +333,7 @@ impl Ownership {
             keys,
             random: Random::new(seed),
             counter: 0,
+            reluctant: false,
             leaving: None,
             has_left: false,
             received_at: now,
@@ -337,6 +358,12 @@ impl Ownership {
                 .change(self.me, now, |own| own.address = address);
             self.claims.publish = true;
         }
+    }
+
+    /// Whether this node's forwarding is in doubt. It keeps what it has, since a doubt resets no
+    /// connections, and takes what is new only if nobody else does.
+    pub fn set_reluctant(&mut self, reluctant: bool) {
+        self.reluctant = reluctant;
     }
 
     /// The keys in force.
@@ -407,6 +434,7 @@ impl Ownership {
         self.watch_when_due(now);
         self.witness_when_due(now);
         self.contact_when_due(now);
+        self.attend_blocked(now);
         self.repair_when_due(now);
         self.follow_changes(now);
         self.decide(now);
@@ -427,6 +455,7 @@ impl Ownership {
             self.watch_due(),
             self.witness_due(),
             self.contact_due(),
+            self.blocked_due(),
             self.repair_due(),
             self.claim_due(),
             self.give_due(),

@@ -84,6 +84,8 @@ reasons! {
     NetworkUnavailable => "network_unavailable",
     /// The exclude label is on this node, and a node without it serves.
     ExcludedNode => "excluded_node",
+    /// The exclude label is on this node, and speakers take it strictly.
+    StrictlyExcludedNode => "strictly_excluded_node",
     /// The node is cordoned, being deleted or shut down, and another one serves.
     NodeLeaving => "node_leaving",
     /// A Service asks for another node by its annotation, and that one serves.
@@ -119,6 +121,14 @@ reasons! {
     Isolated => "isolated",
     /// Another speaker runs under this node's name.
     NameShared => "name_shared",
+    /// kube-proxy on this node says that it is not well: the node takes nothing that another one would.
+    KubeProxyUnhealthy => "kube_proxy_unhealthy",
+    /// That node lives, and its speaker cannot be heard: UDP 7946 does not get through.
+    PeerBlocked => "peer_blocked",
+    /// A node whose speaker cannot be heard announces the address.
+    PeerAnnounces => "peer_announces",
+    /// That node answers neither ARP nor echo: its death is found after a second.
+    KernelSilent => "kernel_silent",
 
     // --- datagrams of peers ---
     /// A datagram of `MetalLB`'s memberlist: both run in this cluster.

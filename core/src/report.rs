@@ -5,8 +5,13 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Reason;
+
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
 const MANY: u128 = i64::MAX as u128;
+
+/// `standing` of a member that is there.
+const LIVE: &str = "live";
 
 /// `count` as a number that every reader of JSON holds.
 #[must_use]
@@ -136,6 +141,8 @@ pub struct MemberStatus {
     pub heard_millis_ago: Option<u64>,
     /// How many addresses it has.
     pub addresses: usize,
+    /// What keeps it from being heard, or its death from being found at once.
+    pub reason: Option<String>,
 }
 
 /// An address that a Service has.
@@ -186,8 +193,26 @@ impl SpeakerStatus {
     /// Whether the speaker of `node` is live.
     #[must_use]
     pub fn hears(&self, node: &str) -> bool {
-        let mut members = self.members.iter();
-        members.any(|member| member.node == node && member.standing == "live")
+        self.live().any(|live| live == node)
+    }
+
+    /// The nodes whose speakers are live, its own among them.
+    pub fn live(&self) -> impl Iterator<Item = &str> {
+        let members = self.members.iter();
+        let live = members.filter(|member| member.standing == LIVE);
+        live.map(|member| member.node.as_str())
+    }
+
+    /// Whether it would announce the address if it were asked to; its own links are known to it alone.
+    /// `drawback` is what it is known to be ranked behind others for.
+    #[must_use]
+    pub fn may_announce(&self, address: IpAddr, drawback: Option<Reason>) -> bool {
+        let reason = self.vip(address).map(|vip| vip.reason.as_deref());
+        let as_expected = [Some(Reason::NotOwner), drawback];
+        reason.flatten().is_none_or(|word| {
+            let mut reasons = as_expected.iter().flatten();
+            reasons.any(|reason| reason.as_str() == word)
+        })
     }
 
     /// What it says of an address.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
+use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
-use ferrolb_core::ownership::{CALM, FAST, Settings};
+use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -19,6 +20,9 @@ const DEFAULT_NAMESPACE: &str = "metallb-system";
 #[derive(Debug, Clone, Parser)]
 #[command(name = "speaker", version)]
 pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Name of this node, as in the API [env: FERROLB_NODE_NAME, METALLB_NODE_NAME]
     #[arg(long)]
     pub node_name: Option<String>,
@@ -47,6 +51,16 @@ pub struct Args {
     #[arg(long)]
     pub lb_class: Option<String>,
 
+    /// What the Node label node.kubernetes.io/exclude-from-external-load-balancers means: prefer other
+    /// nodes, or strict: announce nothing there
+    #[arg(long, value_name = "prefer|strict", default_value = "prefer")]
+    pub exclude_label: ExcludeLabel,
+
+    /// Network interfaces to announce on and no others; a pool can narrow them down
+    /// [default: all that a LAN can be behind]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+
     /// Directory of the keys that prove who is a speaker: each file is one, the last name signs
     #[arg(long, default_value = "/etc/ferrolb/peers")]
     pub peer_keys_dir: PathBuf,
@@ -62,6 +76,10 @@ pub struct Args {
     /// Seconds after which an address is announced again, and again; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub announce_refresh: u32,
+    /// Give an address back to the node that comes first in MetalLB's order as soon as it is there:
+    /// each time, connections through the other one are reset
+    #[arg(long)]
+    pub failback: bool,
 
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
@@ -70,6 +88,14 @@ pub struct Args {
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of announcing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Ask the network who answers for each address that somebody should announce, beside the speaker
+    /// of this node; fails if not exactly one does
+    Ask,
 }
 
 /// How soon a silent node is taken for dead.
@@ -86,7 +112,7 @@ pub enum FailureDetection {
 impl FailureDetection {
     /// What it means for the protocol.
     #[must_use]
-    pub fn settings(self) -> Settings {
+    fn settings(self) -> Settings {
         match self {
             Self::Auto => FAST,
             // One round of probes more than a verdict with witnesses takes.
@@ -145,6 +171,20 @@ impl Args {
             rounds_per_second: self.announce_rate,
             refresh: (!refresh.is_zero()).then_some(refresh),
             ..announce::Settings::default()
+        }
+    }
+
+    /// What the speakers among themselves go by.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let settings = self.failure_detection.settings();
+        if self.failback {
+            Settings {
+                preference: Preference::BestRank,
+                ..settings
+            }
+        } else {
+            settings
         }
     }
 
@@ -221,6 +261,16 @@ mod tests {
             error.contains("--node-name") && error.contains("FERROLB_NODE_NAME"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn addresses_stay_where_they_are_unless_failback_is_asked_for() {
+        let environment = [("FERROLB_NODE_NAME", "n1")];
+        let settings = |args: &[&str]| parse(args, &environment).unwrap().settings();
+        assert_eq!(settings(&[]), FAST);
+        let asked = settings(&["--failback", "--failure-detection=calm"]);
+        let preference = Preference::BestRank;
+        assert_eq!(asked, Settings { preference, ..CALM });
     }
 
     #[test]

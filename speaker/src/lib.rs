@@ -11,18 +11,21 @@
 
 pub mod admin;
 pub mod args;
+pub mod ask;
 pub mod client;
 pub mod clock;
 pub mod conflicts;
 pub mod events;
 pub mod gateway;
 pub mod keys;
+pub mod kube_proxy;
 pub mod links;
 pub mod log;
 pub mod metrics;
 pub mod netlink;
 pub mod peers;
 pub mod port;
+pub mod question;
 pub mod run;
 pub mod store;
 pub mod view;

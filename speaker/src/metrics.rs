@@ -9,7 +9,7 @@ use std::time::Duration;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family as IpFamily;
 use ferrolb_core::announce::{Kind, Outcome};
-use ferrolb_core::ownership::{Cause, Verdict};
+use ferrolb_core::ownership::Cause;
 use ferrolb_core::view::ServiceKey;
 use prometheus_client::encoding::{
     EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
@@ -187,7 +187,8 @@ impl Metrics {
         );
         registry.register(
             "ferrolb_verdicts_total",
-            "Speakers that this one found gone (lost: it alone does not hear them)",
+            "What this speaker found of others: how they are gone (lost: it alone does not hear them), or what \
+             keeps them from being heard or watched",
             self.verdicts.clone(),
         );
         registry.register(
@@ -292,9 +293,8 @@ impl Metrics {
             .increment();
     }
 
-    /// A speaker was found gone, or, without a verdict, is not heard.
-    pub fn verdict(&self, verdict: Option<Verdict>) {
-        let verdict = verdict.map_or("lost", Verdict::as_str);
+    /// What was found of another speaker.
+    pub fn verdict(&self, verdict: &'static str) {
         self.verdicts
             .get_or_create(&Verdicts { verdict })
             .increment();

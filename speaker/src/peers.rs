@@ -63,6 +63,7 @@ enum Command {
     Links(BTreeMap<LinkId, Link>),
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
+    Reluctant(bool),
     Leave(Leaving),
     Status(oneshot::Sender<Status>),
 }
@@ -128,6 +129,11 @@ impl Peers {
     /// The keys that are mounted now.
     pub fn set_keys(&self, keys: BTreeMap<String, Vec<u8>>) {
         self.send(Command::Keys(keys));
+    }
+
+    /// Whether this node's forwarding is in doubt.
+    pub fn set_reluctant(&self, reluctant: bool) {
+        self.send(Command::Reluctant(reluctant));
     }
 
     /// Tells the others that this speaker stops; [`Notice::MayExit`] follows.

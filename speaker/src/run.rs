@@ -27,6 +27,7 @@ use crate::clock::{Clock, Pulse};
 use crate::conflicts::Conflicts;
 use crate::events::{Events, NodeAssigned};
 use crate::keys;
+use crate::kube_proxy;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::netlink;
@@ -71,13 +72,13 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let (wire, heard) = Wire::spawn(args.announce(), clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
-        settings: args.failure_detection.settings(),
+        settings: args.settings(),
         wire: wire.clone(),
         clock,
         pulse,
         metrics: Arc::clone(&metrics),
     })?;
-    let failed = netlink::spawn(peers.clone())?;
+    let failed = netlink::spawn(peers.clone(), args.interfaces.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
@@ -89,7 +90,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         counters,
     );
     let speaker = Speaker {
-        view: View::new(me.clone(), args.lb_class.clone()),
+        view: View::new(me.clone(), args.lb_class.clone(), args.exclude_label),
         events,
         conflicts,
         me,
@@ -115,6 +116,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
         ended = admin::serve(args.host, args.port, pages) => ended,
         ended = read_keys(args, &peers, look) => ended,
+        ended = kube_proxy::watch(peers.clone()) => ended,
         error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
     };
     wire.stop();

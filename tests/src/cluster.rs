@@ -23,7 +23,7 @@ pub const ASK: Duration = Duration::from_millis(300);
 /// watch does so for itself.
 const READY: Duration = Duration::from_secs(60);
 /// For what takes milliseconds when the machine is idle.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A cluster with pool, controller and a speaker on every node, and an ear on the LAN.
 pub struct Cluster {
@@ -49,6 +49,16 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts it; every speaker is ready.
     pub fn start(name: &str, nodes: u8, pool: &str) -> Result<Self> {
+        Self::start_with(name, nodes, pool, |_, node| Ok(Daemon::speaker(node)))
+    }
+
+    /// [`Cluster::start`] with a speaker of one's own on each node.
+    pub fn start_with(
+        name: &str,
+        nodes: u8,
+        pool: &str,
+        speaker: impl Fn(&Lab, &str) -> Result<Daemon>,
+    ) -> Result<Self> {
         let lab = Lab::builder(name)
             .nodes(nodes)
             .kind(NodeKind::Hollow)
@@ -57,7 +67,7 @@ impl Cluster {
         lab.start_daemon(&Daemon::controller("cp"))?;
         let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
         for node in &names {
-            lab.start_daemon(&Daemon::speaker(node))?;
+            lab.start_daemon(&speaker(&lab, node)?)?;
         }
         lab.apply(&format!(
             r#"{{ "apiVersion": "v1", "kind": "ConfigMap",
@@ -190,11 +200,10 @@ impl Cluster {
 
     /// Whom the LAN heard announce `address` since then, each change once.
     pub fn announcers(&self, address: Ipv4Addr, since: Instant) -> Result<Vec<String>> {
-        let seen = self.frames.seen();
-        let frames = seen
+        let seen = self.frames.since(since);
+        let mut nodes = seen
             .iter()
-            .filter(|frame| frame.at >= since && frame.is_gratuitous_for(address));
-        let mut nodes = frames
+            .filter(|frame| frame.is_gratuitous_for(address))
             .map(|frame| self.node_of(frame.source))
             .collect::<Result<Vec<_>>>()?;
         nodes.dedup();
@@ -209,11 +218,45 @@ impl Cluster {
         serde_json::from_str(&page.body).with_context(|| format!("no status: {}", page.body))
     }
 
-    /// The metrics of a node's speaker; none while it does not answer.
-    pub fn metrics(&self, node: &str) -> Result<String> {
+    /// What the speaker of a node has counted.
+    pub fn metrics(&self, node: &str) -> Result<Metrics> {
         let at = SocketAddr::from((self.lab.host(node)?.ipv4, 7472));
-        let page = self.on_lan(|| http_get(at, "/metrics", Duration::from_secs(1)))?;
-        Ok(page.map_or_else(|_| String::new(), |page| page.body))
+        let page = self.on_lan(|| http_get(at, "/metrics", Duration::from_secs(1)))??;
+        Ok(Metrics(page.body))
+    }
+
+    /// How many addresses of Services the speaker of a node announces.
+    pub fn announced(&self, node: &str) -> Result<f64> {
+        self.metrics(node)?.sum("metallb_speaker_announced{")
+    }
+
+    /// Until all speakers together announce so many.
+    pub fn wait_until_announced(&self, count: u32) -> Result<()> {
+        let nodes = self.lab.nodes();
+        let sum = || -> Result<f64> {
+            let counts = nodes.iter().map(|node| self.announced(&node.name));
+            counts.sum()
+        };
+        let are_all = || Ok(sum()? == f64::from(count));
+        wait_until(3 * SOON, are_all, || Ok(()))
+            .with_context(|| format!("{:?} of {count} addresses are announced", sum()))
+    }
+
+    /// Until every speaker holds every other one live.
+    pub fn wait_until_all_live(&self) -> Result<()> {
+        let nodes = self.lab.nodes();
+        let all_live = || {
+            for node in &nodes {
+                let status = self.status(&node.name)?;
+                let members = status["members"].as_array().cloned().unwrap_or_default();
+                let live = members.iter().filter(|member| member["standing"] == "live");
+                if live.count() != nodes.len() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        wait_until(SOON, all_live, || Ok(())).context("the speakers do not find each other again")
     }
 
     /// Ends the speaker of a node by this signal and starts it again at once.
@@ -225,5 +268,25 @@ impl Cluster {
         }
         self.lab.start(&speaker)?;
         self.wait_until_ready(node)
+    }
+}
+
+/// A speaker's counters and gauges at one moment.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Whether there is this very line.
+    pub fn has(&self, line: &str) -> bool {
+        self.0.lines().any(|each| each == line)
+    }
+
+    /// The sum of the series that begin like this.
+    pub fn sum(&self, begin: &str) -> Result<f64> {
+        let series = self.0.lines().filter(|line| line.starts_with(begin));
+        let values = series.map(|line| {
+            let value = line.rsplit(' ').next().unwrap_or_default().parse::<f64>();
+            value.with_context(|| format!("no value: {line}"))
+        });
+        values.sum()
     }
 }

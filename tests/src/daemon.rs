@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Output;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
@@ -16,6 +17,7 @@ use serde_yaml::Value;
 
 use crate::command::stdout_of;
 use crate::control_plane::pki;
+use crate::image::{Architecture, existing};
 use crate::lab::Lab;
 use crate::net::CONTROL_PLANE;
 use crate::pki::{Identity, write_kubeconfig};
@@ -106,22 +108,11 @@ impl Daemon {
 /// The program of a component: in `FERROLB_BIN_DIR`, or where `cargo build --release` for the
 /// images puts it.
 pub fn program(component: &str) -> Result<PathBuf> {
-    let release = || {
-        let target = format!(
-            "target/{}-unknown-linux-musl/release",
-            std::env::consts::ARCH
-        );
-        crate::workspace().join(target)
-    };
-    let dir = std::env::var_os("FERROLB_BIN_DIR").map_or_else(release, PathBuf::from);
-    let path = dir.join(component);
-    if !path.is_file() {
-        bail!(
-            "no {}: build the daemons, or set FERROLB_BIN_DIR",
-            path.display()
-        );
-    }
-    Ok(path)
+    let given = std::env::var_os("FERROLB_BIN_DIR").map(PathBuf::from);
+    existing(
+        &given.unwrap_or_else(|| Architecture::HERE.programs()),
+        component,
+    )
 }
 
 impl Lab {
@@ -157,6 +148,14 @@ impl Lab {
         self.spawn(spec)
             .with_context(|| format!("cannot start {name}"))?;
         Ok(name)
+    }
+
+    /// Runs the plugin as the administrator, on a host that is no node.
+    pub fn plugin(&self, args: &[&str]) -> Result<Output> {
+        let plugin = program("kubectl-ferrolb")?;
+        let mut command = self.host(CONTROL_PLANE)?.command(&plugin.to_string_lossy());
+        command.args(args).env("KUBECONFIG", self.kubeconfig());
+        command.output().context("cannot run the plugin")
     }
 
     /// The service account of a component.

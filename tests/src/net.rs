@@ -11,17 +11,21 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::state::State;
+use crate::wait::wait_until;
 
 mod host;
+mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use host::{Host, MacAddress, PodNet};
+pub use rules::SLOW;
 
 /// Prefix of all network namespaces that labs make.
 pub(crate) const NETNS_PREFIX: &str = "fl-";
@@ -42,6 +46,9 @@ pub const POD_CIDR_V6: &str = "fd00:244::/32";
 pub const CONTROL_PLANE: &str = "cp";
 /// Name of the host on the LAN that is no part of the cluster.
 pub const CLIENT: &str = "client";
+
+/// How long a port may take to have its carrier again.
+const CARRIER: Duration = Duration::from_secs(10);
 
 /// The LAN's router. It forwards nothing, but answers: of two speakers that do not hear each other,
 /// the one that hears the router serves.
@@ -190,7 +197,10 @@ impl Network {
     pub fn heal(&self, host: &str) -> Result<()> {
         let port = &self.host(host)?.name;
         ip_batch(&self.lan, &[format!("link set {port} up")])?;
-        self.set_port_state(port, PORT_FORWARDING)
+        // Refused until the port has its carrier again, which a busy kernel takes note of later.
+        let is_set = || Ok(self.set_port_state(port, PORT_FORWARDING).is_ok());
+        wait_until(CARRIER, is_set, || Ok(()))
+            .or_else(|_| self.set_port_state(port, PORT_FORWARDING))
     }
 
     fn set_port_state(&self, port: &str, state: &str) -> Result<()> {

@@ -29,7 +29,7 @@ use crate::net::Host;
 use crate::preflight::Program;
 use crate::{hollow, kube_proxy};
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod cni;
 mod containerd;
 mod dns;

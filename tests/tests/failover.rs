@@ -5,10 +5,17 @@
 
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
+mod failover {
+    mod blocked;
+}
+
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ferrolb_tests::Lab;
 use ferrolb_tests::cluster::{Cluster, PORT, SOON};
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
@@ -16,6 +23,10 @@ use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
+const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
+const FIRST_KEY: &str = "key-1";
+const SECOND_KEY: &str = "key-2";
+const NOT_SIGNED: &str = r#"ferrolb_peer_datagrams_total{outcome="bad_signature""#;
 const POOL: &str = "192.168.64.200/32";
 const TARGET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(VIP), PORT);
 /// Some rounds of an announcement would be heard by then.
@@ -23,7 +34,11 @@ const ROUNDS: Duration = Duration::from_millis(2_500);
 
 /// Four nodes and a Service; who owns its address. Its pod runs on a node that does not.
 fn serving(name: &str) -> Result<(Cluster, String)> {
-    let cluster = Cluster::start(name, 4, POOL)?;
+    let cluster = Cluster::start_with(name, 4, POOL, |lab, node| {
+        let keys = keys_of(lab, node)?;
+        fs::write(keys.join(FIRST_KEY), [1; 32])?;
+        Ok(Daemon::speaker(node).arg(format!("--peer-keys-dir={}", keys.display())))
+    })?;
     let created = Instant::now();
     // Announced only when there is an endpoint: so it is known whom to spare.
     let _first = cluster.create_pod("web-n1", "n1")?;
@@ -38,17 +53,24 @@ fn serving(name: &str) -> Result<(Cluster, String)> {
     Ok((cluster, owner))
 }
 
+/// Where the Secret of the speakers' keys is mounted on a node.
+fn keys_of(lab: &Lab, node: &str) -> Result<PathBuf> {
+    lab.state().subdir(&format!("keys-{node}"))
+}
+
 #[test]
 fn a_speaker_that_restarts_moves_nothing_and_one_that_stays_away_is_replaced() -> Result<()> {
     let (cluster, owner) = serving("restart")?;
     let probe = cluster.on_lan(|| UdpProbe::start(TARGET))??;
     let connections = cluster.on_lan(|| TcpHold::open(TARGET, 40))??;
     let begun = Instant::now();
-    println!("kill -9 of the owner's speaker, started again");
+    println!("another key, on one node after the other");
+    rotate_keys(&cluster, &owner)?;
+    println!("kill -9 of the owner's speaker, started again: it signs with the new key");
     cluster.restart_speaker(&owner, Signal::KILL)?;
     assert_eq!(cluster.owner(VIP)?, owner);
     println!("rolling restart of all speakers");
-    for node in ["n1", "n2", "n3", "n4"] {
+    for node in NODES {
         cluster.restart_speaker(node, Signal::TERM)?;
         assert_eq!(cluster.owner(VIP)?, owner, "after {node}");
     }
@@ -64,6 +86,10 @@ fn a_speaker_that_restarts_moves_nothing_and_one_that_stays_away_is_replaced() -
         [owner.as_str()],
         "nobody else ever"
     );
+    for node in NODES {
+        let refused = cluster.metrics(node)?.sum(NOT_SIGNED)?;
+        assert_eq!(refused, 0.0, "{node} did not believe another speaker");
+    }
     assert_eq!((udp.lost(), tcp.broken.len()), (0, 0), "{udp}");
     assert_eq!(
         assigned_events(&cluster)?,
@@ -128,10 +154,8 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
     cluster.lab.kubectl(&["uncordon", &second])?;
     no_move(&cluster, &third, back)?;
     let asked = Instant::now();
-    let move_to = format!("ferrolb.io/move-to={second}");
-    cluster
-        .lab
-        .kubectl(&["annotate", "service", "web", &move_to])?;
+    let said = cluster.lab.plugin(&["move", &VIP.to_string(), &second])?;
+    ensure!(said.status.success(), "{said:?}");
     assert_eq!(announcer_but(&cluster, &third, asked)?.0, second);
     assert_eq!(cluster.owner(VIP)?, second);
     let udp = probe.stop();
@@ -168,6 +192,28 @@ fn without_the_api_server_a_dead_node_is_replaced_and_a_new_speaker_stays_quiet(
     cluster.lab.kubectl(&["delete", "service", "web"])?;
     wait_until(SOON, || Ok(cluster.answering(VIP)?.is_empty()), || Ok(()))
         .context("what changed meanwhile is picked up")
+}
+
+/// As a changed Secret comes: to each node when its kubelet looks, and to its speaker when that does.
+/// After five minutes the new key signs; the owner's speaker will do so as soon as it starts anew,
+/// since it finds it under the name that comes first.
+fn rotate_keys(cluster: &Cluster, owner: &str) -> Result<()> {
+    for node in NODES {
+        let logged = cluster
+            .lab
+            .log(&Daemon::speaker(node).process_name())?
+            .len();
+        fs::write(keys_of(&cluster.lab, node)?.join(SECOND_KEY), [2; 32])?;
+        let has_read = || {
+            let log = cluster.lab.log(&Daemon::speaker(node).process_name())?;
+            Ok(log[logged..].contains(r#""accepted":2"#))
+        };
+        wait_until(3 * SOON, has_read, || Ok(()))
+            .with_context(|| format!("the speaker of {node} does not read the second key"))?;
+    }
+    let keys = keys_of(&cluster.lab, owner)?;
+    fs::rename(keys.join(FIRST_KEY), keys.join("key-3"))?;
+    Ok(())
 }
 
 /// The first node other than `node` that announced the address since then, and when.

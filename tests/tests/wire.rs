@@ -36,15 +36,8 @@ fn start(name: &str, nodes: u8, addresses: &str) -> Result<Cluster> {
     let nodes = cluster.lab.nodes();
     for node in &nodes {
         let _ = cluster.create_pod(&format!("web-{}", node.name), &node.name)?;
-        let all = format!("ferrolb_peers_alive {}", nodes.len());
-        let settled = || {
-            let metrics = cluster.metrics(&node.name)?;
-            Ok(metrics.lines().any(|line| line == all))
-        };
-        let speaker = Daemon::speaker(&node.name).process_name();
-        wait_until(SOON, settled, || cluster.lab.check_alive(&speaker))
-            .with_context(|| format!("the speaker of {} does not see all", node.name))?;
     }
+    cluster.wait_until_all_live()?;
     Ok(cluster)
 }
 

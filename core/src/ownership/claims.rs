@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::handover::Give;
 use super::members::{Claim, Stage};
 use super::wire::{MAX_PAYLOAD, Message};
-use super::{Candidate, Cause, Event, NodeId, Ownership, Wanted};
+use super::{Candidate, Cause, Event, NodeId, Ownership, Preference, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
@@ -31,7 +31,7 @@ pub(super) struct Claims {
     /// Wanted and held by nobody, since when.
     pending: BTreeMap<IpAddr, Instant>,
     /// To be looked at again.
-    dirty: BTreeSet<IpAddr>,
+    pub(super) dirty: BTreeSet<IpAddr>,
     /// What others want to hand over to this member, with their epochs.
     pub(super) offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>>,
     /// The own record changed.
@@ -170,7 +170,8 @@ impl Ownership {
     }
 
     fn may_claim(&self, now: Instant) -> bool {
-        self.stage() == Stage::Serving && !self.contact.is_quiet(now)
+        let is_quiet = self.contact.is_quiet(now) || self.blocked.is_listening(now);
+        self.stage() == Stage::Serving && !is_quiet
     }
 
     /// C2, C6: the better claim stays, the other falls silent first.
@@ -208,7 +209,8 @@ impl Ownership {
         let is_free = self.stage() == Stage::Serving
             && self.claims.wanted.contains_key(&vip)
             && self.members.owner(vip).is_none()
-            && !self.is_reserved_to_another(vip);
+            && !self.is_reserved_to_another(vip)
+            && !self.is_announced_elsewhere(vip, now);
         if is_free {
             self.claims.pending.entry(vip).or_insert(now);
         } else {
@@ -232,6 +234,8 @@ impl Ownership {
             let Some(place) = self.place(vip, &mut load) else {
                 continue;
             };
+            // Whose forwarding is in doubt comes after everybody.
+            let place = if self.reluctant { MAX_PLACE } else { place };
             if now >= since + self.settings.skew * place {
                 let is_new = self.members.index().floor(vip) == 0;
                 self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
@@ -243,7 +247,8 @@ impl Ownership {
     ///
     /// By rank alone, so that all agree whatever they have seen so far: orphans, and whatever is
     /// wanted when the speakers start, as after a switch over from `MetalLB`. Only for an address
-    /// that is new do nodes with more than the least load come last.
+    /// that is new do nodes with more than the least load come last; not where the best rank owns
+    /// anyway.
     fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
         let wanted = self.claims.wanted(vip)?;
         if !wanted.eligible {
@@ -277,7 +282,10 @@ impl Ownership {
     }
 
     fn is_newborn(&self, vip: IpAddr) -> bool {
-        self.claims.newborn.contains(&vip) && self.members.index().floor(vip) == 0
+        self.settings.preference == Preference::Sticky
+            && self.claims.newborn.contains(&vip)
+            && self.blocked.is_empty()
+            && self.members.index().floor(vip) == 0
     }
 
     fn load_of(&self, id: NodeId, load: &Load) -> usize {
@@ -289,13 +297,15 @@ impl Ownership {
         claimed + load.assumed.get(&id).copied().unwrap_or(0)
     }
 
-    /// Live, not leaving; joining members too, or the first to join would take everything.
+    /// Live, not leaving; joining members too, or the first to join would take everything. Who hears
+    /// nobody leaves their turns to those that cannot be heard.
     fn is_candidate(&self, id: NodeId) -> bool {
         if id == self.me {
             return self.stage() == Stage::Serving;
         }
         let member = self.members.get(id);
-        member.is_some_and(|member| member.is_live() && member.record.stage != Stage::Leaving)
+        self.is_blocked_with_all_others(id)
+            || member.is_some_and(|one| one.is_live() && one.record.stage != Stage::Leaving)
     }
 
     pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
@@ -336,7 +346,7 @@ impl Ownership {
         }
     }
 
-    fn remind(&mut self, vip: IpAddr) {
+    pub(super) fn remind(&mut self, vip: IpAddr) {
         self.events.push_back(Event::Announce {
             vip,
             cause: Cause::Reminder,

@@ -203,7 +203,8 @@ impl Ownership {
             .members
             .claims(vip)
             .all(|(id, claim)| id == from || claim.epoch <= epoch);
-        self.stage() == Stage::Serving && self.claims.is_eligible(vip) && is_unchallenged
+        let is_willing = self.claims.is_eligible(vip) && !self.reluctant;
+        self.stage() == Stage::Serving && is_willing && is_unchallenged
     }
 
     pub(super) fn handle_refuse(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {

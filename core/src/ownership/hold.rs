@@ -35,9 +35,15 @@ impl Ownership {
     pub(super) fn watch_kernel(&mut self, id: NodeId, now: Instant) {
         let patience = self.settings.beat * (self.settings.held_misses + 1);
         let beat = self.settings.beat;
+        let is_silent = self.kernel_is_silent(id);
         let Some(watch) = self.watching.get_mut(id) else {
             return;
         };
+        if is_silent {
+            // L13: it never answered, so its silence says nothing; the hold ends in its time.
+            watch.deadline = now + beat;
+            return;
+        }
         if now >= watch.kernel_at + patience {
             self.suspect(id, now);
             return;

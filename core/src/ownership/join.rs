@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::blocked::PER_ROUND;
 use super::{NodeId, Ownership};
 use crate::Instant;
 
@@ -70,6 +71,7 @@ impl Ownership {
         };
         let since = *since;
         if now >= since + self.settings.join {
+            self.listen_first(now);
             self.complete_join(now);
         } else if HELLOS.get(*hellos).is_some_and(|&at| now >= since + at) {
             *hellos += 1;
@@ -85,9 +87,13 @@ impl Ownership {
             .filter(|(id, member)| *id != self.me && member.heard_at.is_none_or(|at| at < since))
             .map(|(id, _)| id)
             .collect();
-        for id in silent {
+        for &id in &silent {
             let ping = self.ping(false, None);
             self.send(id, &ping);
+        }
+        // B2: whether their nodes live, should nothing else come of it.
+        for id in self.pick(PER_ROUND, silent) {
+            self.probe(id);
         }
     }
 

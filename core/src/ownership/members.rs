@@ -139,6 +139,15 @@ pub(super) struct Member {
     pub(super) heard_at: Option<Instant>,
     /// Its node once answered an echo request: then only echoes prove its kernel alive (§7).
     pub(super) echoes: bool,
+    /// When its kernel was last asked in peace, and when it last answered anything (L13).
+    pub(super) asked_at: Option<Instant>,
+    pub(super) kernel_at: Option<Instant>,
+    /// Questions in a row that its kernel did not answer although its process was heard.
+    pub(super) unanswered: u32,
+    /// Its kernel last said that no process listens.
+    pub(super) no_process_at: Option<Instant>,
+    /// The hardware address that its kernel answers with, as long as it has told none itself.
+    pub(super) kernel_mac: MacAddr,
     /// It has signed with one of our keys: from then on it must.
     pub(super) signs: bool,
     /// When it was last told that it is held gone.
@@ -164,6 +173,11 @@ impl Member {
             since: now,
             heard_at: None,
             echoes: false,
+            asked_at: None,
+            kernel_at: None,
+            unanswered: 0,
+            no_process_at: None,
+            kernel_mac: MacAddr::zero(),
             signs: false,
             told_at: None,
             window: Window::default(),
@@ -307,6 +321,17 @@ impl Members {
     pub(super) fn by_address(&self, address: IpAddr) -> Option<NodeId> {
         self.iter()
             .find(|(_, member)| member.address == address)
+            .map(|(id, _)| id)
+    }
+
+    /// By the hardware address of its record, or else the one that its kernel answers with.
+    pub(super) fn by_mac(&self, mac: MacAddr) -> Option<NodeId> {
+        let has_it = |member: &Member| match member.life {
+            Some(_) => member.record.mac == mac,
+            None => member.kernel_mac == mac,
+        };
+        let mut all = self.iter();
+        all.find(|(_, member)| !mac.is_zero() && has_it(member))
             .map(|(id, _)| id)
     }
 

@@ -22,6 +22,9 @@ pub struct Settings {
     /// Without any witness's answer (two members, or none reachable) a member is lost only after
     /// this long: nobody can tell a pause of the path from a death.
     pub alone: Duration,
+    /// Where a member's kernel answers no question (a router or firewall in between), the silence of
+    /// its process is all there is: then neither a witness nor time ends it before this.
+    pub unanswering: Duration,
     /// A member whose kernel answers while its process does not is given up after this long.
     pub stalled: Duration,
     /// The addresses of a process that went away stay reserved to it for this long, as long as its
@@ -78,6 +81,7 @@ pub const FAST: Settings = Settings {
     probes: 3,
     witness_gap: Duration::from_millis(13),
     alone: Duration::from_millis(400),
+    unanswering: Duration::from_millis(1_000),
     stalled: Duration::from_millis(3_000),
     hold: Duration::from_millis(2_500),
     hold_restart: Duration::from_millis(5_000),
@@ -126,7 +130,8 @@ impl Settings {
         let hop = 1_000; // generous: hops on a LAN take 80 to 200 µs
         self.witness_gap.as_micros() * self.probes as u128 + 2 * hop < self.verdict().as_micros()
             && self.verdict().as_micros() < self.alone.as_micros()
-            && self.alone.as_micros() < self.stalled.as_micros()
+            && self.alone.as_micros() <= self.unanswering.as_micros()
+            && self.unanswering.as_micros() < self.stalled.as_micros()
             && self.record_repeat.as_micros() + 20 * hop < self.skew.as_micros()
             && self.give_retry.as_micros() * (self.give_tries as u128) < self.give_limit.as_micros()
             && self.subscribe.as_micros() * 3 <= self.lease.as_micros()

@@ -39,6 +39,8 @@ pub struct MemberStatus {
     pub mac: MacAddr,
     /// How many addresses it answers for.
     pub addresses: usize,
+    /// What keeps its death from being found at once, or itself from being heard.
+    pub reason: Option<Reason>,
 }
 
 /// Who answers for an address, and why this node does or does not.
@@ -98,8 +100,17 @@ impl Ownership {
                 heard_at: member.heard_at,
                 mac: member.record.mac,
                 addresses: member.record.claims.len(),
+                reason: self.impediment(node),
             }
         })
+    }
+
+    fn impediment(&self, node: NodeId) -> Option<Reason> {
+        if self.blocked.contains(node) {
+            Some(Reason::PeerBlocked)
+        } else {
+            self.kernel_is_silent(node).then_some(Reason::KernelSilent)
+        }
     }
 
     /// Who answers for `vip`.
@@ -119,11 +130,14 @@ impl Ownership {
             Some(wanted) if !wanted.eligible => Reason::Ineligible,
             Some(_) if self.members.owner(vip).is_some() => Reason::NotOwner,
             Some(_) if self.is_reserved_to_another(vip) => Reason::Reserved,
+            Some(_) if self.is_announced_elsewhere(vip, now) => Reason::PeerAnnounces,
             Some(_) if self.watching.is_isolated() => Reason::Isolated,
             Some(_) => match self.stage() {
                 Stage::Joining => Reason::Joining,
                 Stage::Leaving => Reason::Leaving,
                 Stage::Serving if self.contact.is_quiet(now) => Reason::NameShared,
+                Stage::Serving if self.reluctant => Reason::KubeProxyUnhealthy,
+                Stage::Serving if self.blocked.is_listening(now) => Reason::Joining,
                 Stage::Serving => Reason::NotOwner,
             },
         }

@@ -10,8 +10,6 @@ use crate::Instant;
 
 /// After a suspicion that was no death, the next look.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Once a process is known to be stalled, its kernel may miss one round of probes.
-const STALL_GRACE: Duration = Duration::from_millis(400);
 /// How long a member must say that it hears nothing, while it is pinged.
 const DEAF: Duration = Duration::from_millis(60);
 /// Verdicts in this time widen the watch (L8).
@@ -45,6 +43,8 @@ pub(super) struct Watch {
     pub(super) held: bool,
     was_heard: bool,
     stalled_since: Option<Instant>,
+    /// Since then its kernel has left one round unanswered.
+    missed_one: bool,
     /// The last answer of its kernel.
     pub(super) kernel_at: Instant,
     deaf_since: Option<Instant>,
@@ -117,6 +117,7 @@ impl Watch {
             held,
             was_heard: false,
             stalled_since: None,
+            missed_one: false,
             kernel_at: now,
             deaf_since: None,
             beat_at: None,
@@ -209,6 +210,7 @@ impl Ownership {
                 !self.watching.verdicts.is_empty() || !self.watching.doubted.is_empty();
             self.watching.is_stale |= is_widened;
             self.renew_subscriptions();
+            self.ask_kernels(now);
             self.confirm_claims(now);
         }
         let due: Vec<NodeId> = self
@@ -226,13 +228,15 @@ impl Ownership {
         }
     }
 
-    fn renew_subscriptions(&mut self) {
+    /// The members whose beats are watched.
+    pub(super) fn watched(&self) -> Vec<NodeId> {
         let watches = self.watching.watches.iter();
-        let live: Vec<NodeId> = watches
-            .filter(|(_, watch)| !watch.held)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in live {
+        let live = watches.filter(|(_, watch)| !watch.held);
+        live.map(|(&id, _)| id).collect()
+    }
+
+    fn renew_subscriptions(&mut self) {
+        for id in self.watched() {
             let ping = self.ping(true, None);
             self.send(id, &ping);
         }
@@ -360,7 +364,7 @@ impl Ownership {
 
     /// A kernel's answer counts only while it is asked for: nobody authenticates it.
     pub(super) fn kernel_answered(&mut self, id: NodeId, answer: KernelAnswer, now: Instant) {
-        if !self.proves_kernel(id, answer) {
+        if !self.proves_kernel(id, answer, now) {
             return;
         }
         let Some(watch) = self.watching.get_mut(id) else {
@@ -380,25 +384,15 @@ impl Ownership {
         self.kernel_answered_witness(id);
     }
 
-    /// §7: an ARP proxy answers for the dead with its own hardware address, and some fabrics with
-    /// the right one; so echoes decide for a node that is known to answer them.
-    fn proves_kernel(&mut self, id: NodeId, answer: KernelAnswer) -> bool {
-        let Some(member) = self.members.get_mut(id) else {
-            return false;
-        };
-        match answer {
-            KernelAnswer::Neighbour(mac) => mac == member.record.mac && !member.echoes,
-            KernelAnswer::Echo => {
-                member.echoes = true;
-                true
-            }
-            KernelAnswer::PortUnreachable => true,
-        }
-    }
-
     /// L5: the verdict, when every probe has had its time.
     fn judge(&mut self, id: NodeId, now: Instant) {
         let Settings { stalled, alone, .. } = self.settings;
+        // L13: without its kernel's word, a stopped process looks like a dead node.
+        let patience = if self.kernel_is_silent(id) {
+            self.settings.unanswering
+        } else {
+            Duration::ZERO
+        };
         let Some(watch) = self.watching.watches.get_mut(&id) else {
             return;
         };
@@ -418,25 +412,31 @@ impl Ownership {
         if suspicion.kernel_answered {
             watch.kernel_at = now;
         }
-        let was_just_stalled = watch.stalled_since.is_some() && now < watch.kernel_at + STALL_GRACE;
+        let was_stalled = watch.stalled_since.is_some();
         if suspicion.witness_heard {
             // c: my path to it is bad, the member is well.
             watch.stalled_since = None;
             watch.listen_until(now + LOOK_AGAIN);
         } else if watch.held && suspicion.kernel_answered {
             watch.listen_until(now + self.settings.beat);
-        } else if suspicion.kernel_answered || was_just_stalled {
+        } else if was_stalled && !suspicion.kernel_answered && !watch.missed_one {
+            // d: of a kernel that has just answered, one unanswered round is no death. It is asked
+            // again at once: the node may have died since, and each round costs its users as much.
+            watch.missed_one = true;
+            self.suspect(id, now);
+        } else if suspicion.kernel_answered {
             // d: its kernel answers somebody, its process nobody.
+            watch.missed_one = false;
             let stalled_since = *watch.stalled_since.get_or_insert(since);
             if now >= stalled_since + stalled {
                 self.give_up(id, Verdict::Stalled, now);
             } else {
                 watch.listen_until(now + LOOK_AGAIN);
             }
-        } else if suspicion.witness_silent {
+        } else if suspicion.witness_silent && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
             self.give_up(id, Verdict::Node, now);
-        } else if age >= alone {
+        } else if age >= alone.max(patience) {
             // f: there is nobody to ask.
             self.watching.verdicts.push(now);
             self.watching.watches.remove(&id);

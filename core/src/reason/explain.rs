@@ -92,10 +92,10 @@ impl Reason {
                  other one off",
             ),
             Self::StatusContested => (
-                "another program rewrote the status that FerroLB had written, twice within 30 s; \
-                 FerroLB gave in, because two writers would go on for ever",
+                "another program rewrote or emptied the status that FerroLB had written, twice within \
+                 30 s; FerroLB gave in for ten minutes, because two writers would go on for ever",
                 "switch the other one off or give the Service a spec.loadBalancerClass; then empty \
-                 its status or create it anew",
+                 its status, or create it anew to have its address at once",
             ),
             // --- who announces ---
             Self::NoAddress => (
@@ -124,6 +124,11 @@ impl Reason {
                 "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
                  another node without it can announce",
                 "remove the label if the node shall announce",
+            ),
+            Self::StrictlyExcludedNode => (
+                "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
+                 the speakers are told to take it strictly",
+                "remove the label, or set the chart's speaker.excludeLabel to prefer",
             ),
             Self::NodeLeaving => (
                 "the node is cordoned, being deleted or shut down, and another one announces",
@@ -188,6 +193,26 @@ impl Reason {
             Self::NameShared => (
                 "another speaker runs under this node's name",
                 "stop one of them: MetalLB's, a second release, or a node with the same name",
+            ),
+            Self::KubeProxyUnhealthy => (
+                "kube-proxy on the node was well and is no more, so the node takes no further address; what \
+                 it has it keeps",
+                "look at kube-proxy's log on that node: curl http://localhost:10256/healthz asks as the \
+                 speaker does",
+            ),
+            Self::PeerBlocked => (
+                "that node lives, and its speaker cannot be heard; who announces what is only seen on the \
+                 wire, so a takeover takes up to 16 s",
+                "let UDP 7946 through between the nodes, both ways",
+            ),
+            Self::PeerAnnounces => (
+                "a node announces the address whose speaker cannot be heard",
+                "let UDP 7946 through between the nodes, both ways",
+            ),
+            Self::KernelSilent => (
+                "that node answers neither ARP nor ping, so its death is found after a second, not after \
+                 0.1 s",
+                "let ICMP echo through between the nodes",
             ),
             // --- the network ---
             Self::AddressConflict => (

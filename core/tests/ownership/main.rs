@@ -15,6 +15,7 @@
 )]
 
 mod api;
+mod blocked;
 mod chaos;
 mod checks;
 mod cutoff;
@@ -24,6 +25,8 @@ mod network;
 mod packets;
 mod random;
 mod restarts;
+mod rules;
+mod spread;
 mod stress;
 mod wire_rules;
 mod world;

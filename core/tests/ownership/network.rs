@@ -23,6 +23,12 @@ pub(crate) struct Network {
     pub(crate) cut: BTreeSet<(Station, Station)>,
     /// Paths that take longer, both ways.
     pub(crate) slow: BTreeMap<(Station, Station), Duration>,
+    /// Stations that no datagram of port 7946 leaves or reaches.
+    pub(crate) firewalled: BTreeSet<Station>,
+    /// Stations whose kernels answer no question.
+    pub(crate) unanswering: BTreeSet<Station>,
+    /// ARP is answered for hosts that are dead, with the right hardware address.
+    pub(crate) answers_for_the_dead: bool,
     /// Nothing arrives anywhere.
     pub(crate) blackout: bool,
 }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_core::ownership::{KernelAnswer, Transmit};
+use ferrolb_core::ownership::{KernelAnswer, Ownership, Transmit};
 
 use crate::network::Station;
-use crate::world::{Happening, Input, World};
+use crate::world::{Happening, Input, Vip, World};
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
@@ -24,7 +24,11 @@ impl World {
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
-                let bytes: Arc<[u8]> = bytes.into();
+                let firewalled = &self.network.firewalled;
+                if firewalled.contains(&host) || firewalled.contains(&target) {
+                    return;
+                }
+                let bytes: Arc<[u8]> = self.in_version(host, target, bytes).into();
                 let from = self.hosts[host].address;
                 for delay in self.network.deliver(host, target, &mut self.random) {
                     let input = Input::Datagram {
@@ -39,8 +43,16 @@ impl World {
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
-                if self.hosts[target].powered {
+                if self.network.unanswering.contains(&target) {
+                    return;
+                }
+                let powered = self.hosts[target].powered;
+                if powered || self.network.answers_for_the_dead {
                     let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
+                    self.answer(host, target, Input::Kernel { from: to, answer });
+                }
+                if powered && self.echo {
+                    let answer = KernelAnswer::Echo;
                     self.answer(host, target, Input::Kernel { from: to, answer });
                 }
             }
@@ -51,6 +63,32 @@ impl World {
     fn answer(&mut self, host: Station, target: Station, input: Input) {
         if let Some(delay) = self.network.round_trip(host, target, &mut self.random) {
             self.put(self.now + delay, Happening::Arrive(host, input));
+        }
+    }
+
+    /// Between speakers of two versions every datagram has a version byte that its receiver does not
+    /// know; its other bytes mean nothing then.
+    fn in_version(&self, from: Station, to: Station, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.newer.contains(&from) != self.newer.contains(&to)
+            && let Some(version) = bytes.get_mut(2)
+        {
+            *version += 1;
+        }
+        bytes
+    }
+
+    /// Those who cannot hear each other's datagrams listen to the wire.
+    pub(crate) fn tell_listeners(&mut self, host: Station, vip: Vip) {
+        let by = self.hosts[host].mac;
+        for listener in (0..self.hosts.len()).filter(|&listener| listener != host) {
+            let speaker = self.hosts[listener].speaker.as_ref();
+            if !speaker.is_some_and(Ownership::needs_the_wire) {
+                continue;
+            }
+            for delay in self.network.deliver(host, listener, &mut self.random) {
+                let input = Input::Announcement { vip, by };
+                self.put(self.now + delay, Happening::Arrive(listener, input));
+            }
         }
     }
 

@@ -66,6 +66,7 @@ pub(crate) enum Input {
     Datagram { from: IpAddr, bytes: Arc<[u8]> },
     Kernel { from: IpAddr, answer: KernelAnswer },
     Gateway,
+    Announcement { vip: Vip, by: MacAddr },
     Api(Arc<Truth>),
 }
 
@@ -98,6 +99,8 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
+    /// Hosts whose speakers have another version of the protocol.
+    pub(crate) newer: BTreeSet<Station>,
     pub(crate) truth: Arc<Truth>,
     /// Nodes of the second tier.
     pub(crate) cordoned: BTreeSet<NodeId>,
@@ -106,6 +109,8 @@ pub(crate) struct World {
     /// Speakers that start learn nothing from the API.
     pub(crate) api_down: bool,
     pub(crate) busy: bool,
+    /// Kernels answer echo requests, besides ARP.
+    pub(crate) echo: bool,
     queue: BTreeMap<(Instant, u64), Happening>,
     happenings: u64,
     /// Whose frame the client heard last, for each address.
@@ -114,9 +119,14 @@ pub(crate) struct World {
     /// Announcements of any kind: when, by whom, why.
     pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
+    /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
+    pub(crate) silent_kernels: Vec<(Station, NodeId)>,
+    pub(crate) blocked: Vec<(Station, NodeId)>,
     /// Falling silent before anybody else announced: when it should have been make before break.
     pub(crate) dark: Vec<(Instant, Vip)>,
     pub(crate) disturbed_at: Instant,
+    /// Faults inflicted so far.
+    pub(crate) faults: u64,
     pub(crate) violations: Vec<String>,
     /// Prints what happens.
     pub(crate) trace: bool,
@@ -131,19 +141,24 @@ impl World {
             hosts: (0..hosts).map(Host::new).collect(),
             settings: settings.clone(),
             keys: Keys::default(),
+            newer: BTreeSet::new(),
             truth: Arc::default(),
             cordoned: BTreeSet::new(),
             api_lag: ms(20),
             api_down: false,
             busy: false,
+            echo: false,
             queue: BTreeMap::new(),
             happenings: 0,
             neighbours: BTreeMap::new(),
             moves: Vec::new(),
             announcements: Vec::new(),
             verdicts: Vec::new(),
+            silent_kernels: Vec::new(),
+            blocked: Vec::new(),
             dark: Vec::new(),
             disturbed_at: Instant::START,
+            faults: 0,
             violations: Vec::new(),
             trace: false,
         };
@@ -309,6 +324,7 @@ impl World {
                     let _counted = speaker.handle_datagram(from, &bytes, now);
                 }
                 Input::Kernel { from, answer } => speaker.handle_kernel_answer(from, answer, now),
+                Input::Announcement { vip, by } => speaker.handle_announcement(vip, by, now),
                 Input::Gateway => speaker.handle_gateway_answer(now),
                 Input::Api(truth) => self.tell_api(host, &truth, &mut speaker),
             }
@@ -363,6 +379,8 @@ impl World {
                 self.verdicts.push((self.now, host, node, Some(verdict)));
             }
             Event::Lost { node } => self.verdicts.push((self.now, host, node, None)),
+            Event::KernelSilent { node } => self.silent_kernels.push((host, node)),
+            Event::Blocked { node } => self.blocked.push((host, node)),
             Event::Isolated | Event::NameShared => {}
             Event::MayExit => return true,
         }
@@ -370,6 +388,7 @@ impl World {
     }
 
     fn hear_announcement(&mut self, host: Station, vip: Vip) {
+        self.tell_listeners(host, vip);
         let client = self.hosts.len();
         let from = self.neighbours.get(&vip).copied();
         if !self.network.connects(host, client) || from == Some(host) {

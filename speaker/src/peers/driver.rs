@@ -43,7 +43,7 @@ pub(super) struct Driver {
     socket: PeerSocket,
     prober: Prober,
     key_ring: KeyRing,
-    has_keys: bool,
+    accepted_keys: usize,
     /// None before Nodes, wishes and links are known: whoever joined with less would give up what
     /// it had before it restarted.
     pub(super) ownership: Option<Ownership>,
@@ -51,6 +51,7 @@ pub(super) struct Driver {
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
+    reluctant: bool,
     leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
@@ -83,12 +84,13 @@ impl Driver {
             prober: Prober::new((boot & 0xffff) as u16),
             boot,
             key_ring: KeyRing::default(),
-            has_keys: false,
+            accepted_keys: 0,
             ownership: None,
             nodes: None,
             names: BTreeMap::new(),
             wishes: None,
             links: None,
+            reluctant: false,
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
@@ -119,6 +121,7 @@ impl Driver {
             let hears = !self.ownership.as_ref().is_some_and(Ownership::is_isolated);
             self.pulse.beat(hears, self.clock.now());
             self.transmit();
+            self.listen();
             self.tell_changes();
             if may_exit {
                 // Only now: the last words are out.
@@ -158,6 +161,12 @@ impl Driver {
                 self.prober.set_gateways(gateways);
             }
             Command::Keys(files) => self.set_keys(files, now),
+            Command::Reluctant(reluctant) => {
+                self.reluctant = reluctant;
+                if let Some(ownership) = &mut self.ownership {
+                    ownership.set_reluctant(reluctant);
+                }
+            }
             Command::Leave(why) => {
                 self.leaving = Some(why);
                 match &mut self.ownership {
@@ -198,6 +207,7 @@ impl Driver {
             let settings = self.settings.clone();
             let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
             ownership.set_wanted(self.wanted());
+            ownership.set_reluctant(self.reluctant);
             self.ownership = Some(ownership);
         }
         self.socket.set_own(address, now);
@@ -251,8 +261,11 @@ impl Driver {
             warn!(file, %error, "a key is not taken");
         }
         let keys = self.key_ring.keys(now);
-        self.has_keys = !keys.accepted.is_empty();
-        if !self.has_keys && !self.told_unlocked {
+        let accepted = keys.accepted.len();
+        if std::mem::replace(&mut self.accepted_keys, accepted) != accepted {
+            info!(accepted, "keys of the speakers");
+        }
+        if accepted == 0 && !self.told_unlocked {
             self.told_unlocked = true;
             info!(
                 "there is no key for the speakers: whatever comes from a node's address is believed"
@@ -294,6 +307,7 @@ impl Driver {
                     }
                     ownership.handle_kernel_answer(from, answer, now);
                 }
+                Heard::Announcement(vip, by) => ownership.handle_announcement(vip, by, now),
                 Heard::Frame => ownership.handle_any_frame(now),
             }
         }
@@ -310,7 +324,7 @@ impl Driver {
             let mut addresses = self.nodes.iter().flat_map(BTreeMap::values).flatten();
             addresses.any(|address| *address == from)
         };
-        let outcome = if self.has_keys || is_node() {
+        let outcome = if self.accepted_keys > 0 || is_node() {
             ownership.handle_datagram(from, datagram, now)
         } else {
             Err(Reason::UnknownPeer)
@@ -347,14 +361,28 @@ impl Driver {
                 }
                 Event::Gone { node, verdict } => {
                     warn!(node = self.name(node), ?verdict, "a speaker is gone");
-                    self.metrics.verdict(Some(verdict));
+                    self.metrics.verdict(verdict.as_str());
                 }
                 Event::Lost { node } => {
                     warn!(
                         node = self.name(node),
                         "a speaker is not heard any more, and nobody can tell why"
                     );
-                    self.metrics.verdict(None);
+                    self.metrics.verdict("lost");
+                }
+                Event::KernelSilent { node } => {
+                    warn!(
+                        node = self.name(node), reason = %Reason::KernelSilent,
+                        "a node answers neither ARP nor echo: its death is found after a second"
+                    );
+                    self.metrics.verdict(Reason::KernelSilent.as_str());
+                }
+                Event::Blocked { node } => {
+                    warn!(
+                        node = self.name(node), reason = %Reason::PeerBlocked,
+                        "a node lives, and its speaker cannot be heard: let UDP 7946 through"
+                    );
+                    self.metrics.verdict(Reason::PeerBlocked.as_str());
                 }
                 Event::Isolated => warn!(
                     reason = %Reason::Isolated,
@@ -417,6 +445,13 @@ impl Driver {
                 Transmit::ProbeGateway => self.prober.probe_gateways(now),
             }
         }
+    }
+
+    /// Where members cannot be heard, what they announce is.
+    fn listen(&mut self) {
+        let needed = self.ownership.as_ref().filter(|one| one.needs_the_wire());
+        let vips = needed.and(self.wishes.as_ref()).into_iter().flatten();
+        self.prober.listen(vips.map(|(vip, _)| *vip).collect());
     }
 
     fn tell_changes(&mut self) {

@@ -1,8 +1,9 @@
 //! Asks other kernels for a sign of life, and hears what they say. None of it needs their speakers.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use ferrolb_core::Instant;
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::{Link, LinkId};
 use ferrolb_core::ownership::{KernelAnswer, PORT};
-use ferrolb_core::wire::arp::{self, Operation};
-use ferrolb_core::wire::{MacAddr, ethernet, icmp};
+use ferrolb_core::wire::{self, MacAddr, Message, icmp};
 use tracing::{debug, warn};
 
 use crate::port::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket};
@@ -27,6 +27,8 @@ const COUNTERS: &str = "/proc/net/dev";
 pub(super) enum Heard {
     /// A node's kernel, or the gateway's.
     Kernel(IpAddr, KernelAnswer),
+    /// A station says that it has this address.
+    Announcement(IpAddr, MacAddr),
     /// Some frame of anybody.
     Frame,
 }
@@ -36,6 +38,12 @@ pub(super) enum Heard {
 pub(super) struct Prober {
     icmp: Vec<(Family, IcmpSocket)>,
     arp: BTreeMap<LinkId, PacketSocket>,
+    /// Sockets for the answers to neighbour solicitations, opened when an IPv6 node is first asked.
+    ndp: BTreeMap<LinkId, PacketSocket>,
+    solicited: BTreeSet<IpAddr>,
+    /// What others announce is heard there, if that is asked for.
+    announcements: BTreeMap<(LinkId, Family), PacketSocket>,
+    announced: BTreeSet<IpAddr>,
     links: BTreeMap<LinkId, Link>,
     gateways: Vec<IpAddr>,
     /// Marks our echo requests among those of others on this node.
@@ -62,6 +70,10 @@ impl Prober {
                 .filter_map(open)
                 .collect(),
             arp: BTreeMap::new(),
+            ndp: BTreeMap::new(),
+            solicited: BTreeSet::new(),
+            announcements: BTreeMap::new(),
+            announced: BTreeSet::new(),
             links: BTreeMap::new(),
             gateways: Vec::new(),
             identifier,
@@ -77,6 +89,9 @@ impl Prober {
             self.links.get(id).map(|link| link.mac) == links.get(id).map(|link| link.mac)
         };
         self.arp.retain(|id, _| same(id));
+        self.ndp.retain(|id, _| same(id));
+        self.announcements.clear();
+        let announced = std::mem::take(&mut self.announced);
         for (id, link) in &links {
             if !self.arp.contains_key(id) {
                 match PacketSocket::for_replies(*id, link.mac) {
@@ -88,6 +103,33 @@ impl Prober {
             }
         }
         self.links = links;
+        self.listen(announced);
+    }
+
+    /// Hears from now on who announces these addresses; nothing of the sort if there are none.
+    pub(super) fn listen(&mut self, announced: BTreeSet<IpAddr>) {
+        if announced == self.announced {
+            return;
+        }
+        for (id, link) in &self.links {
+            for family in [Family::V4, Family::V6] {
+                let of_family = || announced.iter().filter(|vip| Family::of(**vip) == family);
+                if of_family().next().is_none() {
+                    self.announcements.remove(&(*id, family));
+                    continue;
+                }
+                let socket = match self.announcements.entry((*id, family)) {
+                    Entry::Occupied(open) => Ok(open.into_mut()),
+                    Entry::Vacant(closed) => PacketSocket::open(*id, link.mac, family)
+                        .map(|socket| closed.insert(socket)),
+                };
+                let listening = socket.and_then(|socket| socket.listen(of_family().copied()));
+                if let Err(error) = listening {
+                    warn!(link = &*link.name, ?family, %error, "cannot hear what others announce there");
+                }
+            }
+        }
+        self.announced = announced;
     }
 
     /// The default gateways.
@@ -101,15 +143,17 @@ impl Prober {
         self.gateways.contains(&address)
     }
 
-    /// Asks the kernel at this address: by ARP where it is on a link, by echo anyway.
+    /// Asks the kernel at this address: by ARP or neighbour solicitation where it is on a link, by echo
+    /// anyway.
     pub(super) fn probe(&mut self, to: IpAddr, now: Instant) {
         if now >= self.listen_until {
             self.frames = self.count_frames();
         }
         self.listen_until = now + LISTEN;
         self.ask_echo(to);
-        if let IpAddr::V4(to) = to {
-            self.ask_arp(to);
+        match to {
+            IpAddr::V4(_) => self.ask_arp(to),
+            IpAddr::V6(_) => self.solicit(to),
         }
     }
 
@@ -131,27 +175,33 @@ impl Prober {
     }
 
     /// By broadcast: what a switch has learned may be out of date.
-    fn ask_arp(&self, to: Ipv4Addr) {
-        for (id, socket) in &self.arp {
-            let Some(link) = self.links.get(id).filter(|link| link.carrier) else {
-                continue;
+    fn ask_arp(&self, to: IpAddr) {
+        for (id, link, own) in on_link(&self.links, to) {
+            if let Some(socket) = self.arp.get(&id) {
+                ask(socket, link, to, own);
+            }
+        }
+    }
+
+    /// By multicast, for the same reason.
+    fn solicit(&mut self, to: IpAddr) {
+        self.solicited.insert(to);
+        for (id, link, own) in on_link(&self.links, to) {
+            let socket = match self.ndp.entry(id) {
+                Entry::Occupied(open) => Ok(open.into_mut()),
+                Entry::Vacant(closed) => {
+                    PacketSocket::open(id, link.mac, Family::V6).map(|socket| closed.insert(socket))
+                }
             };
-            let on_subnet = link
-                .prefixes
-                .iter()
-                .find(|prefix| prefix.contains(to.into()));
-            let Some(IpAddr::V4(own)) = on_subnet.map(|prefix| prefix.ip()) else {
-                continue;
-            };
-            let request = arp::Repr {
-                operation: Operation::Request,
-                sender_hardware: link.mac,
-                sender_protocol: own,
-                target_hardware: MacAddr::zero(),
-                target_protocol: to,
-            };
-            if let Err(error) = socket.send(request.emit(MacAddr::broadcast()).as_bytes()) {
-                debug!(%to, link = &*link.name, %error, "ARP request not sent");
+            let listening = socket.and_then(|socket| {
+                socket.listen(self.solicited.iter().copied())?;
+                Ok(socket)
+            });
+            match listening {
+                Ok(socket) => ask(socket, link, to, own),
+                Err(error) => {
+                    debug!(link = &*link.name, %error, "cannot hear advertisements there")
+                }
             }
         }
     }
@@ -159,7 +209,9 @@ impl Prober {
     /// What has to be waited for.
     pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let icmp = self.icmp.iter().map(|(_, socket)| socket.as_fd());
-        icmp.chain(self.arp.values().map(AsFd::as_fd))
+        let announcements = self.announcements.values().map(AsFd::as_fd);
+        let answers = self.arp.values().chain(self.ndp.values());
+        icmp.chain(answers.map(AsFd::as_fd)).chain(announcements)
     }
 
     /// Takes everything that waits in the sockets. With `any`, any frame at all is news.
@@ -174,15 +226,25 @@ impl Prober {
                 Ok(())
             });
         }
-        for socket in self.arp.values() {
+        for socket in self.arp.values().chain(self.ndp.values()) {
             let mut buffer = [0; MAX_FRAME];
             drain(|| {
                 let length = socket.receive(&mut buffer)?;
-                let parsed = ethernet::Repr::parse(&buffer[..length]);
-                let parsed = parsed.and_then(|(_, payload)| arp::Repr::parse(payload));
-                if let Ok(reply) = parsed {
-                    let answer = KernelAnswer::Neighbour(reply.sender_hardware);
-                    hear(Heard::Kernel(reply.sender_protocol.into(), answer));
+                let message = Message::parse(&buffer[..length]).ok();
+                let answer = message.filter(Message::is_kernels_answer);
+                if let Some((answer, from)) = answer.and_then(|it| Some((it, it.claimed()?))) {
+                    let answer = KernelAnswer::Neighbour(answer.sender_hardware());
+                    hear(Heard::Kernel(from, answer));
+                }
+                Ok(())
+            });
+        }
+        for socket in self.announcements.values() {
+            let mut buffer = [0; MAX_FRAME];
+            drain(|| {
+                let length = socket.receive(&mut buffer)?;
+                if let Some((vip, by)) = announcement(&buffer[..length]) {
+                    hear(Heard::Announcement(vip, by));
                 }
                 Ok(())
             });
@@ -218,6 +280,34 @@ impl Prober {
         let is_link = |name: &str| self.links.values().any(|link| &*link.name == name);
         received(&text, is_link)
     }
+}
+
+/// The links on whose subnets `to` is, each with our own address there.
+fn on_link(
+    links: &BTreeMap<LinkId, Link>,
+    to: IpAddr,
+) -> impl Iterator<Item = (LinkId, &Link, IpAddr)> {
+    let links = links.iter().filter(|(_, link)| link.carrier);
+    links.filter_map(move |(id, link)| {
+        let mut prefixes = link.prefixes.iter();
+        let own = prefixes.find(|prefix| prefix.contains(to))?.ip();
+        Some((*id, link, own))
+    })
+}
+
+fn ask(socket: &PacketSocket, link: &Link, to: IpAddr, own: IpAddr) {
+    let question = wire::question(to, link.mac, own);
+    if let Some(Err(error)) = question.map(|frame| socket.send(frame.as_bytes())) {
+        debug!(%to, link = &*link.name, %error, "question not sent");
+    }
+}
+
+/// What a frame announces to all, and which station. A kernel's answer is none.
+fn announcement(frame: &[u8]) -> Option<(IpAddr, MacAddr)> {
+    let message = Message::parse(frame).ok()?;
+    let is_one = message.is_to_many() && !message.is_kernels_answer();
+    let vip = message.claimed().filter(|_| is_one)?;
+    Some((vip, message.sender_hardware()))
 }
 
 /// Takes what is there, until there is no more.

@@ -52,6 +52,7 @@ impl Driver {
             incarnation: member.incarnation,
             heard_millis_ago: heard,
             addresses: member.addresses,
+            reason: member.reason.map(Reason::as_str).map(str::to_owned),
         }
     }
 

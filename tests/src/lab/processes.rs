@@ -1,12 +1,14 @@
 //! Starting, stopping and watching the lab's processes by name.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use super::{Lab, Ownership};
-use crate::process::{ProcessId, ProcessRecord, ProcessSpec, end_all, log_tail};
+use crate::process::{ProcessId, ProcessRecord, ProcessSpec, cgroup_folders, end_all, log_tail};
+use crate::real;
 
 /// How long a process has to end by itself when a test stops it; etcd and the API server take
 /// less than a second.
@@ -109,6 +111,36 @@ impl Lab {
         self.signal(name, Signal::CONT)
     }
 
+    /// Gives a process so many thousandths of a processor, as `limits.cpu` of a pod does: in each
+    /// 100 ms it runs for its share, and then not until the next ones begin.
+    pub fn limit_cpu(&self, name: &str, millicores: u32) -> Result<()> {
+        const PERIOD_US: u32 = 100_000;
+        let id = self
+            .alive(name)
+            .with_context(|| format!("{name} does not run"))?;
+        let quota = PERIOD_US / 1_000 * millicores;
+        let cgroup = format!("/{}-{name}", self.name());
+        let _not_ending = self.state.making()?;
+        self.state.note_cgroup(&cgroup)?;
+        real::cgroup::create(&cgroup)?;
+        // v1 and v2 have it in a file each.
+        let files = [
+            ("cpu.cfs_quota_us", quota.to_string()),
+            ("cpu.max", format!("{quota} {PERIOD_US}")),
+        ];
+        for folder in cgroup_folders(&cgroup) {
+            for (file, limit) in &files {
+                let file = folder.join(file);
+                if file.exists() {
+                    return fs::write(file, limit)
+                        .and_then(|()| fs::write(folder.join("cgroup.procs"), id.pid().to_string()))
+                        .with_context(|| format!("cannot limit {name} in {}", folder.display()));
+                }
+            }
+        }
+        bail!("no cgroup shares out processors: {name} cannot be limited")
+    }
+
     /// Sends a signal to a process that runs.
     pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
         let id = self
@@ -121,8 +153,7 @@ impl Lab {
     /// What a process has written so far.
     pub fn log(&self, name: &str) -> Result<String> {
         let path = self.state.log(name);
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }

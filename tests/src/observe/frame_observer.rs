@@ -64,6 +64,13 @@ impl FrameObserver {
         self.record.lock().clone()
     }
 
+    /// Those that passed at that time or later.
+    pub fn since(&self, time: Instant) -> Vec<Frame> {
+        let frames = self.record.lock();
+        let frames = frames.iter().filter(|frame| frame.at >= time);
+        frames.cloned().collect()
+    }
+
     /// The first frame since the start that fulfils the condition; waits for it until `deadline`.
     /// For frames after an event, let the condition compare [`Frame::at`] with the event's time.
     pub fn wait_for(

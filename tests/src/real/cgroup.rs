@@ -1,4 +1,4 @@
-//! A cgroup per node, the root of its pods' cgroups.
+//! A cgroup in every hierarchy: one per node, the root of its pods' cgroups.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use crate::process::cgroup_hierarchies;
 use crate::state::remove_cgroup;
 
-/// Makes a node's cgroup in every hierarchy: v1 has one per controller, v2 a single one. It is
+/// Makes a cgroup in every hierarchy: v1 has one per controller, v2 a single one. It is
 /// empty: a kubelet spends 3 s on each container's cgroup that it finds without the container.
-pub(super) fn create(path: &str) -> Result<()> {
+pub(crate) fn create(path: &str) -> Result<()> {
     if let Some(error) = remove_cgroup(path).into_iter().next() {
         return Err(error);
     }

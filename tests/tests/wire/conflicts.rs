@@ -30,13 +30,8 @@ fn a_host_that_uses_an_announced_address_is_named_reported_and_announced_against
         seen(&cluster, "an announcement against it", answered)?;
 
         let kind = format!("ferrolb_conflicts_total{{ip=\"{vip}\",kind=\"in_use\"}} 1");
-        let metrics = || {
-            Ok(cluster
-                .metrics(&owner.name)?
-                .lines()
-                .any(|line| line == kind))
-        };
-        wait_until(SOON, metrics, || Ok(())).with_context(|| kind.clone())?;
+        let counted = || Ok(cluster.metrics(&owner.name)?.has(&kind));
+        wait_until(SOON, counted, || Ok(())).with_context(|| kind.clone())?;
         is_told(&cluster, vip, &owner)?;
     }
     Ok(())

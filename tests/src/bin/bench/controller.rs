@@ -15,6 +15,8 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::figures::millis;
+
 /// Addresses for more Services than are made.
 const POOL: &str = "10.200.0.0/16";
 /// Creations at once.
@@ -245,8 +247,4 @@ impl<'a> Bench<'a> {
 fn address_of(service: &Service) -> Option<String> {
     let status = service.status.as_ref()?.load_balancer.as_ref()?;
     status.ingress.as_ref()?.first()?.ip.clone()
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1_000.0
 }

@@ -9,6 +9,10 @@ use clap::{Parser, Subcommand};
 mod arp;
 mod controller;
 mod failover;
+mod figures;
+mod idle;
+mod logs;
+mod stress;
 
 /// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
 #[derive(Parser)]
@@ -24,6 +28,10 @@ enum Area {
     Arp(arp::Args),
     /// How long an address does not answer when its node or speaker fails, and what breaks
     Failover(failover::Args),
+    /// What speakers cost that have nothing to do
+    Idle(idle::Args),
+    /// What must not move anything, each fault for half an hour
+    Stress(stress::Args),
     /// How soon Services get addresses, and what many of them cost
     Controller(controller::Args),
 }
@@ -32,6 +40,8 @@ fn main() -> Result<()> {
     match Args::parse().area {
         Area::Arp(args) => arp::run(&args),
         Area::Failover(args) => failover::run(&args),
+        Area::Idle(args) => idle::run(&args),
+        Area::Stress(args) => stress::run(&args),
         Area::Controller(args) => controller::run(&args),
     }
 }

@@ -11,7 +11,7 @@ use ferrolb_core::wire::Message;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
-use ferrolb_tests::image::sbom;
+use ferrolb_tests::image::{Architecture, digest_of, hex, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
@@ -140,27 +140,32 @@ fn decode(file: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A folder for each architecture, and the digests of all that is in them.
 fn images(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let mut text = String::new();
-    for (component, image) in walk::own_images()? {
-        let archive = directory.join(format!("{component}.tar"));
-        std::fs::copy(image.pack()?, &archive)
-            .with_context(|| format!("cannot write {}", archive.display()))?;
-        let bill = directory.join(format!("{component}.cdx.json"));
-        let contents = serde_json::to_string_pretty(&sbom(&package_of(component))?)?;
-        std::fs::write(&bill, contents + "\n")
-            .with_context(|| format!("cannot write {}", bill.display()))?;
-        let size = std::fs::metadata(&archive)?.len();
-        text.push_str(&format!(
-            "{}  {}  {size} bytes, made of {}\n",
-            archive.display(),
-            image.reference(),
-            bill.display()
-        ));
+    let mut sums = String::new();
+    for architecture in Architecture::ALL {
+        let folder = Path::new(architecture.oci());
+        std::fs::create_dir_all(directory.join(folder))
+            .with_context(|| format!("cannot create {}", directory.join(folder).display()))?;
+        for (component, image) in walk::published(architecture)? {
+            let archive = folder.join(format!("{component}.tar"));
+            std::fs::copy(image.pack()?, directory.join(&archive))
+                .with_context(|| format!("cannot write {}", archive.display()))?;
+            let bill = folder.join(format!("{component}.cdx.json"));
+            let contents = sbom(&package_of(component), architecture)?;
+            let contents = serde_json::to_string_pretty(&contents)?;
+            std::fs::write(directory.join(&bill), contents + "\n")
+                .with_context(|| format!("cannot write {}", bill.display()))?;
+            for file in [archive, bill] {
+                let digest = hex(digest_of(&directory.join(&file))?.as_ref());
+                sums.push_str(&format!("{digest}  {}\n", file.display()));
+            }
+        }
     }
-    print(&text)
+    // As `sha256sum --check` reads it.
+    let path = directory.join("SHA256SUMS");
+    std::fs::write(&path, &sums).with_context(|| format!("cannot write {}", path.display()))?;
+    print(&format!("{sums}all in {}\n", directory.display()))
 }
 
 /// The cargo package that a program comes from.

@@ -1,0 +1,220 @@
+//! B1 to B3: members that live and cannot be heard, as where a firewall drops UDP 7946.
+//!
+//! What is left is the wire: whoever owns an address announces it, and announces again each few
+//! seconds as long as somebody may depend on that. An announcement by a member that is not live here
+//! is its claim.
+//!
+//! - B1 Of two that announce, the one of lower rank falls silent.
+//! - B2 Nobody claims what is announced by a member whose kernel answers; who starts listens first.
+//! - B3 What is announced no more, for three rounds, is claimed in turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::members::Member;
+use super::{Event, NodeId, Ownership};
+use crate::wire::MacAddr;
+use crate::{Instant, Reason};
+
+/// Between two looks at those who are absent. The kernel of an owner that missed three of them is gone.
+const ROUND: Duration = Duration::from_millis(1_000);
+const OWNER_FRESH: Duration = Duration::from_millis(3_500);
+/// Of others it counts for longer: of many who are absent each has its turn.
+const FRESH: Duration = Duration::from_secs(60);
+/// A kernel says at most once a second that no process listens (Linux), if anybody asks.
+const NO_PROCESS: Duration = Duration::from_secs(10);
+/// An absence shorter than this is a restart or a verdict in the making.
+const ABSENT: Duration = Duration::from_millis(1_000);
+/// Owners announce again this often.
+const REMIND: Duration = Duration::from_secs(5);
+/// An announcement counts for this long: three rounds.
+const HEARD: Duration = Duration::from_secs(15);
+/// Who starts listens for one round.
+const LISTEN: Duration = Duration::from_secs(6);
+/// An owner that hears a lesser one answers at most this often.
+const INSIST: Duration = Duration::from_millis(1_000);
+/// Absent members that are asked in one look, besides owners.
+pub(super) const PER_ROUND: usize = 8;
+
+#[derive(Debug, Clone)]
+pub(super) struct Blocked {
+    /// Who they are, as of the last look.
+    members: BTreeSet<NodeId>,
+    /// What they announce.
+    heard: BTreeMap<IpAddr, (NodeId, Instant)>,
+    insisted_at: BTreeMap<IpAddr, Instant>,
+    next_round: Instant,
+    remind_at: Instant,
+    listen_until: Instant,
+}
+
+impl Blocked {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            members: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            insisted_at: BTreeMap::new(),
+            next_round: now,
+            remind_at: Instant::START,
+            listen_until: Instant::START,
+        }
+    }
+
+    pub(super) fn is_listening(&self, now: Instant) -> bool {
+        now < self.listen_until
+    }
+
+    pub(super) fn contains(&self, id: NodeId) -> bool {
+        self.members.contains(&id)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+impl Member {
+    /// Its node lives, nothing says that its process does not, and yet it is not heard.
+    fn is_blocked(&self, now: Instant) -> bool {
+        let has_no_process = self.no_process_at.is_some_and(|at| now < at + NO_PROCESS);
+        let has_kernel = self
+            .kernel_at
+            .is_some_and(|at| at > self.since && now < at + FRESH);
+        self.is_absent() && has_kernel && !has_no_process
+    }
+}
+
+impl Ownership {
+    /// Another station announced a wanted address. To be called while [`Self::needs_the_wire`].
+    pub fn handle_announcement(&mut self, vip: IpAddr, from: MacAddr, now: Instant) {
+        self.received(now);
+        let Some(id) = self.members.by_mac(from) else {
+            return;
+        };
+        // Those who are heard settle it by their claims.
+        if id == self.me || self.members.is_live(id) || self.claims.wanted(vip).is_none() {
+            return;
+        }
+        self.blocked.heard.insert(vip, (id, now));
+        self.claims.dirty.insert(vip);
+        if !self.claims.owned.contains_key(&vip) {
+            return;
+        }
+        if self.ranks_before_this(vip, id) {
+            self.withdraw(vip, Reason::PeerAnnounces);
+        } else {
+            self.insist(vip, now);
+        }
+    }
+
+    /// Whether announcements have to be listened to.
+    #[must_use]
+    pub fn needs_the_wire(&self) -> bool {
+        !self.blocked.is_empty()
+    }
+
+    /// Members that hear each other count turns among themselves, since they may not agree on who
+    /// cannot be heard.
+    pub(super) fn is_blocked_with_all_others(&self, id: NodeId) -> bool {
+        self.blocked.contains(id) && self.members.index().live.len() == 1
+    }
+
+    fn ranks_before_this(&self, vip: IpAddr, id: NodeId) -> bool {
+        let wanted = self.claims.wanted(vip);
+        let order = wanted
+            .into_iter()
+            .flat_map(|wanted| wanted.candidates.iter());
+        let first = order
+            .map(|one| one.node)
+            .find(|one| [id, self.me].contains(one));
+        first == Some(id)
+    }
+
+    fn insist(&mut self, vip: IpAddr, now: Instant) {
+        let last = self.blocked.insisted_at.get(&vip);
+        if last.is_none_or(|&at| now >= at + INSIST) {
+            self.blocked.insisted_at.insert(vip, now);
+            self.remind(vip);
+        }
+    }
+
+    /// B2
+    pub(super) fn is_announced_elsewhere(&self, vip: IpAddr, now: Instant) -> bool {
+        self.blocked.heard.get(&vip).is_some_and(|&(id, at)| {
+            let member = self.members.get(id);
+            let kernel_at = member
+                .filter(|one| !one.is_live())
+                .and_then(|one| one.kernel_at);
+            now < at + HEARD && kernel_at.is_some_and(|at| now < at + OWNER_FRESH)
+        })
+    }
+
+    /// B2: nobody told this member anything, and some may be unable to.
+    pub(super) fn listen_first(&mut self, now: Instant) {
+        self.find_blocked(Duration::ZERO, now);
+        if !self.blocked.is_empty() {
+            self.blocked.listen_until = now + LISTEN;
+        }
+    }
+
+    pub(super) fn attend_blocked(&mut self, now: Instant) {
+        if now < self.blocked.next_round {
+            return;
+        }
+        self.blocked.next_round = now + ROUND;
+        self.find_blocked(ABSENT, now);
+        self.ask_the_absent(now);
+        let is_due = now >= self.blocked.remind_at;
+        if is_due && !self.blocked.is_empty() && !self.claims.owned.is_empty() {
+            self.blocked.remind_at = now + REMIND;
+            self.remind_soon(now);
+        }
+        let heard = self.blocked.heard.keys().copied();
+        let ended: Vec<IpAddr> = heard
+            .filter(|&vip| !self.is_announced_elsewhere(vip, now))
+            .collect();
+        for vip in ended {
+            self.blocked.heard.remove(&vip);
+            self.claims.dirty.insert(vip);
+        }
+    }
+
+    /// Every owner, and some of the others: who was asked longest ago.
+    fn ask_the_absent(&mut self, now: Instant) {
+        let absent = self.members.index().absent.iter().copied();
+        let mut others: Vec<_> = absent
+            .map(|id| (self.members.get(id).and_then(|one| one.asked_at), id))
+            .collect();
+        others.sort_unstable();
+        let owners = self.blocked.heard.values().map(|&(id, _)| id);
+        let others = others.into_iter().take(PER_ROUND).map(|(_, id)| id);
+        for id in owners.chain(others).collect::<BTreeSet<_>>() {
+            if let Some(member) = self.members.get_mut(id) {
+                member.asked_at = Some(now);
+            }
+            self.probe(id);
+        }
+    }
+
+    fn find_blocked(&mut self, absent_for: Duration, now: Instant) {
+        let absent = self.members.index().absent.iter().copied();
+        let blocked: BTreeSet<NodeId> = absent
+            .filter(|&id| {
+                let member = self.members.get(id);
+                member.is_some_and(|one| now >= one.since + absent_for && one.is_blocked(now))
+            })
+            .collect();
+        for &node in blocked.difference(&self.blocked.members) {
+            self.events.push_back(Event::Blocked { node });
+            // It may be about to claim what this member has.
+            self.blocked.remind_at = now;
+        }
+        self.blocked.members = blocked;
+    }
+
+    pub(super) fn blocked_due(&self) -> Option<(Instant, &'static str)> {
+        let is_needed = !self.blocked.is_empty() || !self.members.index().absent.is_empty();
+        is_needed.then_some((self.blocked.next_round, "members that cannot be heard"))
+    }
+}
