@@ -4,12 +4,18 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 TARGET := x86_64-unknown-linux-musl
+ARM64 := aarch64-unknown-linux-musl
+# Panics name source files: without this machine's folders in them, the same source gives the same
+# bytes everywhere (make reproduce).
+SOURCES = $(shell ls -d $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
+STATIC = RUSTFLAGS="$(SOURCES:%=--remap-path-prefix=%=/registry) --remap-path-prefix=$(CURDIR)=/ferrolb" \
+    cargo build --release --locked --target
 # Not --release: its own speed does not matter, and the tests have built most of it already.
 LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)
@@ -19,17 +25,34 @@ setup: ## Install what is missing: Debian packages for the lab, the pinned Rust 
 	    echo "installing:" $$missing; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+	@# Debian's package would start a server; only its promtool is wanted.
+	@command -v promtool >/dev/null || { \
+	    echo "installing: promtool"; cd "$$(mktemp -d)" && apt-get update -qq && apt-get download -qq prometheus \
+	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool \
+	    && install usr/bin/promtool /usr/local/bin/; }
 	@! command -v rustup >/dev/null || rustup --quiet toolchain install --no-self-update
 
 .PHONY: build
-build: ## Build the static daemons and the kubectl plugin
-	cargo build --release --locked --target $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p walk-app
+build: fetch ## Build the static daemons and the kubectl plugin
+	$(STATIC) $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p walk-app
 	@# By itself: together, what the plugin needs of their common libraries would be in the daemons too.
-	cargo build --release --locked --target $(TARGET) -p kubectl-ferrolb
+	$(STATIC) $(TARGET) -p kubectl-ferrolb
+
+.PHONY: build-arm64
+build-arm64: fetch ## Build the static daemons for arm64
+	$(STATIC) $(ARM64) -p ferrolb-controller -p ferrolb-speaker -p walk-app
+
+.PHONY: fetch
+fetch:
+	@cargo fetch --quiet --locked
 
 .PHONY: images
-images: build ## Write target/images/{controller,speaker,walk-app}.tar and what each is made of; no engine is needed
+images: build build-arm64 ## Write target/images/{amd64,arm64}/*.tar and what each is made of; no engine is needed
 	$(LAB) images
+
+.PHONY: reproduce
+reproduce: build build-arm64 ## Build once more elsewhere: the same programs, byte for byte? (10 minutes)
+	images/reproduce
 
 .PHONY: check
 check: ## The quick inner loop: format, lints, unit tests, purity of core
@@ -39,7 +62,7 @@ check: ## The quick inner loop: format, lints, unit tests, purity of core
 	tests/check-core-is-pure
 
 .PHONY: test
-test: build ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
+test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
 	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
 
 .PHONY: bench
@@ -51,6 +74,12 @@ bench: build ## Failover, idle cost, answers to ARP and the controller's speed, 
 .PHONY: stress
 stress: build ## What must not move an address, each of eight faults for half an hour (root)
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- stress
+
+.PHONY: fuzz
+fuzz: ## Look for frames that break the parser or the announcer, a minute each (nightly, cargo-fuzz)
+	for target in frame announcer; do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=60; \
+	done
 
 .PHONY: demo
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
+use crate::dump::Dump;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Move(Move),
     Rebalance(Rebalance),
     Cleanup(Cleanup),
+    Dump(Dump),
     #[cfg(target_os = "linux")]
     Who(Who),
     Completion(Completion),

@@ -115,18 +115,29 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let api: Api<K> = Api::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
-        let mut kept = Vec::new();
-        loop {
-            let page = api.list(&params).await;
-            let page = page.with_context(|| format!("cannot list {}", K::plural(&())))?;
-            let next = page.metadata.continue_.filter(|more| !more.is_empty());
-            kept.extend(page.items.into_iter().filter_map(&keep));
-            match next {
-                Some(more) => params = params.continue_token(&more),
-                None => return Ok(kept),
-            }
+        pages(&Api::all(self.client.clone()), &K::plural(&()), keep).await
+    }
+}
+
+/// What `keep` makes of each object that there is. Only a page of them is held at once.
+pub(crate) async fn pages<K, T>(
+    api: &Api<K>,
+    plural: &str,
+    keep: impl Fn(K) -> Option<T>,
+) -> anyhow::Result<Vec<T>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = ListParams::default().limit(PAGE);
+    let mut kept = Vec::new();
+    loop {
+        let page = api.list(&params).await;
+        let page = page.with_context(|| format!("cannot list {plural}"))?;
+        let next = page.metadata.continue_.filter(|more| !more.is_empty());
+        kept.extend(page.items.into_iter().filter_map(&keep));
+        match next {
+            Some(more) => params = params.continue_token(&more),
+            None => return Ok(kept),
         }
     }
 }

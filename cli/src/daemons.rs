@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use ferrolb_core::elect::ExcludeLabel;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
@@ -63,6 +64,8 @@ pub(crate) struct Daemon {
     /// Condition `Ready`.
     pub(crate) ready: bool,
     pub(crate) image: String,
+    /// A speaker's `--exclude-label`.
+    pub(crate) exclude_label: ExcludeLabel,
     port: u16,
 }
 
@@ -110,20 +113,19 @@ impl Cluster {
         daemon: &Daemon,
         path: &str,
     ) -> anyhow::Result<T> {
-        let whom = || {
-            format!(
-                "pod {}/{} does not tell {path}",
-                daemon.namespace, daemon.pod
-            )
-        };
-        let body = timeout(ANSWER, self.fetch(daemon, path))
+        let body = self.read(daemon, path).await?;
+        serde_json::from_slice(&body)
+            .context("its answer is of another version: use the plugin of that version")
+            .with_context(|| does_not_tell(daemon, path))
+    }
+
+    /// The same, as it comes.
+    pub(crate) async fn read(&self, daemon: &Daemon, path: &str) -> anyhow::Result<Bytes> {
+        timeout(ANSWER, self.fetch(daemon, path))
             .await
             .with_context(|| format!("no answer within {} s", ANSWER.as_secs()))
             .and_then(|body| body)
-            .with_context(whom)?;
-        serde_json::from_slice(&body)
-            .context("its answer is of another version: use the plugin of that version")
-            .with_context(whom)
+            .with_context(|| does_not_tell(daemon, path))
     }
 
     async fn fetch(&self, daemon: &Daemon, path: &str) -> anyhow::Result<Bytes> {
@@ -152,6 +154,11 @@ impl Cluster {
         }
         Ok(body)
     }
+}
+
+fn does_not_tell(daemon: &Daemon, path: &str) -> String {
+    let Daemon { namespace, pod, .. } = daemon;
+    format!("pod {namespace}/{pod} does not tell {path}")
 }
 
 /// The daemon that a pod runs, if it is one of ours.
@@ -183,8 +190,15 @@ fn daemon(pod: &Pod) -> Option<Daemon> {
         node: spec.node_name.clone(),
         ready,
         image: container.image.clone().unwrap_or_default(),
+        exclude_label: exclude_label(container),
         port: port(container),
     })
+}
+
+fn exclude_label(container: &Container) -> ExcludeLabel {
+    let args = container.args.iter().flatten();
+    let mut given = args.filter_map(|arg| arg.strip_prefix("--exclude-label=")?.parse().ok());
+    given.next().unwrap_or_default()
 }
 
 fn port(container: &Container) -> u16 {
@@ -205,6 +219,7 @@ impl Daemon {
             node: Some(node.to_owned()),
             ready: true,
             image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
+            exclude_label: ExcludeLabel::default(),
             port: USUAL_PORT,
         }
     }
@@ -220,7 +235,8 @@ mod tests {
             "metadata": { "name": "p", "namespace": "lb", "labels": labels },
             "spec": { "nodeName": "n1", "containers": [
                 { "name": "sidecar" },
-                { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports },
+                { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports,
+                  "args": ["--port=7472", "--exclude-label=strict"] },
             ] },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
         }))
@@ -237,6 +253,7 @@ mod tests {
         assert_eq!((found.component, found.port), (Component::Speaker, 9000));
         assert_eq!((found.node.as_deref(), found.ready), (Some("n1"), true));
         assert_eq!(found.image, "ghcr.io/ferrolb/speaker:0.1.0");
+        assert_eq!(found.exclude_label, ExcludeLabel::Strict);
         let addon = pod(
             &[("app", "metallb"), ("component", "speaker")],
             serde_json::json!([]),

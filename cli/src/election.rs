@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured, Outcome, Pool};
-use ferrolb_core::elect::{Backend, Standings, is_ours, standings};
+use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -25,6 +25,8 @@ pub(crate) struct Election {
     pub(crate) nodes: BTreeMap<String, NodeView>,
     /// `None`: none is in force, or the last good one is not known here.
     pub(crate) config: Option<Config>,
+    /// How the speakers take that label.
+    pub(crate) exclude_label: ExcludeLabel,
     /// What makes it uncertain.
     pub(crate) note: Option<&'static str>,
 }
@@ -41,6 +43,11 @@ impl Cluster {
             services: self.every(|service| service_view(&service)).await?,
             slices: self.every(|slice| endpoint_slice_view(&slice)).await?,
             nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
+            exclude_label: daemons
+                .iter()
+                .map(|daemon| daemon.exclude_label)
+                .find(|label| *label != ExcludeLabel::default())
+                .unwrap_or_default(),
             note: configured
                 .reason()
                 .filter(|reason| *reason == Reason::ConfigRefused)
@@ -62,7 +69,7 @@ impl Cluster {
     }
 
     /// Where the controller reads it, or else where it usually is.
-    async fn config_source(&self, daemons: &[Daemon]) -> (String, String) {
+    pub(crate) async fn config_source(&self, daemons: &[Daemon]) -> (String, String) {
         let told = self.controller(daemons).await;
         let told = told.ok().and_then(|status| {
             let (namespace, name) = status.configuration.source.split_once('/')?;
@@ -132,7 +139,7 @@ impl Election {
         if backends.is_empty() {
             return Err(refused);
         }
-        standings(address, &backends, pool, &self.nodes)
+        standings(address, &backends, pool, &self.nodes, self.exclude_label)
     }
 
     fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
@@ -211,6 +218,7 @@ impl Election {
             slices: services.iter().map(slice).collect(),
             nodes: (1..=3).map(node).collect(),
             config: Some(config),
+            exclude_label: ExcludeLabel::default(),
             note: None,
         }
     }

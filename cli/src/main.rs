@@ -8,6 +8,7 @@ mod cluster;
 mod completion;
 mod controller;
 mod daemons;
+mod dump;
 mod election;
 mod explain;
 #[cfg(test)]
@@ -75,6 +76,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Move(order) => order.run(out),
         Command::Rebalance(rebalance) => rebalance.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
+        Command::Dump(dump) => dump.run(out),
         Command::Migrate(migrate) => migrate.run(out),
         #[cfg(target_os = "linux")]
         Command::Who(who) => who.run(out),

@@ -43,15 +43,16 @@ pub(crate) struct Who {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Answer {
     address: IpAddr,
     link: String,
     /// How often it was asked.
     asked: u32,
     stations: Vec<Station>,
-    /// The node whose it is to answer, by the word of the speaker that asked: it answers no node.
+    /// The node that asked, if it is itself the one that announces: it does not hear its own answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<String>,
+    announced_by_asker: Option<String>,
     /// What else is worth knowing.
     notes: Vec<String>,
 }
@@ -78,13 +79,11 @@ impl Who {
             None => self.ask_here()?,
         };
         self.output.print(out, &answer, |out| text(out, &answer))?;
-        // The owner answers other hosts.
-        Ok(
-            match answer.stations.len() + usize::from(answer.owner.is_some()) {
-                1 => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
-            },
-        )
+        let unheard = usize::from(answer.announced_by_asker.is_some());
+        Ok(match answer.stations.len() + unheard {
+            1 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
     }
 
     fn ask_here(&self) -> anyhow::Result<Answer> {
@@ -142,21 +141,23 @@ impl Answer {
             fastest_milliseconds: answers.fastest.as_secs_f64() * 1e3,
         });
         let stations: Vec<_> = stations.collect();
-        if stations.len() > 1 {
-            notes.push(format!(
-                "{} stations answer: each neighbour reaches one of them, and which is chance",
-                stations.len()
-            ));
-        }
+        notes.extend(chance(stations.len()));
         Self {
             address,
             link: link.to_owned(),
             asked: heard.asked,
             stations,
-            owner: None,
+            announced_by_asker: None,
             notes,
         }
     }
+}
+
+/// What it means that so many answer, if that is more than one.
+fn chance(count: usize) -> Option<String> {
+    (count > 1).then(|| {
+        format!("{count} stations answer: each neighbour reaches one of them, and which is chance")
+    })
 }
 
 fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {

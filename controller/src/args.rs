@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::names::{DEFAULT_CONFIG_NAME, LEASE_NAME};
 
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
@@ -35,6 +35,9 @@ pub struct Args {
     /// controller leads alone, and must be the only one
     #[arg(long)]
     pub leader_elect: bool,
+    /// Name of that Lease. Controllers that serve different classes need one each
+    #[arg(long, value_name = "NAME", default_value = LEASE_NAME)]
+    pub lease_name: String,
     /// Create this Secret with a key for the speakers, unless it exists
     #[arg(long, value_name = "NAME")]
     pub peers_secret: Option<String>,

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use ferrolb_core::Instant;
 use ferrolb_core::conflict::Report;
+use jiff::Timestamp;
 
 /// How long an address is put aside. A host that was switched on by mistake is gone by then, and a
 /// probe each ten minutes disturbs nobody.
 const PUT_ASIDE: Duration = Duration::from_secs(10 * 60);
+/// At least so long from when it was first seen: the clock of a node may be wrong.
+const AT_LEAST: Duration = Duration::from_secs(10);
 
 /// The `ConfigMap` of reports, as far as it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct ReportsView {
 #[derive(Debug, Default)]
 pub struct Conflicts {
     resource_version: String,
-    /// By key: what stands there, and since when it is known.
+    /// By key: what stands there, and when its time is over.
     entries: BTreeMap<String, (String, Option<Report>, Instant)>,
 }
 
@@ -40,7 +43,9 @@ pub struct Removal {
 
 impl Conflicts {
     /// The `ConfigMap` was read; `None` if there is none.
-    pub fn handle_reports(&mut self, reports: Option<ReportsView>, now: Instant) {
+    ///
+    /// `time` is the wall clock's: a report counts from when it was written, whoever has led since.
+    pub fn handle_reports(&mut self, reports: Option<ReportsView>, time: Timestamp, now: Instant) {
         let Some(reports) = reports else {
             *self = Self::default();
             return;
@@ -48,14 +53,20 @@ impl Conflicts {
         self.resource_version = reports.resource_version;
         let mut former = std::mem::take(&mut self.entries);
         for (key, text) in reports.entries {
-            // A report that was written anew counts from now.
+            // One that was written anew counts anew.
             let known = former.remove(&key).filter(|(before, ..)| *before == text);
             let entry = known.unwrap_or_else(|| {
                 let report = Report::decode(&key, &text);
                 if let Err(error) = &report {
                     tracing::warn!(entry = key, %error, "report of a conflict not understood");
                 }
-                (text, report.ok(), now)
+                let report = report.ok();
+                let age = report
+                    .as_ref()
+                    .map(|report| time.duration_since(report.time));
+                let age = age.and_then(|age| Duration::try_from(age).ok());
+                let left = PUT_ASIDE.saturating_sub(age.unwrap_or_default());
+                (text, report, now + left.max(AT_LEAST))
             });
             self.entries.insert(key, entry);
         }
@@ -85,7 +96,7 @@ impl Conflicts {
         let over = self
             .entries
             .iter()
-            .filter(|(_, (_, _, since))| now.saturating_since(*since) >= PUT_ASIDE);
+            .filter(|(_, (_, _, until))| *until <= now);
         let keys: Vec<_> = over.map(|(key, _)| key.clone()).collect();
         (!keys.is_empty()).then(|| Removal {
             resource_version: self.resource_version.clone(),
@@ -96,13 +107,14 @@ impl Conflicts {
     /// When to poll again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let since = self.entries.values().map(|(_, _, since)| *since);
-        since.min().map(|since| since + PUT_ASIDE)
+        self.entries.values().map(|(_, _, until)| *until).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn at(seconds: u64) -> Instant {
@@ -128,11 +140,18 @@ mod tests {
     const EARLY: &str = "2026-11-25T18:00:00Z";
     const LATER: &str = "2026-11-25T18:05:00Z";
 
+    /// The wall clock, which shows [`EARLY`] at 0.
+    fn clock(seconds: i64) -> Timestamp {
+        let early: Timestamp = EARLY.parse().unwrap();
+        early + SignedDuration::from_secs(seconds)
+    }
+
     #[test]
     fn a_report_is_in_force_for_ten_minutes_from_when_it_was_last_written() {
         let mut conflicts = Conflicts::default();
         conflicts.handle_reports(
             reports("1", &[("10.0.0.1", EARLY), ("10.0.0.2", EARLY)]),
+            clock(0),
             at(0),
         );
         let hosts = conflicts.addresses();
@@ -145,6 +164,7 @@ mod tests {
         assert_eq!(conflicts.poll_timeout(), Some(at(600)));
         conflicts.handle_reports(
             reports("2", &[("10.0.0.1", EARLY), ("10.0.0.2", LATER)]),
+            clock(300),
             at(300),
         );
         assert_eq!(conflicts.poll_removal(at(599)), None);
@@ -153,10 +173,21 @@ mod tests {
             (removal.resource_version.as_str(), removal.keys),
             ("2", vec!["10.0.0.1".to_owned()])
         );
-        conflicts.handle_reports(reports("3", &[("10.0.0.2", LATER)]), at(600));
+        conflicts.handle_reports(reports("3", &[("10.0.0.2", LATER)]), clock(600), at(600));
         assert_eq!(conflicts.poll_timeout(), Some(at(900)));
-        conflicts.handle_reports(None, at(601));
+        conflicts.handle_reports(None, clock(601), at(601));
         assert_eq!(conflicts.addresses().len(), 0);
+    }
+
+    #[test]
+    fn who_takes_over_lets_a_report_end_when_it_would_have_ended() {
+        // Another replica has known it for 8 minutes; the node's clock is an hour slow, or fast.
+        for (seconds, left) in [(480, 120), (3_600, 10), (-3_600, 600)] {
+            let mut conflicts = Conflicts::default();
+            let report = reports("1", &[("10.0.0.1", EARLY)]);
+            conflicts.handle_reports(report, clock(seconds), at(5));
+            assert_eq!(conflicts.poll_timeout(), Some(at(5 + left)));
+        }
     }
 
     #[test]
@@ -166,7 +197,7 @@ mod tests {
         nonsense
             .entries
             .insert("10.0.0.1".to_owned(), "nonsense".to_owned());
-        conflicts.handle_reports(Some(nonsense), at(0));
+        conflicts.handle_reports(Some(nonsense), clock(0), at(0));
         assert_eq!(conflicts.addresses().len(), 0);
         assert!(conflicts.poll_removal(at(600)).is_some());
     }

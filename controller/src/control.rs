@@ -9,6 +9,7 @@ use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -91,7 +92,7 @@ impl Control {
         let mut index = Index::new(args.class(), format!("{namespace}/{}", args.config));
         let election = if rights.elect {
             index.follow();
-            Election::by_lease(client.clone(), namespace, &instance)
+            Election::by_lease(client.clone(), namespace, &args.lease_name, &instance)
         } else {
             Election::Alone
         };
@@ -151,6 +152,7 @@ impl Control {
             self.admin.set_blockers(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
+            let index_due = self.index.poll_timeout().map(|at| self.clock.timer(at));
             tokio::select! {
                 () = self.election.step() => {}
                 Some(batch) = self.services.next() => {
@@ -181,6 +183,7 @@ impl Control {
                 }
                 () = ended(&mut self.removal) => self.removal = None,
                 () = until(removal_due) => self.remove_reports(),
+                () = until(index_due) => self.index.handle_timeout(self.clock.now()),
                 Some(question) = self.asked.recv() => {
                     // Who asked may have gone away.
                     let _ = question.send(Box::new(self.status()));
@@ -320,16 +323,15 @@ impl Control {
     }
 
     fn take_reports(&mut self, seen: Seen<ReportsView>) {
-        let now = self.clock.now();
-        match seen {
-            Seen::Applied(reports) => self.conflicts.handle_reports(Some(reports), now),
-            Seen::Deleted(_) => self.conflicts.handle_reports(None, now),
-            Seen::Listed { views, .. } => {
-                self.conflicts.handle_reports(views.into_iter().next(), now);
-            }
+        let reports = match seen {
+            Seen::Applied(reports) => Some(reports),
+            Seen::Deleted(_) => None,
+            Seen::Listed { views, .. } => views.into_iter().next(),
             Seen::Unreadable(map, error) => return self.take_unreadable("ConfigMap", &map, &error),
             Seen::Failed(error) => return self.take_failure(&error),
-        }
+        };
+        self.conflicts
+            .handle_reports(reports, Timestamp::now(), self.clock.now());
         self.index.set_conflicts(self.conflicts.addresses());
         self.take_success();
         self.publish();

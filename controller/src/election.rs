@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferrolb_core::k8s::lease_view;
 use ferrolb_core::lease::{Elector, LEASE_DURATION, LeaseView, LeaseWrite, RETRY_PERIOD};
-use ferrolb_core::names::{FIELD_MANAGER, LEASE_NAME};
+use ferrolb_core::names::FIELD_MANAGER;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
@@ -30,6 +30,8 @@ pub struct ByLease {
     elector: Elector,
     clock: Clock,
     api: Api<Lease>,
+    /// The Lease's name.
+    name: String,
     seen: BoxStream<'static, Seen<LeaseView>>,
     /// The write that is under way.
     write: Option<BoxFuture<'static, Option<Lease>>>,
@@ -40,19 +42,20 @@ pub struct ByLease {
 }
 
 impl Election {
-    /// Takes part for the pod called `instance`.
+    /// Takes part for the pod called `instance`, over the Lease `name`.
     #[must_use]
-    pub fn by_lease(client: Client, namespace: &str, instance: &str) -> Self {
+    pub fn by_lease(client: Client, namespace: &str, name: &str, instance: &str) -> Self {
         let clock = Clock::start();
         let seen = watch(
             Api::namespaced(client.clone(), namespace),
-            &format!("metadata.name={LEASE_NAME}"),
+            &format!("metadata.name={name}"),
             |lease: &Lease| Some(lease_view(lease)),
         );
         Self::ByLease(Box::new(ByLease {
             elector: Elector::new(identity(instance), clock.now()),
             clock,
             api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
             seen: seen.boxed(),
             write: None,
             acquired: None,
@@ -86,7 +89,8 @@ impl Election {
     pub fn blocker(&self) -> Option<String> {
         match self {
             Self::ByLease(lease) if lease.unread => {
-                Some(format!("leader election: Lease {LEASE_NAME} not read yet"))
+                let name = &lease.name;
+                Some(format!("leader election: Lease {name} not read yet"))
             }
             _ => None,
         }
@@ -186,7 +190,7 @@ impl ByLease {
         let acquired = self.acquired.clone().filter(|_| !write.acquires);
         Lease {
             metadata: ObjectMeta {
-                name: Some(LEASE_NAME.to_owned()),
+                name: Some(self.name.clone()),
                 resource_version: write.resource_version.clone(),
                 ..ObjectMeta::default()
             },
@@ -212,7 +216,8 @@ async fn send(api: Api<Lease>, lease: Lease) -> Option<Lease> {
         if lease.metadata.resource_version.is_none() {
             api.create(&params, &lease).await
         } else {
-            api.replace(LEASE_NAME, &params, &lease).await
+            let name = lease.metadata.name.as_deref().unwrap_or_default();
+            api.replace(name, &params, &lease).await
         }
     };
     match timeout(RETRY_PERIOD, written).await {

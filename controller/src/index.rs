@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ferrolb_core::alloc::{Allocator, Decision, PoolUsage, Refusal};
+use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, PoolUsage, Refusal};
 use ferrolb_core::config::Config;
+use ferrolb_core::key_set::KeySet;
+use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
 use ferrolb_core::view::{ServiceKey, ServiceView};
 use ferrolb_core::{Instant, Reason};
@@ -48,7 +50,7 @@ struct Entry {
     attempt: u32,
     /// What was last said about it, so that it is not said again.
     said: Option<Refusal>,
-    /// When another load balancer rewrote what we had written.
+    /// When somebody else rewrote what we had written.
     rewritten: Vec<Instant>,
 }
 
@@ -60,11 +62,12 @@ pub struct Index {
     leading: bool,
     /// The `ConfigMap`, as `namespace/name`.
     source: String,
-    services: BTreeMap<ServiceKey, Entry>,
+    // Boxed: a tree keeps half of its places empty.
+    services: BTreeMap<ServiceKey, Box<Entry>>,
     services_listed: bool,
     config_listed: bool,
     nodes: Known<String, Vec<IpAddr>>,
-    namespaces: Known<String, BTreeMap<String, String>>,
+    namespaces: Known<String, Labels>,
     /// Who else uses an address.
     conflicts: Known<IpAddr, String>,
     config: Option<Config>,
@@ -79,7 +82,9 @@ pub struct Index {
     /// Services whose new address is still shown in the status of another one.
     held_back: BTreeSet<ServiceKey>,
     /// Derived: in whose statuses an address stands.
-    shown: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    shown: BTreeMap<IpAddr, KeySet>,
+    /// Services whose status is left to a rival, each with the end of that.
+    contested: BTreeMap<ServiceKey, Instant>,
     notices: VecDeque<Notice>,
     notices_dropped: u64,
 }
@@ -107,6 +112,7 @@ impl Index {
             to_write: BTreeSet::new(),
             held_back: BTreeSet::new(),
             shown: BTreeMap::new(),
+            contested: BTreeMap::new(),
             notices: VecDeque::new(),
             notices_dropped: 0,
         }
@@ -137,6 +143,7 @@ impl Index {
         }
         self.to_write.clear();
         self.held_back.clear();
+        self.contested.clear();
         self.notices.clear();
         self.changed = self.services.keys().cloned().collect();
     }
@@ -161,7 +168,9 @@ impl Index {
             Some(entry) => {
                 let former = std::mem::replace(&mut entry.view, view);
                 if entry.is_contested(&former, now) {
-                    self.allocator.give_in(&key);
+                    let rival = entry.view.status_manager.as_deref();
+                    self.allocator.give_in(&key, rival);
+                    self.contested.insert(key.clone(), now + CONTESTED_FOR);
                 }
                 self.hide(&key, &former.assigned);
             }
@@ -174,7 +183,7 @@ impl Index {
                     said: None,
                     rewritten: Vec::new(),
                 };
-                self.services.insert(key.clone(), entry);
+                self.services.insert(key.clone(), Box::new(entry));
             }
         }
         for address in self
@@ -183,7 +192,7 @@ impl Index {
             .into_iter()
             .flat_map(|entry| &entry.view.assigned)
         {
-            self.shown.entry(*address).or_default().insert(key.clone());
+            self.shown.entry(*address).or_default().insert(&key);
         }
     }
 
@@ -195,6 +204,7 @@ impl Index {
         self.changed.remove(key);
         self.to_write.remove(key);
         self.held_back.remove(key);
+        self.contested.remove(key);
         self.allocator.release(key);
     }
 
@@ -229,7 +239,7 @@ impl Index {
         let changed = std::mem::take(&mut self.changed);
         let services = &self.services;
         let view_of = |key: &ServiceKey| services.get(key).map(|entry| &entry.view);
-        let decisions = self.allocator.settle(&changed, view_of);
+        let decisions = self.allocator.settle(changed, view_of);
         let decided = decisions.len();
         for (key, decision) in decisions {
             self.take_decision(key, decision);
@@ -242,19 +252,18 @@ impl Index {
             return;
         };
         let refusal = decision.refusal().cloned();
-        entry.decision = Some(decision);
+        let first = entry.decision.replace(decision).is_none();
         let news = refusal != entry.said;
         entry.said.clone_from(&refusal);
         if let Some(refusal) = refusal.filter(|_| news) {
             tracing::warn!(service = %key, reason = %refusal.reason, "{refusal}");
             let object = Object::service(&entry.view);
-            self.say(Notice::warning(
-                object,
-                event::ALLOCATION_FAILED,
-                refusal.text,
-            ));
+            let notice = Notice::warning(object, event::ALLOCATION_FAILED, refusal.text);
+            self.say(if first { notice.no_news() } else { notice });
         }
-        self.to_write.insert(key);
+        if self.update_of(&key).is_some() {
+            self.to_write.insert(key);
+        }
     }
 
     fn hide(&mut self, key: &ServiceKey, assigned: &[IpAddr]) {
@@ -276,6 +285,24 @@ impl Index {
             self.notices.push_back(notice);
         } else {
             self.notices_dropped += 1;
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.contested.values().min().copied()
+    }
+
+    /// A rival has had a status for long enough: ours is tried again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let over = self.contested.extract_if(.., |_, until| *until <= now);
+        for (key, _) in over {
+            self.allocator.release(&key);
+            if let Some(entry) = self.services.get_mut(&key) {
+                entry.rewritten.clear();
+            }
+            self.changed.insert(key);
         }
     }
 
@@ -344,14 +371,15 @@ impl Index {
 }
 
 impl Entry {
-    /// Whether another load balancer has rewritten what we had written, again.
+    /// Whether somebody else has rewritten what we had written, again: replaced, emptied, or added
+    /// to. By whatever name: a `MetalLB` beside us is a rival too, and a second `FerroLB`.
     fn is_contested(&mut self, former: &ServiceView, now: Instant) -> bool {
         let Some(decision) = &self.decision else {
             return false;
         };
         let decided = decision.addresses();
-        let rewritten = former.assigned == decided && self.view.assigned != decided;
-        if !rewritten || self.view.foreign_manager().is_none() {
+        let is_right = |view: &ServiceView| view.assigned == decided && view.status_is_canonical;
+        if !is_right(former) || is_right(&self.view) {
             return false;
         }
         self.rewritten

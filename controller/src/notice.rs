@@ -1,12 +1,15 @@
 //! Events for people. Core v1: `events.k8s.io` is forbidden under the RBAC of older manifests.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ferrolb_core::names::{CONTROLLER_COMPONENT, FIELD_MANAGER};
 use ferrolb_core::view::ServiceView;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use serde_json::json;
 
 use crate::source::ConfigMapView;
 
@@ -55,6 +58,8 @@ impl Object {
 pub struct Notice {
     object: Object,
     warning: bool,
+    /// Whether a predecessor may have said it already.
+    perhaps_said: bool,
     /// One of `ferrolb_core::names::event`.
     pub reason: &'static str,
     /// For people.
@@ -68,6 +73,7 @@ impl Notice {
         Self {
             object,
             warning: false,
+            perhaps_said: false,
             reason,
             message,
         }
@@ -79,12 +85,23 @@ impl Notice {
         Self {
             object,
             warning: true,
+            perhaps_said: false,
             reason,
             message,
         }
     }
 
-    /// Writes it into its object's namespace; the API server takes it nowhere else.
+    /// This process has only just looked: if the same was said before, it is not said again.
+    #[must_use]
+    pub fn no_news(self) -> Self {
+        Self {
+            perhaps_said: true,
+            ..self
+        }
+    }
+
+    /// Writes it into its object's namespace; the API server takes it nowhere else. One that is there
+    /// already gets the new time.
     ///
     /// # Errors
     /// The API server's.
@@ -94,9 +111,29 @@ impl Notice {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             dry_run: false,
         };
-        api.create(&params, &self.event(instance, Timestamp::now()))
-            .await
-            .map(drop)
+        let event = self.event(instance, Timestamp::now());
+        match api.create(&params, &event).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+            created => return created.map(drop),
+        }
+        if self.perhaps_said {
+            return Ok(());
+        }
+        let again = Patch::Merge(json!({ "lastTimestamp": event.last_timestamp }));
+        let name = event.metadata.name.as_deref().unwrap_or_default();
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch(name, &params, &again).await.map(drop)
+    }
+
+    /// The same for the same words on the same object, in whichever replica: who takes over repeats
+    /// nothing.
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.object.uid, self.reason, &self.message).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn event(&self, instance: &str, now: Timestamp) -> Event {
@@ -109,8 +146,7 @@ impl Notice {
         } = self.object.clone();
         Event {
             metadata: ObjectMeta {
-                // The name that other components give: it sorts by time.
-                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                name: Some(format!("{name}.{:016x}", self.fingerprint())),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },

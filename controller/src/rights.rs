@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use ferrolb_core::names::{CONFLICTS_NAME, LEASE_NAME};
+use ferrolb_core::names::CONFLICTS_NAME;
 
 use crate::writer::Method;
 
@@ -31,14 +31,14 @@ pub struct Rights {
 
 /// What to do something with.
 #[derive(Clone, Copy)]
-struct Thing {
-    group: &'static str,
-    resource: &'static str,
+struct Thing<'a> {
+    group: &'a str,
+    resource: &'a str,
     /// The only object of that kind that matters, if it is one.
-    name: Option<&'static str>,
+    name: Option<&'a str>,
 }
 
-const fn core(resource: &'static str) -> Thing {
+const fn core(resource: &str) -> Thing<'_> {
     Thing {
         group: "",
         resource,
@@ -47,11 +47,11 @@ const fn core(resource: &'static str) -> Thing {
 }
 
 impl Rights {
-    /// Asks the API server, for `namespace`.
+    /// Asks the API server, for `namespace` and the Lease called `lease`.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn read(client: &Client, namespace: &str) -> kube::Result<Self> {
+    pub async fn read(client: &Client, namespace: &str, lease: &str) -> kube::Result<Self> {
         let spec = SelfSubjectRulesReviewSpec {
             namespace: Some(namespace.to_owned()),
         };
@@ -66,11 +66,12 @@ impl Rights {
                 .status
                 .map(|status| status.resource_rules)
                 .unwrap_or_default(),
+            lease,
         ))
     }
 
-    fn of(rules: &[ResourceRule]) -> Self {
-        let may = |verbs: &[&str], thing: Thing| {
+    fn of(rules: &[ResourceRule], lease: &str) -> Self {
+        let may = |verbs: &[&str], thing: Thing<'_>| {
             let mut verbs = verbs.iter();
             verbs.all(|verb| rules.iter().any(|rule| allows(rule, verb, thing)))
         };
@@ -80,7 +81,7 @@ impl Rights {
             name: None,
         };
         let lease = Thing {
-            name: Some(LEASE_NAME),
+            name: Some(lease),
             ..leases
         };
         let conflicts = Thing {
@@ -137,7 +138,7 @@ impl Rights {
     }
 }
 
-fn allows(rule: &ResourceRule, verb: &str, thing: Thing) -> bool {
+fn allows(rule: &ResourceRule, verb: &str, thing: Thing<'_>) -> bool {
     let has = |list: &[String], item: &str| list.iter().any(|one| one == "*" || one == item);
     let list =
         |list: &Option<Vec<String>>, item: &str| has(list.as_deref().unwrap_or_default(), item);
@@ -159,7 +160,13 @@ fn allows(rule: &ResourceRule, verb: &str, thing: Thing) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::names::LEASE_NAME;
+
     use super::*;
+
+    fn rights(rules: &[ResourceRule]) -> Rights {
+        Rights::of(rules, LEASE_NAME)
+    }
 
     fn rule(verbs: &[&str], resources: &[&str]) -> ResourceRule {
         let owned = |words: &[&str]| {
@@ -182,22 +189,22 @@ mod tests {
             rule(&["update"], &["services/status"]),
             rule(&["create", "patch"], &["events"]),
         ];
-        assert_eq!(Rights::of(&old).method(), Method::Replace);
-        assert!(Rights::of(&old).create_events);
+        assert_eq!(rights(&old).method(), Method::Replace);
+        assert!(rights(&old).create_events);
         let new = [rule(&["update", "patch"], &["services/status"])];
-        assert_eq!(Rights::of(&new).method(), Method::Patch);
-        assert!(!Rights::of(&new).create_events);
+        assert_eq!(rights(&new).method(), Method::Patch);
+        assert!(!rights(&new).create_events);
     }
 
     #[test]
     fn wildcards_count_and_rules_for_named_objects_do_not() {
         let all = [rule(&["*"], &["*"])];
-        assert_eq!(Rights::of(&all).method(), Method::Patch);
+        assert_eq!(rights(&all).method(), Method::Patch);
         let every_status = [rule(&["patch"], &["*/status"])];
-        assert_eq!(Rights::of(&every_status).method(), Method::Patch);
+        assert_eq!(rights(&every_status).method(), Method::Patch);
         let mut named = rule(&["patch"], &["services/status"]);
         named.resource_names = Some(vec!["web".to_owned()]);
-        assert_eq!(Rights::of(&[named]).method(), Method::Replace);
+        assert_eq!(rights(&[named]).method(), Method::Replace);
     }
 
     #[test]
@@ -210,9 +217,9 @@ mod tests {
         };
         let create = leases(&["create"], None);
         let use_it = |name| leases(&["list", "watch", "update"], Some(name));
-        assert!(Rights::of(&[create.clone(), use_it("ferrolb-controller")]).elect);
-        assert!(!Rights::of(&[create, use_it("another")]).elect);
-        assert!(!Rights::of(&[use_it("ferrolb-controller")]).elect);
+        assert!(rights(&[create.clone(), use_it("ferrolb-controller")]).elect);
+        assert!(!rights(&[create, use_it("another")]).elect);
+        assert!(!rights(&[use_it("ferrolb-controller")]).elect);
     }
 
     #[test]
@@ -222,7 +229,7 @@ mod tests {
             rule(&["update"], &["services/status"]),
             rule(&["create", "patch"], &["events"]),
         ];
-        let limits = Rights::of(&addon).limits();
+        let limits = rights(&addon).limits();
         let words = ["nodes", "namespaces", "leases", "conflict"];
         assert_eq!(limits.len(), words.len());
         for (limit, word) in limits.iter().zip(words) {

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use ferrolb_core::names::LEASE_NAME;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut serving =
         tokio::spawn(async move { server.serve(Admin::bind(host, port).await?).await });
     let rights = tokio::select! {
-        rights = read_rights(&client, &namespace, args.leader_elect, &admin) => rights,
+        rights = read_rights(&client, &namespace, &args, &admin) => rights,
         ended = &mut serving => return Err(ended_early("monitoring server", ended)),
         () = &mut stop => return Ok(()),
     };
@@ -67,17 +66,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 /// Asks until there is an answer: without one, nothing else would work either. Where a leader has to
 /// be elected, until that is allowed: a role may be bound a moment after the pod has started, and two
 /// controllers that lead alone would write against each other.
-async fn read_rights(client: &Client, namespace: &str, elect: bool, admin: &Admin) -> Rights {
+async fn read_rights(client: &Client, namespace: &str, args: &Args, admin: &Admin) -> Rights {
+    let (elect, lease) = (args.leader_elect, &args.lease_name);
     let mut failures = 0;
     loop {
-        let problem = match timeout(TIMEOUT, Rights::read(client, namespace)).await {
+        let problem = match timeout(TIMEOUT, Rights::read(client, namespace, lease)).await {
             Ok(Ok(rights)) if rights.elect || !elect => {
                 warn_of_missing(rights);
                 return rights;
             }
             Ok(Ok(_)) => anyhow!(
                 "no right to leases: allow this ServiceAccount to create them, and to list, watch \
-                 and update {LEASE_NAME}, or run one replica without --leader-elect"
+                 and update {lease}, or run one replica without --leader-elect"
             ),
             Ok(Err(error)) => anyhow!(error).context("waiting for the API server"),
             Err(late) => anyhow!(late).context("waiting for the API server"),

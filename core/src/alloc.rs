@@ -29,10 +29,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool};
+use crate::labels::Labels;
 use crate::view::{ServiceKey, ServiceView};
 
 use choice::Choice;
@@ -128,13 +130,17 @@ pub struct PoolUsage {
     pub first_free: Vec<IpAddr>,
 }
 
+/// How long a contested status is left as it is: a rival that has been stopped by then is not noticed
+/// otherwise, and one that has not costs two writes each time.
+pub const CONTESTED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Why a status is left to another load balancer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Left {
     /// It was there before us.
     Foreign,
-    /// It rewrites what we write.
-    Contested,
+    /// It rewrites what we write. Who only empties a status leaves no name in it.
+    Contested(Option<String>),
 }
 
 /// Gives addresses to Services. See the module's documentation.
@@ -199,7 +205,7 @@ impl Allocator {
     }
 
     /// The labels of all namespaces. Every Service has to be settled anew if it returns true.
-    pub fn set_namespaces(&mut self, labels: &BTreeMap<String, BTreeMap<String, String>>) -> bool {
+    pub fn set_namespaces(&mut self, labels: &BTreeMap<String, Labels>) -> bool {
         let news = self.surroundings.namespaces.as_ref() != Some(labels);
         if news {
             self.surroundings.namespaces = Some(labels.clone());
@@ -223,10 +229,11 @@ impl Allocator {
         self.surroundings.nodes.get(&address).map(String::as_str)
     }
 
-    /// Gives in to the load balancer that rewrites the Service's status again and again.
-    pub fn give_in(&mut self, key: &ServiceKey) {
+    /// Gives in to whoever rewrites the Service's status again and again, until it is released.
+    pub fn give_in(&mut self, key: &ServiceKey, rival: Option<&str>) {
         self.release(key);
-        self.left.insert(key.clone(), Left::Contested);
+        let rival = rival.map(str::to_owned);
+        self.left.insert(key.clone(), Left::Contested(rival));
     }
 
     /// Forgets what every Service holds; what is known of the world stays.
@@ -237,7 +244,8 @@ impl Allocator {
         self.freed = true;
     }
 
-    /// Frees what the Service holds: it is gone, or no longer ours.
+    /// Frees what the Service holds: it is gone, or no longer ours, or the time for which it was left
+    /// to a rival is over.
     pub fn release(&mut self, key: &ServiceKey) {
         self.waiting.remove(key);
         self.left.remove(key);
@@ -294,11 +302,11 @@ impl Allocator {
     /// Statuses are restored before anything new is given. Returns what was decided.
     pub fn settle<'a>(
         &mut self,
-        changed: &BTreeSet<ServiceKey>,
+        changed: BTreeSet<ServiceKey>,
         view_of: impl Fn(&ServiceKey) -> Option<&'a ServiceView>,
     ) -> BTreeMap<ServiceKey, Decision> {
         let mut decisions = BTreeMap::new();
-        let mut batch = changed.clone();
+        let mut batch = changed;
         loop {
             if std::mem::take(&mut self.freed) {
                 batch.extend(self.waiting.iter().cloned());
@@ -342,40 +350,27 @@ impl Allocator {
     /// for held, so that nobody else gets it.
     fn leave(&mut self, view: &ServiceView) -> Option<Refusal> {
         let key = &view.key;
-        let Some(manager) = view.foreign_manager() else {
-            if self.left.contains_key(key) {
-                self.release(key);
+        let left = self.left.get(key).cloned();
+        let (left, why) = match (left, view.foreign_manager()) {
+            (Some(Left::Contested(rival)), _) => {
+                let why = contested(rival.as_deref());
+                (Left::Contested(rival), why)
             }
-            return None;
-        };
-        let left = match self.left.get(key) {
-            Some(left) => *left,
-            None if self.holdings.addresses(key).is_empty() => Left::Foreign,
+            (Some(Left::Foreign), None) => {
+                self.release(key);
+                return None;
+            }
+            (None, None) => return None,
             // It was ours: what another one wrote is repaired.
-            None => return None,
+            (None, Some(_)) if !self.holdings.addresses(key).is_empty() => return None,
+            (_, Some(manager)) => (Left::Foreign, foreign(manager)),
         };
         let usage = Usage::of(view);
         let addresses = self.own(&view.assigned, view, &usage);
         self.hold(key, addresses, usage);
         self.waiting.remove(key);
         self.left.insert(key.clone(), left);
-        let remedy = format!(
-            "let one load balancer serve the Service: give it a spec.loadBalancerClass, or stop \
-             {manager}"
-        );
-        Some(match left {
-            Left::Foreign => Refusal::new(
-                Reason::ForeignStatus,
-                format!("{manager} wrote this Service's status, so it is left alone: {remedy}"),
-            ),
-            Left::Contested => Refusal::new(
-                Reason::StatusContested,
-                format!(
-                    "{manager} rewrites this Service's status each time, so it is left as it is: \
-                     {remedy}"
-                ),
-            ),
-        })
+        Some(why)
     }
 
     fn hold(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) {
@@ -468,6 +463,37 @@ impl Allocator {
             .pool_of(*addresses.first()?)
             .map(|pool| pool.name.clone())
     }
+}
+
+fn foreign(manager: &str) -> Refusal {
+    Refusal::new(
+        Reason::ForeignStatus,
+        format!(
+            "{manager} wrote this Service's status, so it is left alone: {}",
+            one_alone(manager)
+        ),
+    )
+}
+
+fn contested(rival: Option<&str>) -> Refusal {
+    let (who, does) = match rival {
+        Some(manager) => (manager, format!("{manager} rewrites")),
+        None => ("it", "a program without a name empties".to_owned()),
+    };
+    let minutes = CONTESTED_FOR.as_secs() / 60;
+    Refusal::new(
+        Reason::StatusContested,
+        format!(
+            "{does} this Service's status each time, so it is left as it is for {minutes} minutes: {}",
+            one_alone(who)
+        ),
+    )
+}
+
+fn one_alone(rival: &str) -> String {
+    format!(
+        "let one load balancer serve the Service: give it a spec.loadBalancerClass, or stop {rival}"
+    )
 }
 
 /// Whether a host could have it. A status may hold anything, `0.0.0.0` too.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
@@ -120,6 +121,38 @@ impl Tier {
     }
 }
 
+/// What the label `node.kubernetes.io/exclude-from-external-load-balancers` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExcludeLabel {
+    /// Nodes without it come first: a cluster of control planes alone is served, too.
+    #[default]
+    Prefer,
+    /// A node with it announces nothing.
+    Strict,
+}
+
+impl ExcludeLabel {
+    /// As options say it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prefer => "prefer",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+impl FromStr for ExcludeLabel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Prefer, Self::Strict]
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is neither prefer nor strict"))
+    }
+}
+
 /// How each node stands for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standings<'a>(BTreeMap<&'a str, Result<Tier, Reason>>);
@@ -158,6 +191,7 @@ pub fn standings<'a>(
     backends: &[Backend<'_>],
     pool: Option<&Pool>,
     nodes: &'a BTreeMap<String, NodeView>,
+    exclude: ExcludeLabel,
 ) -> Result<Standings<'a>, Reason> {
     let is_nodes_own = |node: &NodeView| node.addresses.contains(&address);
     if nodes.values().any(is_nodes_own) {
@@ -171,11 +205,16 @@ pub fn standings<'a>(
     }
     let judged = nodes
         .values()
-        .map(|node| (node.name.as_str(), judge(node, &backends, pool)));
+        .map(|node| (node.name.as_str(), judge(node, &backends, pool, exclude)));
     Ok(Standings(judged.collect()))
 }
 
-fn judge(node: &NodeView, backends: &[&Backend<'_>], pool: Option<&Pool>) -> Result<Tier, Reason> {
+fn judge(
+    node: &NodeView,
+    backends: &[&Backend<'_>],
+    pool: Option<&Pool>,
+    exclude: ExcludeLabel,
+) -> Result<Tier, Reason> {
     let selectors: &[LabelSelector] = pool.map_or(&[], |pool| &pool.node_selectors);
     let is_selected = selectors.is_empty()
         || selectors
@@ -186,6 +225,9 @@ fn judge(node: &NodeView, backends: &[&Backend<'_>], pool: Option<&Pool>) -> Res
     }
     if !is_selected {
         return Err(Reason::NodeNotSelected);
+    }
+    if node.excluded && exclude == ExcludeLabel::Strict {
+        return Err(Reason::StrictlyExcludedNode);
     }
     let served = backends
         .iter()

@@ -13,6 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 
 use crate::address::{Family, canonical};
+use crate::labels::Labels;
 use crate::lease::LeaseView;
 use crate::names::{
     ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB,
@@ -47,7 +48,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     Some(ServiceView {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
-        labels: meta.labels.clone().unwrap_or_default(),
+        labels: meta.labels.iter().flatten().collect(),
         load_balancer: spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"),
         class: spec.and_then(|spec| spec.load_balancer_class.clone()),
         cluster_ips: cluster_ips(service),
@@ -175,7 +176,7 @@ fn endpoints_view(
 pub fn namespace_view(namespace: &Namespace) -> Option<NamespaceView> {
     Some(NamespaceView {
         name: namespace.metadata.name.clone()?,
-        labels: namespace.metadata.labels.clone().unwrap_or_default(),
+        labels: namespace.metadata.labels.iter().flatten().collect(),
     })
 }
 
@@ -208,12 +209,12 @@ pub fn node_view(node: &Node) -> Option<NodeView> {
         .unwrap_or_default()
         .iter()
         .any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True");
-    let labels = meta.labels.clone().unwrap_or_default();
+    let labels: Labels = meta.labels.iter().flatten().collect();
     Some(NodeView {
         name: meta.name.clone()?,
         addresses: distinct(addresses),
         network_unavailable,
-        excluded: labels.contains_key(LABEL_EXCLUDE_FROM_LB),
+        excluded: labels.get(LABEL_EXCLUDE_FROM_LB).is_some(),
         unschedulable: node
             .spec
             .as_ref()
@@ -317,7 +318,10 @@ fn joined(selector: &BTreeMap<String, String>) -> String {
 
 fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut seen = BTreeSet::new();
-    addresses.filter(|address| seen.insert(*address)).collect()
+    let mut distinct: Vec<_> = addresses.filter(|address| seen.insert(*address)).collect();
+    // Collecting takes room for four, and these are kept for each Service.
+    distinct.shrink_to_fit();
+    distinct
 }
 
 fn is_canonical(ingress: &[LoadBalancerIngress], assigned: &[IpAddr]) -> bool {

@@ -22,6 +22,8 @@ pub mod conflict;
 pub mod elect;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod key_set;
+pub mod labels;
 pub mod lease;
 pub mod names;
 pub mod ownership;

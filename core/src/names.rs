@@ -43,7 +43,7 @@ pub const ADOPTED_MANAGERS: [&str; 2] = [FIELD_MANAGER, "controller"];
 /// What begins so is a person with kubectl, no load balancer.
 pub const HAND_EDITS: &str = "kubectl";
 
-/// Name of the Lease of the controllers' leader election.
+/// Name of the Lease of the controllers' leader election, when no option says otherwise.
 pub const LEASE_NAME: &str = "ferrolb-controller";
 /// Key of the first of the speakers' keys in their Secret.
 pub const PEERS_KEY: &str = "key-1";

@@ -84,6 +84,8 @@ reasons! {
     NetworkUnavailable => "network_unavailable",
     /// The exclude label is on this node, and a node without it serves.
     ExcludedNode => "excluded_node",
+    /// The exclude label is on this node, and speakers take it strictly.
+    StrictlyExcludedNode => "strictly_excluded_node",
     /// The node is cordoned, being deleted or shut down, and another one serves.
     NodeLeaving => "node_leaving",
     /// A Service asks for another node by its annotation, and that one serves.

@@ -10,6 +10,9 @@ use crate::Reason;
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
 const MANY: u128 = i64::MAX as u128;
 
+/// `standing` of a member that is there.
+const LIVE: &str = "live";
+
 /// `count` as a number that every reader of JSON holds.
 #[must_use]
 pub fn saturated(count: u128) -> u64 {
@@ -196,7 +199,7 @@ impl SpeakerStatus {
     /// The nodes whose speakers are live, its own among them.
     pub fn live(&self) -> impl Iterator<Item = &str> {
         let members = self.members.iter();
-        let live = members.filter(|member| member.standing == "live");
+        let live = members.filter(|member| member.standing == LIVE);
         live.map(|member| member.node.as_str())
     }
 

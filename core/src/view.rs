@@ -1,11 +1,11 @@
 //! Our reduced pictures of API objects: only what a decision reads. Whole objects are never kept:
 //! at 10,000 services they take 346 MiB, the views about 10.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::address::Family;
+use crate::labels::Labels;
 use crate::names::{ADOPTED_MANAGERS, HAND_EDITS};
 
 /// Namespace and name of a Service.
@@ -84,7 +84,7 @@ pub struct ServiceView {
     /// `metadata.resourceVersion` that this view was read at: the fence of every write.
     pub resource_version: String,
     /// `metadata.labels`, for `service-selectors`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Whether `spec.type` is `LoadBalancer`.
     pub load_balancer: bool,
     /// `spec.loadBalancerClass`
@@ -175,7 +175,7 @@ pub struct NamespaceView {
     /// `metadata.name`
     pub name: String,
     /// `metadata.labels`, for `namespace-selectors`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
 }
 
 /// What a decision reads of a Node.
@@ -184,7 +184,7 @@ pub struct NodeView {
     /// `metadata.name`
     pub name: String,
     /// `metadata.labels`, for `node-selectors`.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// `status.addresses` of type `InternalIP` and `ExternalIP`: canonical, without duplicates.
     pub addresses: Vec<IpAddr>,
     /// Condition `NetworkUnavailable` is true.

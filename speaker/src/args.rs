@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
+use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
 
@@ -19,6 +20,9 @@ const DEFAULT_NAMESPACE: &str = "metallb-system";
 #[derive(Debug, Clone, Parser)]
 #[command(name = "speaker", version)]
 pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+
     /// Name of this node, as in the API [env: FERROLB_NODE_NAME, METALLB_NODE_NAME]
     #[arg(long)]
     pub node_name: Option<String>,
@@ -47,6 +51,16 @@ pub struct Args {
     #[arg(long)]
     pub lb_class: Option<String>,
 
+    /// What the Node label node.kubernetes.io/exclude-from-external-load-balancers means: prefer other
+    /// nodes, or strict: announce nothing there
+    #[arg(long, value_name = "prefer|strict", default_value = "prefer")]
+    pub exclude_label: ExcludeLabel,
+
+    /// Network interfaces to announce on and no others; a pool can narrow them down
+    /// [default: all that a LAN can be behind]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub interfaces: Vec<String>,
+
     /// Directory of the keys that prove who is a speaker: each file is one, the last name signs
     #[arg(long, default_value = "/etc/ferrolb/peers")]
     pub peer_keys_dir: PathBuf,
@@ -55,11 +69,6 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = FailureDetection::Auto)]
     pub failure_detection: FailureDetection,
 
-    /// Give an address back to the node that comes first in MetalLB's order as soon as it is there:
-    /// each time, connections through the other one are reset
-    #[arg(long)]
-    pub failback: bool,
-
     /// Announcements of all addresses together that may leave in one second
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub announce_rate: u32,
@@ -67,6 +76,10 @@ pub struct Args {
     /// Seconds after which an address is announced again, and again; 0 for never
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub announce_refresh: u32,
+    /// Give an address back to the node that comes first in MetalLB's order as soon as it is there:
+    /// each time, connections through the other one are reset
+    #[arg(long)]
+    pub failback: bool,
 
     /// error, warn, info, debug, trace; all and none as well
     #[arg(long, default_value = "info")]
@@ -75,6 +88,14 @@ pub struct Args {
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
+}
+
+/// What to do instead of announcing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Ask the network who answers for each address that somebody should announce, beside the speaker
+    /// of this node; fails if not exactly one does
+    Ask,
 }
 
 /// How soon a silent node is taken for dead.
@@ -142,6 +163,17 @@ impl Args {
         Ok(self)
     }
 
+    /// How addresses are announced.
+    #[must_use]
+    pub fn announce(&self) -> announce::Settings {
+        let refresh = Duration::from_secs(self.announce_refresh.into());
+        announce::Settings {
+            rounds_per_second: self.announce_rate,
+            refresh: (!refresh.is_zero()).then_some(refresh),
+            ..announce::Settings::default()
+        }
+    }
+
     /// What the speakers among themselves go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -153,17 +185,6 @@ impl Args {
             }
         } else {
             settings
-        }
-    }
-
-    /// How addresses are announced.
-    #[must_use]
-    pub fn announce(&self) -> announce::Settings {
-        let refresh = Duration::from_secs(self.announce_refresh.into());
-        announce::Settings {
-            rounds_per_second: self.announce_rate,
-            refresh: (!refresh.is_zero()).then_some(refresh),
-            ..announce::Settings::default()
         }
     }
 

@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod ask;
 pub mod client;
 pub mod clock;
 pub mod conflicts;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod netlink;
 pub mod peers;
 pub mod port;
+pub mod question;
 pub mod run;
 pub mod store;
 pub mod view;

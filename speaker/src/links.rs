@@ -30,8 +30,12 @@ pub const EXCLUDED: [&str; 13] = [
     "lxc",
 ];
 
-/// Calls `changed` with all links, now and after each change, as long as the kernel tells.
-pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::Result<()> {
+/// Calls `changed` with all links, now and after each change, as long as the kernel tells. If `named`
+/// are any, they are the only ones, and none of them is left out for its name.
+pub async fn watch(
+    named: &[String],
+    mut changed: impl FnMut(BTreeMap<LinkId, Link>),
+) -> anyhow::Result<()> {
     let groups = [
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
@@ -45,7 +49,7 @@ pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::R
     let mut events = messages.ready_chunks(1_024);
     let mut last = None;
     loop {
-        let links = Some(list(&handle).await?);
+        let links = Some(list(&handle, named).await?);
         if links != last {
             changed(links.clone().unwrap_or_default());
             last = links;
@@ -57,17 +61,17 @@ pub async fn watch(mut changed: impl FnMut(BTreeMap<LinkId, Link>)) -> anyhow::R
     }
 }
 
-/// All links as they are at this moment.
-pub async fn now() -> anyhow::Result<BTreeMap<LinkId, Link>> {
+/// All links as they are now; see [`watch`].
+pub async fn now(named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {
     let (connection, handle, _) =
-        rtnetlink::new_connection().context("cannot open a netlink socket for links")?;
+        rtnetlink::new_connection().context("cannot open a netlink socket")?;
     let connection = tokio::spawn(connection);
-    let links = list(&handle).await;
+    let links = list(&handle, named).await;
     connection.abort();
     links
 }
 
-async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
+async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {
     let links: Vec<_> = handle
         .link()
         .get()
@@ -82,7 +86,10 @@ async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
         .try_collect()
         .await
         .context("cannot list addresses")?;
-    let mut links: BTreeMap<_, _> = links.iter().filter_map(announceable).collect();
+    let mut links: BTreeMap<_, _> = links
+        .iter()
+        .filter_map(|link| announceable(link, named))
+        .collect();
     for message in &addresses {
         if let Some(link) = links.get_mut(&LinkId(message.header.index)) {
             link.prefixes.extend(prefix(message));
@@ -93,7 +100,7 @@ async fn list(handle: &Handle) -> anyhow::Result<BTreeMap<LinkId, Link>> {
 
 /// The link, if frames of ours may ever leave on it: Ethernet, up, with broadcast and ARP, and not
 /// a port of a bridge or a bond (there the bridge or the bond is the link).
-fn announceable(message: &LinkMessage) -> Option<(LinkId, Link)> {
+fn announceable(message: &LinkMessage, named: &[String]) -> Option<(LinkId, Link)> {
     let flags = message.header.flags;
     let mut name = None;
     let mut mac = None;
@@ -109,7 +116,10 @@ fn announceable(message: &LinkMessage) -> Option<(LinkId, Link)> {
     let usable = message.header.link_layer_type == LinkLayerType::Ether
         && flags.contains(LinkFlags::Up | LinkFlags::Broadcast)
         && !flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback)
-        && !EXCLUDED.iter().any(|prefix| name.starts_with(prefix));
+        && match named {
+            [] => !EXCLUDED.iter().any(|prefix| name.starts_with(prefix)),
+            named => named.contains(&name),
+        };
     let link = Link {
         name: name.into(),
         mac: MacAddr::from(mac?),
@@ -191,10 +201,19 @@ mod tests {
         ];
         for (what, name, change, kept) in rows {
             assert_eq!(
-                announceable(&message(name, change)).is_some(),
+                announceable(&message(name, change), &[]).is_some(),
                 kept,
                 "{what}"
             );
+        }
+    }
+
+    #[test]
+    fn links_that_are_named_are_the_only_ones_whatever_they_are_called() {
+        let named = ["eth1".to_owned(), "docker-lan".to_owned()];
+        for (name, kept) in [("eth0", false), ("eth1", true), ("docker-lan", true)] {
+            let found = announceable(&message(name, |_| {}), &named);
+            assert_eq!(found.is_some(), kept, "{name}");
         }
     }
 
@@ -203,7 +222,7 @@ mod tests {
         let down = message("eth0", |message| {
             message.header.flags.remove(LinkFlags::LowerUp)
         });
-        let (id, link) = announceable(&down).unwrap();
+        let (id, link) = announceable(&down, &[]).unwrap();
         assert_eq!(
             (id, link.carrier, link.mac),
             (LinkId(7), false, MacAddr(2, 0, 0, 0, 0, 7))

@@ -3,11 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ferrolb_speaker::args::Args;
+use ferrolb_speaker::args::{Args, Verb};
+use ferrolb_speaker::ask::ask;
 use ferrolb_speaker::run::run;
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = Args::parse();
+    let ended = match args.verb {
+        Some(Verb::Ask) => ask(args),
+        None => run(args),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

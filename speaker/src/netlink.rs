@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use crate::peers::Peers;
 use crate::{gateway, links};
 
-/// Starts the thread; what it finds goes to the peers' thread. Tells why it ended, if it does.
-pub fn spawn(peers: Peers) -> anyhow::Result<oneshot::Receiver<anyhow::Error>> {
+/// Starts the thread; what it finds, of the links that are `named` or of all, goes to the peers'
+/// thread. Tells why it ended, if it does.
+pub fn spawn(peers: Peers, named: Vec<String>) -> anyhow::Result<oneshot::Receiver<anyhow::Error>> {
     let (fail, failed) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -18,7 +19,7 @@ pub fn spawn(peers: Peers) -> anyhow::Result<oneshot::Receiver<anyhow::Error>> {
         .context("cannot start the runtime for link events")?;
     let run = async move {
         let to_peers = peers.clone();
-        let links = links::watch(move |links| to_peers.set_links(links));
+        let links = links::watch(&named, move |links| to_peers.set_links(links));
         let gateways = gateway::watch(move |gateways| peers.set_gateways(gateways));
         tokio::try_join!(links, gateways)
     };

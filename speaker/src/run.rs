@@ -78,7 +78,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         pulse,
         metrics: Arc::clone(&metrics),
     })?;
-    let failed = netlink::spawn(peers.clone())?;
+    let failed = netlink::spawn(peers.clone(), args.interfaces.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
@@ -90,7 +90,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         counters,
     );
     let speaker = Speaker {
-        view: View::new(me.clone(), args.lb_class.clone()),
+        view: View::new(me.clone(), args.lb_class.clone(), args.exclude_label),
         events,
         conflicts,
         me,

@@ -7,7 +7,7 @@ use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured};
 use ferrolb_core::conflict::Report;
-use ferrolb_core::elect::{Backend, is_ours, standings};
+use ferrolb_core::elect::{Backend, ExcludeLabel, is_ours, standings};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{debug, info, warn};
@@ -32,6 +32,7 @@ pub struct Dirty {
 pub struct View {
     me: String,
     class: Option<String>,
+    exclude_label: ExcludeLabel,
     services: Store<ServiceKey, ServiceView>,
     /// The Services of each address.
     services_of: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
@@ -50,12 +51,13 @@ pub struct View {
 }
 
 impl View {
-    /// Of the node `me`, for Services of `class`.
+    /// Of the node `me`, for Services of `class`, with what the exclude label of Nodes means.
     #[must_use]
-    pub fn new(me: String, class: Option<String>) -> Self {
+    pub fn new(me: String, class: Option<String>, exclude_label: ExcludeLabel) -> Self {
         Self {
             me,
             class,
+            exclude_label,
             services: Store::default(),
             services_of: BTreeMap::new(),
             slices: Store::default(),
@@ -267,7 +269,8 @@ impl View {
         if backends.is_empty() {
             return Err(refused);
         }
-        let standings = standings(address, &backends, pool, self.nodes.views())?;
+        let nodes = self.nodes.views();
+        let standings = standings(address, &backends, pool, nodes, self.exclude_label)?;
         let candidates = standings.candidates(address).into_iter();
         let candidates = candidates.map(|(name, tier)| Candidate {
             node: NodeId::of(name),

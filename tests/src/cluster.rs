@@ -1,6 +1,7 @@
 //! A hollow cluster with our daemons on it, and an ear on its LAN.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -30,6 +31,19 @@ pub struct Cluster {
     pub lab: Lab,
     /// What the LAN's host hears.
     pub frames: FrameObserver,
+}
+
+/// Where captures of what the LAN heard go, one for each cluster: for `lab decode` and tcpdump.
+const CAPTURES: &str = "FERROLB_CAPTURE_DIR";
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(directory) = std::env::var_os(CAPTURES) {
+            let file = format!("{}.pcap", self.lab.name());
+            // Nothing depends on it.
+            let _ = self.frames.write_pcap(&Path::new(&directory).join(file));
+        }
+    }
 }
 
 impl Cluster {
@@ -214,6 +228,18 @@ impl Cluster {
     /// How many addresses of Services the speaker of a node announces.
     pub fn announced(&self, node: &str) -> Result<f64> {
         self.metrics(node)?.sum("metallb_speaker_announced{")
+    }
+
+    /// Until all speakers together announce so many.
+    pub fn wait_until_announced(&self, count: u32) -> Result<()> {
+        let nodes = self.lab.nodes();
+        let sum = || -> Result<f64> {
+            let counts = nodes.iter().map(|node| self.announced(&node.name));
+            counts.sum()
+        };
+        let are_all = || Ok(sum()? == f64::from(count));
+        wait_until(3 * SOON, are_all, || Ok(()))
+            .with_context(|| format!("{:?} of {count} addresses are announced", sum()))
     }
 
     /// Until every speaker holds every other one live.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Output;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
@@ -17,6 +17,7 @@ use serde_yaml::Value;
 
 use crate::command::stdout_of;
 use crate::control_plane::pki;
+use crate::image::{Architecture, existing};
 use crate::lab::Lab;
 use crate::net::CONTROL_PLANE;
 use crate::pki::{Identity, write_kubeconfig};
@@ -107,22 +108,11 @@ impl Daemon {
 /// The program of a component: in `FERROLB_BIN_DIR`, or where `cargo build --release` for the
 /// images puts it.
 pub fn program(component: &str) -> Result<PathBuf> {
-    let release = || {
-        let target = format!(
-            "target/{}-unknown-linux-musl/release",
-            std::env::consts::ARCH
-        );
-        crate::workspace().join(target)
-    };
-    let dir = std::env::var_os("FERROLB_BIN_DIR").map_or_else(release, PathBuf::from);
-    let path = dir.join(component);
-    if !path.is_file() {
-        bail!(
-            "no {}: build the daemons, or set FERROLB_BIN_DIR",
-            path.display()
-        );
-    }
-    Ok(path)
+    let given = std::env::var_os("FERROLB_BIN_DIR").map(PathBuf::from);
+    existing(
+        &given.unwrap_or_else(|| Architecture::HERE.programs()),
+        component,
+    )
 }
 
 impl Lab {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+mod architecture;
 mod archive;
 mod catalog;
 mod libraries;
@@ -18,9 +19,13 @@ mod sbom;
 #[cfg(test)]
 mod tests;
 
+pub use architecture::Architecture;
+pub(crate) use architecture::existing;
 pub use sbom::sbom;
 
-pub use catalog::{COREDNS, PAUSE, REDIS, controller, coredns, pause, redis, speaker, walk_app};
+pub use catalog::{
+    COREDNS, PAUSE, REDIS, controller, coredns, metallb, pause, redis, speaker, walk_app,
+};
 
 use crate::tools::cache_dir;
 
@@ -28,6 +33,7 @@ use crate::tools::cache_dir;
 #[derive(Clone, Debug)]
 pub struct Image {
     reference: String,
+    architecture: Architecture,
     entrypoint: Vec<String>,
     user: &'static str,
     working_dir: &'static str,
@@ -48,6 +54,7 @@ impl Image {
     pub fn new(reference: &str) -> Self {
         Self {
             reference: reference.to_owned(),
+            architecture: Architecture::HERE,
             entrypoint: Vec::new(),
             user: "0:0",
             working_dir: "/",
@@ -76,6 +83,15 @@ impl Image {
                 source: path,
             }));
         Ok(self)
+    }
+
+    /// For machines that this one is not of.
+    #[must_use]
+    pub fn architecture(self, architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            ..self
+        }
     }
 
     /// What a container runs; its `args` come behind.
@@ -161,7 +177,7 @@ impl Image {
     /// The image configuration of the OCI image specification.
     fn config(&self, layer_digest: &str) -> Value {
         json!({
-            "architecture": architecture(),
+            "architecture": self.architecture.oci(),
             "os": "linux",
             "config": {
                 "Entrypoint": self.entrypoint,
@@ -175,16 +191,8 @@ impl Image {
     }
 }
 
-/// This machine's architecture in the words of the OCI image specification (those of Go).
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-fn digest_of(path: &Path) -> Result<impl AsRef<[u8]>> {
+/// The SHA-256 of a file.
+pub fn digest_of(path: &Path) -> Result<impl AsRef<[u8]>> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
@@ -199,6 +207,7 @@ fn digest_of(path: &Path) -> Result<impl AsRef<[u8]>> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as digests are written.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,7 +24,7 @@ mod frame;
 mod frame_observer;
 mod http;
 mod packet_socket;
-mod pcap;
+pub mod pcap;
 mod send;
 mod stop;
 mod tcp_hold;

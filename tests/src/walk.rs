@@ -1,13 +1,14 @@
 //! What the demo and the tests of the reference walk do alike.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::command::stdout_of;
-use crate::image::{self, Image};
+use crate::image::{self, Architecture, Image};
 use crate::lab::Lab;
 use crate::net::MacAddress;
 use crate::observe::{Page, arp_ask, http_get};
@@ -33,16 +34,26 @@ pub const INSTALL: [&str; 9] = [
 /// The Deployments of the walk.
 pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
-/// The images that are made from this source tree, with the names of their programs.
-pub fn own_images() -> Result<[(&'static str, Image); 3]> {
+/// The images that are made from this source tree, with the names of their programs, which `program`
+/// finds.
+fn images_of(program: impl Fn(&str) -> Result<PathBuf>) -> Result<[(&'static str, Image); 3]> {
+    let [page, controller, speaker] = ["walk-app", "controller", "speaker"];
     Ok([
-        ("walk-app", image::walk_app(&daemon::program("walk-app")?)),
-        (
-            "controller",
-            image::controller(&daemon::program("controller")?),
-        ),
-        ("speaker", image::speaker(&daemon::program("speaker")?)),
+        (page, image::walk_app(&program(page)?)),
+        (controller, image::controller(&program(controller)?)),
+        (speaker, image::speaker(&program(speaker)?)),
     ])
+}
+
+/// Those for this machine.
+pub fn own_images() -> Result<[(&'static str, Image); 3]> {
+    images_of(daemon::program)
+}
+
+/// Those that are published for machines of one kind.
+pub fn published(architecture: Architecture) -> Result<[(&'static str, Image); 3]> {
+    let images = images_of(|name| architecture.program(name))?;
+    Ok(images.map(|(name, image)| (name, image.architecture(architecture))))
 }
 
 /// The images that the walk's manifests and the chart name, under just these names.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chart {
+    mod alerts;
     mod install;
     pub(super) mod rendered;
     mod values;

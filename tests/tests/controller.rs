@@ -66,7 +66,9 @@ fn services_wait_for_a_configuration_and_get_addresses_as_soon_as_there_are_any(
         "metallb_allocator_addresses_in_use_total{pool=\"default\"}",
         "3.0"
     )?);
-    Ok(())
+    let given = |message: &str| message.starts_with("assigned 192.168.64.201");
+    cluster.event_like("default", "e", given)?;
+    cluster.nothing_is_written_but_the_lease()
 }
 
 #[test]
@@ -180,7 +182,8 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
         cluster.metric("ferrolb_leader", "1")?,
         "the first one leads"
     );
-    let other = cluster.lab.start_daemon(&Daemon::controller("n1"))?;
+    let second = Daemon::controller("n1").arg("--peers-secret=ferrolb-peers");
+    let other = cluster.lab.start_daemon(&second)?;
     eventually(|| {
         ensure!(
             leads(&cluster.lab, "n1")? == Some(false),
@@ -192,6 +195,19 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
         );
         Ok(())
     })?;
+    let key = || {
+        let secret = ["get", "secret", "-n", NAMESPACE, "ferrolb-peers", "-o"];
+        let key = "jsonpath={.data.key-1}";
+        cluster.lab.kubectl(&[&secret[..], &[key]].concat())
+    };
+    let made = key()?;
+    assert_ne!(made, "", "the speakers have a key");
+
+    // For this one there is no address, which the first one says.
+    let mut hopeless = load_balancer("hopeless");
+    hopeless["metadata"]["annotations"] = json!({ "metallb.io/address-pool": "none" });
+    cluster.lab.apply(&hopeless.to_string())?;
+    cluster.event("default", "hopeless", "AllocationFailed")?;
 
     // Killed in the middle of its work, without a word.
     let names: Vec<_> = (0..SERVICES)
@@ -248,17 +264,21 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
     for (name, addresses) in &after {
         assert_eq!(&last[name], addresses, "{name} keeps its address");
     }
-    let lease = [
-        "get",
-        "lease",
-        "-n",
-        NAMESPACE,
-        "ferrolb-controller",
-        "-o",
-        "json",
-    ];
-    let lease: Value = serde_json::from_str(&cluster.lab.kubectl(&lease)?)?;
-    let renewed = lease["spec"]["renewTime"].as_str().unwrap_or_default();
+    // Both have looked at the hopeless one too: for the Service that they served last, they had to.
+    let events = ["get", "events", "-o", "json"];
+    let events: Value = serde_json::from_str(&cluster.lab.kubectl(&events)?)?;
+    let events = events["items"].as_array().into_iter().flatten();
+    let said = events.filter(|event| event["involvedObject"]["name"] == "hopeless");
+    assert_eq!(said.count(), 1, "a new leader repeats nothing");
+    cluster.lab.start(&other)?;
+    page(&cluster.lab, "n1", "/healthz")?;
+    eventually(|| {
+        let ready = page(&cluster.lab, "n1", "/readyz")?;
+        ensure!(ready.starts_with("ok"), "{ready}");
+        Ok(())
+    })?;
+    assert_eq!(key()?, made, "it keeps the key that is there");
+    let renewed = cluster.lease_renewed()?;
     let digits = renewed.rsplit_once('.').map(|(_, fraction)| fraction.len());
     assert_eq!(digits, Some("123456Z".len()), "{renewed}");
     Ok(())
@@ -309,13 +329,26 @@ fn what_the_cluster_and_its_network_need_is_not_taken_from_them() -> Result<()> 
     cluster.until("a has another address", |held| {
         held.get("a") == Some(&one("192.168.64.13"))
     })?;
+    // The report is an old one: its time is over soon, and the address is tried again.
+    eventually(|| {
+        let map = ["get", "configmap", "-n", NAMESPACE, "ferrolb-conflicts"];
+        let data = cluster
+            .lab
+            .kubectl(&[&map[..], &["-o", "jsonpath={.data}"]].concat())?;
+        ensure!(!data.contains("192.168.64.12"), "{data}");
+        Ok(())
+    })?;
+    cluster.create(&["again"])?;
+    cluster.until("the address is given again", |held| {
+        held.get("again") == Some(&one("192.168.64.12"))
+    })?;
 
     // Another load balancer that insists gets the Service; one that was there first keeps it.
     for _ in 0..2 {
         cluster.until("a has our address", |held| {
             held.get("a") == Some(&one("192.168.64.13"))
         })?;
-        cluster.write_status("a", "rival", "10.9.9.9")?;
+        cluster.write_status("a", "rival", &["10.9.9.9"])?;
     }
     let said = |message: &str| message.starts_with("rival rewrites this Service's status");
     cluster.event_like("default", "a", said)?;
@@ -324,10 +357,20 @@ fn what_the_cluster_and_its_network_need_is_not_taken_from_them() -> Result<()> 
         ["10.9.9.9"],
         "it is left to the rival"
     );
+    // One that only takes addresses away leaves no name.
+    for _ in 0..2 {
+        cluster.until("again has our address", |held| {
+            held.get("again") == Some(&one("192.168.64.12"))
+        })?;
+        cluster.write_status("again", "rival", &[])?;
+    }
+    let said = |message: &str| message.starts_with("a program without a name empties");
+    cluster.event_like("default", "again", said)?;
+    assert_eq!(cluster.held()?.get("again"), None, "it is left so");
     cluster.lab.stop(&cluster.controller)?;
     cluster.create(&["theirs", "metallbs"])?;
-    cluster.write_status("theirs", "rival", "192.168.64.13")?;
-    cluster.write_status("metallbs", "controller", "192.168.64.14")?;
+    cluster.write_status("theirs", "rival", &["192.168.64.13"])?;
+    cluster.write_status("metallbs", "controller", &["192.168.64.14"])?;
     cluster.lab.start(&cluster.controller)?;
     let left = |message: &str| message.starts_with("rival wrote this Service's status");
     cluster.event_like("default", "theirs", left)?;
@@ -394,7 +437,10 @@ fn a_controller_killed_amid_two_hundred_creations_gives_no_address_twice_and_cha
 
 #[test]
 fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
-    let cluster = Cluster::start("apiless")?;
+    let cluster = Cluster::start_as(
+        "apiless",
+        &Daemon::controller("cp").arg("--log-level=debug"),
+    )?;
     cluster.configure("192.168.64.200-192.168.64.201")?;
     cluster.create(&["a", "b"])?;
     let before = cluster.until("both have an address", |held| held.len() == 2)?;
@@ -407,6 +453,8 @@ fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
     let held = cluster.until("c gets a's address", |held| held.contains_key("c"))?;
     assert_eq!(held["c"], before["a"]);
     assert_eq!(held["b"], before["b"]);
+    // A server that has just started knows no history: it says 410 Gone, and everything is listed anew.
+    cluster.log_until(|line| line.to_string().contains("too old resource version"))?;
     cluster.lab.check_alive(&cluster.controller)
 }
 
@@ -470,8 +518,12 @@ impl Cluster {
     }
 
     fn start_on(name: &str, host: &str) -> Result<Self> {
+        Self::start_as(name, &Daemon::controller(host))
+    }
+
+    fn start_as(name: &str, controller: &Daemon) -> Result<Self> {
         let lab = Lab::builder(name).nodes(1).kind(NodeKind::Hollow).start()?;
-        let controller = lab.start_daemon(&Daemon::controller(host))?;
+        let controller = lab.start_daemon(controller)?;
         Ok(Self { lab, controller })
     }
 
@@ -622,11 +674,11 @@ impl Cluster {
     }
 
     /// Writes a status as another load balancer does.
-    fn write_status(&self, name: &str, manager: &str, address: &str) -> Result<()> {
+    fn write_status(&self, name: &str, manager: &str, addresses: &[&str]) -> Result<()> {
         self.lab.api(async |client| {
             let api: Api<Service> = Api::default_namespaced(client);
-            let status =
-                json!({ "status": { "loadBalancer": { "ingress": [{ "ip": address }] } } });
+            let ingress: Vec<_> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+            let status = json!({ "status": { "loadBalancer": { "ingress": ingress } } });
             let params = PatchParams {
                 field_manager: Some(manager.to_owned()),
                 ..PatchParams::default()
@@ -654,6 +706,47 @@ impl Cluster {
             Ok(())
         });
         found.map(|()| true)
+    }
+
+    /// `spec.renewTime` of the Lease.
+    fn lease_renewed(&self) -> Result<String> {
+        let lease = ["get", "lease", "-n", NAMESPACE, "ferrolb-controller"];
+        let renewed = "jsonpath={.spec.renewTime}";
+        self.lab.kubectl(&[&lease[..], &["-o", renewed]].concat())
+    }
+
+    /// The version of everything that the controller has the right to write, but the Lease.
+    fn versions(&self) -> Result<String> {
+        let version = r#"jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{"\n"}{end}"#;
+        let of = |what: &[&str]| {
+            let get = [&["get"][..], what, &["-o", version]].concat();
+            self.lab.kubectl(&get)
+        };
+        let ours = "--field-selector=reportingComponent=ferrolb-controller";
+        // The controller manager's, in its own time.
+        let not_ours = "--field-selector=metadata.name!=kube-root-ca.crt";
+        let all = [
+            of(&["services"])?,
+            of(&["configmaps,secrets", "-n", NAMESPACE, not_ours])?,
+            of(&["events", "-A", ours])?,
+        ];
+        Ok(all.concat())
+    }
+
+    /// Looks at three renewals of the Lease.
+    fn nothing_is_written_but_the_lease(&self) -> Result<()> {
+        let mut renewed = BTreeSet::from([self.lease_renewed()?]);
+        let before = self.versions()?;
+        for one in ["Service c ", "ConfigMap config ", "Event c."] {
+            ensure!(before.contains(one), "{one} is missing: {before}");
+        }
+        eventually(|| {
+            renewed.insert(self.lease_renewed()?);
+            ensure!(renewed.len() > 3, "{renewed:?}");
+            Ok(())
+        })?;
+        assert_eq!(self.versions()?, before);
+        Ok(())
     }
 
     fn log_until(&self, want: impl Fn(&Value) -> bool) -> Result<()> {

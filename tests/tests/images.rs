@@ -1,31 +1,34 @@
 //! The images that this project publishes, as `make images` writes them.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use ferrolb_tests::image::sbom;
-use ferrolb_tests::walk::own_images;
+use ferrolb_tests::image::{Architecture, sbom};
+use ferrolb_tests::walk::published;
 
 /// What a node has to load and to keep, uncompressed.
 const LIMIT: u64 = 8 << 20;
 
 #[test]
 fn the_image_of_each_daemon_fits_into_8_mib() -> Result<()> {
-    for (name, image) in own_images()? {
-        let packed = image.pack()?;
-        let size = fs::metadata(&packed)?.len();
-        ensure!(
-            size <= LIMIT,
-            "image {name} has {size} bytes, and {LIMIT} are allowed: see profile.release in Cargo.toml \
-             (a build for debugging is larger)"
-        );
+    for architecture in Architecture::ALL {
+        for (name, image) in published(architecture)? {
+            let packed = image.pack()?;
+            let size = fs::metadata(&packed)?.len();
+            ensure!(
+                size <= LIMIT,
+                "image {name} for {architecture:?} has {size} bytes, and {LIMIT} are allowed: see \
+                 profile.release in Cargo.toml"
+            );
+        }
     }
     Ok(())
 }
 
 #[test]
 fn packing_a_daemon_twice_gives_the_same_digest() -> Result<()> {
-    for (name, image) in own_images()? {
+    for (name, image) in published(Architecture::HERE)? {
         let (once, again) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let pack = |dir: &tempfile::TempDir| anyhow::Ok(fs::read(image.pack_into(dir.path())?)?);
         ensure!(pack(&once)? == pack(&again)?, "{name} differs");
@@ -34,9 +37,41 @@ fn packing_a_daemon_twice_gives_the_same_digest() -> Result<()> {
 }
 
 #[test]
+fn the_programs_for_arm64_start_and_say_what_they_lack() -> Result<()> {
+    for (program, missing) in [
+        ("controller", "no access to an API server"),
+        ("speaker", "no access to an API server"),
+    ] {
+        let mut command = emulated(program)?;
+        let said = command
+            .args(["--port=0", "--log-format=json"])
+            .env("FERROLB_NODE_NAME", "n1")
+            .env("FERROLB_HOST", "127.0.0.1")
+            .output()?;
+        let log = String::from_utf8(said.stdout)? + &String::from_utf8(said.stderr)?;
+        ensure!(
+            !said.status.success() && log.contains(missing),
+            "{program}: {log}"
+        );
+    }
+    Ok(())
+}
+
+/// A program for arm64, run by QEMU where this machine cannot.
+fn emulated(program: &str) -> Result<Command> {
+    let path = Architecture::Arm64.program(program)?;
+    if Architecture::HERE == Architecture::Arm64 {
+        return Ok(Command::new(path));
+    }
+    let mut command = Command::new("qemu-aarch64-static");
+    command.arg(path);
+    Ok(command)
+}
+
+#[test]
 fn the_bill_of_materials_of_a_daemon_names_what_is_in_it_and_nothing_that_only_built_it()
 -> Result<()> {
-    let bill = sbom("ferrolb-speaker")?;
+    let bill = sbom("ferrolb-speaker", Architecture::HERE)?;
     let components = bill["components"].as_array().context("no components")?;
     let has = |name: &str| components.iter().any(|one| one["name"] == name);
     for linked in ["ferrolb-core", "rustls", "tokio"] {
@@ -46,8 +81,27 @@ fn the_bill_of_materials_of_a_daemon_names_what_is_in_it_and_nothing_that_only_b
         ensure!(!has(absent), "{absent} is not in the speaker");
     }
     ensure!(
-        sbom("ferrolb-speaker")? == bill,
+        sbom("ferrolb-speaker", Architecture::HERE)? == bill,
         "asked twice, it says the same"
     );
+    Ok(())
+}
+
+#[test]
+fn the_image_that_builds_from_source_has_the_toolchain_of_this_project() -> Result<()> {
+    let read = |name: &str| fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR")));
+    let toolchain = read("rust-toolchain.toml")?;
+    let channel = toolchain
+        .lines()
+        .find_map(|line| line.strip_prefix("channel = "));
+    let channel = channel.context("no channel")?.trim_matches('"');
+    let containerfile = read("images/Containerfile.source")?;
+    // rustup takes no shorter name for it.
+    for line in [
+        format!("FROM docker.io/library/rust:{channel}-alpine AS build"),
+        format!("ENV RUSTUP_TOOLCHAIN={channel}"),
+    ] {
+        ensure!(containerfile.lines().any(|one| one == line), "no {line}");
+    }
     Ok(())
 }

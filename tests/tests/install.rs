@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::image::Image;
 use ferrolb_tests::lab::Lab;
+use ferrolb_tests::net::Host;
 use ferrolb_tests::observe::{FrameObserver, TcpHold, UdpProbe};
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{
@@ -52,7 +54,11 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         an_upgrade_keeps_the_address_served(lab)?;
+        the_charts_test_hears_who_answers_and_that_nobody_does(lab, address)?;
+        every_speaker_can_tell_who_answers(lab, address)?;
+        a_node_that_dies_is_replaced_and_comes_back(lab, address)?;
         a_drained_node_gives_its_work_away(lab, address)?;
+        a_dump_has_everything_but_the_speakers_key(lab)?;
 
         uninstall(lab)?;
         nothing_is_left_but(lab, &MADE_BY_DAEMONS)?;
@@ -144,15 +150,7 @@ fn an_upgrade_keeps_the_address_served(lab: &Lab) -> Result<()> {
     let owner = answering_macs(lab, address)?;
     let began = Instant::now();
     helm(lab, "upgrade", &["--set", "speaker.logLevel=debug"])?;
-    let speakers = [
-        "-n",
-        NAMESPACE,
-        "rollout",
-        "status",
-        "daemonset/ferrolb-speaker",
-        "--timeout=120s",
-    ];
-    lab.kubectl(&speakers)?;
+    wait_for_speakers(lab)?;
     let (udp, tcp) = (probe.stop(), held.stop());
     let strangers = frames
         .seen()
@@ -176,11 +174,138 @@ fn an_upgrade_keeps_the_address_served(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+fn the_charts_test_hears_who_answers_and_that_nobody_does(
+    lab: &Lab,
+    address: Ipv4Addr,
+) -> Result<()> {
+    let test = ["test", "ferrolb", "-n", NAMESPACE, "--timeout=120s"];
+    lab.helm(&test)?;
+    // A node that nobody has.
+    let elsewhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"1"}}}}}"#;
+    let nowhere = r#"{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":null}}}}}"#;
+    let select = |patch: &str| {
+        let patch = ["patch", "daemonset/ferrolb-speaker", "-p", patch];
+        lab.kubectl(&[&["-n", NAMESPACE], &patch[..]].concat())
+    };
+    select(elsewhere)?;
+    let speakers = "--selector=app.kubernetes.io/component=speaker";
+    let gone = ["wait", "--for=delete", "pods", speakers, "--timeout=120s"];
+    lab.kubectl(&[&["-n", NAMESPACE], &gone[..]].concat())?;
+    ensure!(lab.helm(&test).is_err(), "nobody announces anything");
+    let asked = "--selector=app.kubernetes.io/component=test";
+    let said = ["logs", asked, "--tail=-1"];
+    let said = lab.kubectl(&[&["-n", NAMESPACE], &said[..]].concat())?;
+    let nobody = format!("nobody answers for {address}");
+    ensure!(said.contains(&nobody), "{said}");
+    select(nowhere)?;
+    wait_for_speakers(lab)?;
+    lab.helm(&test).map(drop)
+}
+
+fn every_speaker_can_tell_who_answers(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let owner = owner_of(lab, address)?;
+    for node in lab.nodes() {
+        let who = [
+            "who",
+            &address.to_string(),
+            "--node",
+            &node.name,
+            "-o",
+            "json",
+        ];
+        let said = lab.plugin(&who)?;
+        ensure!(said.status.success(), "{said:?}");
+        let said: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+        let named = match node.name == owner.name {
+            true => &said["announcedByAsker"],
+            false => &said["stations"][0]["node"],
+        };
+        ensure!(named == owner.name.as_str(), "{}: {said}", node.name);
+    }
+    Ok(())
+}
+
+fn wait_for_speakers(lab: &Lab) -> Result<()> {
+    let speakers = ["rollout", "status", "daemonset/ferrolb-speaker"];
+    let speakers = [&["-n", NAMESPACE], &speakers[..], &["--timeout=120s"]].concat();
+    lab.kubectl(&speakers).map(drop)
+}
+
+/// Its kubelet, its containers and its port are gone at once; then it boots.
+fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let dead = owner_of(lab, address)?;
+    let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
+    let died = Instant::now();
+    lab.kill_node(&dead.name)?;
+    let by_another = || {
+        let seen = frames.seen().into_iter();
+        let mut others = seen.filter(|frame| {
+            frame.at > died && frame.is_gratuitous_for(address) && frame.source != dead.mac
+        });
+        others.next()
+    };
+    wait_until(PATIENCE, || Ok(by_another().is_some()), || Ok(()))
+        .with_context(|| format!("nobody follows {}", dead.name))?;
+    let announced = by_another().context("seen just now")?;
+    println!(
+        "{} died: announced elsewhere {:?} after the order to kill it",
+        dead.name,
+        announced.at - died
+    );
+    lab.start_node(&dead.name)?;
+    wait_for_speakers(lab)?;
+    walk::wait_deployed(lab)?;
+    page_from_the_lan(lab, address, 30_000)?;
+    let now = answering_macs(lab, address)?;
+    ensure!(
+        now == [announced.source],
+        "a node that comes back takes nothing back: {now:?}"
+    );
+    Ok(())
+}
+
+fn owner_of(lab: &Lab, address: Ipv4Addr) -> Result<&Host> {
     let macs = answering_macs(lab, address)?;
-    let nodes = lab.nodes();
-    let owner = nodes.iter().find(|node| macs.contains(&node.mac));
-    let owner = &owner.context("nobody announces the address")?.name;
+    let mut nodes = lab.nodes().into_iter();
+    let owner = nodes.find(|node| macs.contains(&node.mac));
+    owner.context("nobody announces the address")
+}
+
+fn a_dump_has_everything_but_the_speakers_key(lab: &Lab) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().join("dump");
+    let dumped = lab.plugin(&["dump", &folder.to_string_lossy()])?;
+    assert_eq!(dumped.status.code(), Some(0), "{dumped:?}");
+    let text = |path: &Path| std::fs::read_to_string(path).context("no text");
+    let files = std::fs::read_dir(&folder)?;
+    let files: Vec<_> = files
+        .map(|file| file.map(|file| file.path()))
+        .collect::<Result<_, _>>()?;
+    let ends = |end: &str| {
+        let named = files
+            .iter()
+            .filter(|path| path.to_string_lossy().ends_with(end));
+        named.count()
+    };
+    // Two controllers and three speakers.
+    for kind in [".log", ".status.json", ".metrics.txt"] {
+        ensure!(ends(kind) >= 5, "{kind}: {files:?}");
+    }
+    ensure!(text(&folder.join("services.yaml"))?.contains("test-lb"));
+    ensure!(text(&folder.join("config.yaml"))?.contains("address-pools"));
+    let secret = ["get", "secret/ferrolb-peers", "-o", "jsonpath={.data.*}"];
+    let secret = lab.kubectl(&[&["-n", NAMESPACE], &secret[..]].concat())?;
+    ensure!(!secret.is_empty());
+    for path in &files {
+        let text = text(path)?;
+        let leaked = secret.split_whitespace().any(|key| text.contains(key));
+        ensure!(!leaked, "{} has the speakers' key", path.display());
+    }
+    Ok(())
+}
+
+fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+    let owner = &owner_of(lab, address)?.name;
     let planned = lab.plugin(&["plan", "drain", owner, "-o", "json"])?;
     let planned: serde_json::Value =
         serde_json::from_slice(&planned.stdout).with_context(|| format!("no plan: {planned:?}"))?;
@@ -188,8 +313,9 @@ fn a_drained_node_gives_its_work_away(lab: &Lab, address: Ipv4Addr) -> Result<()
     let handover = handovers
         .iter()
         .find(|one| one["address"] == address.to_string());
-    let successor = nodes
-        .iter()
+    let successor = lab
+        .nodes()
+        .into_iter()
         .find(|node| handover.is_some_and(|one| one["to"] == *node.name))
         .with_context(|| format!("no successor: {planned}"))?;
     lab.kubectl(&["cordon", owner])?;

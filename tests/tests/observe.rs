@@ -2,16 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ferrolb_core::wire::Message;
 use ferrolb_tests::echo;
 use ferrolb_tests::net::{CLIENT, Host, Network, lan_address};
 use ferrolb_tests::observe::{
-    ArpAnswer, ArpOperation, Content, FrameObserver, TcpHold, UdpProbe, arp_ask, http_get,
+    ArpAnswer, ArpOperation, Content, FrameObserver, TcpHold, UdpProbe, arp_ask, http_get, pcap,
 };
 use ferrolb_tests::state::State;
 
@@ -128,7 +130,7 @@ fn what_does_not_come_is_reported_with_what_came() {
 }
 
 #[test]
-fn a_capture_can_be_read_by_tcpdump() {
+fn a_capture_can_be_read_by_tcpdump_and_by_ourselves() {
     let lan = Lan::create("capture");
     let observer = lan.observe();
     lan.ask(lan.n1().ipv4);
@@ -152,6 +154,15 @@ fn a_capture_can_be_read_by_tcpdump() {
         text.contains(&format!("Reply {} is-at {}", lan.n1().ipv4, lan.n1().mac)),
         "{text}"
     );
+    let capture = fs::read(&file).unwrap();
+    let frames = pcap::read(&capture).unwrap();
+    let told = frames.iter().map(|(_, frame)| match Message::parse(frame) {
+        Ok(message) => message.to_string(),
+        Err(reason) => reason.to_string(),
+    });
+    let told: Vec<_> = told.collect();
+    let answer = format!("ARP reply: {} is at {}", lan.n1().ipv4, lan.n1().mac);
+    assert!(told.iter().any(|line| line.ends_with(&answer)), "{told:?}");
 }
 
 #[test]

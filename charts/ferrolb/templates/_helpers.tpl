@@ -90,6 +90,60 @@ MetalLB: they count as not set. Takes root, component.
 {{- join ", " $given -}}
 {{- end -}}
 
+{{/* Arguments that decide where an address is announced: the same for whoever asks. Takes the top scope. */}}
+{{- define "ferrolb.announcing" -}}
+- --exclude-label={{ .Values.speaker.excludeLabel }}
+{{- with .Values.speaker.interfaces }}
+- --interfaces={{ join "," . }}
+{{- end }}
+{{- end -}}
+
+{{/* The speaker's security: raw sockets, and nothing else. */}}
+{{- define "ferrolb.rawSockets" -}}
+# Raw sockets for ARP, and nothing else. Only uid 0 gets a capability that is added:
+# without privilege escalation any other uid starts with none.
+runAsUser: 0
+runAsGroup: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
+  add:
+    - NET_RAW
+{{- end -}}
+
+{{/* Where the speaker knows its node and namespace from. */}}
+{{- define "ferrolb.place" -}}
+- name: FERROLB_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: FERROLB_NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- end -}}
+
+{{/* The taints that a speaker runs under, besides those that Kubernetes adds for a DaemonSet. */}}
+{{- define "ferrolb.tolerations" -}}
+{{- if or .Values.speaker.tolerateMaster .Values.speaker.tolerations -}}
+tolerations:
+  {{- if .Values.speaker.tolerateMaster }}
+  - key: node-role.kubernetes.io/control-plane
+    operator: Exists
+    effect: NoSchedule
+  # The name of the same taint up to Kubernetes 1.24.
+  - key: node-role.kubernetes.io/master
+    operator: Exists
+    effect: NoSchedule
+  {{- end }}
+  {{- with .Values.speaker.tolerations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* What the containers of both daemons have in common. Takes root, component. */}}
 {{- define "ferrolb.container" -}}
 {{- $values := index .root.Values .component -}}
@@ -108,6 +162,7 @@ args:
   {{- end }}
   {{- if eq .component "controller" }}
   - --leader-elect
+  - --lease-name={{ include "ferrolb.fullname" .root }}-controller
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
   {{- end }}
   {{- with $values.failureDetection }}
@@ -117,6 +172,7 @@ args:
   - --failback
   {{- end }}
   {{- if eq .component "speaker" }}
+  {{- include "ferrolb.announcing" .root | nindent 2 }}
   - --announce-rate={{ int $values.announceRate }}
   - --announce-refresh={{ int $values.announceRefreshSeconds }}
   {{- end }}
@@ -180,4 +236,54 @@ affinity:
 {{- define "ferrolb.alertLabels" -}}
 labels:
   {{- toYaml (default (dict) .labels) | nindent 2 }}
+{{- end -}}
+
+{{/*
+A monitor of the Prometheus operator for each daemon. Takes root, kind, monitor (its values), endpoints
+(what the kind calls its list of them).
+*/}}
+{{- define "ferrolb.monitors" -}}
+{{- $monitor := .monitor -}}
+{{- $root := .root -}}
+{{- if $monitor.enabled }}
+{{- range $component := list "controller" "speaker" }}
+{{- $scope := dict "root" $root "component" $component }}
+{{- if (index $root.Values $component).enabled }}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: {{ $.kind }}
+metadata:
+  name: {{ include "ferrolb.fullname" $root }}-{{ $component }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "ferrolb.labels" $scope | nindent 4 }}
+    {{- with $monitor.additionalLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $monitor.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  jobLabel: {{ $monitor.jobLabel }}
+  selector:
+    matchLabels:
+      {{- include "ferrolb.selectorLabels" $scope | nindent 6 }}
+  {{ $.endpoints }}:
+    - port: monitoring
+      path: /metrics
+      {{- with $monitor.interval }}
+      interval: {{ . }}
+      {{- end }}
+      {{- with $monitor.metricRelabelings }}
+      metricRelabelings:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $monitor.relabelings }}
+      relabelings:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}

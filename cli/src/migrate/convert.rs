@@ -243,7 +243,7 @@ impl Pools {
         let selects = |selector: &Selector| {
             selector
                 .to_core()
-                .is_some_and(|selector| selector.matches(&pool.metadata.labels))
+                .is_some_and(|selector| selector.matches(&pool.metadata.labels.iter().collect()))
         };
         all || self.ip_address_pools.contains(&pool.metadata.name)
             || self.ip_address_pool_selectors.iter().any(selects)

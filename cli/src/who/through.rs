@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use anyhow::Context;
-use ferrolb_core::report::{SpeakerStatus, WhoStatus};
+use ferrolb_core::report::{SpeakerStatus, VipStatus, WhoStatus};
 
-use super::{Answer, Station};
+use super::{Answer, Station, chance};
 use crate::cluster::Cluster;
 use crate::controller::STATUS;
 use crate::speaker::speaker_of;
@@ -23,40 +23,12 @@ pub(super) async fn ask(cluster: &Cluster, node: &str, address: IpAddr) -> anyho
 }
 
 fn answer(status: &SpeakerStatus, who: WhoStatus) -> Answer {
-    let mut notes = Vec::new();
     let vip = status.vip(who.address);
-    let owner = vip.and_then(|vip| vip.owner.clone());
-    match (vip, &owner) {
-        (None, _) => notes.push("no Service has this address".to_owned()),
-        (Some(vip), Some(owner)) => {
-            let here = *owner == status.node;
-            notes.push(match &vip.reason {
-                Some(reason) if here => {
-                    format!("it is {owner}'s to announce, which does not yet: {reason}")
-                }
-                _ if here => format!("{owner} announces it itself, and does not answer itself"),
-                _ => format!("{owner} announces it, and answers no node: ask from another host"),
-            });
-        }
-        (Some(vip), None) => {
-            let reason = vip.reason.as_deref().unwrap_or("unknown");
-            notes.push(format!(
-                "by the word of the speaker of {}, no node announces it: {reason}",
-                status.node
-            ));
-        }
-    }
-    if !who.stations.is_empty() && owner.is_some() {
-        notes.push(
-            "other stations than its owner answer: neighbours reach one of them, and which is chance"
-                .to_owned(),
-        );
-    }
+    let announces = |vip: &&VipStatus| vip.announced_here;
+    let announced_by_asker = vip.filter(announces).map(|_| status.node.clone());
     let stations = who.stations.into_iter().map(|station| {
-        let member = status
-            .members
-            .iter()
-            .find(|member| member.mac == station.mac);
+        let mut members = status.members.iter();
+        let member = members.find(|member| member.mac == station.mac);
         Station {
             node: member.map(|member| member.node.clone()),
             mac: station.mac,
@@ -64,13 +36,45 @@ fn answer(status: &SpeakerStatus, who: WhoStatus) -> Answer {
             fastest_milliseconds: station.fastest_milliseconds,
         }
     });
+    let stations: Vec<_> = stations.collect();
+    let mut notes: Vec<_> = match vip {
+        None => vec!["no Service has this address".to_owned()],
+        Some(vip) => word(vip, status, &stations).into_iter().collect(),
+    };
+    notes.extend(chance(
+        stations.len() + usize::from(announced_by_asker.is_some()),
+    ));
     Answer {
         address: who.address,
         link: who.link,
         asked: who.asked,
-        stations: stations.collect(),
-        owner,
+        stations,
+        announced_by_asker,
         notes,
+    }
+}
+
+/// What the speaker knows of the address that the answers alone do not tell.
+fn word(vip: &VipStatus, status: &SpeakerStatus, stations: &[Station]) -> Option<String> {
+    let asker = &status.node;
+    let Some(owner) = &vip.owner else {
+        let reason = vip.reason.as_deref().unwrap_or("unknown");
+        return Some(format!(
+            "by the word of the speaker of {asker}, no node announces it: {reason}"
+        ));
+    };
+    let answers = |station: &Station| station.node.as_ref() == Some(owner);
+    match &vip.reason {
+        None => Some(format!(
+            "{asker} announces it itself, and does not hear its own answers"
+        )),
+        Some(reason) if owner == asker => Some(format!(
+            "it is {owner}'s to announce, which does not yet: {reason}"
+        )),
+        Some(_) if !stations.iter().any(answers) => Some(format!(
+            "it is {owner}'s to announce, which does not answer"
+        )),
+        Some(_) => None,
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
     fn said(owner: Option<&str>, reason: Option<&str>, stations: &[&str]) -> String {
         let vip = json!({
             "address": "192.168.64.200", "services": ["shop/web"], "owner": owner, "epoch": 1,
-            "announcedHere": false, "reason": reason,
+            "announcedHere": reason.is_none(), "reason": reason,
         });
         let member = json!({
             "node": "n2", "address": "192.168.64.12", "mac": "02:00:00:00:00:0c",
@@ -110,16 +114,29 @@ mod tests {
 
     #[test]
     fn the_owner_is_named_and_what_else_answers() {
+        let (owner, foreign) = ("02:00:00:00:00:0c", "02:00:00:00:00:64");
+        insta::assert_snapshot!(said(Some("n2"), Some("not_owner"), &[owner]), @r"
+        STATION             NODE   LINK   ANSWERED   FASTEST
+        02:00:00:00:00:0c   n2     eth0   3 of 3     0.25 ms
+        ");
         insta::assert_snapshot!(said(Some("n2"), Some("not_owner"), &[]), @r"
         nobody answers for 192.168.64.200 on eth0, asked 3 times
-        n2 announces it, and answers no node: ask from another host
+        it is n2's to announce, which does not answer
         ");
-        let foreign = ["02:00:00:00:00:64"];
-        insta::assert_snapshot!(said(Some("n1"), Some("address_conflict"), &foreign), @r"
+        insta::assert_snapshot!(said(Some("n1"), None, &[]), @r"
+        nobody answers for 192.168.64.200 on eth0, asked 3 times
+        n1 announces it itself, and does not hear its own answers
+        ");
+        insta::assert_snapshot!(said(Some("n1"), None, &[foreign]), @r"
+        STATION             NODE   LINK   ANSWERED   FASTEST
+        02:00:00:00:00:64   -      eth0   3 of 3     0.25 ms
+        n1 announces it itself, and does not hear its own answers
+        2 stations answer: each neighbour reaches one of them, and which is chance
+        ");
+        insta::assert_snapshot!(said(Some("n1"), Some("address_conflict"), &[foreign]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST
         02:00:00:00:00:64   -      eth0   3 of 3     0.25 ms
         it is n1's to announce, which does not yet: address_conflict
-        other stations than its owner answer: neighbours reach one of them, and which is chance
         ");
         insta::assert_snapshot!(said(None, Some("no_endpoint"), &["02:00:00:00:00:0c"]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST

@@ -28,7 +28,7 @@ impl Index {
             }
             Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
                 let object = map.map(|map| Object::config_map(&self.source, map));
-                self.refuse_config(object, refusal);
+                self.refuse_config(object, refusal, first);
             }
         }
     }
@@ -55,7 +55,7 @@ impl Index {
     }
 
     /// A configuration that cannot be used changes nothing, and says so.
-    fn refuse_config(&mut self, object: Option<Object>, refusal: Refusal) {
+    fn refuse_config(&mut self, object: Option<Object>, refusal: Refusal, first: bool) {
         self.config_stale = self.config.is_some() || refusal.reason == Reason::ConfigRefused;
         if self.said_of_config.as_ref() == Some(&refusal) {
             return;
@@ -70,7 +70,8 @@ impl Index {
             tracing::error!(config, %reason, effect, "{refusal}");
             if let Some(object) = object {
                 let message = format!("{effect}: {refusal}");
-                self.say(Notice::warning(object, event::CONFIG_REFUSED, message));
+                let notice = Notice::warning(object, event::CONFIG_REFUSED, message);
+                self.say(if first { notice.no_news() } else { notice });
             }
         } else {
             tracing::warn!(config, %reason, effect, "{refusal}");

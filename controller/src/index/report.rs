@@ -39,7 +39,10 @@ impl Index {
     /// Every Service with what was decided for it.
     #[must_use]
     pub fn service_statuses(&self) -> Vec<ServiceStatus> {
-        self.services.values().filter_map(service).collect()
+        self.services
+            .values()
+            .filter_map(|entry| service(entry))
+            .collect()
     }
 }
 

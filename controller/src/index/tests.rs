@@ -28,7 +28,7 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
         key: key(name),
         uid: format!("uid-{name}"),
         resource_version: version.to_owned(),
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
         load_balancer: true,
         class: None,
         cluster_ips: vec!["10.96.0.1".parse().unwrap()],
@@ -459,6 +459,55 @@ fn a_rival_who_rewrites_a_status_twice_within_thirty_seconds_gets_it() {
         assert_eq!(told(&sent), ["web 10.0.0.1"]);
         index.handle_outcome(&sent[0], &written(&repaired));
         index.apply(ours(&repaired), at(round * 40 + 1));
+    }
+}
+
+#[test]
+fn a_rival_of_any_kind_ends_in_no_write_war_and_our_status_is_tried_again_later() {
+    let at = |seconds: u64| Instant::from_millis(seconds * 1_000);
+    let emptied = |version: &str| service("web", version, &[]);
+    let added_to = |version: &str| ServiceView {
+        status_is_canonical: false,
+        status_manager: Some("rival".to_owned()),
+        ..service("web", version, &["10.0.0.1"])
+    };
+    let by_metallb = |version: &str| ServiceView {
+        status_manager: Some("controller".to_owned()),
+        ..service("web", version, &["10.9.9.9"])
+    };
+    type Rival<'a> = &'a dyn Fn(&str) -> ServiceView;
+    let rivals: [(Rival<'_>, &str, &[&str]); 3] = [
+        (
+            &emptied,
+            "a program without a name empties",
+            &["web 10.0.0.1"],
+        ),
+        // What it has left there stays its own.
+        (&added_to, "rival rewrites", &[]),
+        // Its address is taken over.
+        (&by_metallb, "controller rewrites", &[]),
+    ];
+    for (rival, said, later) in rivals {
+        let mut index = configured(vec![ours("1")]);
+        index.apply(rival("2"), at(10));
+        let repaired = updates(&mut index);
+        assert_eq!(told(&repaired), ["web 10.0.0.1"]);
+        index.handle_outcome(&repaired[0], &written("3"));
+        index.apply(ours("3"), at(11));
+        notices(&mut index);
+        index.apply(rival("4"), at(12));
+        assert_eq!(told(&updates(&mut index)), [""; 0], "{said}: no write war");
+        let (_, message) = notices(&mut index).pop().unwrap();
+        assert!(message.starts_with(said), "{message}");
+        index.apply(rival("5"), at(13));
+        assert_eq!(told(&updates(&mut index)), [""; 0], "{said}: nor later");
+
+        assert_eq!(index.poll_timeout(), Some(at(612)));
+        index.handle_timeout(at(611));
+        assert_eq!(told(&updates(&mut index)), [""; 0], "{said}: too early");
+        index.handle_timeout(at(612));
+        assert_eq!(told(&updates(&mut index)), later, "{said}");
+        assert_eq!(index.poll_timeout(), None);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ferrolb_core::alloc::Decision;
+use ferrolb_core::key_set::KeySet;
 use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceKey;
 
@@ -85,7 +86,7 @@ impl Index {
         None
     }
 
-    fn update_of(&self, key: &ServiceKey) -> Option<Update> {
+    pub(super) fn update_of(&self, key: &ServiceKey) -> Option<Update> {
         let entry = self.services.get(key)?;
         let decision = entry.decision.as_ref()?;
         if matches!(decision, Decision::Leave { .. }) {
@@ -113,7 +114,7 @@ impl Index {
     /// two at once, one of them would silently get no traffic.
     fn is_shown_elsewhere(&self, update: &Update) -> bool {
         update.addresses.iter().any(|address| {
-            let others = self.shown.get(address).into_iter().flatten();
+            let others = self.shown.get(address).into_iter().flat_map(KeySet::iter);
             others.filter(|other| **other != update.key).any(|other| {
                 let entry = self.services.get(other);
                 let decision = entry.and_then(|entry| entry.decision.as_ref());

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::runs::Runs;
+use crate::key_set::KeySet;
 use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
 
 /// How a Service uses its addresses, as far as sharing them is concerned.
@@ -76,7 +77,7 @@ pub(super) struct Holdings {
     /// The truth.
     services: BTreeMap<ServiceKey, Holding>,
     /// Derived: who uses an address.
-    users: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    users: BTreeMap<IpAddr, KeySet>,
     /// Derived: the keys of `users`.
     taken: Runs,
     /// Derived: the addresses under each sharing key.
@@ -141,7 +142,7 @@ impl Holdings {
 
     fn note(&mut self, key: &ServiceKey, holding: &Holding) {
         for address in &holding.addresses {
-            self.users.entry(*address).or_default().insert(key.clone());
+            self.users.entry(*address).or_default().insert(key);
             self.taken.insert(*address);
             if let Some(sharing_key) = &holding.usage.sharing_key {
                 self.shared
@@ -156,7 +157,7 @@ impl Holdings {
         for address in &former.addresses {
             let users = self.users.entry(*address).or_default();
             users.remove(key);
-            let others: Vec<_> = users.iter().cloned().collect();
+            let others = users.clone();
             if others.is_empty() {
                 self.users.remove(address);
                 self.taken.remove(*address);
@@ -166,7 +167,7 @@ impl Holdings {
     }
 
     /// Drops `address` from the sharing key's addresses unless one of `others` uses it so too.
-    fn unshare(&mut self, address: IpAddr, former: &Usage, others: &[ServiceKey]) {
+    fn unshare(&mut self, address: IpAddr, former: &Usage, others: &KeySet) {
         let Some(sharing_key) = &former.sharing_key else {
             return;
         };

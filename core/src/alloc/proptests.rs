@@ -193,7 +193,7 @@ impl World {
                 changed = self.views.keys().cloned().collect();
             }
         }
-        let decided = self.allocator.settle(&changed, |key| self.views.get(key));
+        let decided = self.allocator.settle(changed, |key| self.views.get(key));
         self.decisions.extend(decided);
     }
 
@@ -366,7 +366,7 @@ proptest! {
             // Not the words: what stands in the way of an impossible wish may change unnoticed.
             let (held, waiting) = (world.held(), world.allocator.waiting.clone());
             let all = world.views.keys().cloned().collect();
-            world.allocator.settle(&all, |key| world.views.get(key));
+            world.allocator.settle(all, |key| world.views.get(key));
             prop_assert_eq!(&world.held(), &held, "settling again after {:?}", step);
             prop_assert_eq!(&world.allocator.waiting, &waiting);
             world.take(&Step::Restart);
@@ -419,7 +419,7 @@ proptest! {
                     world.views.insert(view.key.clone(), view);
                 }
             }
-            let decisions = world.allocator.settle(&changed, |key| world.views.get(key));
+            let decisions = world.allocator.settle(changed, |key| world.views.get(key));
             (decisions, world.held())
         };
         let ascending: Vec<_> = (0..8).collect();

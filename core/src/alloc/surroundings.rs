@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::address::Family;
 use crate::config::Pool;
+use crate::labels::Labels;
 use crate::view::{Protocol, ServiceView};
 
 /// Ports that a node itself needs: SSH, API server, kubelet, etcd, our own. On a node's own address
@@ -28,7 +29,7 @@ pub(super) struct Surroundings {
     /// The nodes' own addresses, each with the node's name. Empty where nodes cannot be read.
     pub(super) nodes: BTreeMap<IpAddr, String>,
     /// Labels by namespace; `None` where namespaces cannot be read.
-    pub(super) namespaces: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    pub(super) namespaces: Option<BTreeMap<String, Labels>>,
     /// Addresses that another host uses.
     pub(super) conflicts: BTreeSet<IpAddr>,
 }

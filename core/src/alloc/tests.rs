@@ -35,7 +35,7 @@ pub(super) fn service(name: &str) -> ServiceView {
         },
         uid: format!("uid-{name}"),
         resource_version: "1".to_owned(),
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
         load_balancer: true,
         class: None,
         cluster_ips: vec![address("10.96.0.1")],
@@ -233,7 +233,7 @@ fn namespaces_and_service_selectors_both_restrict_a_pool() {
         "no_pool_matches"
     );
     let mut edge = service("b");
-    edge.labels.insert("tier".to_owned(), "edge".to_owned());
+    edge.labels = [("tier", "edge")].into_iter().collect();
     assert_eq!(ensure(&mut allocator, &edge), "10.0.0.1");
     edge.key = ServiceKey {
         namespace: "other".to_owned(),
@@ -514,7 +514,7 @@ fn statuses_are_restored_before_anything_new_is_given() {
         ..service("z")
     };
     let views = BTreeMap::from([service("a"), held].map(|view| (view.key.clone(), view)));
-    let decisions = allocator.settle(&views.keys().cloned().collect(), |key| views.get(key));
+    let decisions = allocator.settle(views.keys().cloned().collect(), |key| views.get(key));
     let told: Vec<_> = decisions.values().map(told).collect();
     assert_eq!(told, ["10.0.0.2", "10.0.0.1"]);
 }
@@ -553,7 +553,7 @@ fn of_two_services_with_one_address_in_their_statuses_the_first_by_key_keeps_it(
         (view.key.clone(), view)
     });
     let views = BTreeMap::from(views);
-    let decisions = three().settle(&views.keys().cloned().collect(), |key| views.get(key));
+    let decisions = three().settle(views.keys().cloned().collect(), |key| views.get(key));
     assert_eq!(
         decisions.values().map(told).collect::<Vec<_>>(),
         ["10.0.0.3", "10.0.0.1"]
@@ -564,7 +564,7 @@ fn of_two_services_with_one_address_in_their_statuses_the_first_by_key_keeps_it(
 fn who_asks_for_an_address_by_name_is_served_before_those_who_take_any() {
     let views = [service("a"), asking("10.0.0.1", service("z"))];
     let views = BTreeMap::from(views.map(|view| (view.key.clone(), view)));
-    let decisions = three().settle(&views.keys().cloned().collect(), |key| views.get(key));
+    let decisions = three().settle(views.keys().cloned().collect(), |key| views.get(key));
     assert_eq!(
         decisions.values().map(told).collect::<Vec<_>>(),
         ["10.0.0.2", "10.0.0.1"]
@@ -577,12 +577,12 @@ fn an_address_given_up_goes_to_those_who_wait_in_the_same_settling() {
     let mut views: BTreeMap<_, _> = ["a", "b", "c"]
         .map(|name| (service(name).key, service(name)))
         .into();
-    allocator.settle(&views.keys().cloned().collect(), |key| views.get(key));
+    allocator.settle(views.keys().cloned().collect(), |key| views.get(key));
     assert!(allocator.waiting.contains(&service("c").key));
 
     views.remove(&service("a").key);
     allocator.release(&service("a").key);
-    let decisions = allocator.settle(&BTreeSet::new(), |key| views.get(key));
+    let decisions = allocator.settle(BTreeSet::new(), |key| views.get(key));
     assert_eq!(decisions.len(), 1, "only who waits is looked at");
     assert_eq!(told(&decisions[&service("c").key]), "10.0.0.1");
 }
@@ -605,7 +605,7 @@ fn a_move_frees_an_address_for_one_that_waits_for_it() {
     ]);
     views.get_mut(&service("a").key).unwrap().assigned = vec![address("10.0.0.1")];
     let all = views.keys().cloned().collect();
-    let decisions = allocator.settle(&all, |key| views.get(key));
+    let decisions = allocator.settle(all, |key| views.get(key));
     assert_eq!(
         told(&decisions[&service("b").key]),
         "10.0.0.2 requested_address_in_use"
@@ -613,7 +613,7 @@ fn a_move_frees_an_address_for_one_that_waits_for_it() {
 
     views.insert(service("a").key, asking("10.0.0.3", service("a")));
     let changed = BTreeSet::from([service("a").key]);
-    let decisions = allocator.settle(&changed, |key| views.get(key));
+    let decisions = allocator.settle(changed, |key| views.get(key));
     assert_eq!(
         decisions.values().map(told).collect::<Vec<_>>(),
         ["10.0.0.3", "10.0.0.1"]
@@ -775,7 +775,7 @@ fn namespace_selectors_choose_by_the_labels_of_the_namespace_where_those_are_kno
     };
     assert!(text(&mut allocator).contains("may not read namespaces"));
     let labelled = |value: &str| {
-        let labels = BTreeMap::from([("team".to_owned(), value.to_owned())]);
+        let labels = [("team", value)].into_iter().collect();
         BTreeMap::from([("shop".to_owned(), labels)])
     };
     assert!(allocator.set_namespaces(&labelled("blue")));
@@ -828,7 +828,7 @@ fn who_rewrites_a_status_of_ours_is_overruled_until_we_give_in() {
     ensure(&mut allocator, &service("a"));
     let rewritten = written_by("rival", "10.9.9.9", service("a"));
     assert_eq!(ensure(&mut allocator, &rewritten), "10.0.0.1");
-    allocator.give_in(&rewritten.key);
+    allocator.give_in(&rewritten.key, Some("rival"));
     let left = allocator.ensure(&rewritten);
     assert!(matches!(&left, Decision::Leave { why, .. } if why.reason == Reason::StatusContested));
     assert!(
@@ -840,4 +840,24 @@ fn who_rewrites_a_status_of_ours_is_overruled_until_we_give_in() {
         "10.0.0.1",
         "it is free again"
     );
+    // The time is over. Who is still there has written the status, and keeps it.
+    allocator.release(&rewritten.key);
+    assert_eq!(
+        ensure(&mut allocator, &rewritten),
+        "10.9.9.9 foreign_status"
+    );
+
+    // Who empties a status leaves no name, and no sign when it stops.
+    let emptied = service("b");
+    allocator.give_in(&emptied.key, None);
+    let left = allocator.ensure(&emptied);
+    assert!(
+        left.refusal()
+            .unwrap()
+            .text
+            .starts_with("a program without a name empties"),
+        "{left:?}"
+    );
+    allocator.release(&emptied.key);
+    assert_eq!(ensure(&mut allocator, &emptied), "10.0.0.1");
 }

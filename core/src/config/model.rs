@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address::{AddressRange, Family, to_number};
+use crate::labels::Labels;
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -224,10 +225,10 @@ pub enum LabelOperator {
 impl LabelSelector {
     /// Whether an object with these labels is selected.
     #[must_use]
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn matches(&self, labels: &Labels) -> bool {
         self.match_labels
             .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
+            .all(|(key, value)| labels.get(key) == Some(value.as_str()))
             && self
                 .match_expressions
                 .iter()
@@ -236,11 +237,12 @@ impl LabelSelector {
 }
 
 impl LabelExpression {
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
+        let is_among = |values: &[String], value| values.iter().any(|one| one == value);
         match &self.operator {
-            LabelOperator::In(values) => value.is_some_and(|value| values.contains(value)),
-            LabelOperator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            LabelOperator::In(values) => value.is_some_and(|value| is_among(values, value)),
+            LabelOperator::NotIn(values) => value.is_none_or(|value| !is_among(values, value)),
             LabelOperator::Exists => value.is_some(),
             LabelOperator::DoesNotExist => value.is_none(),
         }

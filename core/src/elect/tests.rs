@@ -16,7 +16,7 @@ fn nodes(marked: &str) -> BTreeMap<String, NodeView> {
     let node = |word: &str| {
         let name = word.trim_end_matches(['!', '-', '~', '^', '=']).to_owned();
         let node = NodeView {
-            labels: [("name".to_owned(), name.clone())].into(),
+            labels: [("name", &name)].into_iter().collect(),
             addresses: word.contains('=').then(address).into_iter().collect(),
             network_unavailable: word.contains('!'),
             excluded: word.contains('-'),
@@ -83,7 +83,7 @@ fn outcome(
             move_to: None,
         });
     let backends: Vec<_> = backends.collect();
-    let standings = standings(address(), &backends, pool, &nodes)?;
+    let standings = standings(address(), &backends, pool, &nodes, ExcludeLabel::Prefer)?;
     let words = standings
         .candidates(address())
         .into_iter()
@@ -223,7 +223,14 @@ fn a_node_that_may_not_has_the_first_reason() {
         endpoints: endpoints.iter().collect(),
         move_to: None,
     };
-    let standings = standings(address(), &[backend], Some(&n1_n3), &nodes).unwrap();
+    let standings = standings(
+        address(),
+        &[backend],
+        Some(&n1_n3),
+        &nodes,
+        ExcludeLabel::Prefer,
+    )
+    .unwrap();
     let reasons = ["n1", "n2", "n3", "n4"].map(|node| standings.of(node).unwrap_err());
     assert_eq!(
         reasons,
@@ -252,7 +259,8 @@ fn the_node_that_a_service_asks_for_comes_first_as_long_as_it_is_as_good_as_othe
             endpoints: endpoints.iter().collect(),
             move_to: Some("n3"),
         };
-        let standings = standings(address(), &[backend], None, &nodes).unwrap();
+        let standings =
+            standings(address(), &[backend], None, &nodes, ExcludeLabel::Prefer).unwrap();
         assert_eq!(standings.candidates(address())[0].0, want, "{marked}");
         let drawback = standings.of("n1").unwrap().drawback();
         assert_eq!(drawback, Some(Reason::OtherNodeChosen));
@@ -336,4 +344,36 @@ proptest! {
         };
         prop_assert_eq!(before.map(without), after);
     }
+}
+
+#[test]
+fn taken_strictly_the_exclude_label_keeps_a_node_out_also_where_no_other_is() {
+    let endpoints = endpoints("n1 n2");
+    let backends = || {
+        [Backend {
+            policy: TrafficPolicy::Cluster,
+            endpoints: endpoints.iter().collect(),
+            move_to: None,
+        }]
+    };
+    for (marked, want) in [("n1- n2", vec!["n2"]), ("n1- n2-", vec![])] {
+        let nodes = nodes(marked);
+        let strict = ExcludeLabel::Strict;
+        let standings = standings(address(), &backends(), None, &nodes, strict).unwrap();
+        let candidates = standings.candidates(address()).into_iter();
+        assert_eq!(candidates.map(|(name, _)| name).collect::<Vec<_>>(), want);
+        assert_eq!(
+            standings.of("n1"),
+            Err(Reason::StrictlyExcludedNode),
+            "{marked}"
+        );
+    }
+}
+
+#[test]
+fn the_two_meanings_of_the_exclude_label_are_read_as_they_are_written() {
+    for one in [ExcludeLabel::Prefer, ExcludeLabel::Strict] {
+        assert_eq!(one.as_str().parse(), Ok(one));
+    }
+    assert!("stict".parse::<ExcludeLabel>().is_err());
 }

@@ -92,10 +92,10 @@ impl Reason {
                  other one off",
             ),
             Self::StatusContested => (
-                "another program rewrote the status that FerroLB had written, twice within 30 s; \
-                 FerroLB gave in, because two writers would go on for ever",
+                "another program rewrote or emptied the status that FerroLB had written, twice within \
+                 30 s; FerroLB gave in for ten minutes, because two writers would go on for ever",
                 "switch the other one off or give the Service a spec.loadBalancerClass; then empty \
-                 its status or create it anew",
+                 its status, or create it anew to have its address at once",
             ),
             // --- who announces ---
             Self::NoAddress => (
@@ -124,6 +124,11 @@ impl Reason {
                 "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
                  another node without it can announce",
                 "remove the label if the node shall announce",
+            ),
+            Self::StrictlyExcludedNode => (
+                "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
+                 the speakers are told to take it strictly",
+                "remove the label, or set the chart's speaker.excludeLabel to prefer",
             ),
             Self::NodeLeaving => (
                 "the node is cordoned, being deleted or shut down, and another one announces",

@@ -1,5 +1,6 @@
 //! What ARP and neighbour discovery have in common.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use pnet_base::MacAddr;
@@ -134,6 +135,62 @@ impl Message {
                     self.sender_hardware()
                 };
                 reply.emit(hardware, to)
+            }
+        }
+    }
+}
+
+/// In words: who says or asks what, to whom.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ethernet = &self.ethernet;
+        write!(f, "{} > {} ", ethernet.source, ethernet.destination)?;
+        match self.packet {
+            Packet::Arp(packet) => {
+                let (sender, target) = (packet.sender_protocol, packet.target_protocol);
+                let hardware = packet.sender_hardware;
+                match packet.operation {
+                    Operation::Request if sender.is_unspecified() => {
+                        write!(f, "ARP probe: has anybody {target}?")
+                    }
+                    Operation::Request if sender == target => {
+                        write!(f, "ARP announcement (request): {sender} is at {hardware}")
+                    }
+                    Operation::Request => write!(f, "ARP request: who has {target}? tell {sender}"),
+                    Operation::Reply if sender == target => {
+                        write!(f, "ARP announcement (reply): {sender} is at {hardware}")
+                    }
+                    Operation::Reply => write!(f, "ARP reply: {sender} is at {hardware}"),
+                }
+            }
+            Packet::Ndp(packet) => {
+                let (source, target) = (packet.source, packet.target);
+                let to = packet.destination;
+                match packet.body {
+                    Body::Solicitation { .. } if source.is_unspecified() => {
+                        write!(f, "DAD probe: has anybody {target}?")
+                    }
+                    Body::Solicitation { .. } => {
+                        write!(f, "solicitation: who has {target}? tell {source}")
+                    }
+                    Body::Advertisement {
+                        flags,
+                        target_link_layer,
+                    } => {
+                        let flags = [
+                            (flags.router, " router"),
+                            (flags.solicited, " solicited"),
+                            (flags.overrides, " override"),
+                        ];
+                        let flags = flags.iter().filter(|(set, _)| *set).map(|(_, word)| *word);
+                        let flags: String = flags.collect();
+                        write!(f, "advertisement:{flags}, {target} is at ")?;
+                        match target_link_layer {
+                            Some(hardware) => write!(f, "{hardware}, to {to}"),
+                            None => write!(f, "the sender, to {to}"),
+                        }
+                    }
+                }
             }
         }
     }

@@ -27,6 +27,7 @@ const RETURN: u16 = 0x06;
 const PACKET_TYPE: u32 = 0xffff_f004;
 const PACKET_OTHERHOST: u32 = 3;
 
+const ETHERNET_DESTINATION: u32 = 0;
 const ETHERNET_SOURCE: u32 = 6;
 const ETHERTYPE: u32 = 12;
 
@@ -101,6 +102,30 @@ pub(super) fn program(
         }
     }
     program.search(&ranges, OnMiss::Reject);
+    program.0
+}
+
+/// Accepts what may answer `asker`, which no station's address is: the kernel takes such frames for
+/// another host's.
+pub(super) fn answers_to(asker: MacAddr, family: Family) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    let [a, b, c, d, e, f] = asker.octets();
+    program.load(LOAD_HALF, ETHERNET_DESTINATION);
+    program.reject_unless_equal(u16::from_be_bytes([a, b]).into());
+    program.load(LOAD_WORD, ETHERNET_DESTINATION + 2);
+    program.reject_unless_equal(u32::from_be_bytes([c, d, e, f]));
+    program.load(LOAD_HALF, ETHERTYPE);
+    match family {
+        Family::V4 => program.reject_unless_equal(ARP),
+        Family::V6 => {
+            program.reject_unless_equal(IPV6);
+            program.load(LOAD_BYTE, IPV6_NEXT_HEADER);
+            program.reject_unless_equal(ICMPV6);
+            program.load(LOAD_BYTE, ICMPV6_TYPE);
+            program.reject_unless_equal(ADVERTISEMENT);
+        }
+    }
+    program.accept();
     program.0
 }
 

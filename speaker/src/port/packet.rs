@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::LinkId;
@@ -39,6 +39,35 @@ impl PacketSocket {
     /// Opens one that receives the ARP replies to this station's own questions, and nothing else.
     pub fn for_replies(link: LinkId, own: MacAddr) -> io::Result<Self> {
         Self::filtered(link, own, Family::V4, &filter::arp_replies())
+    }
+
+    /// Opens one that receives the answers to questions from `asker`, an address that no station has.
+    pub fn for_answers_to(asker: MacAddr, link: LinkId, family: Family) -> io::Result<Self> {
+        let filter = filter::answers_to(asker, family);
+        let opened = Self::filtered(link, asker, family, &filter)?;
+        let request = libc::packet_mreq {
+            mr_ifindex: link.0.cast_signed(),
+            mr_type: libc::PACKET_MR_UNICAST as u16,
+            mr_alen: 6,
+            mr_address: {
+                let [a, b, c, d, e, f] = asker.octets();
+                [a, b, c, d, e, f, 0, 0]
+            },
+        };
+        // SAFETY: the option takes a packet_mreq of this length, and reads it only during the call.
+        let failed = unsafe {
+            libc::setsockopt(
+                opened.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_ADD_MEMBERSHIP,
+                (&raw const request).cast(),
+                size_of::<libc::packet_mreq>() as libc::socklen_t,
+            )
+        };
+        match failed {
+            0 => Ok(opened),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     fn filtered(

@@ -22,7 +22,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(config: Option<&str>) -> Self {
-        let view = View::new("n2".to_owned(), None);
+        let view = View::new("n2".to_owned(), None, ExcludeLabel::Prefer);
         let mut cluster = Self {
             view,
             dirty: Dirty::default(),
@@ -193,7 +193,7 @@ fn only_a_node_that_is_about_to_go_hands_over_when_it_is_told_to_stop() {
         "its Node is deleted"
     );
     assert_eq!(cluster.may(), Err(Reason::UnknownNode));
-    let unknown = View::new("n2".to_owned(), None);
+    let unknown = View::new("n2".to_owned(), None, ExcludeLabel::Prefer);
     assert_eq!(
         unknown.leaving(),
         Leaving::Restarting,
@@ -347,7 +347,7 @@ fn a_slice_that_moves_to_another_service_leaves_the_first_one() {
 
 #[test]
 fn what_is_not_listed_yet_is_named() {
-    let view = View::new("n1".to_owned(), None);
+    let view = View::new("n1".to_owned(), None, ExcludeLabel::Prefer);
     assert_eq!(view.missing(), Some("the list of Services"));
     assert_eq!(Cluster::new(None).view.missing(), None);
 }

@@ -9,12 +9,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::Architecture;
 use crate::command::stdout_of;
 use crate::workspace;
 
-/// The bill of a package's program, for the machine that the images are for.
-pub fn sbom(package: &str) -> Result<Value> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+/// The bill of a package's program, for the machines that the image is for.
+pub fn sbom(package: &str, architecture: Architecture) -> Result<Value> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace()).args([
         "tree",
@@ -24,7 +24,7 @@ pub fn sbom(package: &str) -> Result<Value> {
         // Macros and build scripts run at build time; nothing of them is in the program.
         "--edges=normal,no-proc-macro",
         "--target",
-        &target,
+        architecture.target(),
         "--prefix=none",
         "--format={p}|{l}",
     ]);

@@ -91,12 +91,12 @@ impl UdpProbe {
         }
     }
 
-    /// Stops sending, waits a little for the last answers, and reports.
+    /// Stops sending, waits a little for the last answer, and reports.
     pub fn stop(self) -> UdpReport {
         self.record.sending.stop();
         let _ = self.sender.join();
         let ended = Instant::now();
-        while !self.record.is_complete() && ended.elapsed() < LAST_ANSWER {
+        while !self.record.last_is_answered() && ended.elapsed() < LAST_ANSWER {
             self.record.receiving.wait_until(Instant::now() + POLL);
         }
         self.record.receiving.stop();
@@ -155,8 +155,10 @@ impl Record {
             .clone()
     }
 
-    fn is_complete(&self) -> bool {
-        self.probes().iter().all(|probe| probe.answered.is_some())
+    /// What was sent before the last one and is not back with it never will be.
+    fn last_is_answered(&self) -> bool {
+        let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        probes.last().is_none_or(|probe| probe.answered.is_some())
     }
 }
 

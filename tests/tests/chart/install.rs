@@ -3,6 +3,8 @@
 use ferrolb_tests::Lab;
 use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::lab::NodeKind;
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::PATIENCE;
 use serde_json::json;
 
 use super::super::{CONFIG, Chart, Rendered};
@@ -81,20 +83,11 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
         "get",
         "all,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding",
     ];
-    let left = lab.kubectl(
-        &[
-            &ours[..],
-            &[
-                "-A",
-                "-l",
-                "app.kubernetes.io/instance=ferrolb",
-                "-o",
-                "name",
-            ],
-        ]
-        .concat(),
-    );
-    assert_eq!(left.unwrap(), "");
+    let labelled = ["-A", "-l", "app.kubernetes.io/instance=ferrolb"];
+    let ours = [&ours[..], &labelled, &["-o", "name"]].concat();
+    // Pods are collected behind their owners, and helm waits for the owners alone.
+    let nothing_left = || Ok(lab.kubectl(&ours)?.is_empty());
+    wait_until(PATIENCE, nothing_left, || Ok(())).unwrap();
 
     lab.kubectl(&["-n", NAMESPACE, "delete", "configmap", "config"])
         .unwrap();
@@ -127,7 +120,7 @@ fn each_value_is_seen_in_the_live_objects(lab: &Lab, with_chart: &Helm<'_>) {
     let values = serde_yaml::to_string(&values).unwrap();
     with_chart("upgrade", &values).unwrap();
     let kinds = "deployments,daemonsets,serviceaccounts,configmaps,networkpolicies,rolebindings,\
-                 podmonitors,prometheusrules";
+                 services,podmonitors,servicemonitors,prometheusrules";
     let live = lab.kubectl(&["-n", NAMESPACE, "get", kinds, "-o", "yaml"]);
     let live = Rendered::parse(&live.unwrap());
     for change in &changes {

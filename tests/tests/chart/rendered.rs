@@ -136,7 +136,8 @@ impl Rendered {
     }
 
     /// The value at `path` in `object`. A step into a list names its element: `name=speaker` is the
-    /// one with that field, `--port` is the rest of the string that begins with `--port=`.
+    /// one with that field, `--port` is the rest of the string that begins with `--port=`, or nothing
+    /// where it stands alone.
     pub(crate) fn get(&self, object: &str, path: &[&str]) -> Option<Value> {
         let mut at = self.objects.get(object)?.clone();
         for step in path {
@@ -175,8 +176,13 @@ impl Rendered {
 
 fn select(element: &Value, step: &str) -> Option<Value> {
     if let Some(text) = element.as_str() {
-        let rest = text.strip_prefix(step)?.strip_prefix('=')?;
-        return Some(Value::from(rest));
+        let rest = text.strip_prefix(step)?;
+        let value = if rest.is_empty() {
+            rest
+        } else {
+            rest.strip_prefix('=')?
+        };
+        return Some(Value::from(value));
     }
     let (key, wanted) = step.split_once('=')?;
     (element.get(key)?.as_str()? == wanted).then(|| element.clone())

@@ -196,17 +196,20 @@ fn changes() -> Vec<Change> {
             "",
         )
     });
-    for (value, flag, to) in [
-        ("failureDetection", "--failure-detection", "calm"),
-        ("announceRate", "--announce-rate", "500"),
-        ("announceRefreshSeconds", "--announce-refresh", "0"),
+    for (value, argument, to, expected) in [
+        ("failureDetection", "--failure-detection", "calm", "calm"),
+        ("failback", "--failback", "true", "''"),
+        ("announceRate", "--announce-rate", "500", "'500'"),
+        ("announceRefreshSeconds", "--announce-refresh", "0", "'0'"),
+        ("excludeLabel", "--exclude-label", "strict", "strict"),
+        ("interfaces", "--interfaces", "[eth1, eth2]", "'eth1,eth2'"),
     ] {
         changes.push(change(
             &format!("speaker.{value}"),
             to,
             "DaemonSet/ferrolb-speaker",
-            &[&POD[..], &["containers", "name=speaker", "args", flag]].concat(),
-            to,
+            &[&POD[..], &["containers", "name=speaker", "args", argument]].concat(),
+            expected,
         ));
     }
     changes
@@ -214,18 +217,6 @@ fn changes() -> Vec<Change> {
 
 /// What acts on objects of the Prometheus operator and of Grafana.
 fn monitoring() -> Vec<Change> {
-    let monitor = |value: &str, to, path: &[&str], expected| Change {
-        with: "prometheus: {podMonitor: {enabled: true}}",
-        ..change(
-            &format!("prometheus.podMonitor.{value}"),
-            to,
-            "PodMonitor/ferrolb-speaker",
-            path,
-            expected,
-        )
-    };
-    let endpoint = ["spec", "podMetricsEndpoints", "port=monitoring"];
-    let at = |key| [&endpoint[..], &[key]].concat();
     let rule = |value: &str, to, path: &[&str], expected| Change {
         with: "prometheus: {prometheusRule: {enabled: true}}",
         ..change(
@@ -268,33 +259,6 @@ fn monitoring() -> Vec<Change> {
                 "monitoring",
             )
         },
-        without(monitor("enabled", "true", &["kind"], "PodMonitor")),
-        monitor(
-            "additionalLabels",
-            "{release: p}",
-            &["metadata", "labels", "release"],
-            "p",
-        ),
-        monitor(
-            "annotations",
-            "{a: b}",
-            &["metadata", "annotations", "a"],
-            "b",
-        ),
-        monitor("jobLabel", "job", &["spec", "jobLabel"], "job"),
-        monitor("interval", "30s", &at("interval"), "30s"),
-        monitor(
-            "metricRelabelings",
-            "[{action: keep}]",
-            &at("metricRelabelings"),
-            "[{action: keep}]",
-        ),
-        monitor(
-            "relabelings",
-            "[{action: drop}]",
-            &at("relabelings"),
-            "[{action: drop}]",
-        ),
         without(rule("enabled", "true", &["kind"], "PrometheusRule")),
         rule(
             "additionalLabels",
@@ -381,7 +345,77 @@ fn monitoring() -> Vec<Change> {
         &usage,
         "",
     )));
+    changes.extend(monitor(
+        "podMonitor",
+        "prometheus: {podMonitor: {enabled: true}}",
+        "PodMonitor/ferrolb-speaker",
+        "podMetricsEndpoints",
+    ));
+    changes.extend(monitor(
+        "serviceMonitor",
+        "prometheus: {serviceMonitor: {enabled: true}}",
+        "ServiceMonitor/ferrolb-speaker",
+        "endpoints",
+    ));
+    changes.push(change(
+        "prometheus.serviceMonitor.enabled",
+        "true",
+        "Service/ferrolb-speaker",
+        &["spec", "clusterIP"],
+        "None",
+    ));
     changes
+}
+
+/// The values of one kind of monitor, which `with` switches on.
+fn monitor(value: &str, with: &'static str, object: &str, endpoints: &'static str) -> Vec<Change> {
+    let at = |path: &[&'static str]| [&["spec", endpoints, "port=monitoring"], path].concat();
+    let one = |name: &str, to, path: &[&str], expected| Change {
+        with,
+        ..change(
+            &format!("prometheus.{value}.{name}"),
+            to,
+            object,
+            path,
+            expected,
+        )
+    };
+    let kind = match value {
+        "podMonitor" => "PodMonitor",
+        _ => "ServiceMonitor",
+    };
+    vec![
+        Change {
+            with: "",
+            ..one("enabled", "true", &["kind"], kind)
+        },
+        one(
+            "additionalLabels",
+            "{release: p}",
+            &["metadata", "labels", "release"],
+            "p",
+        ),
+        one(
+            "annotations",
+            "{a: b}",
+            &["metadata", "annotations", "a"],
+            "b",
+        ),
+        one("jobLabel", "job", &["spec", "jobLabel"], "job"),
+        one("interval", "30s", &at(&["interval"]), "30s"),
+        one(
+            "metricRelabelings",
+            "[{action: keep}]",
+            &at(&["metricRelabelings"]),
+            "[{action: keep}]",
+        ),
+        one(
+            "relabelings",
+            "[{action: drop}]",
+            &at(&["relabelings"]),
+            "[{action: drop}]",
+        ),
+    ]
 }
 
 /// What only one of the two has.

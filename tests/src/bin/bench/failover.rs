@@ -2,13 +2,14 @@
 //! is the announcement and not kube-proxy's view of dead endpoints. A client on the LAN sends a
 //! datagram each 10 ms and holds 100 connections, half of them idle.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use ferrolb_tests::cluster::SOON;
-use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
+use ferrolb_tests::observe::{Frame, TcpHold, TcpReport, UdpProbe, UdpReport};
 
 use self::fault::Fault;
 use self::scene::Scene;
@@ -43,9 +44,8 @@ struct Round {
     /// From the fault, or from when the speakers could know it, to the first gratuitous ARP of
     /// another node.
     announced: Option<Duration>,
-    gap: Duration,
-    lost: usize,
-    broken: usize,
+    udp: UdpReport,
+    tcp: TcpReport,
     moves: usize,
 }
 
@@ -78,17 +78,13 @@ fn one_by_one(scene: &Scene, fault: Fault, count: usize) -> Result<()> {
         let logs = Logs::mark(&scene.cluster)?;
         let round =
             round(scene, fault).with_context(|| format!("{}, round {number}", fault.text()))?;
-        if fault.is_death() && round.gap > REMARKABLE {
-            println!(
-                "round {number}: {:?}\n{}",
-                round.gap,
-                logs.since(&scene.cluster)?
-            );
+        if fault.is_death() && round.udp.longest_gap() > REMARKABLE {
+            println!("{round}\n{}", logs.since(&scene.cluster)?);
         }
         rounds.push(round);
     }
     let announced = rounds.iter().filter_map(|round| round.announced).collect();
-    let gaps = rounds.iter().map(|round| round.gap).collect();
+    let gaps = rounds.iter().map(|round| round.udp.longest_gap()).collect();
     let most = |of: fn(&Round) -> usize| rounds.iter().map(of).max().unwrap_or_default();
     println!(
         "| {} | {} | {} | {} | {} | {} | {} |",
@@ -96,8 +92,8 @@ fn one_by_one(scene: &Scene, fault: Fault, count: usize) -> Result<()> {
         rounds.len(),
         spread(announced),
         spread(gaps),
-        most(|round| round.lost),
-        most(|round| round.broken),
+        most(|round| round.udp.lost()),
+        most(|round| round.tcp.broken.len()),
         most(|round| round.moves),
     );
     Ok(())
@@ -107,6 +103,7 @@ fn round(scene: &Scene, fault: Fault) -> Result<Round> {
     let cluster = &scene.cluster;
     let vip = fault.vip();
     let target = SocketAddr::from((vip, scene::PORT));
+    scene.forget_connections()?;
     let first = cluster.owner(vip)?;
     let owner = fault.prepare(scene, &first)?;
     let mac = cluster.lab.host(&owner)?.mac;
@@ -124,16 +121,31 @@ fn round(scene: &Scene, fault: Fault) -> Result<Round> {
         .ok()
         .map(|frame| frame.at.saturating_duration_since(known));
     pause(AFTER);
-    let tcp = connections.stop();
+    // First: a hundred connections that look whether they live would make the client late.
     let udp = probe.stop();
+    let tcp = connections.stop();
     fault.undo(scene, &first)?;
     cluster.wait_until_all_live()?;
     let announcers = cluster.announcers(vip, begun)?;
     Ok(Round {
         announced,
-        gap: udp.longest_gap(),
-        lost: udp.lost(),
-        broken: tcp.broken.len(),
+        udp,
+        tcp,
         moves: announcers.iter().filter(|node| **node != owner).count(),
     })
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            announced,
+            udp,
+            tcp,
+            moves,
+        } = self;
+        write!(
+            f,
+            "announced after {announced:?}, {moves} moves; {udp}; {tcp}"
+        )
+    }
 }

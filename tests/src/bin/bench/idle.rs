@@ -5,15 +5,14 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ferrolb_tests::cluster::{Cluster, SOON};
+use ferrolb_tests::cluster::Cluster;
 use ferrolb_tests::daemon::Daemon;
-use ferrolb_tests::wait::wait_until;
 
 use crate::figures::pause;
 
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const POOL: &str = "192.168.64.200-192.168.64.219";
-const VIPS: usize = 20;
+const VIPS: u32 = 20;
 /// What was begun when the last address came has ended by then.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -49,11 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                            "ports": [{{ "port": 80 }}] }} }}"#
         ))?;
     }
-    let announced = || {
-        let counts = NODES.map(|node| cluster.announced(node));
-        Ok(counts.into_iter().sum::<Result<f64>>()? == VIPS as f64)
-    };
-    wait_until(3 * SOON, announced, || Ok(())).context("not every address is announced")?;
+    cluster.wait_until_announced(VIPS)?;
     pause(SETTLE);
     let pids = NODES.map(|node| {
         let speaker = Daemon::speaker(node).process_name();

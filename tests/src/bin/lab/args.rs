@@ -108,6 +108,11 @@ pub(crate) enum Command {
         #[arg(short, long, requires = "process")]
         follow: bool,
     },
+    /// Tell the ARP and neighbour-discovery frames of a capture (tcpdump -w) as the speaker reads them
+    Decode {
+        /// The capture
+        file: PathBuf,
+    },
     /// Build Kubernetes and the other tools, and start nothing
     Build,
     /// Load the images of controller, speaker, the walk's page and redis into the nodes

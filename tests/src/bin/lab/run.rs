@@ -7,12 +7,14 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use ferrolb_core::wire::Message;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
-use ferrolb_tests::image::sbom;
+use ferrolb_tests::image::{Architecture, digest_of, hex, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::net::Network;
+use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
@@ -49,6 +51,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             args,
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
+        Verb::Decode { file } => decode(&file)?,
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
@@ -122,27 +125,47 @@ fn down(name: &str, all: bool) -> Result<()> {
     Ok(())
 }
 
-fn images(directory: &Path) -> Result<()> {
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot create {}", directory.display()))?;
-    let mut text = String::new();
-    for (component, image) in walk::own_images()? {
-        let archive = directory.join(format!("{component}.tar"));
-        std::fs::copy(image.pack()?, &archive)
-            .with_context(|| format!("cannot write {}", archive.display()))?;
-        let bill = directory.join(format!("{component}.cdx.json"));
-        let contents = serde_json::to_string_pretty(&sbom(&package_of(component))?)?;
-        std::fs::write(&bill, contents + "\n")
-            .with_context(|| format!("cannot write {}", bill.display()))?;
-        let size = std::fs::metadata(&archive)?.len();
-        text.push_str(&format!(
-            "{}  {}  {size} bytes, made of {}\n",
-            archive.display(),
-            image.reference(),
-            bill.display()
-        ));
+fn decode(file: &Path) -> Result<()> {
+    let capture = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let frames = pcap::read(&capture).with_context(|| file.display().to_string())?;
+    let start = frames.first().map(|(time, _)| *time).unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    for (time, frame) in frames {
+        let seconds = time.saturating_sub(start).as_secs_f64();
+        match Message::parse(frame) {
+            Ok(message) => writeln!(out, "{seconds:10.6} {message}")?,
+            Err(reason) => writeln!(out, "{seconds:10.6} {reason}")?,
+        }
     }
-    print(&text)
+    Ok(())
+}
+
+/// A folder for each architecture, and the digests of all that is in them.
+fn images(directory: &Path) -> Result<()> {
+    let mut sums = String::new();
+    for architecture in Architecture::ALL {
+        let folder = Path::new(architecture.oci());
+        std::fs::create_dir_all(directory.join(folder))
+            .with_context(|| format!("cannot create {}", directory.join(folder).display()))?;
+        for (component, image) in walk::published(architecture)? {
+            let archive = folder.join(format!("{component}.tar"));
+            std::fs::copy(image.pack()?, directory.join(&archive))
+                .with_context(|| format!("cannot write {}", archive.display()))?;
+            let bill = folder.join(format!("{component}.cdx.json"));
+            let contents = sbom(&package_of(component), architecture)?;
+            let contents = serde_json::to_string_pretty(&contents)?;
+            std::fs::write(directory.join(&bill), contents + "\n")
+                .with_context(|| format!("cannot write {}", bill.display()))?;
+            for file in [archive, bill] {
+                let digest = hex(digest_of(&directory.join(&file))?.as_ref());
+                sums.push_str(&format!("{digest}  {}\n", file.display()));
+            }
+        }
+    }
+    // As `sha256sum --check` reads it.
+    let path = directory.join("SHA256SUMS");
+    std::fs::write(&path, &sums).with_context(|| format!("cannot write {}", path.display()))?;
+    print(&format!("{sums}all in {}\n", directory.display()))
 }
 
 /// The cargo package that a program comes from.

@@ -31,14 +31,14 @@ const TERMINATION_SECONDS: u32 = 600;
 
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
+    /// The pod of `web`.
+    web: HollowPod,
 }
 
 impl Scene {
     pub(crate) fn start() -> Result<Self> {
         let cluster = Cluster::start("bench", NODES.len() as u8, "192.168.64.200/31")?;
-        let scene = Self { cluster };
-        let cluster = &scene.cluster;
-        let _pod = cluster.create_pod("web", "n1")?;
+        let web = cluster.create_pod("web", "n1")?;
         for node in ["n2", "n3"] {
             cluster.lab.create_hollow_pod(&local_pod(node))?;
         }
@@ -62,7 +62,16 @@ impl Scene {
         ))?;
         cluster.page(VIP)?;
         cluster.page(LOCAL)?;
-        Ok(scene)
+        Ok(Self { cluster, web })
+    }
+
+    /// Ends what the server still holds of connections that a round before has broken: it never
+    /// heard of their end, and each has a thread.
+    pub(crate) fn forget_connections(&self) -> Result<()> {
+        let server = self.web.process_name();
+        self.cluster.lab.stop(&server)?;
+        self.cluster.lab.start(&server)?;
+        self.cluster.page(VIP).map(drop)
     }
 
     /// Patches an object. When others could know: the API server's word that it is done, or a

@@ -16,8 +16,8 @@ use crate::figures::pause;
 
 /// Of what is not TCP, which only the API server's clients speak here.
 const TO_A_NODE: &str = "ip protocol tcp accept\nip6 nexthdr tcp accept\nnumgen random mod 100 <";
-/// Bits per second: a frame of 130 bytes takes 35 ms.
-const SLOW_RATE: u32 = 30_000;
+/// Bits per second: a frame of 130 bytes holds up the next one for 22 ms.
+const SLOW_RATE: u32 = 48_000;
 /// How long a path is dead in one direction.
 const ONE_WAY: Duration = Duration::from_secs(10);
 const BLACKOUT: Duration = Duration::from_millis(300);
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     Loss,
     /// 20 % of the same comes twice
     Duplicates,
-    /// 40 % of the same is overtaken
+    /// 20 % of the same waits in a slow queue and is overtaken
     Reordering,
     /// Nothing gets from one node to one other for 10 s, each pair and direction in turn
     OneWay,
@@ -50,7 +50,7 @@ impl Fault {
         match self {
             Self::Loss => "5 % loss on ARP, NDP, UDP, ICMP",
             Self::Duplicates => "20 % duplicates of the same",
-            Self::Reordering => "40 % of the same overtaken",
+            Self::Reordering => "20 % of the same in a slow queue, overtaken",
             Self::OneWay => "one way between two nodes dead for 10 s, each in turn",
             Self::Blackout => "the whole segment dark for 300 ms",
             Self::Load => "load of twice the processors",
@@ -85,7 +85,7 @@ impl<'a> Injection<'a> {
                 for node in NODES {
                     network.add_slow_queue(node, SLOW_RATE)?;
                 }
-                let slowed = |_: &str| format!("{TO_A_NODE} 40 meta priority set {SLOW}");
+                let slowed = |_: &str| format!("{TO_A_NODE} 20 meta priority set {SLOW}");
                 network.set_rules(&to_nodes(slowed))?;
             }
             Fault::Load => busy = Busy::start()?,
@@ -198,5 +198,20 @@ impl Busy {
         for thread in self.threads {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_node_is_cut_off_from_each_other_one_in_turn() {
+        let pairs: BTreeSet<_> = (0..12).map(pair).collect();
+        assert_eq!(pairs.len(), 12);
+        assert!(pairs.iter().all(|(from, to)| from != to));
+        assert_eq!(pair(12), pair(0));
     }
 }
