@@ -81,7 +81,7 @@ struct Handover {
 }
 
 /// What the speakers that were asked say; `None` if one does not.
-type Asked = BTreeMap<String, Option<SpeakerStatus>>;
+pub(crate) type Asked = BTreeMap<String, Option<SpeakerStatus>>;
 
 impl Plan {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {

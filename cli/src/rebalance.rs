@@ -15,6 +15,7 @@ use crate::cluster::{Access, Cluster};
 use crate::daemons::{Component, Daemon};
 use crate::election::Election;
 use crate::move_to::obstacle;
+use crate::plan::Asked;
 use crate::table;
 
 /// Not everything that was to move has moved.
@@ -79,9 +80,6 @@ struct Plan {
     before: BTreeMap<String, usize>,
     after: BTreeMap<String, usize>,
 }
-
-/// What the speakers that were asked say; `None` if one does not.
-type Asked = BTreeMap<String, Option<SpeakerStatus>>;
 
 impl Rebalance {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
