@@ -23,7 +23,9 @@ pub use architecture::Architecture;
 pub(crate) use architecture::existing;
 pub use sbom::sbom;
 
-pub use catalog::{COREDNS, PAUSE, REDIS, controller, coredns, pause, redis, speaker, walk_app};
+pub use catalog::{
+    COREDNS, PAUSE, REDIS, controller, coredns, metallb, pause, redis, speaker, walk_app,
+};
 
 use crate::tools::cache_dir;
 

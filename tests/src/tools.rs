@@ -23,6 +23,8 @@ pub enum Module {
     Kubernetes,
     /// The cluster's DNS server.
     CoreDns,
+    /// `MetalLB`'s two daemons.
+    MetalLb,
 }
 
 impl Module {
@@ -30,6 +32,7 @@ impl Module {
         match self {
             Self::Kubernetes => "kubernetes",
             Self::CoreDns => "coredns",
+            Self::MetalLb => "metallb",
         }
     }
 
@@ -44,13 +47,14 @@ impl Module {
         match self {
             Self::Kubernetes => "about 10 minutes",
             Self::CoreDns => "about 3 minutes",
+            Self::MetalLb => "about 1 minute",
         }
     }
 
     /// Flags of the linker. Without a version, components of Kubernetes report v0.0.0 and some
     /// refuse to start.
     fn ldflags(self, go_mod: &str) -> Result<String> {
-        if self == Self::CoreDns {
+        if self != Self::Kubernetes {
             return Ok("-s -w".to_owned());
         }
         let version = required_version(go_mod, "k8s.io/kubernetes")?;

@@ -42,6 +42,14 @@ pub fn coredns(binary: &Path) -> Image {
         .entrypoint(&["/coredns"])
 }
 
+/// A daemon of MetalLB, which `tools` built, under the name that its own manifests use.
+pub fn metallb(component: &str, binary: &Path) -> Image {
+    let path = format!("/{component}");
+    Image::new(&format!("quay.io/metallb/{component}:v0.12.1"))
+        .file(binary, &path)
+        .entrypoint(&[&path])
+}
+
 /// The page of the reference walk.
 pub fn walk_app(binary: &Path) -> Image {
     ours("walk-app", binary, ROOT)
