@@ -66,10 +66,10 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
     // Its successor asks first, too.
     let owner = node_at(
         &cluster,
-        seen(&cluster, "probe", |frame| asks_us(frame, VIP))?.source,
+        seen(&cluster, "probe", |frame| probes(frame, VIP))?.source,
     )?;
     cluster.lab.cut(&owner.name, false)?;
-    let is_successors = |frame: &Frame| asks_us(frame, VIP) && frame.source != owner.mac;
+    let is_successors = |frame: &Frame| probes(frame, VIP) && frame.source != owner.mac;
     let probe = seen(&cluster, "probe of the successor", is_successors)?;
     is_told(&cluster, VIP.into(), &node_at(&cluster, probe.source)?)?;
     let announced = |frame: &Frame| announces(frame, VIP.into()) && !frame.outgoing;
@@ -88,9 +88,11 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
     Ok(())
 }
 
-/// A question for `vip` from the LAN, not from the observer's own host.
-fn asks_us(frame: &Frame, vip: Ipv4Addr) -> bool {
-    asks_for(frame, vip.into()) && !frame.outgoing
+/// A probe for `vip` (RFC 5227 §2.1.1) from the LAN, not from the observer's own host; and no question of
+/// the station that `/who` makes up.
+fn probes(frame: &Frame, vip: Ipv4Addr) -> bool {
+    let is_probe = matches!(&frame.content, Content::Arp(arp) if arp.sender.is_unspecified());
+    is_probe && asks_for(frame, vip.into()) && !frame.outgoing
 }
 
 /// The speaker of a node asks its LAN, and tells why the address is silent.
