@@ -10,11 +10,13 @@ mod groups;
 mod icmp;
 mod packet;
 pub mod privileges;
+mod slice;
 mod wait;
 
 pub use groups::Groups;
 pub use icmp::{IcmpSocket, MAX_ICMP};
 pub use packet::{MAX_FRAME, PacketSocket};
+pub use slice::prefer_soon_to_long;
 pub use wait::{Poll, Waker};
 
 /// Whether a socket has used up what `net.core.optmem_max` gives it.

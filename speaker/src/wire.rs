@@ -20,11 +20,11 @@ use ferrolb_core::announce::{
 use ferrolb_core::wire::ndp;
 use ferrolb_core::{Instant, Reason};
 use tokio::sync::mpsc as events;
-use tracing::{info, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
-use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker};
+use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker, prefer_soon_to_long};
 
 /// Frames that are read from one link before the others have their turn.
 const TURN: usize = 64;
@@ -162,6 +162,9 @@ struct Driver {
 
 impl Driver {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
+        if let Err(error) = prefer_soon_to_long() {
+            debug!(%error, "cannot ask for short slices");
+        }
         let mut readable = Vec::new();
         loop {
             let mut changed = false;

@@ -142,10 +142,15 @@ impl Bench {
             .with_context(|| format!("{to} Vips are not announced"))
     }
 
-    /// The node that answers for a Vip.
+    /// The node that answers for a Vip: soon, when thousands have just been given.
     fn owner(&self, vip: Ipv4Addr) -> Result<&Host> {
         let client = self.lab.client()?;
-        let answers = client.enter(|| arp_ask("eth0", vip, Duration::from_millis(500)))??;
+        let ask =
+            || anyhow::Ok(client.enter(|| arp_ask("eth0", vip, Duration::from_millis(500)))??);
+        let is_answered = || Ok(!ask()?.is_empty());
+        wait_until(Duration::from_secs(10), is_answered, || Ok(()))
+            .with_context(|| format!("nobody answers for {vip}"))?;
+        let answers = ask()?;
         let [answer] = answers.as_slice() else {
             anyhow::bail!("{} answers for {vip}", answers.len())
         };
