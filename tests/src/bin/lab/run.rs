@@ -13,6 +13,7 @@ use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::image::{Architecture, digest_of, hex, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
+use ferrolb_tests::lifetime;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
@@ -27,6 +28,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Verb::Up(up) => start(name, &up)?,
         Verb::Demo => demo::run()?,
+        Verb::Lifetime => lifetime::run(&std::env::current_exe()?)?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
