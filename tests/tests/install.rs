@@ -1,6 +1,10 @@
 //! An installation from its beginning to its end, on nodes with kubelets and containers: what users
 //! do to it, and what must not be lost meanwhile.
 
+mod install {
+    pub(super) mod two_classes;
+}
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -15,6 +19,8 @@ use ferrolb_tests::net::Host;
 use ferrolb_tests::stage::Stage;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{answering_macs, external_ip, in_workspace};
+
+use install::two_classes;
 
 /// There is no such pool: somebody who waits is worth a metric, too.
 const WAITS: &str = include_str!("install/waits.yaml");
@@ -46,6 +52,8 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
 
         let checked = lab.plugin(&["check"])?;
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        // A client that has heard the announcement may not ask, and questions are counted, too.
+        assert_eq!(answering_macs(lab, address)?.len(), 1);
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
         life.upgrade()?;
         the_charts_test_hears_who_answers_and_that_nobody_does(&life, lab, address)?;
@@ -57,7 +65,8 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         life.uninstall()?;
         life.install_again()?;
 
-        cleanup_takes_our_addresses_and_no_others(&life, lab)
+        cleanup_takes_our_addresses_and_no_others(&life, lab)?;
+        two_classes::serve_apart_and_leave_nothing(&life, lab)
     })
 }
 

@@ -37,7 +37,7 @@ impl Lifetime<'_> {
     }
 
     /// Waits until the namespace has nothing of ours but these.
-    pub(super) fn nothing_is_left_but(&self, made: &[&str]) -> Result<()> {
+    pub fn nothing_is_left_but(&self, made: &[&str]) -> Result<()> {
         let left = || {
             let all = [&["-n", NAMESPACE], &EVERYTHING[..]].concat();
             let namespaced = self.scene.quietly(&all)?;
