@@ -3,6 +3,10 @@
 
 #![expect(clippy::print_stdout, reason = "what an upgrade cost is worth reading")]
 
+mod install {
+    pub(crate) mod rebalance;
+}
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,11 +23,12 @@ use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{
     self, PATIENCE, answering_macs, external_ip, in_workspace, page_from_the_lan,
 };
+use install::rebalance::Spread;
 
 /// An echo of datagrams and connections, behind an address of its own.
 const ECHO: &str = include_str!("install/echo.yaml");
 const ECHO_IMAGE: &str = "localhost/echo:1";
-const ECHO_PORT: u16 = 9000;
+const PORT: u16 = 9000;
 
 const NAMESPACE: &str = "metallb-system";
 const RELEASE: [&str; 5] = ["ferrolb", "charts/ferrolb", "-n", NAMESPACE, "--wait"];
@@ -56,7 +61,10 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         an_upgrade_keeps_the_address_served(lab)?;
         the_charts_test_hears_who_answers_and_that_nobody_does(lab, address)?;
         every_speaker_can_tell_who_answers(lab, address)?;
-        a_node_that_dies_is_replaced_and_comes_back(lab, address)?;
+        let spread = Spread::create(lab)?;
+        let returned = a_node_that_dies_is_replaced_and_comes_back(lab, spread.first())?;
+        page_from_the_lan(lab, address, 30_000)?;
+        spread.goes_to_a_returned_node_only_when_asked(&returned)?;
         a_drained_node_gives_its_work_away(lab, address)?;
         a_dump_has_everything_but_the_speakers_key(lab)?;
 
@@ -136,7 +144,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 fn an_upgrade_keeps_the_address_served(lab: &Lab) -> Result<()> {
     lab.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"])?;
     let address = external_ip(lab, "echo")?;
-    let target = SocketAddr::from((address, ECHO_PORT));
+    let target = SocketAddr::from((address, PORT));
     let client = lab.client()?;
     let deadline = Instant::now() + PATIENCE;
     let held = loop {
@@ -231,8 +239,9 @@ fn wait_for_speakers(lab: &Lab) -> Result<()> {
     lab.kubectl(&speakers).map(drop)
 }
 
-/// Its kubelet, its containers and its port are gone at once; then it boots.
-fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> Result<()> {
+/// Its kubelet, its containers and its port are gone at once; then it boots. The address is one that is
+/// wanted all the time: without the cluster's DNS, which may die too, the page is not ready.
+fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> Result<String> {
     let dead = owner_of(lab, address)?;
     let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
     let died = Instant::now();
@@ -255,13 +264,12 @@ fn a_node_that_dies_is_replaced_and_comes_back(lab: &Lab, address: Ipv4Addr) -> 
     lab.start_node(&dead.name)?;
     wait_for_speakers(lab)?;
     walk::wait_deployed(lab)?;
-    page_from_the_lan(lab, address, 30_000)?;
     let now = answering_macs(lab, address)?;
     ensure!(
         now == [announced.source],
         "a node that comes back takes nothing back: {now:?}"
     );
-    Ok(())
+    Ok(dead.name.clone())
 }
 
 fn owner_of(lab: &Lab, address: Ipv4Addr) -> Result<&Host> {
