@@ -1,6 +1,11 @@
 //! A node that comes back takes nothing by itself, and gets its share when somebody asks for it:
 //! address by address, with a pause, and nothing on its way is lost.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what moved, and when, is worth reading"
+)]
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
@@ -14,11 +19,10 @@ use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{PATIENCE, answering_macs, external_ip};
 use serde_json::json;
 
-use super::super::PORT;
-
 /// A pod of it on each node: whichever node dies, each Service has an endpoint.
 const PODS: &str = include_str!("spread.yaml");
 const SERVICES: usize = 8;
+const PORT: u16 = 9000;
 /// Between two moves, as the plugin is told.
 const PAUSE: Duration = Duration::from_secs(2);
 /// An echo takes a millisecond, on an idle machine.
@@ -45,10 +49,6 @@ impl<'a> Spread<'a> {
         let load = spread.load(&spread.owners()?)?;
         println!("before: {load:?}");
         Ok(spread)
-    }
-
-    pub(crate) fn first(&self) -> Ipv4Addr {
-        self.addresses[0]
     }
 
     pub(crate) fn goes_to_a_returned_node_only_when_asked(self, returned: &str) -> Result<()> {
