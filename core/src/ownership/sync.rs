@@ -160,6 +160,7 @@ impl Ownership {
             seq: self.members.own().record.seq + 1,
             stage: self.stage(),
             mac: self.identity.mac,
+            links: self.links.own(),
             claims: self.claims.own(),
         };
         self.members

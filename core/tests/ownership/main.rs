@@ -22,6 +22,7 @@ mod cutoff;
 mod faults;
 mod figures;
 mod knowledge;
+mod links;
 mod network;
 mod packets;
 mod random;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ferrolb_core::ownership::{KernelAnswer, Ownership, Transmit};
 
 use crate::network::Station;
-use crate::world::{Happening, Input, Vip, World};
+use crate::world::{Happening, Input, Vip, World, on_second_lan};
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
@@ -43,6 +43,10 @@ impl World {
             }
             Transmit::Probe(to) => {
                 counters.bytes += 42;
+                let mut second = self.on_second_lan.iter().copied();
+                if let Some(target) = second.find(|&host| on_second_lan(host) == to) {
+                    return self.answer_on_second_lan(host, target, to);
+                }
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
@@ -60,6 +64,15 @@ impl World {
                 }
             }
             Transmit::ProbeGateway => self.answer(host, gateway, Input::Gateway),
+        }
+    }
+
+    fn answer_on_second_lan(&mut self, host: Station, target: Station, to: IpAddr) {
+        let delay = self.second_lan.round_trip(host, target, &mut self.random);
+        let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
+        if let Some(delay) = delay.filter(|_| self.hosts[target].powered) {
+            let answer = Input::Kernel { from: to, answer };
+            self.put(self.now + delay, Happening::Arrive(host, answer));
         }
     }
 
