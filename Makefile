@@ -85,6 +85,10 @@ fuzz: ## Look for frames that break the parser or the announcer, a minute each (
 demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
 	$(LAB) demo
 
+.PHONY: lifetime
+lifetime: setup build ## From helm install to helm uninstall, told with times and losses (root)
+	$(LAB) lifetime
+
 .PHONY: deny
 deny: ## Licences, banned crates and sources of every dependency
 	cargo deny --locked check licenses bans sources

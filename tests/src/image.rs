@@ -21,6 +21,7 @@ mod tests;
 
 pub use architecture::Architecture;
 pub(crate) use architecture::existing;
+pub use archive::id_of;
 pub use sbom::sbom;
 
 pub use catalog::{

@@ -12,6 +12,7 @@
 //!   daemon         our controller and speaker as processes, with the chart's rights
 //!   cluster        hollow nodes with our daemons, a Service and an ear on the LAN
 //!   observe        instruments on the LAN: frames, datagrams, connections, pages
+//!   scene          what a user does to it, told step by step
 //!   failure        what is kept when a test fails
 //! ```
 //!
@@ -32,6 +33,7 @@ pub mod image;
 pub mod kube_proxy;
 pub mod lab;
 pub mod leftovers;
+pub mod lifetime;
 pub mod net;
 pub mod observe;
 pub mod pki;
@@ -39,6 +41,8 @@ pub mod preflight;
 pub mod process;
 pub mod progress;
 pub mod real;
+mod scene;
+pub mod stage;
 pub mod state;
 pub mod tools;
 pub mod wait;

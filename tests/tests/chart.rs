@@ -6,6 +6,7 @@ mod chart {
     mod alerts;
     mod install;
     pub(super) mod rendered;
+    mod rights;
     mod values;
 }
 

@@ -6,14 +6,15 @@ use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
 
 use super::{Image, ImageFile, hex};
 
 const LAYER: &str = "layer.tar";
+const MANIFEST: &str = "manifest.json";
 
 /// Writes an image's archive to `to`; `cache` has room for its layer.
 pub(super) fn write(image: &Image, files: &[ImageFile], to: &File, cache: &Path) -> Result<()> {
@@ -37,13 +38,27 @@ pub(super) fn write(image: &Image, files: &[ImageFile], to: &File, cache: &Path)
     add(LAYER, length, &mut layer)?;
     add(&config_name, config.len() as u64, &mut config.as_bytes())?;
     let manifest = manifest.to_string();
-    add(
-        "manifest.json",
-        manifest.len() as u64,
-        &mut manifest.as_bytes(),
-    )?;
+    add(MANIFEST, manifest.len() as u64, &mut manifest.as_bytes())?;
     archive.into_inner()?.flush()?;
     Ok(())
+}
+
+/// The ID of the image in an archive: the digest of its configuration. Nodes show it (`crictl images`), and
+/// it is the same wherever the image comes from, while a registry packs layers in its own way.
+pub fn id_of(archive: &Path) -> Result<String> {
+    let find = || {
+        for entry in Archive::new(File::open(archive)?).entries()? {
+            let entry = entry?;
+            if entry.path()? == Path::new(MANIFEST) {
+                let manifest: Value = serde_json::from_reader(entry)?;
+                let config = manifest[0]["Config"].as_str();
+                let digest = config.and_then(|name| name.strip_suffix(".json"));
+                return Ok(format!("sha256:{}", digest.context("it names no image")?));
+            }
+        }
+        bail!("there is no {MANIFEST}")
+    };
+    find().with_context(|| format!("cannot read the image in {}", archive.display()))
 }
 
 /// Writes the layer; its SHA-256.

@@ -34,10 +34,12 @@ fn changed_content_gives_another_file() {
 fn the_archive_names_a_layer_whose_digest_is_in_the_configuration() {
     let cache = tempfile::tempdir().unwrap();
     let packed = image_of(&cache, "hello").pack_into(cache.path()).unwrap();
-    let parts = entries(&fs::read(packed).unwrap());
+    let parts = entries(&fs::read(&packed).unwrap());
     let manifest: Value = serde_json::from_slice(&parts["manifest.json"]).unwrap();
     assert_eq!(manifest[0]["RepoTags"][0], "example.com/hello:1");
     let config = &parts[manifest[0]["Config"].as_str().unwrap()];
+    let id = format!("sha256:{}", hex(&Sha256::digest(config)));
+    assert_eq!(id_of(&packed).unwrap(), id);
     let config: Value = serde_json::from_slice(config).unwrap();
     let layer = &parts[manifest[0]["Layers"][0].as_str().unwrap()];
     let digest = format!("sha256:{}", hex(&Sha256::digest(layer)));

@@ -8,14 +8,14 @@ use ferrolb_tests::walk::PATIENCE;
 use serde_json::json;
 
 use super::super::{CONFIG, Chart, Rendered};
-use super::values;
+use super::{rights, values};
 
 /// MetalLB as minikube's addon has it.
 const METALLB: &str = include_str!("../addon/metallb.yaml");
 /// As much of the Prometheus operator as it takes to store its objects.
 const OPERATOR: &str = include_str!("operator-crds.yaml");
 
-const NAMESPACE: &str = "metallb-system";
+pub(super) const NAMESPACE: &str = "metallb-system";
 /// Of the pods that are judged; a namespace gets its default one a moment late.
 const ACCOUNT: &str = "judged";
 const RELEASE: [&str; 3] = ["ferrolb", "--namespace", NAMESPACE];
@@ -56,6 +56,7 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
         notes.contains("Services of type LoadBalancer stay <pending>"),
         "{notes}"
     );
+    rights::are_as_reviewed(&lab);
 
     lab.kubectl(&[
         "-n",

@@ -138,5 +138,59 @@ fn an_address_is_announced_on_its_own_lan_and_again_when_a_link_changes() -> Res
     );
     let answers = client.enter(|| arp_ask("eth0", VIP, ASK))??;
     assert_eq!(answers.iter().map(|it| it.mac).collect::<Vec<_>>(), [mac]);
+
+    only_chosen_links_are_used(&cluster, &dmz.host)?;
+    the_exclude_label_is_a_preference_unless_it_is_strict(&cluster, &dmz.host)
+}
+
+fn only_chosen_links_are_used(cluster: &Cluster, dmz: &Host) -> Result<()> {
+    let client = cluster.lab.client()?;
+    speaker_with(cluster, &[&format!("--interfaces={}", Dmz::LINK)])?;
+    for vip in [Dmz::VIP, VIP] {
+        wait_until(SOON, || is_answered(dmz, vip), || Ok(()))
+            .with_context(|| format!("{vip} is not answered on the chosen link"))?;
+        assert!(!is_answered(client, vip)?, "{vip} on another link");
+    }
+    speaker_with(cluster, &["--interfaces=absent0"])?;
+    is_announced_nowhere(cluster, dmz, "no_link")
+}
+
+fn the_exclude_label_is_a_preference_unless_it_is_strict(
+    cluster: &Cluster,
+    dmz: &Host,
+) -> Result<()> {
+    const LABEL: &str = "node.kubernetes.io/exclude-from-external-load-balancers=";
+    let client = cluster.lab.client()?;
+    cluster.lab.kubectl(&["label", "node/n1", LABEL])?;
+    speaker_with(cluster, &[])?;
+    wait_until(SOON, || is_answered(client, VIP), || Ok(()))
+        .context("the only node serves in spite of its label")?;
+    speaker_with(cluster, &["--exclude-label=strict"])?;
+    is_announced_nowhere(cluster, dmz, "strictly_excluded_node")
+}
+
+/// The speaker of the only node, started anew with these arguments.
+fn speaker_with(cluster: &Cluster, args: &[&str]) -> Result<()> {
+    let speaker = Daemon::speaker("n1");
+    cluster.lab.stop(&speaker.process_name())?;
+    let speaker = args.iter().fold(speaker, |speaker, arg| speaker.arg(*arg));
+    cluster.lab.start_daemon(&speaker)?;
+    cluster.wait_until_ready("n1")
+}
+
+/// The speaker says why of each address, and is silent on either link.
+fn is_announced_nowhere(cluster: &Cluster, dmz: &Host, reason: &str) -> Result<()> {
+    let told = || -> Result<Vec<Value>> {
+        let vips = cluster.status("n1")?["vips"].take();
+        let vips = vips.as_array().into_iter().flatten();
+        Ok(vips.map(|vip| vip["reason"].clone()).collect())
+    };
+    wait_until(SOON, || Ok(told()? == [reason; 3]), || Ok(()))
+        .with_context(|| format!("not {reason}: {:?}", told()))?;
+    for host in [cluster.lab.client()?, dmz] {
+        for vip in [VIP, Dmz::VIP] {
+            assert!(!is_answered(host, vip)?, "{reason}: {vip}");
+        }
+    }
     Ok(())
 }

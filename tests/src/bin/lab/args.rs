@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Walk the reference walk on a lab of its own, step by step, and remove it
     Demo,
+    /// Tell an installation from helm install to helm uninstall, on a lab of its own, with times and losses
+    Lifetime,
     /// Remove a lab with everything in it
     Down {
         /// Remove all that `lab up` left running, and what killed labs left behind

@@ -11,8 +11,9 @@ use ferrolb_core::wire::Message;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
-use ferrolb_tests::image::{Architecture, digest_of, hex, sbom};
+use ferrolb_tests::image::{Architecture, digest_of, hex, id_of, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
+use ferrolb_tests::lifetime;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
@@ -27,6 +28,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Verb::Up(up) => start(name, &up)?,
         Verb::Demo => demo::run()?,
+        Verb::Lifetime => lifetime::run(&std::env::current_exe()?)?,
         Verb::Down { all } => down(name, all)?,
         Verb::Status => status()?,
         Verb::Exec { host, command } => return exec(name, &host, &command),
@@ -143,14 +145,22 @@ fn decode(file: &Path) -> Result<()> {
 /// A folder for each architecture, and the digests of all that is in them.
 fn images(directory: &Path) -> Result<()> {
     let mut sums = String::new();
+    let mut table = format!("{:<34}{:<7}{:>9}  ID\n", "IMAGE", "FOR", "BYTES");
     for architecture in Architecture::ALL {
         let folder = Path::new(architecture.oci());
         std::fs::create_dir_all(directory.join(folder))
             .with_context(|| format!("cannot create {}", directory.join(folder).display()))?;
         for (component, image) in walk::published(architecture)? {
             let archive = folder.join(format!("{component}.tar"));
-            std::fs::copy(image.pack()?, directory.join(&archive))
+            let packed = image.pack()?;
+            let bytes = std::fs::copy(&packed, directory.join(&archive))
                 .with_context(|| format!("cannot write {}", archive.display()))?;
+            table.push_str(&format!(
+                "{:<34}{:<7}{bytes:>9}  {}\n",
+                image.reference(),
+                architecture.oci(),
+                id_of(&packed)?
+            ));
             let bill = folder.join(format!("{component}.cdx.json"));
             let contents = sbom(&package_of(component), architecture)?;
             let contents = serde_json::to_string_pretty(&contents)?;
@@ -165,7 +175,10 @@ fn images(directory: &Path) -> Result<()> {
     // As `sha256sum --check` reads it.
     let path = directory.join("SHA256SUMS");
     std::fs::write(&path, &sums).with_context(|| format!("cannot write {}", path.display()))?;
-    print(&format!("{sums}all in {}\n", directory.display()))
+    print(&format!(
+        "{table}\nall in {}, with digests of the files in SHA256SUMS\n",
+        directory.display()
+    ))
 }
 
 /// The cargo package that a program comes from.

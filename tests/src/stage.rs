@@ -1,4 +1,4 @@
-//! How the demo reads on a terminal: chapters, commands as a user types them, what they print.
+//! How a story reads on a terminal: chapters, commands as a user types them, what they print.
 
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, IsTerminal, Write, stdout};
@@ -13,22 +13,43 @@ use anyhow::{Context, Result};
 const WIDTH: usize = 78;
 
 /// Where the story is told: standard output.
-pub(super) struct Stage {
+pub struct Stage {
+    write: fn(&str),
     colour: bool,
     chapters: Cell<u32>,
+    /// Each command says how long after this it began.
+    clock: Cell<Option<Instant>>,
 }
 
 impl Stage {
-    /// Colours on a terminal only.
-    pub(super) fn new() -> Self {
+    /// One that a command tells its story on; colours on a terminal only.
+    pub fn of_a_command() -> Self {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        // A reader who has gone away (a closed pipe) does not stop the story, which cleans up.
+        let write = |text: &str| drop(stdout().write_all(text.as_bytes()));
         Self {
+            write,
             colour,
             chapters: Cell::new(0),
+            clock: Cell::new(None),
         }
     }
 
-    pub(super) fn title(&self, text: &str) {
+    /// One that a test tells its story on: shown if the test fails, or with `--nocapture`.
+    #[expect(clippy::print_stdout, reason = "only what is printed is captured")]
+    pub fn of_a_test() -> Self {
+        Self {
+            write: |text| print!("{text}"),
+            ..Self::of_a_command()
+        }
+    }
+
+    /// Counts the time of each command from now on.
+    pub(crate) fn start_clock(&self) {
+        self.clock.set(Some(Instant::now()));
+    }
+
+    pub(crate) fn title(&self, text: &str) {
         self.write(&format!(
             "\n{}\n{}\n",
             self.bold(text),
@@ -36,7 +57,7 @@ impl Stage {
         ));
     }
 
-    pub(super) fn chapter(&self, text: &str) {
+    pub(crate) fn chapter(&self, text: &str) {
         let number = self.chapters.get() + 1;
         self.chapters.set(number);
         self.write(&format!(
@@ -46,7 +67,7 @@ impl Stage {
     }
 
     /// Running text, wrapped.
-    pub(super) fn tell(&self, text: &str) {
+    pub(crate) fn tell(&self, text: &str) {
         let mut line = String::new();
         let mut lines = Vec::new();
         for word in text.split_ascii_whitespace() {
@@ -62,21 +83,26 @@ impl Stage {
         self.write(&format!("{}\n\n", lines.join("\n")));
     }
 
-    /// A command as a user types it.
-    pub(super) fn command(&self, program: &str, args: &[&str]) {
-        self.write(&format!(
-            "{}\n",
-            self.bold(&format!("$ {program} {}", args.join(" ")))
-        ));
+    /// A command as a user types it, and when that was.
+    pub(crate) fn command(&self, program: &str, args: &[&str]) {
+        self.write(&self.typed(program, args));
+    }
+
+    fn typed(&self, program: &str, args: &[&str]) -> String {
+        let typed = self.bold(&format!("$ {program} {}", args.join(" ")));
+        match self.clock.get() {
+            Some(start) => format!("{typed}    # at {:.1} s\n", start.elapsed().as_secs_f64()),
+            None => format!("{typed}\n"),
+        }
     }
 
     /// What a command printed.
-    pub(super) fn output(&self, text: &str) {
+    pub(crate) fn output(&self, text: &str) {
         self.write(&format!("{}\n\n", text.trim_end()));
     }
 
     /// The lines of a file that say something to the machine.
-    pub(super) fn file(&self, path: &Path) -> Result<()> {
+    pub(crate) fn file(&self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -85,7 +111,7 @@ impl Stage {
     }
 
     /// Starts `kubectl … --watch`. What it prints is shown once it has printed `awaited`.
-    pub(super) fn watch(
+    pub(crate) fn watch(
         &self,
         mut command: Command,
         args: &[&str],
@@ -111,7 +137,7 @@ impl Stage {
             stage: self,
             child,
             lines: receiver,
-            shown: format!("$ kubectl {}", args.join(" ")),
+            shown: self.typed("kubectl", args),
             awaited: awaited.to_owned(),
             seen: Vec::new(),
         };
@@ -131,13 +157,12 @@ impl Stage {
     }
 
     fn write(&self, text: &str) {
-        // A reader who has gone away (a closed pipe) does not stop the walk, which cleans up.
-        let _ = stdout().write_all(text.as_bytes());
+        (self.write)(text);
     }
 }
 
 /// A `kubectl … --watch` under way; killed when it is dropped.
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     stage: &'a Stage,
     child: Child,
     lines: mpsc::Receiver<(Instant, String)>,
@@ -148,7 +173,7 @@ pub(super) struct Watch<'a> {
 
 impl Watch<'_> {
     /// Shows what the watch printed up to the awaited text, and says when that came.
-    pub(super) fn wait(mut self, patience: Duration) -> Result<Instant> {
+    pub(crate) fn wait(mut self, patience: Duration) -> Result<Instant> {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -158,8 +183,7 @@ impl Watch<'_> {
                 .last()
                 .is_some_and(|line| line.contains(&self.awaited))
             {
-                self.stage
-                    .write(&format!("{}\n", self.stage.bold(&self.shown)));
+                self.stage.write(&self.shown);
                 self.stage.output(&self.seen.join("\n"));
                 return Ok(at);
             }
@@ -170,7 +194,7 @@ impl Watch<'_> {
         let (at, line) = self.lines.recv_timeout(patience).with_context(|| {
             format!(
                 "{} has not shown {}; so far:\n{}",
-                self.shown,
+                self.shown.trim_end(),
                 self.awaited,
                 self.seen.join("\n")
             )

@@ -1,0 +1,321 @@
+//! An installation from its first day to its last, told step by step: what users do to it, what they see,
+//! and what connections that are open meanwhile notice of it.
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::daemon::NAMESPACE;
+use crate::lab::{Lab, NodeKind};
+use crate::net::Host;
+use crate::progress::Progress;
+use crate::scene::Scene;
+use crate::stage::Stage;
+use crate::wait::wait_until;
+use crate::walk::{self, PATIENCE, external_ip};
+
+mod load;
+mod remains;
+
+use load::{ECHO, Load, Losses, echo_image};
+use remains::MADE_BY_DAEMONS;
+
+/// The lowest of the range in `config-range.yaml`, and the Service that asks first.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 240);
+const PORT: u16 = 30_000;
+
+const LABEL: &str = "pod-security.kubernetes.io/enforce=privileged";
+
+/// Tells it on a lab of its own, and removes that. `program` is `lab`, whose echo is in the image.
+pub fn run(program: &Path) -> Result<()> {
+    let stage = Stage::of_a_command();
+    stage.title("FerroLB: from helm install to helm uninstall");
+    stage.tell(
+        "A Kubernetes of three nodes with kubelets and containers on one LAN; a client is on the LAN too. \
+         Images are in the nodes already.",
+    );
+    Lab::builder("lifetime")
+        .nodes(3)
+        .kind(NodeKind::Real)
+        .progress(Progress::Shown)
+        .run(|lab| {
+            let life = Lifetime::new(lab, &stage, program)?;
+            life.install()?;
+            life.deploy()?;
+            life.configure()?;
+            life.fetch()?;
+            life.upgrade()?;
+            life.lose_a_node()?;
+            life.drain()?;
+            life.uninstall()?;
+            life.install_again()?;
+            life.clean_up()?;
+            life.sum_up();
+            Ok(())
+        })
+}
+
+/// One installation.
+pub struct Lifetime<'a> {
+    scene: Scene<'a>,
+    /// What each step under load cost.
+    costs: RefCell<Vec<(&'static str, Losses)>>,
+}
+
+impl<'a> Lifetime<'a> {
+    /// Loads the images, and counts the time from here.
+    pub fn new(lab: &'a Lab, stage: &'a Stage, program: &Path) -> Result<Self> {
+        let mut images = walk::images()?;
+        images.push(echo_image(program)?);
+        lab.load_images(&images)?;
+        stage.start_clock();
+        Ok(Self {
+            scene: Scene { lab, stage },
+            costs: RefCell::default(),
+        })
+    }
+
+    /// `helm install`, as the readme says it.
+    pub fn install(&self) -> Result<()> {
+        self.chapter("Install");
+        self.scene.helm(&walk::INSTALL)?;
+        self.scene
+            .kubectl(&["label", "namespace", NAMESPACE, LABEL, "--overwrite"])?;
+        self.scene
+            .kubectl(&["-n", NAMESPACE, "get", "pods", "-o", "wide"])
+    }
+
+    /// Applications whose Services wait.
+    pub fn deploy(&self) -> Result<()> {
+        self.chapter("A Service of type LoadBalancer is <pending>");
+        self.scene
+            .apply(&["redis.yaml", "test.yaml", "test-lb.yaml"])?;
+        walk::wait_deployed(self.scene.lab)?;
+        self.scene.waits("test-lb")
+    }
+
+    /// Addresses may be given.
+    pub fn configure(&self) -> Result<()> {
+        self.chapter("It is assigned an address");
+        self.scene.configure("config-range.yaml", ADDRESS)?;
+        self.scene.kubectl(&["describe", "service", "test-lb"])
+    }
+
+    /// The page, from the LAN.
+    pub fn fetch(&self) -> Result<()> {
+        self.chapter("The page, fetched by the client on the LAN");
+        self.page()
+    }
+
+    fn page(&self) -> Result<()> {
+        self.scene.until_answered(ADDRESS, PORT)?;
+        self.scene.fetch(ADDRESS, PORT)
+    }
+
+    /// Every speaker is replaced, one after the other, and no address moves. A datagram may be lost: a
+    /// neighbour's entry can end while nobody answers for it.
+    pub fn upgrade(&self) -> Result<()> {
+        self.chapter("Upgrade, under load");
+        self.scene.kubectl(&["apply", "-f", ECHO])?;
+        let address = external_ip(self.scene.lab, "echo")?;
+        self.scene.stage.tell(&format!(
+            "An echo has {address}. The client holds 100 connections to it, half of them idle, and sends a \
+             datagram each 10 ms, while each pod of FerroLB is replaced.",
+        ));
+        let (owner, load) = self.load(address)?;
+        self.scene.helm(&[
+            "upgrade",
+            "ferrolb",
+            "charts/ferrolb",
+            "-n",
+            NAMESPACE,
+            "--set",
+            "speaker.logLevel=debug,controller.logLevel=debug",
+            "--wait",
+            "--timeout",
+            "120s",
+        ])?;
+        self.speakers_are_ready()?;
+        let losses = load.stop();
+        self.cost("helm upgrade", &losses);
+        ensure!(
+            losses.announced_by.iter().all(|mac| *mac == owner.mac) && losses.tcp.broken.is_empty(),
+            "{} has not kept {address}: {losses}",
+            owner.name
+        );
+        ensure!(self.scene.owner(address)?.name == owner.name);
+        self.scene
+            .stage
+            .tell("No other node has announced the address meanwhile.");
+        Ok(())
+    }
+
+    /// Its kubelet, its containers and its port are gone at once; then it boots.
+    pub fn lose_a_node(&self) -> Result<()> {
+        let lab = self.scene.lab;
+        self.chapter("A node loses its power, and boots");
+        let address = external_ip(lab, "echo")?;
+        let (dead, load) = self.load(address)?;
+        let died = Instant::now();
+        lab.kill_node(&dead.name)?;
+        let announced = load.announced_by_another(dead.mac)?;
+        let successor = self.scene.owner(address)?;
+        let losses = load.stop();
+        self.scene.stage.tell(&format!(
+            "{} announced {address}: its kubelet, its containers and its port on the switch are gone. {} \
+             announced it {} ms later.",
+            dead.name,
+            successor.name,
+            (announced.at - died).as_millis(),
+        ));
+        self.cost("power cut", &losses);
+        lab.start_node(&dead.name)?;
+        self.speakers_are_ready()?;
+        walk::wait_deployed(lab)?;
+        self.scene.stage.tell(&format!(
+            "{} has booted. A node that comes back takes nothing back:",
+            dead.name
+        ));
+        self.scene.kubectl(&["get", "nodes"])?;
+        ensure!(
+            self.scene.owner(address)?.name == successor.name,
+            "{address} has moved"
+        );
+        self.page()
+    }
+
+    /// A node gives its addresses away before it is empty, to whom the plugin has named.
+    pub fn drain(&self) -> Result<()> {
+        let lab = self.scene.lab;
+        self.chapter("Drain a node, under load");
+        let address = external_ip(lab, "echo")?;
+        let (owner, load) = self.load(address)?;
+        let (_, planned) = self.scene.plugin(&["plan", "drain", &owner.name])?;
+        ensure!(planned == Some(0), "somebody takes each address");
+        let successor = self.planned_successor(owner, address)?;
+        self.scene.kubectl(&[
+            "drain",
+            &owner.name,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--timeout=120s",
+        ])?;
+        let as_planned = || {
+            Ok(self
+                .scene
+                .owner(address)
+                .is_ok_and(|owner| owner.name == successor))
+        };
+        wait_until(PATIENCE, as_planned, || Ok(()))
+            .with_context(|| format!("{successor} does not take {address}"))?;
+        let losses = load.stop();
+        self.scene.stage.tell(&format!(
+            "{successor} has taken {address}, as planned. Connections through {} end with its part in them.",
+            owner.name
+        ));
+        self.cost("kubectl drain", &losses);
+        walk::wait_deployed(lab)?;
+        self.scene.kubectl(&["uncordon", &owner.name])?;
+        self.page()
+    }
+
+    fn planned_successor(&self, owner: &Host, address: Ipv4Addr) -> Result<String> {
+        let plan = ["plan", "drain", &owner.name, "-o", "json"];
+        let plan: serde_json::Value =
+            serde_json::from_slice(&self.scene.lab.plugin(&plan)?.stdout)?;
+        let mut handovers = plan["addresses"].as_array().into_iter().flatten();
+        let handover = handovers.find(|one| one["address"] == address.to_string());
+        let successor = handover.and_then(|one| one["to"].as_str());
+        successor
+            .map(str::to_owned)
+            .with_context(|| format!("no successor: {plan}"))
+    }
+
+    /// `helm uninstall`; the statuses stay.
+    pub fn uninstall(&self) -> Result<()> {
+        self.chapter("Uninstall");
+        self.remove()?;
+        self.show_what_is_left()?;
+        self.scene.stage.tell(
+            "The ConfigMap is the user's own. What the daemons made, and the addresses in statuses, are for \
+             the next installation:",
+        );
+        self.scene.kubectl(&["get", "services"])?;
+        self.ensure_address()
+    }
+
+    fn remove(&self) -> Result<()> {
+        self.scene
+            .helm(&["uninstall", "ferrolb", "-n", NAMESPACE, "--wait"])?;
+        self.nothing_is_left_but(&MADE_BY_DAEMONS)
+    }
+
+    /// Every address is kept.
+    pub fn install_again(&self) -> Result<()> {
+        self.chapter("Install again: every address is kept");
+        self.scene.helm(&walk::INSTALL)?;
+        self.page()?;
+        self.scene.kubectl(&["get", "services"])?;
+        self.ensure_address()
+    }
+
+    fn ensure_address(&self) -> Result<()> {
+        let address = external_ip(self.scene.lab, "test-lb")?;
+        ensure!(address == ADDRESS, "test-lb has {address}");
+        Ok(())
+    }
+
+    /// Nothing stays; what `kubectl ferrolb cleanup` says that it takes.
+    pub fn clean_up(&self) -> Result<String> {
+        self.chapter("Uninstall for good");
+        self.remove()?;
+        let (shown, status) = self.scene.plugin(&["cleanup"])?;
+        ensure!(status == Some(1), "there is something to do");
+        let (_, status) = self.scene.plugin(&["cleanup", "--yes"])?;
+        ensure!(status == Some(0), "cleanup takes everything: {status:?}");
+        self.nothing_is_left_but(&[])?;
+        self.show_what_is_left()?;
+        self.scene.kubectl(&["get", "services"])?;
+        Ok(shown)
+    }
+
+    /// Waits until each speaker has been replaced.
+    pub fn speakers_are_ready(&self) -> Result<()> {
+        let speakers = ["rollout", "status", "daemonset/ferrolb-speaker"];
+        let speakers = [&["-n", NAMESPACE], &speakers[..], &["--timeout=120s"]].concat();
+        self.scene.quietly(&speakers).map(drop)
+    }
+
+    /// The node that announces the address of the echo, and load on that.
+    fn load(&self, address: Ipv4Addr) -> Result<(&Host, Load)> {
+        let owned = || Ok(self.scene.owner(address).is_ok());
+        wait_until(PATIENCE, owned, || Ok(()))?;
+        let owner = self.scene.owner(address)?;
+        let load = Load::start(self.scene.lab, owner, address)?;
+        ensure!(self.scene.owner(address)?.name == owner.name);
+        Ok((owner, load))
+    }
+
+    fn cost(&self, step: &'static str, losses: &Losses) {
+        self.scene.stage.output(&losses.to_string());
+        self.costs.borrow_mut().push((step, losses.clone()));
+    }
+
+    fn sum_up(&self) {
+        self.chapter("What it cost");
+        let costs = self.costs.borrow();
+        let lines = costs
+            .iter()
+            .map(|(step, losses)| format!("{step}: {losses}"));
+        self.scene
+            .stage
+            .output(&lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    fn chapter(&self, text: &str) {
+        self.scene.stage.chapter(text);
+    }
+}
