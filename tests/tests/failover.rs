@@ -7,6 +7,7 @@
 
 mod failover {
     mod blocked;
+    pub(crate) mod kube_proxy;
 }
 
 use std::fs;
@@ -21,20 +22,37 @@ use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
 use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
+use serde_json::json;
+
+use failover::kube_proxy;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const FIRST_KEY: &str = "key-1";
 const SECOND_KEY: &str = "key-2";
 const NOT_SIGNED: &str = r#"ferrolb_peer_datagrams_total{outcome="bad_signature""#;
-const POOL: &str = "192.168.64.200/32";
+const POOL: &str = "192.168.64.200-192.168.64.230";
 const TARGET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(VIP), PORT);
+/// Beside kube-proxy's own tables.
+const NO_ECHO: &str = "table inet quiet {
+    chain in { type filter hook input priority -300;
+        icmp type echo-request drop; icmpv6 type echo-request drop; }
+}";
+/// Twice as long as the verdict on a node whose kernel answers nothing takes; held for dead is who is
+/// stopped for longer than 5.5 s.
+const STOPPED: Duration = Duration::from_secs(2);
 /// Some rounds of an announcement would be heard by then.
 const ROUNDS: Duration = Duration::from_millis(2_500);
 
 /// Four nodes and a Service; who owns its address. Its pod runs on a node that does not.
 fn serving(name: &str) -> Result<(Cluster, String)> {
+    serving_on(name, |_, _| Ok(()))
+}
+
+/// The same, on nodes that are made ready before their speakers start.
+fn serving_on(name: &str, prepare: impl Fn(&Lab, &str) -> Result<()>) -> Result<(Cluster, String)> {
     let cluster = Cluster::start_with(name, 4, POOL, |lab, node| {
+        prepare(lab, node)?;
         let keys = keys_of(lab, node)?;
         fs::write(keys.join(FIRST_KEY), [1; 32])?;
         Ok(Daemon::speaker(node).arg(format!("--peer-keys-dir={}", keys.display())))
@@ -51,6 +69,29 @@ fn serving(name: &str) -> Result<(Cluster, String)> {
     }
     cluster.page(VIP)?;
     Ok((cluster, owner))
+}
+
+/// The node's first address, which speakers meet at, is of IPv6; and no kernel answers echo, so that
+/// neighbour discovery is what tells a stopped process from a dead node.
+fn meets_over_ipv6(lab: &Lab, node: &str) -> Result<()> {
+    let host = lab.host(node)?;
+    let status = json!({ "status": { "addresses": [
+        { "type": "InternalIP", "address": host.ipv6 },
+        { "type": "InternalIP", "address": host.ipv4 },
+        { "type": "Hostname", "address": node },
+    ] } });
+    lab.kubectl(&[
+        "patch",
+        "node",
+        node,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &status.to_string(),
+    ])?;
+    let (said, is_done) = host.run("nft", &[NO_ECHO])?;
+    ensure!(is_done, "{said}");
+    Ok(())
 }
 
 /// Where the Secret of the speakers' keys is mounted on a node.
@@ -125,7 +166,8 @@ fn a_speaker_that_restarts_moves_nothing_and_one_that_stays_away_is_replaced() -
 
 #[test]
 fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Result<()> {
-    let (cluster, first) = serving("cut")?;
+    let (cluster, first) = serving_on("cut", meets_over_ipv6)?;
+    stopped_for_a_while(&cluster, &first)?;
     let probe = cluster.on_lan(|| UdpProbe::start(TARGET))??;
     let cut = Instant::now();
     cluster.lab.cut(&first, false)?;
@@ -160,7 +202,32 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
     assert_eq!(cluster.owner(VIP)?, second);
     let udp = probe.stop();
     assert_eq!(udp.lost(), 0, "make before break: {udp}");
-    Ok(())
+    for node in NODES {
+        let silent = r#"ferrolb_verdicts_total{verdict="kernel_silent""#;
+        let silent = cluster.metrics(node)?.sum(silent)?;
+        assert_eq!(silent, 0.0, "{node} heard the others' kernels");
+    }
+    kube_proxy::a_node_without_it_keeps_what_it_has_and_takes_nothing(&cluster, &second)
+}
+
+/// A process that is stopped does not answer, and its node does: nothing moves.
+fn stopped_for_a_while(cluster: &Cluster, owner: &str) -> Result<()> {
+    let status = cluster.status(owner)?;
+    let members = status["members"].as_array().cloned().unwrap_or_default();
+    for member in &members {
+        let address = member["address"].as_str().unwrap_or_default();
+        ensure!(address.contains(':'), "they meet over IPv6: {status}");
+    }
+    let speaker = Daemon::speaker(owner).process_name();
+    let paused = Instant::now();
+    cluster.lab.pause(&speaker)?;
+    let moved = announcer_but_until(cluster, owner, paused, paused + STOPPED);
+    cluster.lab.resume(&speaker)?;
+    ensure!(
+        moved.is_err(),
+        "a stopped process is no dead node: {moved:?}"
+    );
+    no_move(cluster, owner, paused)
 }
 
 #[test]
@@ -218,11 +285,19 @@ fn rotate_keys(cluster: &Cluster, owner: &str) -> Result<()> {
 
 /// The first node other than `node` that announced the address since then, and when.
 fn announcer_but(cluster: &Cluster, node: &str, since: Instant) -> Result<(String, Instant)> {
+    // A stopped process is waited for longest: 5.5 s.
+    announcer_but_until(cluster, node, since, Instant::now() + 2 * SOON)
+}
+
+fn announcer_but_until(
+    cluster: &Cluster,
+    node: &str,
+    since: Instant,
+    deadline: Instant,
+) -> Result<(String, Instant)> {
     let mac = cluster.lab.host(node)?.mac;
     let wanted =
         |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
-    // A stopped process is waited for longest: 5.5 s.
-    let deadline = Instant::now() + 2 * SOON;
     let frame = cluster.frames.wait_for(wanted, deadline);
     let frame = frame.map_err(|missing| anyhow::anyhow!("nobody took over: {missing:?}"))?;
     Ok((cluster.node_of(frame.source)?, frame.at))

@@ -4,14 +4,15 @@
 
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_core::elect::rank;
+use ferrolb_core::ownership::PORT;
 use ferrolb_tests::cluster::{ASK, Cluster, SOON};
-use ferrolb_tests::daemon::program;
+use ferrolb_tests::daemon::{Daemon, program};
 use ferrolb_tests::observe::{ArpOperation, Frame, arp_ask, http_get};
 use ferrolb_tests::wait::wait_until;
 
@@ -118,9 +119,44 @@ fn a_service_is_announced_by_the_first_node_in_rank_in_both_forms_and_serves_the
         .on_lan(|| http_get(metrics, "/metrics", SOON))??
         .body;
     assert!(!metrics.contains("kind=\"arp\""), "{metrics}");
+    datagrams_from_elsewhere_are_counted_and_not_logged(&cluster, other)?;
 
     cluster.lab.kubectl(&["delete", "service", "web"])?;
     wait_until(SOON, || Ok(cluster.answering(VIP)?.is_empty()), || Ok(()))?;
+    Ok(())
+}
+
+/// Without a key only nodes are listened to, and that is said once.
+fn datagrams_from_elsewhere_are_counted_and_not_logged(
+    cluster: &Cluster,
+    node: &str,
+) -> Result<()> {
+    const SENT: u32 = 500;
+    let to = SocketAddr::from((cluster.lab.host(node)?.ipv4, PORT));
+    let unknown = || {
+        let counted = r#"ferrolb_peer_datagrams_total{outcome="unknown_peer""#;
+        cluster.metrics(node)?.sum(counted)
+    };
+    let before = unknown()?;
+    cluster.on_lan(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        for number in 0..SENT {
+            socket.send_to(&number.to_be_bytes(), to)?;
+            // No more than a socket's buffer holds while its reader is not running.
+            if number % 100 == 99 {
+                let count = f64::from(number + 1);
+                let is_counted = || Ok(unknown()? - before >= count);
+                wait_until(SOON, is_counted, || Ok(())).context("not counted")?;
+            }
+        }
+        anyhow::Ok(())
+    })??;
+    assert_eq!(unknown()? - before, f64::from(SENT));
+    let log = cluster.lab.log(&Daemon::speaker(node).process_name())?;
+    let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(lines("there is no key for the speakers"), 1, "{log}");
+    let client = cluster.lab.client()?.ipv4.to_string();
+    assert_eq!((lines(&client), lines("datagram")), (0, 0), "{log}");
     Ok(())
 }
 

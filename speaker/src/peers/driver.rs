@@ -53,7 +53,7 @@ pub(super) struct Driver {
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
-    reluctant: bool,
+    pub(super) reluctant: bool,
     leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
