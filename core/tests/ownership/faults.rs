@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     /// The fabric answers ARP for the dead.
     AnswerForTheDead(bool),
     /// Its kube-proxy is not well.
-    Reluctant(Station, bool),
+    Doubtful(Station, bool),
     /// Kernels answer echo requests, besides ARP.
     Echo(bool),
     Loss(u64),
@@ -131,9 +131,10 @@ impl World {
                 self.disturb();
             }
             Fault::Unanswering(host, is) => set(&mut self.network.unanswering, host, is),
-            Fault::Reluctant(host, is) => {
+            Fault::Doubtful(host, is) => {
                 if let Some(speaker) = &mut self.hosts[host].speaker {
-                    speaker.set_reluctant(is);
+                    speaker.set_doubtful(is);
+                    self.wake_host(host, now);
                 }
             }
             Fault::AnswerForTheDead(is) => self.network.answers_for_the_dead = is,
