@@ -54,7 +54,7 @@ pub(super) struct Driver {
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
-    pub(super) reluctant: bool,
+    pub(super) doubtful: bool,
     leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
@@ -94,7 +94,7 @@ impl Driver {
             names: BTreeMap::new(),
             wishes: None,
             links: None,
-            reluctant: false,
+            doubtful: false,
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
@@ -166,10 +166,10 @@ impl Driver {
                 self.prober.set_gateways(gateways);
             }
             Command::Keys(files) => self.set_keys(files, now),
-            Command::Reluctant(reluctant) => {
-                self.reluctant = reluctant;
+            Command::Doubtful(doubtful) => {
+                self.doubtful = doubtful;
                 if let Some(ownership) = &mut self.ownership {
-                    ownership.set_reluctant(reluctant);
+                    ownership.set_doubtful(doubtful);
                 }
             }
             Command::Leave(why) => {
@@ -212,7 +212,7 @@ impl Driver {
             let settings = self.settings.clone();
             let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
             ownership.set_wanted(self.wanted());
-            ownership.set_reluctant(self.reluctant);
+            ownership.set_doubtful(self.doubtful);
             self.ownership = Some(ownership);
         }
         self.socket.set_own(address, now);
