@@ -15,10 +15,13 @@ use crate::rebalance::Rebalance;
 use crate::services::Services;
 use crate::status::Status;
 use crate::validate::Validate;
-#[cfg(target_os = "linux")]
+use crate::version::Version;
 use crate::who::Who;
 
 /// Checks and explains FerroLB, the LoadBalancer for bare-metal Kubernetes.
+///
+/// Exit status: 0 if all is well, 1 if the answer is that something is not, 2 if there is no answer (wrong
+/// usage, a file or a cluster that cannot be read); each verb's --help says what that means for it.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-ferrolb", bin_name = "kubectl ferrolb", version)]
 pub(crate) struct Args {
@@ -40,9 +43,7 @@ pub(crate) enum Command {
     Rebalance(Rebalance),
     Cleanup(Cleanup),
     Dump(Dump),
-    #[cfg(target_os = "linux")]
     Who(Who),
     Completion(Completion),
-    /// Print the version of this plugin.
-    Version,
+    Version(Version),
 }

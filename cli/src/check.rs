@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::cluster::Access;
-use crate::output::Output;
+use crate::cluster::Installation;
+use crate::output::{BAD, Format, GOOD, WARNING};
 
 /// Look for what stands in the way of FerroLB in this cluster.
 ///
@@ -22,13 +22,12 @@ use crate::output::Output;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
     #[command(flatten)]
-    access: Access,
+    installation: Installation,
     /// Before an installation: nothing of FerroLB's is expected yet.
     #[arg(long)]
     pre: bool,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -60,7 +59,6 @@ struct Finding {
     /// What is so.
     found: String,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
@@ -90,21 +88,21 @@ struct Answer {
 impl Check {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let facts = self
-            .access
+            .installation
             .run(async |cluster| facts::gather(cluster).await)?;
         let mut findings = rules::of_the_cluster(&facts);
         if !self.pre {
             findings.extend(rules::of_the_daemons(&facts));
         }
         let answer = Answer { findings };
-        self.output.print(out, &answer, |out| {
+        self.format.print(out, &answer, |out| {
             for finding in &answer.findings {
-                let word = match finding.verdict {
-                    Verdict::Ok => "ok",
-                    Verdict::Warning => "warning",
-                    Verdict::Problem => "PROBLEM",
+                let (word, style) = match finding.verdict {
+                    Verdict::Ok => ("ok", GOOD),
+                    Verdict::Warning => ("warning", WARNING),
+                    Verdict::Problem => ("PROBLEM", BAD),
                 };
-                writeln!(out, "{word:<8} {}", finding.found)?;
+                writeln!(out, "{style}{word:<8}{style:#} {}", finding.found)?;
                 if let Some(remedy) = &finding.remedy {
                     writeln!(out, "{:<8} {remedy}", "")?;
                 }

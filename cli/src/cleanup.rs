@@ -9,10 +9,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Cluster, Installation};
 use crate::daemons::USUAL_NAMESPACE;
+use crate::output::Format;
 use crate::table;
 
 /// Take away what an uninstalled FerroLB has left.
@@ -27,27 +29,43 @@ use crate::table;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cleanup {
     #[command(flatten)]
-    access: Access,
+    installation: Installation,
     /// Do it.
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    /// Whether what is listed has been taken away.
+    done: bool,
+    left: Vec<Left>,
+}
+
+/// A Service whose status has addresses that we wrote, or an object that we made.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Left {
+    namespace: String,
+    kind: String,
+    name: String,
+    addresses: Vec<String>,
 }
 
 /// There is something to clean, and nothing was done.
-const LEFT: u8 = 1;
+const IS_LEFT: u8 = 1;
 
 impl Cleanup {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        self.access.run(async |cluster| {
+        self.installation.run(async |cluster| {
             if self.yes {
                 refuse_while_it_runs(cluster).await?;
             }
             let services = cluster.services_that_we_wrote().await?;
             let objects = cluster.objects_that_we_made().await?;
-            if services.is_empty() && objects.is_empty() {
-                writeln!(out, "nothing of FerroLB's is left")?;
-                return Ok(ExitCode::SUCCESS);
-            }
             if self.yes {
                 for service in &services {
                     cluster.empty(service).await?;
@@ -56,12 +74,17 @@ impl Cleanup {
                     cluster.delete(object).await?;
                 }
             }
-            print(out, &services, &objects)?;
-            if self.yes {
-                return Ok(ExitCode::SUCCESS);
-            }
-            writeln!(out, "\nnothing is done yet: add --yes to take this away")?;
-            Ok(ExitCode::from(LEFT))
+            let left = services.iter().map(Left::service);
+            let answer = Answer {
+                done: self.yes,
+                left: left.chain(objects.iter().map(Left::object)).collect(),
+            };
+            self.format.print(out, &answer, |out| text(out, &answer))?;
+            Ok(if answer.done || answer.left.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(IS_LEFT)
+            })
         })
     }
 }
@@ -189,25 +212,52 @@ fn addresses(service: &Service) -> Vec<String> {
     ingress.filter_map(|one| one.ip.clone()).collect()
 }
 
-fn print(out: &mut impl Write, services: &[Service], objects: &[Made]) -> anyhow::Result<()> {
+impl Left {
+    fn service(service: &Service) -> Self {
+        Self {
+            namespace: service.namespace().unwrap_or_default(),
+            kind: "Service".to_owned(),
+            name: service.name_any(),
+            addresses: addresses(service),
+        }
+    }
+
+    fn object(object: &Made) -> Self {
+        Self {
+            namespace: object.namespace.clone(),
+            kind: object.kind.kind.clone(),
+            name: object.name.clone(),
+            addresses: Vec::new(),
+        }
+    }
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    if answer.left.is_empty() {
+        writeln!(out, "nothing of FerroLB's is left")?;
+        return Ok(());
+    }
     let head = ["NAMESPACE", "KIND", "NAME", "ADDRESSES"].map(str::to_owned);
-    let services = services.iter().map(|service| {
-        [
-            service.namespace().unwrap_or_default(),
-            "Service".to_owned(),
-            service.name_any(),
-            addresses(service).join(","),
-        ]
+    let rows = answer.left.iter().map(|left| {
+        let Left {
+            namespace,
+            kind,
+            name,
+            addresses,
+        } = left;
+        let addresses = match addresses.as_slice() {
+            [] => "-".to_owned(),
+            some => some.join(","),
+        };
+        [namespace.clone(), kind.clone(), name.clone(), addresses]
     });
-    let objects = objects.iter().map(|object| {
-        let (namespace, name) = (object.namespace.clone(), object.name.clone());
-        [namespace, object.kind.kind.clone(), name, "-".to_owned()]
-    });
-    let rows: Vec<_> = std::iter::once(head)
-        .chain(services)
-        .chain(objects)
-        .collect();
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     table::print(out, &rows)?;
+    if answer.done {
+        writeln!(out, "\nall of this is taken away")?;
+    } else {
+        writeln!(out, "\nnothing is done yet: add --yes to take this away")?;
+    }
     Ok(())
 }
 

@@ -14,52 +14,91 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects of a list that are held at once.
 const PAGE: u32 = 500;
 
-/// Which cluster, and where in it.
+/// Which cluster.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct Access {
-    /// Namespace of the Services asked for [default: the context's]
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig [default: the current one]
     #[arg(long)]
     context: Option<String>,
     /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Namespace that FerroLB runs in [default: where its pods are found]
-    #[arg(long, value_name = "NAMESPACE")]
-    pub(crate) system_namespace: Option<String>,
 }
 
-/// For verbs that list.
+/// For verbs about FerroLB itself: `-n` is where it runs.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct Installation {
+    /// Namespace that FerroLB runs in [default: where its pods are found]
+    #[arg(short, long, visible_alias = "system-namespace")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// For verbs about Services: `-n` is where those are.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct OfServices {
+    /// Namespace of the Services asked for [default: the context's]
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// Namespace that FerroLB runs in [default: where its pods are found]
+    #[arg(long, value_name = "NAMESPACE")]
+    system_namespace: Option<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// For verbs that list Services.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
 pub(crate) struct Scope {
     #[command(flatten)]
-    pub(crate) access: Access,
+    pub(crate) services: OfServices,
     /// In all namespaces
-    #[arg(
-        short = 'A',
-        long,
-        conflicts_with = "namespace",
-        help_heading = "Cluster"
-    )]
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub(crate) all_namespaces: bool,
 }
 
 /// A cluster that answers.
 pub(crate) struct Cluster {
     pub(crate) client: Client,
-    /// `-n`, or the context's.
+    /// Of the Services asked for, if none is named: the context's.
     pub(crate) namespace: String,
-    /// `--system-namespace`
+    /// Where FerroLB is said to run.
     pub(crate) system_namespace: Option<String>,
+}
+
+impl Installation {
+    /// Connects, and does `work` there.
+    pub(crate) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&Cluster) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.access.run(None, self.namespace.as_deref(), work)
+    }
+}
+
+impl OfServices {
+    /// Connects, and does `work` there.
+    pub(crate) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&Cluster) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (namespace, system) = (&self.namespace, &self.system_namespace);
+        self.access
+            .run(namespace.as_deref(), system.as_deref(), work)
+    }
 }
 
 impl Access {
     /// Connects, and does `work` there.
     pub(crate) fn run<T>(
         &self,
+        namespace: Option<&str>,
+        system_namespace: Option<&str>,
         work: impl AsyncFnOnce(&Cluster) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,21 +106,11 @@ impl Access {
             .build()
             .context("cannot start a runtime")?;
         runtime.block_on(async {
-            let cluster = self.connect().await?;
-            work(&cluster).await
-        })
-    }
-
-    async fn connect(&self) -> anyhow::Result<Cluster> {
-        let mut config = self.config().await?;
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // A person waits: an error that can be read now is better than one in minutes.
-        config.default_retry = false;
-        let namespace = &config.default_namespace;
-        Ok(Cluster {
-            namespace: self.namespace.clone().unwrap_or_else(|| namespace.clone()),
-            system_namespace: self.system_namespace.clone(),
-            client: Client::try_from(config).context("the kubeconfig cannot be used")?,
+            let mut config = self.config().await?;
+            if let Some(namespace) = namespace {
+                namespace.clone_into(&mut config.default_namespace);
+            }
+            work(&connect(config, system_namespace)?).await
         })
     }
 
@@ -107,6 +136,17 @@ impl Access {
             .await
             .context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")
     }
+}
+
+fn connect(mut config: Config, system_namespace: Option<&str>) -> anyhow::Result<Cluster> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // A person waits: an error that can be read now is better than one in minutes.
+    config.default_retry = false;
+    Ok(Cluster {
+        namespace: config.default_namespace.clone(),
+        system_namespace: system_namespace.map(str::to_owned),
+        client: Client::try_from(config).context("the kubeconfig cannot be used")?,
+    })
 }
 
 impl Cluster {

@@ -9,6 +9,8 @@ use clap_complete::aot::{Shell, generate};
 use crate::args::Args;
 
 /// Print what completes the words of this plugin on the TAB key.
+///
+/// Exit status: 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Completion {

@@ -1,118 +1,120 @@
 //! `kubectl ferrolb dump`: everything that somebody else needs to see what is wrong.
 
+mod bundle;
 mod objects;
 
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::LogParams;
+use serde::Serialize;
 use serde_json::json;
 
-use crate::cluster::{Access, Cluster};
+use self::bundle::Bundle;
+use crate::cluster::{Cluster, Installation};
 use crate::controller::STATUS;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
+use crate::output::{Format, WARNING};
 
-/// Write all that is needed to find a fault into a folder.
+/// Pack all that is needed to find a fault into one file.
 ///
 /// Versions, the configuration, the Services of type LoadBalancer with their endpoints, Nodes and Events,
 /// and of each daemon its pod, log, status and metrics. Secrets are not read, and passwords are taken out
 /// of the configuration; addresses, names and labels of your cluster are in it: look before you pass it on.
 ///
-/// Exit status: 0 if all is there, 1 if something could not be had (errors.txt says what), 2 if nothing.
+/// Exit status: 0 if all is there, 1 if something could not be had (it is said what, also in errors.txt), 2 if
+/// the cluster does not answer or the file cannot be written.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Dump {
-    /// Folder to write, which must not exist yet
-    #[arg(default_value = "ferrolb-dump", value_name = "FOLDER")]
-    folder: PathBuf,
+    /// File to write, which must not exist yet [default: ferrolb-dump-TIME.tar.gz, in UTC]
+    file: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    installation: Installation,
+    #[command(flatten)]
+    format: Format,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  # To attach to a report
+  kubectl ferrolb dump
+
+  # To look at
+  kubectl ferrolb dump case-17.tar.gz && tar -xzf case-17.tar.gz && ls case-17";
 
 /// Lines of each log: a day, at the usual level.
 const LOG_LINES: i64 = 20_000;
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    /// The archive.
+    file: PathBuf,
+    bytes: u64,
+    /// What is in it.
+    files: Vec<String>,
+    /// What is not, and why.
+    missing: Vec<String>,
+}
+
 impl Dump {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        self.access.run(async |cluster| {
-            let mut folder = Folder::create(&self.folder)?;
-            folder.collect(cluster).await;
-            let Folder { errors, files, .. } = &folder;
-            writeln!(out, "{files} files in {}", self.folder.display())?;
-            if errors.is_empty() {
-                return Ok(ExitCode::SUCCESS);
-            }
-            for error in errors {
-                writeln!(out, "missing: {error}")?;
-            }
-            fs::write(self.folder.join("errors.txt"), errors.join("\n") + "\n")?;
-            Ok(ExitCode::FAILURE)
+        let answer = self.installation.run(async |cluster| {
+            // Where nobody answers there is nothing to pack.
+            let versions = versions(cluster).await?;
+            let mut bundle = Bundle::create(self.file.as_deref(), Timestamp::now())?;
+            bundle.keep("versions.json", Ok(versions))?;
+            bundle.collect(cluster).await?;
+            bundle.finish()
+        })?;
+        self.format.print(out, &answer, |out| text(out, &answer))?;
+        Ok(if answer.missing.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         })
     }
 }
 
-/// What has been written, and what could not be had.
-struct Folder {
-    path: PathBuf,
-    files: u32,
-    errors: Vec<String>,
-}
-
-impl Folder {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir(path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self {
-            path: path.to_owned(),
-            files: 0,
-            errors: Vec::new(),
-        })
-    }
-
-    /// Keeps a part under this name, or the reason why there is none: a broken cluster is what this is
-    /// for.
-    fn keep(&mut self, name: &str, part: anyhow::Result<impl AsRef<[u8]>>) {
-        let written = part.and_then(|bytes| {
-            let path = self.path.join(name);
-            fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
-        });
-        match written {
-            Ok(()) => self.files += 1,
-            Err(error) => self.errors.push(format!("{name}: {error:#}")),
-        }
-    }
-
-    async fn collect(&mut self, cluster: &Cluster) {
-        self.keep("versions.json", versions(cluster).await);
+impl Bundle {
+    async fn collect(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
+        progress("the configuration")?;
         let daemons = cluster.daemons().await.unwrap_or_else(|error| {
-            self.errors.push(format!("the daemons: {error:#}"));
+            self.missing.push(format!("the daemons: {error:#}"));
             Vec::new()
         });
         if daemons.is_empty() {
-            self.errors.push("no daemon runs".to_owned());
+            self.missing.push("no daemon runs".to_owned());
         }
         let (namespace, config) = cluster.config_source(&daemons).await;
         let text = objects::config(cluster, &namespace, &config).await;
-        self.keep("config.yaml", text);
+        self.keep("config.yaml", text)?;
         let namespace = daemons.first().map(|daemon| daemon.namespace.clone());
         let namespace = namespace.or_else(|| cluster.system_namespace.clone());
         let namespace = namespace.unwrap_or_else(|| USUAL_NAMESPACE.to_owned());
+        progress("Services, Nodes, Events, what runs")?;
         for (name, part) in objects::all(cluster, &namespace).await {
-            self.keep(&name, part);
+            self.keep(&name, part)?;
         }
-        for daemon in &daemons {
-            self.collect_from(cluster, daemon).await;
+        for (number, daemon) in daemons.iter().enumerate() {
+            let of_all = format!("{} of {}", number + 1, daemons.len());
+            progress(&format!("pod {} ({of_all})", daemon.pod))?;
+            self.collect_from(cluster, daemon).await?;
         }
+        Ok(())
     }
 
-    async fn collect_from(&mut self, cluster: &Cluster, daemon: &Daemon) {
+    async fn collect_from(&mut self, cluster: &Cluster, daemon: &Daemon) -> anyhow::Result<()> {
         let pod = &daemon.pod;
         for (path, kind) in [(STATUS, "status.json"), ("/metrics", "metrics.txt")] {
             let answer = cluster.read(daemon, path).await;
-            self.keep(&format!("{pod}.{kind}"), answer);
+            self.keep(&format!("{pod}.{kind}"), answer)?;
         }
         let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &daemon.namespace);
         for (previous, kind) in [(false, "log"), (true, "previous.log")] {
@@ -125,10 +127,35 @@ impl Folder {
             match api.logs(pod, &params).await {
                 // It has never been restarted.
                 Err(kube::Error::Api(status)) if previous && status.code == 400 => {}
-                log => self.keep(&format!("{pod}.{kind}"), log.map_err(Into::into)),
+                log => self.keep(&format!("{pod}.{kind}"), log.map_err(Into::into))?,
             }
         }
+        Ok(())
     }
+}
+
+/// Apart from the answer: it takes a while on a large cluster.
+fn progress(what: &str) -> anyhow::Result<()> {
+    writeln!(anstream::stderr(), "collecting {what}")?;
+    Ok(())
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    for missing in &answer.missing {
+        writeln!(out, "{WARNING}missing:{WARNING:#} {missing}")?;
+    }
+    writeln!(
+        out,
+        "{}: {} files, {} kB\n\
+         in it: versions, the configuration, Services of type LoadBalancer with their endpoints, Nodes, \
+         Events, and the pods, logs, status and metrics of FerroLB\n\
+         not in it: Secrets, and the passwords of the configuration\n\
+         names, labels and addresses of your cluster are in it: look before you pass it on",
+        answer.file.display(),
+        answer.files.len(),
+        answer.bytes.div_ceil(1000),
+    )?;
+    Ok(())
 }
 
 async fn versions(cluster: &Cluster) -> anyhow::Result<String> {

@@ -13,11 +13,14 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
 
-use crate::cluster::{Access, Cluster};
-use crate::output::Output;
+use crate::cluster::{Cluster, OfServices};
+use crate::output::{BAD, Format, GOOD};
 use crate::services::name_of;
 
 /// Explain what happens to a Service: its address, why it has none, what to do.
+///
+/// Exit status: 0 if it is explained, also if the Service waits; 2 if there is no such Service, or the cluster
+/// does not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Explain {
@@ -25,10 +28,9 @@ pub(crate) struct Explain {
     #[arg(value_name = "svc/NAME")]
     service: String,
     #[command(flatten)]
-    access: Access,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    services: OfServices,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -75,14 +77,14 @@ struct EventLine {
 impl Explain {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let name = name_of(&self.service)?;
-        let answer = self.access.run(async |cluster| {
+        let answer = self.services.run(async |cluster| {
             let service = cluster.service(name).await?;
             let events = events(cluster, &service).await?;
             let controller = cluster.leader().await;
             let view = service_view(&service).context("the Service has no name")?;
             Ok(answer(&view, controller, events))
         })?;
-        self.output.print(out, &answer, |out| text(out, &answer))?;
+        self.format.print(out, &answer, |out| text(out, &answer))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -195,11 +197,11 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         answer.namespace, answer.name
     )?;
     if answer.findings.is_empty() {
-        writeln!(out, "\nNothing stands in its way.")?;
+        writeln!(out, "\n{GOOD}Nothing stands in its way.{GOOD:#}")?;
     }
     for finding in &answer.findings {
         let reason = finding.reason.as_ref();
-        let reason = reason.map_or_else(String::new, |reason| format!("{reason}: "));
+        let reason = reason.map_or_else(String::new, |reason| format!("{BAD}{reason}:{BAD:#} "));
         writeln!(out, "\n{reason}{}", finding.what)?;
         if let Some(here) = &finding.here {
             writeln!(out, "  here: {here}")?;
@@ -226,7 +228,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{controller, printed};
+    use crate::fixtures::{as_data, controller, printed};
+    use crate::output::Output;
 
     fn view(name: &str, spec: Value, address: Option<&str>) -> ServiceView {
         let ingress: Vec<_> = address.iter().map(|ip| json!({ "ip": ip })).collect();
@@ -318,6 +321,6 @@ mod tests {
     fn programs_get_the_findings_as_data() {
         let view = view("worker", json!({ "type": "LoadBalancer" }), None);
         let answer = answer(&view, Ok(controller()), vec![]);
-        insta::assert_snapshot!(printed(|out| Output::Json.print(out, &answer, |_| Ok(()))));
+        insta::assert_snapshot!(as_data(Output::Json, &answer));
     }
 }

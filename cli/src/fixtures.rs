@@ -3,6 +3,9 @@
 use ferrolb_core::report::{
     ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus,
 };
+use serde::Serialize;
+
+use crate::output::{Format, Output};
 
 /// A controller with two pools and three Services; one waits.
 pub(crate) fn controller() -> ControllerStatus {
@@ -59,9 +62,14 @@ pub(crate) fn exhausted() -> Explained {
     }
 }
 
-/// What `print` prints.
+/// What programs are told.
+pub(crate) fn as_data(output: Output, answer: &impl Serialize) -> String {
+    printed(|out| Format { output }.print(out, answer, |_| Ok(())))
+}
+
+/// What `print` prints, without colours.
 pub(crate) fn printed(print: impl FnOnce(&mut Vec<u8>) -> anyhow::Result<()>) -> String {
     let mut out = Vec::new();
     print(&mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    anstream::adapter::strip_str(std::str::from_utf8(&out).unwrap()).to_string()
 }

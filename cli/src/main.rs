@@ -24,7 +24,7 @@ mod speaker;
 mod status;
 mod table;
 mod validate;
-#[cfg(target_os = "linux")]
+mod version;
 mod who;
 
 use std::io::{self, Write};
@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Command};
+use self::output::BAD;
 
 /// Wrong usage, or something that could not be read or written.
 const FAILURE: u8 = 2;
@@ -51,14 +52,15 @@ fn main() -> ExitCode {
             };
         }
     };
-    let mut out = io::stdout().lock();
+    // Without colours where there is no terminal, or NO_COLOR is set, or TERM=dumb.
+    let mut out = anstream::stdout().lock();
     match run(&args, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         Ok(code) => code,
         // Whoever read our answer has read enough, `head` for example.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done if standard error is closed, too.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error:#}");
             ExitCode::from(FAILURE)
         }
     }
@@ -78,13 +80,9 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Dump(dump) => dump.run(out),
         Command::Migrate(migrate) => migrate.run(out),
-        #[cfg(target_os = "linux")]
         Command::Who(who) => who.run(out),
         Command::Completion(completion) => completion.run(out),
-        Command::Version => {
-            writeln!(out, "kubectl-ferrolb {}", env!("CARGO_PKG_VERSION"))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Version(version) => version.run(out),
     }
 }
 

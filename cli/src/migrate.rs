@@ -15,9 +15,12 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use ferrolb_core::config::{self, Outcome};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::metallb::Found;
 use crate::cluster::Access;
+use crate::output::{BAD, Format, WARNING};
 
 /// What was read makes no configuration that would take effect.
 const PROBLEMS: u8 = 1;
@@ -29,20 +32,22 @@ const PROBLEMS: u8 = 1;
 /// ConfigMap. What cannot be carried over is said on standard error. Without files it reads what is in
 /// force in the cluster. It changes nothing there.
 ///
-/// Exit status: 0 if the ConfigMap would take effect, 1 if not, 2 if a file cannot be read.
+/// Exit status: 0 if the ConfigMap would take effect, 1 if not, 2 if the files or the cluster cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Migrate {
     /// Manifests; `-` reads standard input [default: the cluster]
     files: Vec<PathBuf>,
-    /// Namespace of MetalLB in the cluster.
+    /// Namespace of MetalLB in the cluster
     #[arg(long, default_value = "metallb-system", conflicts_with = "files")]
     from: String,
-    /// Namespace that FerroLB runs in.
-    #[arg(long, default_value = "metallb-system")]
-    into: String,
+    /// Namespace that FerroLB runs in, or will
+    #[arg(short, long, default_value = "metallb-system")]
+    namespace: String,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -65,11 +70,14 @@ struct Migrated {
 impl Migrate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let migrated = migrate(self.found()?)?;
-        let mut complaints = io::stderr().lock();
+        let mut complaints = anstream::stderr().lock();
         for lost in &migrated.lost {
-            writeln!(complaints, "warning: {lost}")?;
+            writeln!(complaints, "{WARNING}warning:{WARNING:#} {lost}")?;
         }
-        print(out, &self.into, &migrated.config)?;
+        let map = config_map(&self.namespace, &migrated.config);
+        self.format.print(out, &map, |out| {
+            Ok(print(out, &self.namespace, &migrated.config)?)
+        })?;
         let problems = match config::parse(&migrated.config) {
             Outcome::Valid(_) => return Ok(ExitCode::SUCCESS),
             Outcome::NotConfigured(why) => why.to_string(),
@@ -77,7 +85,7 @@ impl Migrate {
         };
         writeln!(
             complaints,
-            "{problems}\n\nerror: none of it would take effect"
+            "{problems}\n\n{BAD}error:{BAD:#} none of it would take effect"
         )?;
         Ok(ExitCode::from(PROBLEMS))
     }
@@ -86,9 +94,9 @@ impl Migrate {
 impl Migrate {
     fn found(&self) -> anyhow::Result<Found> {
         if self.files.is_empty() {
-            return self
-                .access
-                .run(async |cluster| live::read(cluster, &self.from).await);
+            return self.access.run(None, None, async |cluster| {
+                live::read(cluster, &self.from).await
+            });
         }
         let mut found = Found::default();
         for file in &self.files {
@@ -138,7 +146,19 @@ fn not_announced(pool: &str) -> String {
     )
 }
 
-/// The manifest. By hand: a block of text keeps comments and stays readable.
+fn config_map(namespace: &str, config: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: ObjectMeta {
+            namespace: Some(namespace.to_owned()),
+            name: Some(DEFAULT_CONFIG_NAME.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: Some([("config".to_owned(), config.to_owned())].into()),
+        ..ConfigMap::default()
+    }
+}
+
+/// The same for people. By hand: a block of text keeps comments and stays readable.
 fn print(out: &mut impl Write, namespace: &str, config: &str) -> io::Result<()> {
     writeln!(
         out,

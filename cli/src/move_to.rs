@@ -10,14 +10,17 @@ use anyhow::{Context, bail};
 use ferrolb_core::Reason;
 use ferrolb_core::address::canonical;
 use ferrolb_core::names::ANNOTATION_MOVE_TO;
+use ferrolb_core::report::Explained;
 use ferrolb_core::view::{ServiceKey, ServiceView};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Cluster, OfServices};
 use crate::election::Election;
+use crate::output::Format;
 use crate::services::name_of;
 
 /// Move an address to a node, and keep it there.
@@ -25,6 +28,9 @@ use crate::services::name_of;
 /// It writes the annotation ferrolb.io/move-to on each Service that has the address. The address
 /// stays with that node as long as it may announce it, and returns there. Each move resets the
 /// connections that are established through the node that has it.
+///
+/// Exit status: 0 if the Services ask for it, 2 if that makes no sense (it is said why) or the cluster does
+/// not answer; then nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Move {
@@ -38,7 +44,9 @@ pub(crate) struct Move {
     #[arg(long, conflicts_with = "node")]
     clear: bool,
     #[command(flatten)]
-    access: Access,
+    services: OfServices,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -69,25 +77,50 @@ impl fmt::Display for Target {
     }
 }
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    /// The node that is asked for; null if none is any more.
+    node: Option<String>,
+    services: Vec<Asking>,
+    addresses: Vec<Going>,
+    /// What else is worth knowing.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Asking {
+    namespace: String,
+    name: String,
+    /// The node that it has asked for so far.
+    before: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Going {
+    address: IpAddr,
+    /// Why it does not go there yet.
+    problem: Option<Explained>,
+}
+
 impl Move {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        self.access.run(async |cluster| {
+        self.services.run(async |cluster| {
             let target = target(&self.target, &cluster.namespace)?;
             let election = cluster.election(&cluster.daemons().await?).await?;
             let services = services(&election, &target)?;
             let node = self.node.as_deref();
             // Nothing is written before all of it is found to make sense.
-            let mut said = Vec::new();
-            match node {
-                Some(node) => tell_move(&mut said, &election, &services, node, &target)?,
-                None => tell_clear(&mut said, &services)?,
-            }
+            let answer = answer(&election, &services, node)?;
             for service in &services {
                 if service.move_to.as_deref() != node {
                     cluster.ask_for(&service.key, node).await?;
                 }
             }
-            out.write_all(&said)?;
+            self.format
+                .print(out, &answer, |out| text(out, &answer, &target))?;
             Ok(ExitCode::SUCCESS)
         })
     }
@@ -165,58 +198,97 @@ fn services<'a>(election: &'a Election, target: &Target) -> anyhow::Result<Vec<&
 }
 
 /// What follows; `Err` if it would not happen.
-fn tell_move(
-    out: &mut impl Write,
+fn answer(
     election: &Election,
     services: &[&ServiceView],
-    node: &str,
-    target: &Target,
-) -> anyhow::Result<()> {
+    node: Option<&str>,
+) -> anyhow::Result<Answer> {
+    let asking = services.iter().map(|service| Asking {
+        namespace: service.key.namespace.clone(),
+        name: service.key.name.clone(),
+        before: service.move_to.clone(),
+    });
+    let (addresses, note) = match node {
+        Some(node) => (going(election, services, node)?, election.note),
+        None => (Vec::new(), None),
+    };
+    Ok(Answer {
+        node: node.map(str::to_owned),
+        services: asking.collect(),
+        addresses,
+        notes: note.map(str::to_owned).into_iter().collect(),
+    })
+}
+
+fn going(election: &Election, services: &[&ServiceView], node: &str) -> anyhow::Result<Vec<Going>> {
     if !election.nodes.contains_key(node) {
         return Err(election.unknown_node(node));
     }
-    let mut later = Vec::new();
     let assigned = services.iter().flat_map(|service| &service.assigned);
     let addresses: BTreeSet<IpAddr> = assigned.copied().collect();
-    for address in &addresses {
-        let Some(reason) = obstacle(election, *address, node) else {
-            continue;
-        };
-        match reason {
-            // That changes with the pods.
-            Reason::NoEndpoint | Reason::NoLocalEndpoint | Reason::EndpointTerminating => {
-                later.push((address, reason));
-            }
-            reason => {
-                let explanation = reason.explanation();
-                bail!(
+    let mut going = Vec::new();
+    for address in addresses {
+        let reason = obstacle(election, address, node);
+        let problem = reason.map(|reason| (reason, reason.explanation()));
+        going.push(Going {
+            address,
+            problem: match problem {
+                None => None,
+                // That changes with the pods.
+                Some((
+                    reason @ (Reason::NoEndpoint
+                    | Reason::NoLocalEndpoint
+                    | Reason::EndpointTerminating),
+                    explanation,
+                )) => Some(Explained {
+                    reason: reason.to_string(),
+                    message: explanation.what.to_owned(),
+                }),
+                Some((reason, explanation)) => bail!(
                     "{address} would not go to {node}: {} ({reason}): {}",
                     explanation.what,
                     explanation.remedy
-                );
+                ),
+            },
+        });
+    }
+    Ok(going)
+}
+
+fn text(out: &mut impl Write, answer: &Answer, target: &Target) -> anyhow::Result<()> {
+    for one in &answer.services {
+        let service = format!("Service {}/{}", one.namespace, one.name);
+        match (&answer.node, &one.before) {
+            (Some(node), Some(before)) if node == before => {
+                writeln!(out, "{service} asks for node {node} already")?;
             }
+            (Some(node), _) => writeln!(out, "{service} asks for node {node}")?,
+            (None, Some(before)) => writeln!(out, "{service} asks for node {before} no more")?,
+            (None, None) => writeln!(out, "{service} asks for no node")?,
         }
     }
-    for service in services {
-        let already = service.move_to.as_deref() == Some(node);
-        let already = if already { " already" } else { "" };
-        writeln!(out, "Service {} asks for node {node}{already}", service.key)?;
-    }
-    for address in &addresses {
-        match later.iter().find(|(one, _)| *one == address) {
+    let Some(node) = &answer.node else {
+        writeln!(
+            out,
+            "nothing moves: the node that announces goes on, and none is preferred"
+        )?;
+        return Ok(());
+    };
+    for Going { address, problem } in &answer.addresses {
+        match problem {
             None => writeln!(
                 out,
                 "{address} goes to {node}; connections that are established through another node are \
                  reset"
             )?,
-            Some((_, reason)) => writeln!(
+            Some(problem) => writeln!(
                 out,
                 "{address} does not go to {node} yet: {}",
-                reason.explanation().what
+                problem.message
             )?,
         }
     }
-    if let Some(note) = election.note {
+    for note in &answer.notes {
         writeln!(out, "{note}")?;
     }
     writeln!(
@@ -241,20 +313,6 @@ pub(crate) fn obstacle(election: &Election, address: IpAddr, node: &str) -> Opti
         Ok(tier) => tier.drawback(),
         Err(reason) => Some(reason),
     }
-}
-
-fn tell_clear(out: &mut impl Write, services: &[&ServiceView]) -> anyhow::Result<()> {
-    for service in services {
-        match &service.move_to {
-            Some(node) => writeln!(out, "Service {} asks for node {node} no more", service.key)?,
-            None => writeln!(out, "Service {} asks for no node", service.key)?,
-        }
-    }
-    writeln!(
-        out,
-        "nothing moves: the node that announces goes on, and none is preferred"
-    )?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,8 +2,22 @@
 
 use std::io::Write;
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
+
+// Colours in answers for people. Where no terminal shows them they are taken out (main.rs).
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// For verbs that tell something.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Format {
+    /// How to print the answer
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
 
 /// `-o`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,7 +30,7 @@ pub(crate) enum Output {
     Yaml,
 }
 
-impl Output {
+impl Format {
     /// Prints `answer` for programs, or has `text` print it for people.
     pub(crate) fn print<W: Write>(
         self,
@@ -24,13 +38,13 @@ impl Output {
         answer: &impl Serialize,
         text: impl FnOnce(&mut W) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        match self {
-            Self::Text => text(out)?,
-            Self::Json => {
+        match self.output {
+            Output::Text => text(out)?,
+            Output::Json => {
                 serde_json::to_writer_pretty(&mut *out, answer)?;
                 writeln!(out)?;
             }
-            Self::Yaml => serde_yaml::to_writer(out, answer)?,
+            Output::Yaml => serde_yaml::to_writer(out, answer)?,
         }
         Ok(())
     }

@@ -13,10 +13,10 @@ use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::TrafficPolicy;
 use serde::Serialize;
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Cluster, Installation};
 use crate::daemons::Daemon;
 use crate::election::Election;
-use crate::output::Output;
+use crate::output::Format;
 use crate::table;
 
 /// Tell what would happen to addresses; nothing is changed.
@@ -41,10 +41,9 @@ struct Drain {
     /// The node.
     node: String,
     #[command(flatten)]
-    access: Access,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    installation: Installation,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -87,9 +86,9 @@ impl Plan {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let What::Drain(drain) = &self.what;
         let answer = drain
-            .access
+            .installation
             .run(async |cluster| drain.look(cluster).await)?;
-        drain.output.print(out, &answer, |out| text(out, &answer))?;
+        drain.format.print(out, &answer, |out| text(out, &answer))?;
         let is_fine = |one: &Handover| one.to.is_some() && one.hands_over && !one.gap;
         Ok(if answer.addresses.iter().all(is_fine) {
             ExitCode::SUCCESS

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 use ferrolb_core::report::{ControllerStatus, PoolStatus};
 use serde::Serialize;
 
-use crate::cluster::Access;
-use crate::output::Output;
+use crate::cluster::Installation;
+use crate::output::Format;
 use crate::table;
 
 /// Show the address pools, and how full they are.
+///
+/// Exit status: 0, or 2 if no controller answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pools {
     #[command(flatten)]
-    access: Access,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    installation: Installation,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -27,7 +28,9 @@ struct Answer<'a> {
 
 impl Pools {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let status = self.access.run(async |cluster| cluster.leader().await)?;
+        let status = self
+            .installation
+            .run(async |cluster| cluster.leader().await)?;
         self.print(out, &status)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -36,7 +39,7 @@ impl Pools {
         let answer = Answer {
             pools: &status.pools,
         };
-        self.output.print(out, &answer, |out| text(out, status))
+        self.format.print(out, &answer, |out| text(out, status))
     }
 }
 

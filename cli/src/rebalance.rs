@@ -1,6 +1,8 @@
 //! `kubectl ferrolb rebalance`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod spread;
+
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -9,12 +11,14 @@ use std::time::Duration;
 use anyhow::Context;
 use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceKey;
+use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Access, Cluster};
+use self::spread::{Plan, Step, plan};
+use crate::cluster::{Cluster, Installation};
 use crate::daemons::{Component, Daemon};
 use crate::election::Election;
-use crate::move_to::obstacle;
+use crate::output::{Format, Output};
 use crate::plan::Asked;
 use crate::table;
 
@@ -45,7 +49,9 @@ pub(crate) struct Rebalance {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pause: u64,
     #[command(flatten)]
-    access: Access,
+    installation: Installation,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -56,53 +62,75 @@ Examples:
   # After a node came back; a minute for clients to connect again before the next ones have to
   kubectl ferrolb rebalance --pause 60";
 
-/// Services that share addresses, and all their addresses: they move together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Group {
-    services: Vec<ServiceKey>,
-    addresses: BTreeSet<IpAddr>,
-    /// One of them asks for a node.
-    is_bound: bool,
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    nodes: Vec<Load>,
+    moves: Vec<Moved>,
+    /// What else is worth knowing.
+    notes: Vec<String>,
 }
 
-/// A group's way to another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
-    group: Group,
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Load {
+    node: String,
+    /// How many it announces.
+    addresses: usize,
+    /// How many if everything moves that is to.
+    afterwards: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Moved {
+    addresses: BTreeSet<IpAddr>,
+    services: Vec<String>,
     from: BTreeSet<String>,
     to: String,
-}
-
-/// What moves, and how many addresses each node announces before and afterwards.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Plan {
-    steps: Vec<Step>,
-    before: BTreeMap<String, usize>,
-    after: BTreeMap<String, usize>,
+    /// Whether `to` announces them; null if it was not tried.
+    moved: Option<bool>,
 }
 
 impl Rebalance {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        self.access.run(async |cluster| {
+        self.installation.run(async |cluster| {
             let daemons = cluster.daemons().await?;
             let election = cluster.election(&daemons).await?;
             let plan = look(cluster, &daemons, &election).await?;
-            tell(out, &plan, self.pause)?;
-            if let Some(note) = election.note {
-                writeln!(out, "{note}")?;
+            let mut answer = Answer::of(&plan, election.note);
+            // People read along; programs get one answer at the end.
+            let is_told = self.format.output == Output::Text;
+            if is_told {
+                text(out, &answer, self.pause)?;
             }
-            if self.dry_run {
-                return Ok(ExitCode::SUCCESS);
-            }
-            let mut has_failed = false;
-            for (number, step) in plan.steps.iter().enumerate() {
+            let steps = if self.dry_run {
+                &[]
+            } else {
+                plan.steps.as_slice()
+            };
+            let mut outcome = Ok(());
+            for (number, step) in steps.iter().enumerate() {
                 if number > 0 {
                     sleep(Duration::from_secs(self.pause)).await;
                 }
-                out.flush()?;
-                has_failed |= !take(cluster, &daemons, step, out).await?;
+                match take(cluster, &daemons, step).await {
+                    Ok(has_moved) => {
+                        answer.moves[number].moved = Some(has_moved);
+                        if is_told {
+                            tell_moved(out, step, has_moved)?;
+                        }
+                    }
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
+                }
             }
-            Ok(if has_failed {
+            // Also of what has moved before something failed.
+            self.format.print(out, &answer, |_| Ok(()))?;
+            outcome?;
+            Ok(if answer.moves.iter().any(|one| one.moved == Some(false)) {
                 ExitCode::from(NOT_ALL)
             } else {
                 ExitCode::SUCCESS
@@ -148,179 +176,92 @@ async fn observer(cluster: &Cluster, daemons: &[Daemon]) -> anyhow::Result<Speak
     }
 }
 
-/// The fewest moves that make it even: each time the one that evens out the most, until none does.
-fn plan(election: &Election, observer: &SpeakerStatus, asked: &Asked) -> Plan {
-    let owner = |address: IpAddr| observer.vip(address)?.owner.clone();
-    let mut owners: BTreeMap<IpAddr, String> = observer
-        .vips
-        .iter()
-        .filter_map(|vip| Some((vip.address, owner(vip.address)?)))
-        .collect();
-    let nodes = observer
-        .live()
-        .filter(|node| election.nodes.contains_key(*node));
-    let mut load: BTreeMap<String, usize> = nodes.map(|node| (node.to_owned(), 0)).collect();
-    for owner in owners.values() {
-        *load.entry(owner.clone()).or_default() += 1;
-    }
-    let before = load.clone();
-    let groups: Vec<Group> = groups(election)
-        .into_iter()
-        .filter(|group| {
-            !group.is_bound && group.addresses.iter().all(|one| owners.contains_key(one))
-        })
-        .collect();
-    let mut may = BTreeMap::new();
-    let mut may_take = |group: &Group, to: &str| {
-        group.addresses.iter().all(|&address| {
-            *may.entry((address, to.to_owned()))
-                .or_insert_with(|| may_announce(election, address, to, asked))
-        })
-    };
-    let mut steps = Vec::new();
-    loop {
-        let mut gains: Vec<(usize, usize, &String)> = Vec::new();
-        for (number, group) in groups.iter().enumerate() {
-            for to in load.keys() {
-                let gain = gain(&load, &owners, group, to);
-                gains.extend((gain > 0).then_some((gain, number, to)));
-            }
+impl Answer {
+    /// Before anything is tried.
+    fn of(plan: &Plan, note: Option<&str>) -> Self {
+        let nodes = plan.after.iter().map(|(node, &afterwards)| Load {
+            node: node.clone(),
+            addresses: plan.before.get(node).copied().unwrap_or(0),
+            afterwards,
+        });
+        let moves = plan.steps.iter().map(|step| Moved {
+            addresses: step.group.addresses.clone(),
+            services: step
+                .group
+                .services
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            from: step.from.clone(),
+            to: step.to.clone(),
+            moved: None,
+        });
+        Self {
+            nodes: nodes.collect(),
+            moves: moves.collect(),
+            notes: note.map(str::to_owned).into_iter().collect(),
         }
-        gains.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))));
-        let best = gains
-            .into_iter()
-            .find(|(_, number, to)| may_take(&groups[*number], to));
-        let Some((_, number, to)) = best else { break };
-        let (group, to) = (groups[number].clone(), to.clone());
-        let mut from = BTreeSet::new();
-        for address in &group.addresses {
-            if let Some(owner) = owners.insert(*address, to.clone())
-                && owner != to
-            {
-                *load.entry(owner.clone()).or_default() -= 1;
-                *load.entry(to.clone()).or_default() += 1;
-                from.insert(owner);
-            }
-        }
-        steps.push(Step { group, from, to });
-    }
-    Plan {
-        steps,
-        before,
-        after: load,
     }
 }
 
-/// By how much the sum of the squares of all loads shrinks if the group goes there; 0 if it does not.
-fn gain(
-    load: &BTreeMap<String, usize>,
-    owners: &BTreeMap<IpAddr, String>,
-    group: &Group,
-    to: &str,
-) -> usize {
-    let mut leaving: BTreeMap<&str, usize> = BTreeMap::new();
-    for owner in group.addresses.iter().filter_map(|one| owners.get(one)) {
-        if owner != to {
-            *leaving.entry(owner).or_default() += 1;
-        }
-    }
-    let square = |number: usize| number * number;
-    let of = |node: &str| load.get(node).copied().unwrap_or(0);
-    let coming: usize = leaving.values().sum();
-    let less = leaving
-        .iter()
-        .map(|(node, count)| square(of(node)) - square(of(node) - count));
-    let more = square(of(to) + coming) - square(of(to));
-    less.sum::<usize>().saturating_sub(more)
-}
-
-/// Whether it would be the first to announce the address, once its Services ask for it.
-fn may_announce(election: &Election, address: IpAddr, node: &str, asked: &Asked) -> bool {
-    let is_willing = match asked.get(node) {
-        None => true,
-        Some(None) => false,
-        Some(Some(said)) => said.may_announce(address, None),
-    };
-    is_willing && obstacle(election, address, node).is_none()
-}
-
-/// An address moves for all Services that have it, a Service with all its addresses.
-fn groups(election: &Election) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for service in &election.services {
-        if !service.load_balancer || service.assigned.is_empty() {
-            continue;
-        }
-        let mut merged = Group {
-            services: vec![service.key.clone()],
-            addresses: service.assigned.iter().copied().collect(),
-            is_bound: service.move_to.is_some(),
-        };
-        let (joined, apart) = groups
-            .into_iter()
-            .partition::<Vec<_>, _>(|group| !group.addresses.is_disjoint(&merged.addresses));
-        for group in joined {
-            merged.services.extend(group.services);
-            merged.addresses.extend(group.addresses);
-            merged.is_bound |= group.is_bound;
-        }
-        groups = apart;
-        groups.push(merged);
-    }
-    groups.sort_by(|a, b| a.addresses.cmp(&b.addresses));
-    groups
-}
-
-fn tell(out: &mut impl Write, plan: &Plan, pause: u64) -> anyhow::Result<()> {
+fn text(out: &mut impl Write, answer: &Answer, pause: u64) -> anyhow::Result<()> {
     let head = ["NODE", "ADDRESSES", "AFTERWARDS"].map(str::to_owned);
-    let rows = plan.after.iter().map(|(node, after)| {
-        let before = plan.before.get(node).copied().unwrap_or(0);
-        [node.clone(), before.to_string(), after.to_string()]
+    let rows = answer.nodes.iter().map(|load| {
+        let counts = [load.addresses, load.afterwards].map(|count| count.to_string());
+        let [before, after] = counts;
+        [load.node.clone(), before, after]
     });
     table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
     writeln!(out)?;
-    if plan.steps.is_empty() {
+    if answer.moves.is_empty() {
         writeln!(out, "nothing moves: it is as even as the Services allow")?;
-        return Ok(());
+    } else {
+        let head = ["ADDRESS", "SERVICES", "FROM", "TO"].map(str::to_owned);
+        let rows = answer.moves.iter().map(|step| {
+            let (addresses, services) = (joined(&step.addresses), joined(&step.services));
+            [addresses, services, joined(&step.from), step.to.clone()]
+        });
+        table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
+        let count: usize = answer.moves.iter().map(|step| step.addresses.len()).sum();
+        let all: usize = answer.nodes.iter().map(|load| load.addresses).sum();
+        writeln!(
+            out,
+            "\n{count} of {all} addresses move, one Service after another with {pause} s between them; \
+             connections that are established through the node that an address leaves are reset"
+        )?;
     }
-    let head = ["ADDRESS", "SERVICES", "FROM", "TO"].map(str::to_owned);
-    let rows = plan.steps.iter().map(|step| {
-        let from = step.from.iter().cloned().collect::<Vec<_>>().join(",");
-        [addresses(step), services(step), from, step.to.clone()]
-    });
-    table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
-    let count: usize = plan
-        .steps
-        .iter()
-        .map(|step| step.group.addresses.len())
-        .sum();
-    writeln!(
-        out,
-        "\n{count} of {} addresses move, one Service after another with {pause} s between them; \
-         connections that are established through the node that an address leaves are reset",
-        plan.before.values().sum::<usize>()
-    )?;
+    for note in &answer.notes {
+        writeln!(out, "{note}")?;
+    }
     Ok(())
 }
 
-fn addresses(step: &Step) -> String {
-    let addresses = step.group.addresses.iter().map(IpAddr::to_string);
-    addresses.collect::<Vec<_>>().join(",")
+fn joined<'a, T: ToString + 'a>(all: impl IntoIterator<Item = &'a T>) -> String {
+    let all = all.into_iter().map(ToString::to_string);
+    all.collect::<Vec<_>>().join(",")
 }
 
-fn services(step: &Step) -> String {
-    let services = step.group.services.iter().map(ServiceKey::to_string);
-    services.collect::<Vec<_>>().join(",")
+/// What has come of a move.
+fn tell_moved(out: &mut impl Write, step: &Step, has_moved: bool) -> anyhow::Result<()> {
+    let (addresses, to) = (joined(&step.group.addresses), &step.to);
+    if has_moved {
+        writeln!(out, "{addresses} is announced by {to}")?;
+    } else {
+        let ServiceKey { namespace, name } = &step.group.services[0];
+        writeln!(
+            out,
+            "{addresses} has not come to {to} within {} s: kubectl ferrolb explain -n {namespace} \
+             svc/{name}",
+            HANDOVER.as_secs()
+        )?;
+    }
+    out.flush()?;
+    Ok(())
 }
 
 /// Moves one group; whether its node announces it now. The Services ask for no node afterwards,
 /// whatever came of it.
-async fn take(
-    cluster: &Cluster,
-    daemons: &[Daemon],
-    step: &Step,
-    out: &mut impl Write,
-) -> anyhow::Result<bool> {
+async fn take(cluster: &Cluster, daemons: &[Daemon], step: &Step) -> anyhow::Result<bool> {
     let mut has_moved = Ok(false);
     let mut annotated = Vec::new();
     for service in &step.group.services {
@@ -345,20 +286,7 @@ async fn take(
             )
         })?;
     }
-    let (addresses, to) = (addresses(step), &step.to);
-    let has_moved = has_moved?;
-    if has_moved {
-        writeln!(out, "{addresses} is announced by {to}")?;
-    } else {
-        writeln!(
-            out,
-            "{addresses} has not come to {to} within {} s: kubectl ferrolb explain -n {} svc/{}",
-            HANDOVER.as_secs(),
-            step.group.services[0].namespace,
-            step.group.services[0].name
-        )?;
-    }
-    Ok(has_moved)
+    has_moved
 }
 
 async fn wait(cluster: &Cluster, daemons: &[Daemon], step: &Step) -> anyhow::Result<bool> {

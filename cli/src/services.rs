@@ -10,17 +10,18 @@ use kube::Api;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Scope};
-use crate::output::Output;
+use crate::output::Format;
 use crate::table;
 
 /// Show the LoadBalancer Services, their addresses, and why one has none.
+///
+/// Exit status: 0, or 2 if no controller answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Services {
     #[command(flatten)]
     scope: Scope,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -31,7 +32,7 @@ struct Answer {
 impl Services {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let scope = &self.scope;
-        let (namespace, mut services) = scope.access.run(async |cluster| {
+        let (namespace, mut services) = scope.services.run(async |cluster| {
             let status = cluster.leader().await?;
             Ok((cluster.namespace.clone(), status.services))
         })?;
@@ -44,7 +45,7 @@ impl Services {
             format!("namespace {namespace}; -A looks into all")
         };
         let answer = Answer { services };
-        self.output
+        self.format
             .print(out, &answer, |out| text(out, &answer.services, &place))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -8,9 +8,9 @@ use ferrolb_core::report::{ConfigurationStatus, ControllerStatus, PoolStatus};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::cluster::{Access, Cluster};
+use crate::cluster::{Cluster, Installation};
 use crate::daemons::{Component, Daemon};
-use crate::output::Output;
+use crate::output::{BAD, Format, GOOD, WARNING};
 use crate::table;
 
 /// The cluster answers, and something is not as it should be.
@@ -26,16 +26,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Status {
     #[command(flatten)]
-    access: Access,
+    installation: Installation,
     /// Wait until all is well.
     #[arg(long)]
     wait: bool,
     /// Give up waiting after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "wait")]
     timeout: u64,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -77,7 +76,7 @@ struct DaemonStatus {
 
 impl Status {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let answer = self.access.run(async |cluster| {
+        let answer = self.installation.run(async |cluster| {
             let give_up = Instant::now() + Duration::from_secs(self.timeout);
             loop {
                 let answer = look(cluster).await?;
@@ -87,7 +86,7 @@ impl Status {
                 sleep(LOOK_AGAIN).await;
             }
         })?;
-        self.output.print(out, &answer, |out| text(out, &answer))?;
+        self.format.print(out, &answer, |out| text(out, &answer))?;
         Ok(if answer.well {
             ExitCode::SUCCESS
         } else {
@@ -215,13 +214,13 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         )?;
     }
     for limit in &answer.limits {
-        writeln!(out, "limited: {limit}")?;
+        writeln!(out, "{WARNING}limited:{WARNING:#} {limit}")?;
     }
     for problem in &answer.problems {
-        writeln!(out, "problem: {problem}")?;
+        writeln!(out, "{BAD}problem:{BAD:#} {problem}")?;
     }
     if answer.well {
-        writeln!(out, "all is well")?;
+        writeln!(out, "{GOOD}all is well{GOOD:#}")?;
     }
     Ok(())
 }
@@ -245,7 +244,8 @@ fn row(daemon: &DaemonStatus) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{controller, printed};
+    use crate::fixtures::{as_data, controller, printed};
+    use crate::output::Output;
 
     fn daemons() -> Vec<Daemon> {
         [
@@ -286,6 +286,6 @@ mod tests {
     #[test]
     fn programs_get_the_same_as_data() {
         let answer = answer(&daemons(), Ok(controller()));
-        insta::assert_snapshot!(printed(|out| Output::Yaml.print(out, &answer, |_| Ok(()))));
+        insta::assert_snapshot!(as_data(Output::Yaml, &answer));
     }
 }

@@ -12,7 +12,7 @@ use ferrolb_core::config::{
     Announcement, Checked, Config, NotConfigured, Outcome, Pool, Problems, check_file,
 };
 
-use crate::output::Output;
+use crate::output::{Format, WARNING};
 use crate::table;
 
 /// Check a configuration without a cluster.
@@ -27,9 +27,8 @@ use crate::table;
 pub(crate) struct Validate {
     /// Manifest or bare configuration; `-` reads standard input.
     file: PathBuf,
-    /// How to print the result.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    format: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -57,7 +56,7 @@ impl Validate {
         let text = self.read().with_context(|| format!("cannot read {name}"))?;
         let checked = check_file(&text).with_context(|| name.clone())?;
         let report = report::of(&name, &checked);
-        self.output.print(out, &report, |out| {
+        self.format.print(out, &report, |out| {
             for (index, one) in checked.iter().enumerate() {
                 if index > 0 {
                     writeln!(out)?;
@@ -152,7 +151,7 @@ fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {
     {
         writeln!(
             out,
-            "\nwarning: pool {} has protocol bgp: services get its addresses, but nothing announces \
+            "\n{WARNING}warning:{WARNING:#} pool {} has protocol bgp: services get its addresses, but nothing announces \
              them yet",
             pool.name
         )?;

@@ -1,6 +1,10 @@
 //! The reference walk on real nodes: images, helm and containers as a user has them. What is proved
 //! is seen from the client on the LAN; kube-proxy answers nodes and pods by itself.
 
+mod plugin {
+    pub(super) mod answers;
+}
+
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
@@ -59,28 +63,28 @@ fn a_nodes_own_address_is_given_answers_and_is_not_announced() -> Result<()> {
 
 /// It finds the daemons and asks them through a port-forward.
 fn the_plugin_tells_the_same(lab: &Lab) -> Result<()> {
-    let status = plugin(lab, &["status", "--wait"])?;
+    let status = told(lab, &["status", "--wait"])?;
     assert!(status.ends_with("all is well\n"), "{status}");
     assert!(status.contains("controller (leads)"), "{status}");
     assert!(status.contains("addresses: 1 of 1 in use"), "{status}");
-    let pools: Value = serde_json::from_str(&plugin(lab, &["pools", "-o", "json"])?)?;
+    let pools: Value = serde_json::from_str(&told(lab, &["pools", "-o", "json"])?)?;
     assert_eq!(pools["pools"][0]["used"], 1, "{pools}");
-    let services = plugin(lab, &["services", "-A"])?;
+    let services = told(lab, &["services", "-A"])?;
     assert!(services.contains(&NODE_ADDRESS.to_string()), "{services}");
-    let told = plugin(lab, &["explain", "svc/test-lb"])?;
+    let why = told(lab, &["explain", "svc/test-lb"])?;
     assert!(
-        told.starts_with("Service default/test-lb: 192.168.64.4, from pool default"),
-        "{told}"
+        why.starts_with("Service default/test-lb: 192.168.64.4, from pool default"),
+        "{why}"
     );
     assert!(
-        told.contains("Normal NodeAddressGiven: 192.168.64.4 is the own address"),
-        "{told}"
+        why.contains("Normal NodeAddressGiven: 192.168.64.4 is the own address"),
+        "{why}"
     );
     Ok(())
 }
 
 /// What `kubectl ferrolb` prints; it fails if that is no good news.
-fn plugin(lab: &Lab, args: &[&str]) -> Result<String> {
+fn told(lab: &Lab, args: &[&str]) -> Result<String> {
     let program = program("kubectl-ferrolb")?;
     let mut command = lab.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
     command.env("KUBECONFIG", lab.kubeconfig());
@@ -133,7 +137,7 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
             "with policy Cluster the backend sees a node: {}",
             page.body
         );
-        Ok(())
+        plugin::answers::have_the_documented_keys(lab, cluster)
     })
 }
 

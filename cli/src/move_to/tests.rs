@@ -18,18 +18,13 @@ const LOCAL: ServiceFixture<'static> = ServiceFixture {
 };
 
 /// What `move TEXT NODE` says, or `move TEXT --clear`.
-fn said(election: &Election, text: &str, node: Option<&str>) -> String {
-    let told = target(text, "shop").and_then(|target| {
+fn said(election: &Election, named: &str, node: Option<&str>) -> String {
+    let told = target(named, "shop").and_then(|target| {
         let services = services(election, &target)?;
-        let mut out = Vec::new();
-        match node {
-            Some(node) => tell_move(&mut out, election, &services, node, &target)?,
-            None => tell_clear(&mut out, &services)?,
-        }
-        Ok(out)
+        Ok((answer(election, &services, node)?, target))
     });
     match told {
-        Ok(out) => printed(|printed| Ok(printed.write_all(&out)?)),
+        Ok((answer, target)) => printed(|out| text(out, &answer, &target)),
         Err(error) => format!("error: {error:#}"),
     }
 }

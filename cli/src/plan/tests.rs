@@ -2,7 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::election::ServiceFixture;
-use crate::fixtures::printed;
+use crate::fixtures::{as_data, printed};
+use crate::output::Output;
 
 const API: ServiceFixture<'static> = ServiceFixture {
     name: "api",
@@ -174,5 +175,5 @@ fn programs_get_the_same_as_data() {
     let election = Election::fixture("", &[&API]);
     let speaker = speaker(&["n2"], &[(&API, None)]);
     let answer = answer(&election, "n1", &speaker, &Asked::new());
-    insta::assert_snapshot!(printed(|out| Output::Yaml.print(out, &answer, |_| Ok(()))));
+    insta::assert_snapshot!(as_data(Output::Yaml, &answer));
 }

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::spread::may_announce;
 use super::*;
 use crate::election::ServiceFixture;
 use crate::fixtures::printed;
@@ -65,7 +68,8 @@ fn observer(live: &[&str], owners: &[(&str, &str)]) -> SpeakerStatus {
 }
 
 fn said(election: &Election, observer: &SpeakerStatus) -> String {
-    printed(|out| tell(out, &plan(election, observer, &Asked::new()), 10))
+    let plan = plan(election, observer, &Asked::new());
+    printed(|out| text(out, &Answer::of(&plan, None), 10))
 }
 
 #[test]

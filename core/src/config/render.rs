@@ -12,12 +12,12 @@ const WIDTH: usize = 160;
 
 impl Problems {
     /// Every problem with its lines out of `text`, the text that was checked; `source` is what to
-    /// call it, such as `metallb-system/config` or a file's name. Plain text without colours, no
-    /// line break at the end. Passwords are masked.
+    /// call it, such as `metallb-system/config` or a file's name. With colours, for whoever prints it
+    /// to take out where no terminal shows them; no line break at the end. Passwords are masked.
     #[must_use]
     pub fn render(&self, source: &str, text: &str) -> String {
         let text = masked(text);
-        let renderer = Renderer::plain().term_width(WIDTH);
+        let renderer = Renderer::styled().term_width(WIDTH);
         let mut rendered: Vec<String> = self
             .iter()
             .map(|problem| renderer.render(&[group(problem, source, &text)]))

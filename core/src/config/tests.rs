@@ -25,6 +25,11 @@ fn refused(text: &str) -> Problems {
     }
 }
 
+/// Without colours.
+fn rendered(problems: &Problems, source: &str, text: &str) -> String {
+    anstream::adapter::strip_str(&problems.render(source, text)).to_string()
+}
+
 /// A configuration with one layer2 pool that has these addresses.
 fn with_addresses(entries: &[&str]) -> String {
     let lines: String = entries

@@ -21,6 +21,7 @@ mod checks;
 mod cutoff;
 mod faults;
 mod figures;
+mod knowledge;
 mod links;
 mod network;
 mod packets;

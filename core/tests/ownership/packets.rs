@@ -25,7 +25,10 @@ impl World {
                     return;
                 };
                 let firewalled = &self.network.firewalled;
-                if firewalled.contains(&host) || firewalled.contains(&target) {
+                if firewalled.contains(&host)
+                    || firewalled.contains(&target)
+                    || self.network.loses(host, target, &bytes)
+                {
                     return;
                 }
                 let bytes: Arc<[u8]> = self.in_version(host, target, bytes).into();
@@ -126,6 +129,9 @@ impl World {
         let Some(asker) = self.hosts.iter().position(|host| host.address == to) else {
             return;
         };
+        if self.network.unanswering.contains(&host) {
+            return;
+        }
         let now = self.now;
         let (tokens, since) = self.hosts[host]
             .unreachables

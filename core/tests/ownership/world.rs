@@ -133,6 +133,7 @@ pub(crate) struct World {
     pub(crate) moves: Vec<Move>,
     /// Announcements of any kind: when, by whom, why.
     pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
+    pub(crate) withdrawals: Vec<(Instant, Station, Vip)>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
     /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
     pub(crate) silent_kernels: Vec<(Station, NodeId)>,
@@ -172,6 +173,7 @@ impl World {
             neighbours: BTreeMap::new(),
             moves: Vec::new(),
             announcements: Vec::new(),
+            withdrawals: Vec::new(),
             verdicts: Vec::new(),
             silent_kernels: Vec::new(),
             blocked: Vec::new(),
@@ -207,6 +209,7 @@ impl World {
     pub(crate) fn forget_past(&mut self) {
         self.moves.clear();
         self.announcements.clear();
+        self.withdrawals.clear();
         self.verdicts.clear();
         self.dark.clear();
         for host in &mut self.hosts {
@@ -244,6 +247,13 @@ impl World {
             .iter()
             .position(|host| host.id == id)
             .expect("every member is a host")
+    }
+
+    /// Whom the speaker of `host` takes for the owner of `vip`.
+    pub(crate) fn owner_known_to(&self, host: Station, vip: Vip) -> Option<NodeId> {
+        let speaker = self.hosts[host].speaker.as_ref()?;
+        let (owner, _) = speaker.vip_status(vip, self.now).owner?;
+        Some(owner)
     }
 
     /// Whether the speaker of `host` holds this member gone, for whatever reason.
@@ -301,6 +311,15 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// Runs until `is_so`, for a second at most.
+    pub(crate) fn run_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let began = self.now;
+        while !is_so(self) {
+            self.run(Duration::from_micros(50));
+            assert!(self.now <= began + ms(1_000), "it never came to that");
+        }
     }
 
     /// How late a thread wakes up.
@@ -396,6 +415,7 @@ impl World {
             }
             Event::Withdraw { vip, .. } => {
                 self.hosts[host].announcing.remove(&vip);
+                self.withdrawals.push((self.now, host, vip));
                 self.note_darkness(vip);
             }
             Event::Gone { node, verdict } => {

@@ -1,21 +1,13 @@
 //! The texts as people see them, one file for each mistake.
 
-use super::{parse, with_addresses};
-use crate::config::Outcome;
-
-fn rendered(text: &str) -> String {
-    match parse(text) {
-        Outcome::Refused(problems) => problems.render("metallb-system/config", text),
-        other => panic!("must be refused: {other:?}"),
-    }
-}
+use super::{refused, rendered, with_addresses};
 
 macro_rules! golden {
     ($($name:ident => $text:expr,)+) => {
         $(
             #[test]
             fn $name() {
-                insta::assert_snapshot!(stringify!($name), rendered(&$text));
+                insta::assert_snapshot!(stringify!($name), rendered(&refused(&$text), "metallb-system/config", &$text));
             }
         )+
     };

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{EVERYTHING, parse, valid};
+use super::{EVERYTHING, parse, rendered, valid};
 use crate::address::{AddressRange, to_number};
 use crate::config::{Outcome, check_file};
 
@@ -28,7 +28,7 @@ fn assert_sound(text: &str) -> Result<(), TestCaseError> {
         }
         prop_assert!(problems.count() > 0);
         prop_assert!(problems.event_message().len() <= 1024);
-        prop_assert!(problems.render("config", text).contains("error: "));
+        prop_assert!(rendered(&problems, "config", text).contains("error: "));
     }
     let manifest = in_manifest(text);
     for checked in check_file(&manifest).into_iter().flatten() {
@@ -40,7 +40,7 @@ fn assert_sound(text: &str) -> Result<(), TestCaseError> {
                     "{problem:?} in {manifest:?}"
                 );
             }
-            prop_assert!(problems.render("config", &source).contains("error: "));
+            prop_assert!(rendered(&problems, "config", &source).contains("error: "));
         }
     }
     Ok(())
