@@ -2,6 +2,7 @@
 //! thread at once. It parses no API objects, so that none of them delays a heartbeat.
 
 mod driver;
+mod follow;
 mod probe;
 mod socket;
 mod status;
