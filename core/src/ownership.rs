@@ -17,6 +17,7 @@
 //! | H1, H2 handing over and leaving | `handover` |
 //! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
 //! | L13 kernels that never answer | `kernels` |
+//! | L14 links that no beat passes | `links` |
 //! | B1 to B3 members that cannot be heard | `blocked` |
 //!
 //! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
@@ -33,6 +34,7 @@ mod hold;
 mod join;
 mod kernels;
 mod key_ring;
+mod links;
 mod liveness;
 mod members;
 mod node;
@@ -48,6 +50,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
+
 pub use key_ring::KeyRing;
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
@@ -59,6 +63,7 @@ use blocked::Blocked;
 use claims::Claims;
 use contact::Contact;
 use join::Join;
+use links::Links;
 use members::{Life, Member, Members};
 use node::Random;
 use sync::Sync;
@@ -265,6 +270,13 @@ pub enum Event {
         /// The member.
         node: NodeId,
     },
+    /// On a link of this node, in this network, nobody is heard any more, or somebody is again (L14).
+    Link {
+        /// The network.
+        network: IpNetwork,
+        /// Whether nobody is heard.
+        silent: bool,
+    },
     /// This speaker hears nothing at all: it keeps what it has and takes nothing.
     Isolated,
     /// Two speakers run under this node's name: this one is quiet until the other stops.
@@ -288,6 +300,7 @@ pub struct Ownership {
     witness: Witness,
     contact: Contact,
     blocked: Blocked,
+    links: Links,
     sync: Sync,
     join: Join,
     claims: Claims,
@@ -325,6 +338,7 @@ impl Ownership {
             witness: Witness::default(),
             contact: Contact::new(now + settings.recontact),
             blocked: Blocked::new(now),
+            links: Links::new(now),
             sync: Sync::new(now),
             join: Join::new(),
             claims: Claims::default(),
@@ -411,6 +425,7 @@ impl Ownership {
     /// A node's kernel answered a [`Transmit::Probe`] or a datagram.
     pub fn handle_kernel_answer(&mut self, from: IpAddr, answer: KernelAnswer, now: Instant) {
         self.received(now);
+        self.hear_on_links(from, now);
         if let Some(id) = self.members.by_address(from) {
             self.kernel_answered(id, answer, now);
         }
@@ -435,6 +450,7 @@ impl Ownership {
         self.witness_when_due(now);
         self.contact_when_due(now);
         self.attend_blocked(now);
+        self.attend_links(now);
         self.repair_when_due(now);
         self.follow_changes(now);
         self.decide(now);
@@ -456,6 +472,7 @@ impl Ownership {
             self.witness_due(),
             self.contact_due(),
             self.blocked_due(),
+            self.links_due(),
             self.repair_due(),
             self.claim_due(),
             self.give_due(),

@@ -129,6 +129,8 @@ reasons! {
     PeerAnnounces => "peer_announces",
     /// That node answers neither ARP nor echo: its death is found after a second.
     KernelSilent => "kernel_silent",
+    /// On the address's link nobody answers this node, and somebody did.
+    LinkSilent => "link_silent",
 
     // --- datagrams of peers ---
     /// A datagram of `MetalLB`'s memberlist: both run in this cluster.

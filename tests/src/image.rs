@@ -39,6 +39,7 @@ pub struct Image {
     user: &'static str,
     working_dir: &'static str,
     labels: BTreeMap<&'static str, String>,
+    ports: &'static [&'static str],
     files: Vec<ImageFile>,
 }
 
@@ -57,9 +58,10 @@ impl Image {
             reference: reference.to_owned(),
             architecture: Architecture::HERE,
             entrypoint: Vec::new(),
-            user: "0:0",
+            user: "",
             working_dir: "/",
             labels: BTreeMap::new(),
+            ports: &[],
             files: Vec::new(),
         }
     }
@@ -124,6 +126,12 @@ impl Image {
         self
     }
 
+    /// Ports that it listens on, as `7472/tcp`: for people.
+    #[must_use]
+    pub fn ports(self, ports: &'static [&'static str]) -> Self {
+        Self { ports, ..self }
+    }
+
     /// The name that manifests use.
     pub fn reference(&self) -> &str {
         &self.reference
@@ -175,18 +183,25 @@ impl Image {
         Ok(hex(&hasher.finalize()[..8]))
     }
 
+    /// How a container of it is run, as the OCI image specification says it.
+    pub fn run_config(&self) -> Value {
+        let ports = self.ports.iter().map(|port| (*port, json!({})));
+        json!({
+            "Entrypoint": self.entrypoint,
+            "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "ExposedPorts": ports.collect::<BTreeMap<_, _>>(),
+            "Labels": self.labels,
+            "User": self.user,
+            "WorkingDir": self.working_dir,
+        })
+    }
+
     /// The image configuration of the OCI image specification.
     fn config(&self, layer_digest: &str) -> Value {
         json!({
             "architecture": self.architecture.oci(),
             "os": "linux",
-            "config": {
-                "Entrypoint": self.entrypoint,
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-                "Labels": self.labels,
-                "User": self.user,
-                "WorkingDir": self.working_dir,
-            },
+            "config": self.run_config(),
             "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
         })
     }

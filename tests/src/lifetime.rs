@@ -153,8 +153,8 @@ impl<'a> Lifetime<'a> {
         Ok(())
     }
 
-    /// Its kubelet, its containers and its port are gone at once; then it boots.
-    pub fn lose_a_node(&self) -> Result<()> {
+    /// Its kubelet, its containers and its port are gone at once; then it boots. Its name.
+    pub fn lose_a_node(&self) -> Result<String> {
         let lab = self.scene.lab;
         self.chapter("A node loses its power, and boots");
         let address = external_ip(lab, "echo")?;
@@ -184,7 +184,8 @@ impl<'a> Lifetime<'a> {
             self.scene.owner(address)?.name == successor.name,
             "{address} has moved"
         );
-        self.page()
+        self.page()?;
+        Ok(dead.name.clone())
     }
 
     /// A node gives its addresses away before it is empty, to whom the plugin has named.

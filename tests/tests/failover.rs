@@ -8,10 +8,11 @@
 mod failover {
     mod blocked;
     pub(crate) mod kube_proxy;
+    pub(crate) mod second_lan;
 }
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,15 +25,15 @@ use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
 use serde_json::json;
 
-use failover::kube_proxy;
+use failover::{kube_proxy, second_lan};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const FIRST_KEY: &str = "key-1";
 const SECOND_KEY: &str = "key-2";
 const NOT_SIGNED: &str = r#"ferrolb_peer_datagrams_total{outcome="bad_signature""#;
-const POOL: &str = "192.168.64.200-192.168.64.230";
-const TARGET: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(VIP), PORT);
+const POOL: &str = "192.168.64.200-192.168.64.230, 10.9.0.200/32";
+const TARGET: SocketAddr = SocketAddr::new(IpAddr::V4(VIP), PORT);
 /// Beside kube-proxy's own tables.
 const NO_ECHO: &str = "table inet quiet {
     chain in { type filter hook input priority -300;
@@ -207,7 +208,8 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
         let silent = cluster.metrics(node)?.sum(silent)?;
         assert_eq!(silent, 0.0, "{node} heard the others' kernels");
     }
-    kube_proxy::a_node_without_it_keeps_what_it_has_and_takes_nothing(&cluster, &second)
+    kube_proxy::a_node_without_it_keeps_what_it_has_and_takes_nothing(&cluster, &second)?;
+    second_lan::a_port_that_dies_silently_is_noticed_by_its_own_node(&cluster)
 }
 
 /// A process that is stopped does not answer, and its node does: nothing moves.
@@ -330,4 +332,22 @@ fn assigned_events(cluster: &Cluster) -> Result<usize> {
         .lab
         .kubectl(&["get", "events", "-o", "custom-columns=R:.reason"])?;
     Ok(events.matches("nodeAssigned").count())
+}
+
+/// Why the node does not announce the address, waited for.
+fn says(cluster: &Cluster, node: &str, address: Ipv4Addr, reason: &str) -> Result<()> {
+    let why = || {
+        let status = cluster.status(node)?;
+        let vips = status["vips"].as_array().cloned().unwrap_or_default();
+        let vip = vips
+            .iter()
+            .find(|vip| vip["address"] == address.to_string());
+        anyhow::Ok(vip.map(|vip| vip["reason"].clone()))
+    };
+    wait_until(
+        SOON,
+        || Ok(why()?.is_some_and(|why| why == reason)),
+        || Ok(()),
+    )
+    .with_context(|| format!("{node} says {:?} of {address}, not {reason}", why()))
 }

@@ -4,8 +4,10 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::image::{Architecture, sbom};
 use ferrolb_tests::walk::published;
+use serde_json::Value;
 
 /// What a node has to load and to keep, uncompressed.
 const LIMIT: u64 = 8 << 20;
@@ -32,6 +34,48 @@ fn packing_a_daemon_twice_gives_the_same_digest() -> Result<()> {
         let (once, again) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let pack = |dir: &tempfile::TempDir| anyhow::Ok(fs::read(image.pack_into(dir.path())?)?);
         ensure!(pack(&once)? == pack(&again)?, "{name} differs");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_containerfiles_make_the_same_images() -> Result<()> {
+    let room = tempfile::tempdir()?;
+    let buildah = |args: &[&str]| {
+        let mut command = Command::new("buildah");
+        command
+            .args(["--storage-driver=vfs", "--root"])
+            .arg(room.path().join("root"));
+        command.arg("--runroot").arg(room.path().join("run"));
+        stdout_of(command.args(args), "")
+    };
+    let containerfile = workspace("images/Containerfile");
+    for (name, image) in published(Architecture::HERE)? {
+        if name == "walk-app" {
+            continue;
+        }
+        let target = format!("--target={name}");
+        let programs = Architecture::HERE.programs();
+        let programs = programs.to_string_lossy();
+        let bud = [
+            "bud",
+            "--isolation=chroot",
+            "--file",
+            &containerfile,
+            &target,
+        ];
+        buildah(&[&bud[..], &["--tag", name, &programs]].concat())?;
+        let built = buildah(&["inspect", "--type=image", name])?;
+        let built: Value = serde_json::from_str(&built)?;
+        let mut built = built["OCIv1"]["config"].clone();
+        let labels = built["Labels"].as_object_mut().context("no labels")?;
+        labels.retain(|key, _| !key.contains("buildah"));
+        let ours = image.run_config();
+        for (key, value) in ours.as_object().context("no configuration")? {
+            let is_default = *value == "" || *value == "/";
+            let same = built[key] == *value || is_default && built[key].is_null();
+            ensure!(same, "{name}: {key} is {}, not {value}", built[key]);
+        }
     }
     Ok(())
 }
@@ -89,7 +133,7 @@ fn the_bill_of_materials_of_a_daemon_names_what_is_in_it_and_nothing_that_only_b
 
 #[test]
 fn the_image_that_builds_from_source_has_the_toolchain_of_this_project() -> Result<()> {
-    let read = |name: &str| fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR")));
+    let read = |name: &str| fs::read_to_string(workspace(name));
     let toolchain = read("rust-toolchain.toml")?;
     let channel = toolchain
         .lines()
@@ -103,5 +147,19 @@ fn the_image_that_builds_from_source_has_the_toolchain_of_this_project() -> Resu
     ] {
         ensure!(containerfile.lines().any(|one| one == line), "no {line}");
     }
+    // From there on it is the other one.
+    let (_, images) = containerfile
+        .split_once("FROM scratch")
+        .context("no image")?;
+    let copied = images.replace(
+        "--from=build --chmod=0755 /src/target/release/",
+        "--chmod=0755 ",
+    );
+    ensure!(read("images/Containerfile")?.ends_with(&copied), "{copied}");
     Ok(())
+}
+
+/// A file of the source tree.
+fn workspace(name: &str) -> String {
+    format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))
 }

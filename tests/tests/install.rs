@@ -2,6 +2,7 @@
 //! do to it, and what must not be lost meanwhile.
 
 mod install {
+    pub(super) mod rebalance;
     pub(super) mod two_classes;
 }
 
@@ -21,6 +22,7 @@ use ferrolb_tests::stage::Stage;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{answering_macs, external_ip, in_workspace};
 
+use install::rebalance::Spread;
 use install::two_classes;
 
 /// There is no such pool: somebody who waits is worth a metric, too.
@@ -59,7 +61,9 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         life.upgrade()?;
         the_charts_test_hears_who_answers_and_that_nobody_does(&life, lab, address)?;
         every_speaker_can_tell_who_answers(lab, address)?;
-        life.lose_a_node()?;
+        let spread = Spread::create(lab)?;
+        let returned = life.lose_a_node()?;
+        spread.goes_to_a_returned_node_only_when_asked(&returned)?;
         life.drain()?;
         a_dump_has_everything_but_the_speakers_key(lab)?;
 

@@ -234,8 +234,9 @@ impl Ownership {
             let Some(place) = self.place(vip, &mut load) else {
                 continue;
             };
-            // Whose forwarding is in doubt comes after everybody.
-            let place = if self.reluctant { MAX_PLACE } else { place };
+            // Whose forwarding is in doubt, or link, comes after everybody.
+            let is_in_doubt = self.reluctant || self.links.is_silent(vip);
+            let place = if is_in_doubt { MAX_PLACE } else { place };
             if now >= since + self.settings.skew * place {
                 let is_new = self.members.index().floor(vip) == 0;
                 self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);

@@ -87,9 +87,12 @@ impl Ownership {
         let own_tier = own
             .and_then(|own| candidates().nth(own))
             .map(|own| own.tier);
+        let is_silent_here = self.links.is_silent_now(vip);
         let suits = move |place: usize, candidate: &Candidate| match why {
             Why::Must => true,
             Why::Move(to) => candidate.node == to,
+            // L14: whoever hears somebody there is better than who does not.
+            Why::Better if is_silent_here => self.hears_on_link(candidate.node, vip),
             // H2: a node of a better tier always, one of a better rank in MetalLB's way.
             Why::Better => match self.settings.preference {
                 Preference::Sticky => own_tier.is_none_or(|own| candidate.tier < own),
@@ -182,7 +185,7 @@ impl Ownership {
             for (vip, epoch) in offers {
                 if self.claims.owned.contains_key(&vip) {
                     is_repeated = true;
-                } else if self.accepts(vip, from, epoch) {
+                } else if self.accepts(vip, from, epoch, now) {
                     self.claim(vip, Cause::Handover, now);
                 } else {
                     refused.push(vip);
@@ -198,12 +201,13 @@ impl Ownership {
         }
     }
 
-    fn accepts(&self, vip: IpAddr, from: NodeId, epoch: u32) -> bool {
+    fn accepts(&self, vip: IpAddr, from: NodeId, epoch: u32, now: Instant) -> bool {
         let is_unchallenged = self
             .members
             .claims(vip)
             .all(|(id, claim)| id == from || claim.epoch <= epoch);
         let is_willing = self.claims.is_eligible(vip) && !self.reluctant;
+        let is_willing = is_willing && self.links.may_take(vip, now);
         self.stage() == Stage::Serving && is_willing && is_unchallenged
     }
 

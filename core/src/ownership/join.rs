@@ -12,8 +12,6 @@ const HELLOS: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
 ];
-/// Members to learn from: the first may be about to die.
-const TEACHERS: u32 = 3;
 
 #[derive(Debug, Clone)]
 pub(super) enum Join {
@@ -23,7 +21,8 @@ pub(super) enum Join {
     Joining {
         since: Instant,
         hellos: usize,
-        teachers: u32,
+        /// Somebody was asked for the whole table since the last greeting.
+        asked: bool,
     },
     Joined,
 }
@@ -50,7 +49,7 @@ impl Ownership {
         self.join = Join::Joining {
             since: now,
             hellos: 0,
-            teachers: 0,
+            asked: false,
         };
         self.claims.publish = true;
     }
@@ -64,7 +63,7 @@ impl Ownership {
         let Join::Joining {
             since,
             hellos,
-            teachers,
+            asked,
         } = &mut self.join
         else {
             return;
@@ -75,7 +74,7 @@ impl Ownership {
             self.complete_join(now);
         } else if HELLOS.get(*hellos).is_some_and(|&at| now >= since + at) {
             *hellos += 1;
-            *teachers = 0;
+            *asked = false;
             self.say_hello(since);
         }
     }
@@ -98,7 +97,7 @@ impl Ownership {
     }
 
     /// While this member joins, every digest is a chance: a joined member's that equals ours ends
-    /// it, any other is asked for what we lack. False once it has joined.
+    /// it, and the first other one is asked for what we lack. False once it has joined.
     pub(super) fn learn(
         &mut self,
         from: NodeId,
@@ -106,13 +105,12 @@ impl Ownership {
         joined: bool,
         now: Instant,
     ) -> bool {
-        let Join::Joining { teachers, .. } = &mut self.join else {
+        let Join::Joining { asked, .. } = &mut self.join else {
             return false;
         };
         if is_equal && joined {
             self.complete_join(now);
-        } else if !is_equal && *teachers < TEACHERS {
-            *teachers += 1;
+        } else if !is_equal && !std::mem::replace(asked, true) {
             self.sync_with(from);
         }
         true

@@ -88,12 +88,21 @@ impl Claim {
     }
 }
 
+/// Where a member is reached on a link that no beat passes (L14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LinkAddress {
+    pub(super) address: IpAddr,
+    /// It hears nobody there.
+    pub(super) silent: bool,
+}
+
 /// What a member publishes of itself; written by that member alone (C1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) seq: u32,
     pub(super) stage: Stage,
     pub(super) mac: MacAddr,
+    pub(super) links: Vec<LinkAddress>,
     pub(super) claims: BTreeMap<IpAddr, Claim>,
 }
 
@@ -103,6 +112,7 @@ impl Record {
             seq: 0,
             stage: Stage::Joining,
             mac: MacAddr::zero(),
+            links: Vec::new(),
             claims: BTreeMap::new(),
         }
     }

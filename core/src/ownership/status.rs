@@ -128,6 +128,7 @@ impl Ownership {
         match self.claims.wanted(vip) {
             None => Reason::Unwanted,
             Some(wanted) if !wanted.eligible => Reason::Ineligible,
+            Some(_) if self.links.is_silent(vip) => Reason::LinkSilent,
             Some(_) if self.members.owner(vip).is_some() => Reason::NotOwner,
             Some(_) if self.is_reserved_to_another(vip) => Reason::Reserved,
             Some(_) if self.is_announced_elsewhere(vip, now) => Reason::PeerAnnounces,

@@ -11,15 +11,11 @@ use crate::Instant;
 const DIFFERS: Duration = Duration::from_millis(90);
 /// Whoever learned by repair passes it on, at most this often.
 const SPREAD: Duration = Duration::from_millis(100);
-/// A random member is pinged, digest in hand: two halves that watch only themselves would never
-/// compare otherwise.
-const RANDOM_PING: Duration = Duration::from_millis(1_000);
 
 #[derive(Debug, Clone)]
 pub(super) struct Sync {
     spread_at: Option<Instant>,
     spread_last: Instant,
-    ping_at: Instant,
     repeat_at: Option<Instant>,
 }
 
@@ -28,7 +24,6 @@ impl Sync {
         Self {
             spread_at: None,
             spread_last: now,
-            ping_at: now + RANDOM_PING,
             repeat_at: None,
         }
     }
@@ -136,14 +131,6 @@ impl Ownership {
                 self.sync_with(id);
             }
         }
-        if now >= self.sync.ping_at {
-            self.sync.ping_at = now + RANDOM_PING;
-            let live = self.members.live_others().collect();
-            for id in self.pick(1, live) {
-                let ping = self.ping(false, None);
-                self.send(id, &ping);
-            }
-        }
     }
 
     /// Publishes this member's record if it changed, and once more: at 5 % loss one datagram of 20
@@ -173,6 +160,7 @@ impl Ownership {
             seq: self.members.own().record.seq + 1,
             stage: self.stage(),
             mac: self.identity.mac,
+            links: self.links.own(),
             claims: self.claims.own(),
         };
         self.members
@@ -196,7 +184,6 @@ impl Ownership {
             publish.map(|at| (at, "a record to publish")),
             self.sync.repeat_at.map(|at| (at, "a record to repeat")),
             self.sync.spread_at.map(|at| (at, "a repair to pass on")),
-            Some((self.sync.ping_at, "a random comparison")),
         ]
         .into_iter()
         .flatten()

@@ -214,6 +214,11 @@ impl Reason {
                  0.1 s",
                 "let ICMP echo through between the nodes",
             ),
+            Self::LinkSilent => (
+                "on the link of the address no other node answers this one any more: it hands over what \
+                 it has there to one that is answered, and is the last to take something",
+                "look at the port and the cable of that link; where no node is answered, at its switch",
+            ),
             // --- the network ---
             Self::AddressConflict => (
                 "another host of the network has the address",

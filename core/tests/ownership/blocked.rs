@@ -92,6 +92,28 @@ fn a_node_that_dies_unheard_is_replaced_within_a_limit_and_takes_nothing_on_its_
     }
 }
 
+/// J1, B2: its port takes a moment to come up, so its first questions are lost.
+#[test]
+fn an_unheard_node_that_starts_asks_again_whether_the_others_live_and_takes_nothing() {
+    for (hosts, seed) in [2, 3, 4]
+        .into_iter()
+        .flat_map(|n| seeds(3).map(move |seed| (n, seed)))
+    {
+        let mut world = blocked_from_the_start(hosts, seed);
+        let victim = world.some_owner();
+        world.inflict(Fault::Die(victim));
+        world.run(ms(6_000));
+        world.forget_past();
+        world.inflict(Fault::Mute(victim, true));
+        world.inflict(Fault::Boot(victim));
+        world.schedule(ms(250), Fault::Mute(victim, false));
+        world.run(ms(20_000));
+        world.check("with it again");
+        world.assert_sound(seed);
+        world.assert_no_moves(seed);
+    }
+}
+
 #[test]
 fn an_unheard_speaker_that_ends_is_replaced_after_three_rounds_of_silence() {
     for seed in seeds(4) {
@@ -147,6 +169,34 @@ fn one_node_that_nobody_hears_neither_fights_nor_is_fought() {
         world.inflict(Fault::Die(other.expect("another owns something")));
         world.run(BLOCKED);
         world.check("another dies");
+        world.assert_sound(seed);
+    }
+}
+
+/// B1: the one of lower rank heard nothing while it listened. Its first announcement is answered, not
+/// left to stand until the owner's next round.
+#[test]
+fn who_announces_what_a_better_rank_owns_is_corrected_at_once() {
+    for seed in seeds(6) {
+        let mut world = World::new(2, 1, seed, &FAST);
+        block_all(&mut world);
+        let vip = world.vips()[0];
+        let (_, candidates) = &world.truth.wanted[&vip];
+        let [best, other] = [0, 1].map(|place| world.station(candidates[place].node));
+        world.inflict(Fault::Start(best));
+        world.run(ms(8_000));
+        assert_eq!(world.owners(vip), [best], "seed {seed}");
+        world.inflict(Fault::Start(other));
+        world.run(ms(600));
+        world.inflict(Fault::Cut(best, other, true));
+        while world.owners(vip).len() == 1 {
+            world.run(Duration::from_micros(50));
+            assert!(world.now < Instant::from_millis(30_000), "seed {seed}");
+        }
+        world.inflict(Fault::Cut(best, other, false));
+        world.run(ms(5));
+        assert_eq!(world.owners(vip), [best], "seed {seed}");
+        world.check("at once");
         world.assert_sound(seed);
     }
 }

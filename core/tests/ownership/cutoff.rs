@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ferrolb_core::Instant;
 use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings, Wanted};
 
 use crate::checks::Times;
@@ -238,6 +239,7 @@ fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
         world.check("apart");
         let pause = world.random.millis(0..60);
         world.run(pause);
+        world.forget_past();
         world.inflict(Fault::Heal);
         let healed_at = world.now;
         while world.vips().iter().any(|&vip| world.owners(vip).len() != 1) {
@@ -251,6 +253,15 @@ fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
         world.run(ms(2_000));
         world.check("together again");
         world.assert_sound(seed);
+        for &(silent_at, loser, vip) in &world.withdrawals {
+            let has_last_word = |&(at, by, of, _): &(Instant, usize, Vip, Cause)| {
+                of == vip && at > silent_at && by != loser
+            };
+            assert!(
+                world.announcements.iter().any(has_last_word),
+                "N = {hosts}, seed {seed}: {vip} is not announced again after {loser} fell silent"
+            );
+        }
         for (vip, owner) in before {
             let side = (0..hosts)
                 .filter(|&host| split[host] == split[owner])

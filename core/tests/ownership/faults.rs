@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::ownership::{Identity, Leaving, Ownership};
 
-use crate::network::{Network, Station};
+use crate::network::{Kind, Network, Station};
 use crate::world::{Happening, Input, Truth, Vip, World};
 
 /// One fault, or its end.
@@ -37,7 +37,7 @@ pub(crate) enum Fault {
     Blackout(bool),
     /// No datagram leaves or reaches it; all else does.
     Firewall(Station, bool),
-    /// Its kernel answers no question.
+    /// Its kernel answers nothing.
     Unanswering(Station, bool),
     /// The fabric answers ARP for the dead.
     AnswerForTheDead(bool),
@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     /// Kernels answer echo requests, besides ARP.
     Echo(bool),
     Loss(u64),
+    /// Messages of this kind are lost on these paths, and on no others.
+    Lose(Kind, Vec<(Station, Station)>),
     Busy(bool),
     /// Which hosts may announce it.
     Eligible(Vip, Vec<bool>),
@@ -137,6 +139,11 @@ impl World {
             Fault::AnswerForTheDead(is) => self.network.answers_for_the_dead = is,
             Fault::Echo(is) => self.echo = is,
             Fault::Loss(loss) => self.network.loss = loss,
+            Fault::Lose(kind, paths) => {
+                let losing = &mut self.network.losing;
+                losing.retain(|&(other, ..)| other != kind);
+                losing.extend(paths.into_iter().map(|(from, to)| (kind, from, to)));
+            }
             Fault::Busy(busy) => self.busy = busy,
             Fault::Eligible(vip, eligible) => {
                 if self.truth.wanted.contains_key(&vip) {

@@ -21,6 +21,8 @@ mod checks;
 mod cutoff;
 mod faults;
 mod figures;
+mod knowledge;
+mod links;
 mod network;
 mod packets;
 mod random;

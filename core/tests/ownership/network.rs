@@ -8,6 +8,13 @@ use crate::random::Random;
 /// A station: a host's index, or the client and gateway (they are never cut from each other).
 pub(crate) type Station = usize;
 
+/// A message's kind, as its header has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Records = 7,
+    Yield = 11,
+}
+
 /// The network's faults. All start healthy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Network {
@@ -23,9 +30,11 @@ pub(crate) struct Network {
     pub(crate) cut: BTreeSet<(Station, Station)>,
     /// Paths that take longer, both ways.
     pub(crate) slow: BTreeMap<(Station, Station), Duration>,
+    /// Messages of this kind that never arrive: kind, from, to.
+    pub(crate) losing: BTreeSet<(Kind, Station, Station)>,
     /// Stations that no datagram of port 7946 leaves or reaches.
     pub(crate) firewalled: BTreeSet<Station>,
-    /// Stations whose kernels answer no question.
+    /// Stations whose kernels answer nothing, or whose answers a router keeps.
     pub(crate) unanswering: BTreeSet<Station>,
     /// ARP is answered for hosts that are dead, with the right hardware address.
     pub(crate) answers_for_the_dead: bool,
@@ -42,6 +51,13 @@ impl Network {
             && !self.mute.contains(&from)
             && !self.deaf.contains(&to)
             && !self.cut.contains(&(from, to))
+    }
+
+    /// Whether this datagram is one of those that are lost.
+    pub(crate) fn loses(&self, from: Station, to: Station, bytes: &[u8]) -> bool {
+        let of_kind = |kind: Kind| bytes.get(3) == Some(&(kind as u8));
+        let mut losing = self.losing.iter();
+        losing.any(|&(kind, a, b)| (a, b) == (from, to) && of_kind(kind))
     }
 
     /// When the copies of one packet arrive: none, one or two.

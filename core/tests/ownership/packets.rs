@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ferrolb_core::ownership::{KernelAnswer, Ownership, Transmit};
 
 use crate::network::Station;
-use crate::world::{Happening, Input, Vip, World};
+use crate::world::{Happening, Input, Vip, World, on_second_lan};
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
@@ -25,7 +25,10 @@ impl World {
                     return;
                 };
                 let firewalled = &self.network.firewalled;
-                if firewalled.contains(&host) || firewalled.contains(&target) {
+                if firewalled.contains(&host)
+                    || firewalled.contains(&target)
+                    || self.network.loses(host, target, &bytes)
+                {
                     return;
                 }
                 let bytes: Arc<[u8]> = self.in_version(host, target, bytes).into();
@@ -40,6 +43,10 @@ impl World {
             }
             Transmit::Probe(to) => {
                 counters.bytes += 42;
+                let mut second = self.on_second_lan.iter().copied();
+                if let Some(target) = second.find(|&host| on_second_lan(host) == to) {
+                    return self.answer_on_second_lan(host, target, to);
+                }
                 let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
                     return;
                 };
@@ -57,6 +64,15 @@ impl World {
                 }
             }
             Transmit::ProbeGateway => self.answer(host, gateway, Input::Gateway),
+        }
+    }
+
+    fn answer_on_second_lan(&mut self, host: Station, target: Station, to: IpAddr) {
+        let delay = self.second_lan.round_trip(host, target, &mut self.random);
+        let answer = KernelAnswer::Neighbour(self.hosts[target].mac);
+        if let Some(delay) = delay.filter(|_| self.hosts[target].powered) {
+            let answer = Input::Kernel { from: to, answer };
+            self.put(self.now + delay, Happening::Arrive(host, answer));
         }
     }
 
@@ -113,6 +129,9 @@ impl World {
         let Some(asker) = self.hosts.iter().position(|host| host.address == to) else {
             return;
         };
+        if self.network.unanswering.contains(&host) {
+            return;
+        }
         let now = self.now;
         let (tokens, since) = self.hosts[host]
             .unreachables

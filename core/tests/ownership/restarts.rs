@@ -4,6 +4,7 @@ use ferrolb_core::ownership::{FAST, Leaving};
 
 use crate::faults::Fault;
 use crate::figures::vips_for;
+use crate::network::Kind;
 use crate::seeds;
 use crate::world::{World, ms};
 
@@ -116,6 +117,26 @@ fn the_returned_speaker_announces_its_addresses_at_once() {
     }
 }
 
+/// R2: the hold would end while it is still learning.
+#[test]
+fn a_speaker_that_returns_at_the_last_moment_is_given_the_time_to_learn() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        let host = world.some_owner();
+        world.inflict(Fault::Kill(host));
+        world.run(ms(2_400));
+        let paths = (0..4).map(|from| (from, host)).collect();
+        world.inflict(Fault::Lose(Kind::Records, paths));
+        world.inflict(Fault::Start(host));
+        world.run(ms(200));
+        world.inflict(Fault::Lose(Kind::Records, Vec::new()));
+        world.run(ms(4_000));
+        world.check("afterwards");
+        world.assert_sound(seed);
+        world.assert_no_moves(seed);
+    }
+}
+
 #[test]
 fn all_speakers_killed_at_once_come_back_to_what_they_had_or_settle() {
     for seed in seeds(6) {
@@ -178,6 +199,73 @@ fn at_15_percent_loss_draining_still_ends_within_300_ms_and_is_never_dark() {
             "seed {seed}: it may exit"
         );
         assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+    }
+}
+
+/// H1: the successor has announced, and its record is lost twice: the offer that comes again is
+/// answered.
+#[test]
+fn a_giver_that_missed_its_successors_claims_is_told_and_done_within_40_ms() {
+    for (hosts, seed) in [2, 3, 4, 10]
+        .into_iter()
+        .flat_map(|n| seeds(5).map(move |seed| (n, seed)))
+    {
+        let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+        let giver = world.some_owner();
+        let paths = (0..hosts).map(|from| (from, giver)).collect();
+        world.inflict(Fault::Lose(Kind::Records, paths));
+        world.inflict(Fault::Leave(giver, Leaving::Draining));
+        world.schedule(ms(25), Fault::Lose(Kind::Records, Vec::new()));
+        world.run(ms(40));
+        assert!(
+            world.hosts[giver].speaker.is_none(),
+            "N = {hosts}, seed {seed}: it may exit"
+        );
+        assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+        world.run(ms(2_000));
+        world.check("after the drain");
+        world.assert_sound(seed);
+    }
+}
+
+/// H1: the best-ranked successor says no.
+#[test]
+fn draining_past_a_node_that_refuses_is_over_within_20_ms_too() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        let giver = world.some_owner();
+        let unwilling = (giver + 1 + world.random.index(3)) % 4;
+        let had = world.hosts[unwilling].announcing.clone();
+        world.inflict(Fault::Reluctant(unwilling, true));
+        world.inflict(Fault::Leave(giver, Leaving::Draining));
+        world.run(ms(20));
+        assert!(world.hosts[giver].speaker.is_none(), "seed {seed}");
+        assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+        assert_eq!(world.hosts[unwilling].announcing, had, "seed {seed}");
+        world.run(ms(2_000));
+        world.check("after the drain");
+        world.assert_sound(seed);
+    }
+}
+
+/// H1: the best-ranked successor says nothing. Once it runs again it finds offers that somebody else
+/// has accepted.
+#[test]
+fn draining_past_a_process_that_is_stopped_moves_each_address_once() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        let giver = world.some_owner();
+        let given = world.hosts[giver].announcing.len();
+        let stopped = (giver + 1 + world.random.index(3)) % 4;
+        world.inflict(Fault::Stop(stopped, ms(400)));
+        world.inflict(Fault::Leave(giver, Leaving::Draining));
+        world.run(ms(100));
+        assert!(world.hosts[giver].speaker.is_none(), "seed {seed}");
+        assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+        world.run(ms(2_000));
+        world.check("after the drain");
+        world.assert_sound(seed);
+        assert_eq!(world.moves.len(), given, "seed {seed}: {:?}", world.moves);
     }
 }
 

@@ -89,6 +89,20 @@ fn stopped_processes_at_20_percent_loss_move_nothing() {
     });
 }
 
+/// L5 d: its kernel is all that answers for it, and now and then one round of questions is lost.
+#[test]
+fn a_stopped_process_whose_port_blinks_for_70_ms_moves_nothing() {
+    nothing_moves(&[3, 4, 10], 5, |world| {
+        let host = world.random.index(world.hosts.len());
+        world.inflict(Fault::Stop(host, ms(2_800)));
+        for round in 1..9 {
+            let at = ms(300 * round) + world.random.millis(0..100);
+            world.schedule(at, Fault::Mute(host, true));
+            world.schedule(at + ms(70), Fault::Mute(host, false));
+        }
+    });
+}
+
 #[test]
 fn everything_at_once_moves_nothing() {
     nothing_moves(&[3, 4, 10], 3, |world| {

@@ -13,6 +13,7 @@ use ferrolb_core::ownership::{
     Wanted,
 };
 use ferrolb_core::wire::MacAddr;
+use ipnetwork::IpNetwork;
 
 use crate::faults::Fault;
 use crate::network::{Network, Station};
@@ -22,6 +23,17 @@ pub(crate) type Vip = IpAddr;
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// The host's address on the second LAN.
+pub(crate) fn on_second_lan(host: Station) -> IpAddr {
+    let [high, low] = (host as u16).to_be_bytes();
+    Ipv4Addr::new(192, 168, 250 + high, low).into()
+}
+
+/// The second LAN: every address that the cluster announces is in it.
+pub(crate) fn second_lan() -> IpNetwork {
+    "192.168.0.0/16".parse().expect("a network")
 }
 
 /// The n-th address that the cluster announces.
@@ -96,6 +108,9 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) random: Random,
     pub(crate) network: Network,
+    /// A second LAN, that the addresses are on, and who is on it; no datagram passes it.
+    pub(crate) second_lan: Network,
+    pub(crate) on_second_lan: BTreeSet<Station>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
@@ -118,10 +133,13 @@ pub(crate) struct World {
     pub(crate) moves: Vec<Move>,
     /// Announcements of any kind: when, by whom, why.
     pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
+    pub(crate) withdrawals: Vec<(Instant, Station, Vip)>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
     /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
     pub(crate) silent_kernels: Vec<(Station, NodeId)>,
     pub(crate) blocked: Vec<(Station, NodeId)>,
+    /// Whose link to the second LAN was found silent.
+    pub(crate) silent_links: Vec<Station>,
     /// Falling silent before anybody else announced: when it should have been make before break.
     pub(crate) dark: Vec<(Instant, Vip)>,
     pub(crate) disturbed_at: Instant,
@@ -138,6 +156,8 @@ impl World {
             now: Instant::START,
             random: Random::new(seed),
             network: Network::default(),
+            second_lan: Network::default(),
+            on_second_lan: BTreeSet::new(),
             hosts: (0..hosts).map(Host::new).collect(),
             settings: settings.clone(),
             keys: Keys::default(),
@@ -153,9 +173,11 @@ impl World {
             neighbours: BTreeMap::new(),
             moves: Vec::new(),
             announcements: Vec::new(),
+            withdrawals: Vec::new(),
             verdicts: Vec::new(),
             silent_kernels: Vec::new(),
             blocked: Vec::new(),
+            silent_links: Vec::new(),
             dark: Vec::new(),
             disturbed_at: Instant::START,
             faults: 0,
@@ -187,6 +209,7 @@ impl World {
     pub(crate) fn forget_past(&mut self) {
         self.moves.clear();
         self.announcements.clear();
+        self.withdrawals.clear();
         self.verdicts.clear();
         self.dark.clear();
         for host in &mut self.hosts {
@@ -224,6 +247,13 @@ impl World {
             .iter()
             .position(|host| host.id == id)
             .expect("every member is a host")
+    }
+
+    /// Whom the speaker of `host` takes for the owner of `vip`.
+    pub(crate) fn owner_known_to(&self, host: Station, vip: Vip) -> Option<NodeId> {
+        let speaker = self.hosts[host].speaker.as_ref()?;
+        let (owner, _) = speaker.vip_status(vip, self.now).owner?;
+        Some(owner)
     }
 
     /// Whether the speaker of `host` holds this member gone, for whatever reason.
@@ -281,6 +311,15 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// Runs until `is_so`, for a second at most.
+    pub(crate) fn run_until(&mut self, is_so: impl Fn(&Self) -> bool) {
+        let began = self.now;
+        while !is_so(self) {
+            self.run(Duration::from_micros(50));
+            assert!(self.now <= began + ms(1_000), "it never came to that");
+        }
     }
 
     /// How late a thread wakes up.
@@ -359,6 +398,9 @@ impl World {
             )
         });
         speaker.set_wanted(wanted.collect());
+        let further = (second_lan(), on_second_lan(host));
+        let further = self.on_second_lan.contains(&host).then_some(further);
+        speaker.set_further_links(&further.into_iter().collect());
     }
 
     fn carry_out(&mut self, host: Station, event: Event) -> bool {
@@ -373,6 +415,7 @@ impl World {
             }
             Event::Withdraw { vip, .. } => {
                 self.hosts[host].announcing.remove(&vip);
+                self.withdrawals.push((self.now, host, vip));
                 self.note_darkness(vip);
             }
             Event::Gone { node, verdict } => {
@@ -381,7 +424,8 @@ impl World {
             Event::Lost { node } => self.verdicts.push((self.now, host, node, None)),
             Event::KernelSilent { node } => self.silent_kernels.push((host, node)),
             Event::Blocked { node } => self.blocked.push((host, node)),
-            Event::Isolated | Event::NameShared => {}
+            Event::Link { silent: true, .. } => self.silent_links.push(host),
+            Event::Link { .. } | Event::Isolated | Event::NameShared => {}
             Event::MayExit => return true,
         }
         false

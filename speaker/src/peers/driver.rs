@@ -15,6 +15,7 @@ use ferrolb_core::ownership::{
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
+use ipnetwork::IpNetwork;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
 
@@ -222,6 +223,7 @@ impl Driver {
             ownership.set_station(address, mac, now);
             ownership.set_nodes(&members.collect(), now);
         }
+        self.follow_further_links();
     }
 
     fn follow_wishes(&mut self) {
@@ -233,6 +235,7 @@ impl Driver {
         if let Some(ownership) = &mut self.ownership {
             ownership.set_wanted(wanted);
         }
+        self.follow_further_links();
         self.tell_wire();
     }
 
@@ -258,6 +261,39 @@ impl Driver {
         let links = self.links.as_ref().ok_or(Reason::NoLink)?;
         let carried = carrying(vip, &on_links(wish), links).next();
         carried.map(drop).ok_or(Reason::NoLink)
+    }
+
+    fn follow_further_links(&mut self) {
+        let own = self.nodes.as_ref().and_then(|nodes| nodes.get(&self.me));
+        let Some(&own) = own.and_then(|addresses| addresses.first()) else {
+            return;
+        };
+        let further = self.further_links(own);
+        if let Some(ownership) = &mut self.ownership {
+            ownership.set_further_links(&further);
+        }
+    }
+
+    /// Where wanted addresses lie on other links than the one of this node's address: the networks,
+    /// and this node's address in each.
+    fn further_links(&self, own: IpAddr) -> BTreeMap<IpNetwork, IpAddr> {
+        let mut further = BTreeMap::new();
+        let Some(links) = &self.links else {
+            return further;
+        };
+        for (vip, wish) in self.wishes.iter().flatten() {
+            let on_links = on_links(wish);
+            let carrying = carrying(*vip, &on_links, links).filter_map(|id| links.get(&id));
+            for link in carrying.filter(|link| !has(link, own)) {
+                let mut prefixes = link.prefixes.iter();
+                if let Some(prefix) = prefixes.find(|prefix| prefix.contains(*vip))
+                    && let Ok(network) = IpNetwork::new(prefix.network(), prefix.prefix())
+                {
+                    further.entry(network).or_insert(prefix.ip());
+                }
+            }
+        }
+        further
     }
 
     fn set_keys(&mut self, files: BTreeMap<String, Vec<u8>>, now: Instant) {
@@ -364,7 +400,10 @@ impl Driver {
                 Event::Lost { .. } => self.metrics.verdict("lost"),
                 Event::KernelSilent { .. } => self.metrics.verdict(Reason::KernelSilent.as_str()),
                 Event::Blocked { .. } => self.metrics.verdict(Reason::PeerBlocked.as_str()),
-                Event::Isolated | Event::NameShared => {}
+                Event::Link { silent: true, .. } => {
+                    self.metrics.verdict(Reason::LinkSilent.as_str());
+                }
+                Event::Link { .. } | Event::Isolated | Event::NameShared => {}
                 Event::MayExit => may_exit = true,
             }
             self.unsaid.push(event);
@@ -400,6 +439,16 @@ impl Driver {
                     node = self.name(node), reason = %Reason::PeerBlocked,
                     "a node lives, and its speaker cannot be heard: let UDP 7946 through"
                 ),
+                Event::Link {
+                    network,
+                    silent: true,
+                } => warn!(
+                    %network, reason = %Reason::LinkSilent,
+                    "no other node answers on this link any more: its addresses go to one that is answered"
+                ),
+                Event::Link { network, .. } => {
+                    info!(%network, "another node answers on this link again")
+                }
                 Event::Isolated => warn!(
                     reason = %Reason::Isolated,
                     "nothing at all is received: this node keeps what it announces and takes nothing"
@@ -484,6 +533,7 @@ impl Driver {
             addresses: nodes
                 .filter(|(name, _)| **name != self.me)
                 .flat_map(|(_, addresses)| addresses.iter().copied())
+                .chain(ownership.further_addresses())
                 .collect(),
         };
         self.wire.set_cluster_nodes(cluster);
@@ -522,7 +572,10 @@ fn on_links(wish: &Wish) -> Wanted {
 
 /// The hardware address that answers ARP for `address`; none if it is on no link.
 fn mac_of(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> MacAddr {
-    let has_it = |link: &&Link| link.prefixes.iter().any(|prefix| prefix.ip() == address);
-    let link = links.values().find(has_it);
+    let link = links.values().find(|link| has(link, address));
     link.map_or(MacAddr::zero(), |link| link.mac)
+}
+
+fn has(link: &Link, address: IpAddr) -> bool {
+    link.prefixes.iter().any(|prefix| prefix.ip() == address)
 }

@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use super::Image;
 
-const ROOT: &str = "0:0";
+/// What an image says that names nobody.
+const ROOT: &str = "";
 /// As the chart runs what needs no privilege.
 const NOBODY: &str = "65534:65534";
 
@@ -57,12 +58,12 @@ pub fn walk_app(binary: &Path) -> Image {
 
 /// The controller of this version.
 pub fn controller(binary: &Path) -> Image {
-    ours("controller", binary, NOBODY)
+    ours("controller", binary, NOBODY).ports(&["7472/tcp"])
 }
 
 /// The speaker of this version. It opens raw sockets: only uid 0 gets the capability.
 pub fn speaker(binary: &Path) -> Image {
-    ours("speaker", binary, ROOT)
+    ours("speaker", binary, ROOT).ports(&["7472/tcp", "7946/udp"])
 }
 
 /// An image that this project publishes, as its Containerfile says: one static program.

@@ -103,6 +103,7 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
 
     each_value_is_seen_in_the_live_objects(&lab, &with_chart);
     a_metallb_without_a_class_is_refused(&lab, &with_chart);
+    a_second_ferrolb_for_the_same_services_is_refused(&lab, &chart);
 }
 
 type Helm<'a> = dyn Fn(&str, &str) -> anyhow::Result<String> + 'a;
@@ -159,6 +160,19 @@ fn a_metallb_without_a_class_is_refused(lab: &Lab, with_chart: &Helm<'_>) {
     ])
     .unwrap();
     with_chart("upgrade", ALONE).unwrap();
+    lab.kubectl(&["delete", "namespace", "theirs"]).unwrap();
+}
+
+fn a_second_ferrolb_for_the_same_services_is_refused(lab: &Lab, chart: &str) {
+    let second = |values: &str| {
+        let mut helm = lab.helm_command().unwrap();
+        helm.args(["install", "second", chart, "--namespace", "elsewhere"]);
+        stdout_of(helm.args(["--create-namespace", "--values", "-"]), values)
+    };
+    let refused = second("").unwrap_err().to_string();
+    let first = format!("another FerroLB (DaemonSet {NAMESPACE}/ferrolb-speaker)");
+    assert!(refused.contains(&first), "{refused}");
+    second("loadBalancerClass: acme/lb").unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ferrolb_tests::kube_proxy;
 use ferrolb_tests::net::lan_address;
 use ferrolb_tests::wait::wait_until;
 
-use super::super::{NODES, SOON, VIP};
+use super::super::{NODES, SOON, VIP, says};
 
 const SAID: &str = "kube-proxy on this node is not well";
 
@@ -51,22 +51,4 @@ fn first_in_rank(node: &str) -> Option<Ipv4Addr> {
     (201..=230)
         .map(lan_address)
         .find(|address| first(*address) == Some(node))
-}
-
-/// Why the node does not announce the address, waited for.
-fn says(cluster: &Cluster, node: &str, address: Ipv4Addr, reason: &str) -> Result<()> {
-    let why = || {
-        let status = cluster.status(node)?;
-        let vips = status["vips"].as_array().cloned().unwrap_or_default();
-        let vip = vips
-            .iter()
-            .find(|vip| vip["address"] == address.to_string());
-        anyhow::Ok(vip.map(|vip| vip["reason"].clone()))
-    };
-    wait_until(
-        SOON,
-        || Ok(why()?.is_some_and(|why| why == reason)),
-        || Ok(()),
-    )
-    .with_context(|| format!("{node} says {:?} of {address}, not {reason}", why()))
 }

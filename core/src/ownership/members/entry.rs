@@ -175,6 +175,7 @@ impl Member {
                 life,
                 address: self.address,
                 mac: record.mac,
+                links: record.links.clone(),
                 stage: record.stage,
                 former,
                 seq: record.seq,
@@ -231,6 +232,7 @@ impl Assembly {
             seq: entry.seq,
             stage: entry.stage,
             mac: entry.mac,
+            links: entry.links.clone(),
             claims,
         })
     }

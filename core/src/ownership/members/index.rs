@@ -170,7 +170,8 @@ impl Index {
             // Own claims are known here before they are published.
             return;
         }
-        self.changes.candidates |= old.map(|record| record.stage) != new.map(|record| record.stage);
+        self.changes.candidates |= old.map(|record| (record.stage, &record.links))
+            != new.map(|record| (record.stage, &record.links));
         for &vip in old.iter().flat_map(|record| record.claims.keys()) {
             self.set_claim(vip, id, None);
             self.changes.vips.insert(vip);

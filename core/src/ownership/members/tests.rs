@@ -41,6 +41,7 @@ fn entry(node: &str, boot: u64, inc: u32, life: Life, seq: u32) -> Entry {
         seq,
         part: 0,
         parts: 1,
+        links: Vec::new(),
         claims: vec![(vip(seq as u8), claim(seq))],
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{MAX_PAYLOAD, Reader, address_octets};
 use crate::ownership::Verdict;
-use crate::ownership::members::{BUCKETS, Claim, Life, Stage};
+use crate::ownership::members::{BUCKETS, Claim, Life, LinkAddress, Stage};
 use crate::ownership::node::NodeId;
 use crate::wire::MacAddr;
 
@@ -78,20 +78,27 @@ pub(in super::super) struct Entry {
     pub(in super::super) seq: u32,
     pub(in super::super) part: u16,
     pub(in super::super) parts: u16,
+    /// At most [`MAX_LINKS`].
+    pub(in super::super) links: Vec<LinkAddress>,
     pub(in super::super) claims: Vec<(IpAddr, Claim)>,
 }
 
+/// Further links that a member tells of: of more than these it judges no port.
+pub(in super::super) const MAX_LINKS: usize = 4;
+
 impl Entry {
-    const LEN: usize = 56;
+    const LEN: usize = 57;
+    const LINK_LEN: usize = 17;
     const CLAIM_LEN: usize = 25;
     /// Bytes in a datagram.
     pub(in super::super) const fn len(&self) -> usize {
-        Self::LEN + Self::CLAIM_LEN * self.claims.len()
+        Self::LEN + Self::LINK_LEN * self.links.len() + Self::CLAIM_LEN * self.claims.len()
     }
 }
 
 /// Most claims that one part of a record may carry.
-pub(in super::super) const PARTS_OF: usize = (MAX_PAYLOAD - 2 - Entry::LEN) / Entry::CLAIM_LEN;
+pub(in super::super) const PARTS_OF: usize =
+    (MAX_PAYLOAD - 2 - Entry::LEN - MAX_LINKS * Entry::LINK_LEN) / Entry::CLAIM_LEN;
 
 const BEAT: u8 = 1;
 const PING: u8 = 2;
@@ -281,7 +288,11 @@ impl Entry {
         out.push(flags([self.former, false, false, false]));
         out.extend(self.mac.octets());
         out.extend(address_octets(self.address));
-        out.push(0);
+        out.extend(count(&self.links));
+        for link in &self.links {
+            out.extend(address_octets(link.address));
+            out.push(flags([link.silent, false, false, false]));
+        }
         out.extend(count(&self.claims));
         for (vip, claim) in &self.claims {
             out.extend(address_octets(*vip));
@@ -300,7 +311,11 @@ impl Entry {
         let [former, ..] = read_flags(reader)?;
         let mac = MacAddr::from(reader.array()?);
         let address = reader.address()?;
-        let _reserved = reader.byte()?;
+        let links = read_many(reader, |reader| {
+            let address = reader.address()?;
+            let [silent, ..] = read_flags(reader)?;
+            Some(LinkAddress { address, silent })
+        })?;
         let claims = read_many(reader, |reader| {
             let vip = reader.address()?;
             let (epoch, rank) = (reader.u32()?, reader.u32()?);
@@ -326,9 +341,10 @@ impl Entry {
             seq,
             part,
             parts,
+            links,
             claims,
         };
-        (part < parts).then_some(entry)
+        (part < parts && entry.links.len() <= MAX_LINKS).then_some(entry)
     }
 }
 

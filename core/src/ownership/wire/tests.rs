@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ownership::Verdict;
-use crate::ownership::members::{BUCKETS, Claim, Life, Stage};
+use crate::ownership::members::{BUCKETS, Claim, Life, LinkAddress, Stage};
 use crate::wire::MacAddr;
 
 const HERE: &str = "192.168.64.11";
@@ -36,6 +36,10 @@ fn entry() -> Entry {
         seq: 9,
         part: 0,
         parts: 1,
+        links: vec![LinkAddress {
+            address: "10.9.0.12".parse().unwrap(),
+            silent: true,
+        }],
         claims: vec![
             (
                 "192.168.64.100".parse().unwrap(),
@@ -92,6 +96,7 @@ fn every_kind() -> Vec<Message> {
         Message::Records(vec![
             entry(),
             Entry {
+                links: Vec::new(),
                 claims: Vec::new(),
                 ..entry()
             },
@@ -242,6 +247,7 @@ fn the_largest_record_and_offer_fit_into_a_datagram() {
         },
     );
     let record = Message::Records(vec![Entry {
+        links: entry().links.repeat(MAX_LINKS),
         claims: vec![claim; PARTS_OF],
         ..entry()
     }]);

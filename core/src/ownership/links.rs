@@ -1,0 +1,245 @@
+//! L14: links other than the one that speakers meet on.
+//!
+//! No beat passes a second LAN (a storage network, a DMZ), so a port that dies there silently is seen
+//! by nobody but its own node. Each member tells its addresses on such links, and asks others there
+//! each second. Whoever hears nobody any more hands over to a member that does; where nobody hears
+//! anybody, the LAN is dead, and nothing moves.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::members::LinkAddress;
+use super::wire::MAX_LINKS;
+use super::{Event, NodeId, Ownership, Transmit};
+use crate::Instant;
+
+/// Between two rounds of questions.
+const ROUND: Duration = Duration::from_millis(1_000);
+/// The same while one is unanswered.
+const DOUBT: Duration = Duration::from_millis(500);
+/// So many unanswered rounds in a row make a link silent. Two members are asked in the first, each
+/// by two questions (ARP and echo), and [`ASKED_IN_DOUBT`] in the others: at 5 % loss both ways it
+/// happens once in 10¹² rounds.
+const UNANSWERED: u32 = 3;
+/// A LAN dies for all its members within a round. Who takes over must have heard something later than
+/// whoever gives can have: that one gives 2 s after the last answer at the earliest.
+const FRESH: Duration = Duration::from_millis(1_500);
+/// A link that was silent is trusted by others after so many answered rounds: where a whole LAN comes
+/// back, its owners hear that before anybody offers to take over.
+const ANSWERED: u32 = 4;
+/// Who refused may accept later.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// Members asked in one round, and while one is unanswered.
+const ASKED: usize = 2;
+const ASKED_IN_DOUBT: usize = 8;
+
+#[derive(Debug, Clone)]
+pub(super) struct Links {
+    by_network: BTreeMap<IpNetwork, Link>,
+    next_round: Instant,
+    try_again_at: Instant,
+}
+
+/// A link of this node by the network that a wanted address is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Link {
+    /// This node's address there.
+    own: IpAddr,
+    heard_at: Option<Instant>,
+    /// The last round was asked then, and had somebody to ask.
+    asked_at: Option<Instant>,
+    /// Rounds in a row.
+    unanswered: u32,
+    answered: u32,
+    /// As others are told.
+    silent: bool,
+}
+
+impl Link {
+    const fn new(own: IpAddr) -> Self {
+        Self {
+            own,
+            heard_at: None,
+            asked_at: None,
+            unanswered: 0,
+            answered: 0,
+            silent: false,
+        }
+    }
+
+    /// Nobody answers, and somebody has.
+    const fn is_silent_now(&self) -> bool {
+        self.unanswered >= UNANSWERED && self.heard_at.is_some()
+    }
+
+    /// What came of the last round.
+    fn judge(&mut self) {
+        let Some(asked_at) = self.asked_at else {
+            return;
+        };
+        if self.heard_at.is_some_and(|at| at >= asked_at) {
+            (self.unanswered, self.answered) = (0, self.answered.saturating_add(1));
+        } else {
+            (self.unanswered, self.answered) = (self.unanswered.saturating_add(1), 0);
+        }
+        self.silent = if self.silent {
+            self.answered < ANSWERED
+        } else {
+            self.is_silent_now()
+        };
+    }
+}
+
+impl Links {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            by_network: BTreeMap::new(),
+            next_round: now,
+            try_again_at: now,
+        }
+    }
+
+    /// What the own record tells.
+    pub(super) fn own(&self) -> Vec<LinkAddress> {
+        let links = self.by_network.values().take(MAX_LINKS);
+        let told = links.map(|link| LinkAddress {
+            address: link.own,
+            silent: link.silent,
+        });
+        told.collect()
+    }
+
+    fn of(&self, vip: IpAddr) -> Option<(&IpNetwork, &Link)> {
+        let mut links = self.by_network.iter();
+        links.find(|(network, _)| network.contains(vip))
+    }
+
+    /// Whether this member should hand over what it has there.
+    pub(super) fn is_silent_now(&self, vip: IpAddr) -> bool {
+        self.of(vip).is_some_and(|(_, link)| link.is_silent_now())
+    }
+
+    /// Whether this member is the last to take something there.
+    pub(super) fn is_silent(&self, vip: IpAddr) -> bool {
+        self.of(vip)
+            .is_some_and(|(_, link)| link.silent || link.is_silent_now())
+    }
+
+    /// Whether it may take something over that has an owner.
+    pub(super) fn may_take(&self, vip: IpAddr, now: Instant) -> bool {
+        self.of(vip).is_none_or(|(_, link)| {
+            !link.silent
+                && (link.asked_at.is_none() || link.heard_at.is_some_and(|at| now < at + FRESH))
+        })
+    }
+}
+
+impl Ownership {
+    /// The networks of this node, besides that of its own address, that wanted addresses are in, and
+    /// its address in each.
+    pub fn set_further_links(&mut self, links: &BTreeMap<IpNetwork, IpAddr>) {
+        let known = &mut self.links.by_network;
+        let before = known.len();
+        known.retain(|network, link| links.get(network) == Some(&link.own));
+        let mut has_changed = known.len() != before;
+        for (&network, &own) in links {
+            has_changed |= !known.contains_key(&network);
+            known.entry(network).or_insert(Link::new(own));
+        }
+        self.claims.publish |= has_changed;
+    }
+
+    /// The addresses of other members on such links.
+    pub fn further_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let others = self.members.iter().filter(|(id, _)| *id != self.me);
+        others.flat_map(|(_, member)| member.record.links.iter().map(|link| link.address))
+    }
+
+    /// Any station there will do.
+    pub(super) fn hear_on_links(&mut self, from: IpAddr, now: Instant) {
+        for (network, link) in &mut self.links.by_network {
+            if !network.contains(from) || from == link.own {
+                continue;
+            }
+            link.heard_at = Some(now);
+            if link.unanswered >= UNANSWERED {
+                let owned = self.claims.owned.keys().copied();
+                let dirty = owned.filter(|vip| network.contains(*vip));
+                self.claims.dirty.extend(dirty.collect::<Vec<_>>());
+            }
+            link.unanswered = 0;
+        }
+    }
+
+    pub(super) fn attend_links(&mut self, now: Instant) {
+        if self.links.by_network.is_empty() || now < self.links.next_round {
+            return;
+        }
+        let mut is_in_doubt = false;
+        let networks: Vec<IpNetwork> = self.links.by_network.keys().copied().collect();
+        for network in networks {
+            let others = self.members_on(network);
+            let Some(link) = self.links.by_network.get_mut(&network) else {
+                continue;
+            };
+            let before = link.silent;
+            if others.is_empty() {
+                // Nobody could take over, and nobody can tell.
+                *link = Link::new(link.own);
+            } else {
+                link.judge();
+                link.asked_at = Some(now);
+            }
+            let (silent, is_unanswered) = (link.silent, link.unanswered > 0);
+            if silent != before {
+                self.claims.publish = true;
+                self.links.try_again_at = now;
+                self.events.push_back(Event::Link { network, silent });
+            }
+            is_in_doubt |= is_unanswered;
+            let count = if is_unanswered { ASKED_IN_DOUBT } else { ASKED };
+            for id in self.pick(count, others) {
+                let address = self.address_on(id, network);
+                self.transmits.extend(address.map(Transmit::Probe));
+            }
+            if is_unanswered {
+                self.transmits.push_back(Transmit::ProbeGateway);
+            }
+        }
+        self.links.next_round = now + if is_in_doubt { DOUBT } else { ROUND };
+        if is_in_doubt && now >= self.links.try_again_at {
+            self.links.try_again_at = now + TRY_AGAIN;
+            self.claims.dirty.extend(self.claims.owned.keys());
+        }
+    }
+
+    pub(super) fn links_due(&self) -> Option<(Instant, &'static str)> {
+        let has_some = !self.links.by_network.is_empty();
+        has_some.then_some((self.links.next_round, "questions on further links"))
+    }
+
+    fn members_on(&self, network: IpNetwork) -> Vec<NodeId> {
+        let others = self.members.live_others();
+        others
+            .filter(|&id| self.address_on(id, network).is_some())
+            .collect()
+    }
+
+    fn address_on(&self, id: NodeId, network: IpNetwork) -> Option<IpAddr> {
+        let links = &self.members.get(id)?.record.links;
+        let mut addresses = links.iter().map(|link| link.address);
+        addresses.find(|address| network.contains(*address))
+    }
+
+    /// Whether a member says that it hears somebody on its link to `vip`.
+    pub(super) fn hears_on_link(&self, id: NodeId, vip: IpAddr) -> bool {
+        let member = self.members.get(id);
+        let links = member.into_iter().flat_map(|member| &member.record.links);
+        let mut hears = links.filter(|link| !link.silent);
+        let network = self.links.of(vip).map(|(network, _)| network);
+        network.is_some_and(|network| hears.any(|link| network.contains(link.address)))
+    }
+}
