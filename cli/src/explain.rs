@@ -140,7 +140,19 @@ fn answer(
             }),
         },
     }
-    events.sort_by_key(|event| event.last_timestamp.clone().map(|time| time.0));
+    // Times are whole seconds; of those of one second the versions, which the API server counts up, tell.
+    let version = |event: &Event| {
+        event
+            .metadata
+            .resource_version
+            .as_ref()?
+            .parse::<u64>()
+            .ok()
+    };
+    events.sort_by_key(|event| {
+        let time = event.last_timestamp.as_ref().map(|time| time.0);
+        (time, version(event))
+    });
     Answer {
         namespace: view.key.namespace.clone(),
         name: view.key.name.clone(),

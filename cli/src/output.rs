@@ -30,6 +30,12 @@ pub(crate) enum Output {
     Yaml,
 }
 
+/// `1 pool`, `2 pools`
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
 impl Format {
     /// Prints `answer` for programs, or has `text` print it for people.
     pub(crate) fn print<W: Write>(

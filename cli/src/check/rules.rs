@@ -11,6 +11,7 @@ use serde_yaml::Value;
 use super::facts::Facts;
 use super::{Finding, Verdict};
 use crate::daemons::Component;
+use crate::output::counted;
 
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
@@ -31,7 +32,7 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
     findings.push(version(facts));
     findings.extend(other_providers(facts));
     findings.extend(kube_proxy(facts));
-    findings.push(pod_security(facts));
+    findings.extend(pod_security(facts));
     findings.push(configuration(facts));
     findings
 }
@@ -113,10 +114,16 @@ fn kube_proxy(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-fn pod_security(facts: &Facts) -> Finding {
+/// None where the labels cannot be read.
+fn pod_security(facts: &Facts) -> Option<Finding> {
     let namespace = &facts.namespace;
-    let level = facts.labels.as_ref().and_then(|labels| labels.get(ENFORCE));
-    match level.map(String::as_str) {
+    if !facts.namespace_exists {
+        return Some(Finding::ok(format!(
+            "namespace {namespace} does not exist yet: helm install --create-namespace makes it"
+        )));
+    }
+    let level = facts.labels.as_ref()?.get(ENFORCE);
+    Some(match level.map(String::as_str) {
         Some("privileged") => Finding::ok(format!("namespace {namespace} lets speakers start")),
         Some(level) => Finding::bad(
             Verdict::Problem,
@@ -128,7 +135,7 @@ fn pod_security(facts: &Facts) -> Finding {
         None => Finding::ok(format!(
             "namespace {namespace} says nothing of pod security: the cluster's default decides"
         )),
-    }
+    })
 }
 
 fn configuration(facts: &Facts) -> Finding {
@@ -139,7 +146,8 @@ fn configuration(facts: &Facts) -> Finding {
     };
     match of_data(map.data.as_ref()) {
         Outcome::Valid(config) => {
-            Finding::ok(format!("{} pools in ConfigMap {name}", config.pools.len()))
+            let pools = counted(config.pools.len(), "pool");
+            Finding::ok(format!("{pools} in ConfigMap {name}"))
         }
         Outcome::NotConfigured(why) => Finding::bad(
             Verdict::Warning,
@@ -164,6 +172,13 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
         daemons.filter(move |daemon| daemon.component == component && daemon.ready)
     };
     let namespace = &facts.namespace;
+    if facts.daemons.is_empty() {
+        return vec![Finding::bad(
+            Verdict::Problem,
+            "no pod of FerroLB is found",
+            "install it, or say with -n NAMESPACE where it runs",
+        )];
+    }
     let mut findings = Vec::new();
     findings.push(match ready(Component::Controller).count() {
         0 => Finding::bad(
@@ -173,7 +188,7 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
                 "kubectl -n {namespace} describe pods -l app.kubernetes.io/component=controller"
             ),
         ),
-        count => Finding::ok(format!("{count} ready controllers")),
+        count => Finding::ok(counted(count, "ready controller")),
     });
     let speaking: BTreeSet<_> = ready(Component::Speaker)
         .filter_map(|daemon| daemon.node.as_deref())
@@ -193,8 +208,8 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
         )
     } else if silent.is_empty() {
         Finding::ok(format!(
-            "a ready speaker on each of {} nodes",
-            speaking.len()
+            "a ready speaker on each of {}",
+            counted(speaking.len(), "node")
         ))
     } else {
         Finding::bad(
@@ -222,6 +237,8 @@ fn is_ready(node: &Node) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -251,6 +268,8 @@ mod tests {
         Facts {
             version: (1, 34),
             namespace: "lb".to_owned(),
+            namespace_exists: true,
+            labels: Some(BTreeMap::new()),
             nodes: vec![node("n1"), node("n2")],
             daemons: vec![
                 Daemon::fixture(Component::Controller, "c", "n1"),
@@ -356,5 +375,8 @@ mod tests {
         assert!(found.contains("n2"), "{found}");
         let (verdict, _) = only_complaint(|facts| facts.daemons.truncate(1));
         assert_eq!(verdict, Verdict::Problem);
+        let (verdict, found) = only_complaint(|facts| facts.daemons.clear());
+        assert_eq!(verdict, Verdict::Problem);
+        assert!(found.contains("no pod of FerroLB"), "{found}");
     }
 }
