@@ -304,8 +304,6 @@ impl<'a> Lifetime<'a> {
 
     /// The node that announces the address of the echo, and load on that.
     fn load(&self, address: Ipv4Addr) -> Result<(&Host, Load)> {
-        let owned = || Ok(self.scene.owner(address).is_ok());
-        wait_until(PATIENCE, owned, || Ok(()))?;
         let owner = self.scene.owner(address)?;
         let load = Load::start(self.scene.lab, owner, address)?;
         ensure!(self.scene.owner(address)?.name == owner.name);
