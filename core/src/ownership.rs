@@ -11,7 +11,8 @@
 //! | L4 second opinions | `witness` |
 //! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness` |
 //! | L10 finding each other again | `contact` |
-//! | C1 to C6, C8 claims | `claims` |
+//! | C1 to C4, C6, C8 claims | `claims` |
+//! | C5 whose turn it is | `claims::turns` |
 //! | C7 publishing and repair | `sync` |
 //! | J1 joining | `join` |
 //! | H1, H2 handing over and leaving | `handover` |
@@ -444,6 +445,10 @@ impl Ownership {
             self.remind_soon(now);
         }
         self.handled_at = now;
+        self.leave_when_due(now);
+        if self.has_left {
+            return;
+        }
         self.join_when_due(now);
         self.members.end_reservations(now);
         self.follow_changes(now);
@@ -457,7 +462,6 @@ impl Ownership {
         self.follow_changes(now);
         self.decide(now);
         self.publish_when_due(now);
-        self.leave_when_due(now);
     }
 
     /// When [`Self::handle_timeout`] is due next, and what for.

@@ -1,13 +1,15 @@
-//! C1 to C6, C8: what this member claims, keeps and gives up.
+//! C1 to C4, C6, C8: what this member claims, keeps and gives up.
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::handover::Give;
-use super::members::{Claim, Stage};
+use super::members::Claim;
 use super::wire::{MAX_PAYLOAD, Message};
-use super::{Candidate, Cause, Event, NodeId, Ownership, Preference, Wanted};
+use super::{Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
@@ -17,8 +19,6 @@ const UNSETTLED: Duration = Duration::from_millis(3_000);
 const GATEWAY_FRESH: Duration = Duration::from_millis(500);
 /// Neighbours may have learned another owner while a member was away: they are told again.
 const REMIND: Duration = Duration::from_millis(50);
-/// Nobody waits longer for its turn than the 20th candidate.
-const MAX_PLACE: u32 = 20;
 /// Most addresses in one datagram.
 pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
 
@@ -52,14 +52,6 @@ pub(super) struct Owned {
     /// Another live member claims it too: once it falls silent, neighbours are told again.
     contested: bool,
     pub(super) give: Option<Give>,
-}
-
-/// How many addresses each candidate has, while several are being distributed.
-#[derive(Debug)]
-struct Load {
-    own: usize,
-    /// What candidates will have once they have claimed what is theirs.
-    assumed: BTreeMap<NodeId, usize>,
 }
 
 impl Claims {
@@ -218,98 +210,6 @@ impl Ownership {
         }
     }
 
-    /// C5: the n-th candidate waits n times the skew, so that the one before it is heard of first.
-    fn claim_pending(&mut self, now: Instant) {
-        let mut load = Load {
-            own: self.claims.owned.len(),
-            assumed: BTreeMap::new(),
-        };
-        let pending: Vec<(IpAddr, Instant)> = self
-            .claims
-            .pending
-            .iter()
-            .map(|(&vip, &since)| (vip, since))
-            .collect();
-        for (vip, since) in pending {
-            let Some(place) = self.place(vip, &mut load) else {
-                continue;
-            };
-            if now >= since + self.settings.skew * place {
-                let is_new = self.members.index().floor(vip) == 0;
-                self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
-            }
-        }
-    }
-
-    /// How many candidates come before this member; `None` if it is none itself.
-    ///
-    /// Whose forwarding is in doubt comes last. Apart from that, by rank alone, so that all agree
-    /// whatever they have seen so far: orphans, and whatever is wanted when the speakers start, as
-    /// after a switch over from `MetalLB`. Only for an address that is new do nodes with more than the
-    /// least load come last; not where the best rank owns anyway.
-    fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
-        let wanted = self.claims.wanted(vip)?;
-        if !wanted.eligible {
-            return None;
-        }
-        let mut order: Vec<Candidate> = wanted
-            .candidates
-            .iter()
-            .copied()
-            .filter(|candidate| self.is_candidate(candidate.node))
-            .collect();
-        let group = |one: &Candidate| (self.is_doubtful(one.node, vip), one.tier);
-        order.sort_by_key(group);
-        if self.is_newborn(vip) {
-            let best = group(order.first()?);
-            let of_best = order.iter().filter(|one| group(one) == best);
-            let least = of_best.map(|one| self.load_of(one.node, load)).min()?;
-            order.sort_by_key(|one| (group(one), self.load_of(one.node, load) > least + 1));
-            *load.assumed.entry(order.first()?.node).or_default() += 1;
-        }
-        let before = order
-            .iter()
-            .take_while(|candidate| candidate.node != self.me)
-            .take(MAX_PLACE as usize);
-        Some(before.count() as u32)
-    }
-
-    fn is_newborn(&self, vip: IpAddr) -> bool {
-        self.settings.preference == Preference::Sticky
-            && self.claims.newborn.contains(&vip)
-            && self.blocked.is_empty()
-            && self.members.index().floor(vip) == 0
-    }
-
-    fn load_of(&self, id: NodeId, load: &Load) -> usize {
-        let claimed = self
-            .members
-            .get(id)
-            .map_or(0, |member| member.record.claims.len());
-        let claimed = if id == self.me { load.own } else { claimed };
-        claimed + load.assumed.get(&id).copied().unwrap_or(0)
-    }
-
-    /// Live, not leaving; joining members too, or the first to join would take everything. Who hears
-    /// nobody leaves their turns to those that cannot be heard.
-    fn is_candidate(&self, id: NodeId) -> bool {
-        if id == self.me {
-            return self.stage().serves();
-        }
-        let member = self.members.get(id);
-        self.is_blocked_with_all_others(id)
-            || member.is_some_and(|one| one.is_live() && one.record.stage != Stage::Leaving)
-    }
-
-    /// By its kube-proxy, or by its link to the address (L14).
-    fn is_doubtful(&self, id: NodeId, vip: IpAddr) -> bool {
-        if id == self.me {
-            return self.doubtful || self.links.is_silent(vip);
-        }
-        let member = self.members.get(id);
-        member.is_some_and(|one| one.record.stage == Stage::Doubtful) || self.is_silent_at(id, vip)
-    }
-
     pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
         let claim = Claim {
             strong: self.sees_majority(now),
@@ -438,13 +338,5 @@ impl Ownership {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// The first turn since an address became free that has not been taken yet.
-    fn next_turn(&self, since: Instant) -> Option<Instant> {
-        let skew = self.settings.skew;
-        let waited = self.handled_at.saturating_since(since).as_micros() / skew.as_micros();
-        let turn = u32::try_from(waited).ok()?.checked_add(1)?;
-        (turn <= MAX_PLACE).then(|| since + skew * turn)
     }
 }

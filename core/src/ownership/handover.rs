@@ -231,7 +231,8 @@ impl Ownership {
         }
     }
 
-    /// H2: a leaver with nothing left says so, and is gone.
+    /// H2: a leaver with nothing left says so, and is gone. That comes before anything else: one that
+    /// was stopped until its time was over would announce once more, and others have its addresses.
     pub(super) fn leave_when_due(&mut self, now: Instant) {
         let Some((Leaving::Draining, since)) = self.leaving else {
             return;
@@ -268,7 +269,11 @@ impl Ownership {
 
     pub(super) fn leave_due(&self) -> Option<(Instant, &'static str)> {
         let (_, since) = self.leaving?;
-        Some((since + self.settings.give_limit, "the end of leaving"))
+        let at = match self.claims.owned.is_empty() {
+            true => Instant::START,
+            false => since + self.settings.give_limit,
+        };
+        Some((at, "the end of leaving"))
     }
 }
 
