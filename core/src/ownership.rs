@@ -304,8 +304,8 @@ pub struct Ownership {
     sync: Sync,
     join: Join,
     claims: Claims,
-    /// This node may be unable to forward: it takes nothing that another one would.
-    reluctant: bool,
+    /// This node may be unable to forward.
+    doubtful: bool,
     /// Why and since when this speaker is leaving.
     leaving: Option<(Leaving, Instant)>,
     has_left: bool,
@@ -347,7 +347,7 @@ impl Ownership {
             keys,
             random: Random::new(seed),
             counter: 0,
-            reluctant: false,
+            doubtful: false,
             leaving: None,
             has_left: false,
             received_at: now,
@@ -375,9 +375,11 @@ impl Ownership {
     }
 
     /// Whether this node's forwarding is in doubt. It keeps what it has, since a doubt resets no
-    /// connections, and takes what is new only if nobody else does.
-    pub fn set_reluctant(&mut self, reluctant: bool) {
-        self.reluctant = reluctant;
+    /// connections, and all others go first with what is new.
+    pub fn set_doubtful(&mut self, doubtful: bool) {
+        if std::mem::replace(&mut self.doubtful, doubtful) != doubtful {
+            self.claims.publish = true;
+        }
     }
 
     /// The keys in force.

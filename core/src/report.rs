@@ -141,7 +141,8 @@ pub struct MemberStatus {
     pub heard_millis_ago: Option<u64>,
     /// How many addresses it has.
     pub addresses: usize,
-    /// What keeps it from being heard, or its death from being found at once.
+    /// What keeps it from being heard, or its death from being found at once; or that it hears nobody
+    /// on one of its links.
     pub reason: Option<String>,
 }
 

@@ -50,6 +50,8 @@ pub struct Pages {
     /// `/status`: it names every node and address, so it is for this node alone. A port-forward
     /// comes from there.
     pub status: Statuses,
+    /// `/who`, for this node alone as well, asks on these; on any link if there are none.
+    pub interfaces: Arc<[String]>,
 }
 
 /// Serves for ever: on `host` and on the loopback interface, without `host` on every address.
@@ -139,7 +141,7 @@ async fn respond(
             Some(status) => json(serde_json::to_string_pretty(&status)),
             None => answer(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned()),
         },
-        "/who" => who(request.uri().query()).await,
+        "/who" => who(request.uri().query(), &pages.interfaces).await,
         _ => answer(
             StatusCode::NOT_FOUND,
             "/metrics /healthz /readyz /status /who\n".to_owned(),
@@ -152,7 +154,7 @@ fn answer(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 }
 
 /// One at a time: whoever may ask may not flood the LAN.
-async fn who(query: Option<&str>) -> Response<Full<Bytes>> {
+async fn who(query: Option<&str>, interfaces: &[String]) -> Response<Full<Bytes>> {
     static ASKING: Semaphore = Semaphore::const_new(1);
     let address = query.and_then(|query| query.strip_prefix("address="));
     let Some(address) = address.and_then(|address| address.parse().ok()) else {
@@ -160,7 +162,7 @@ async fn who(query: Option<&str>) -> Response<Full<Bytes>> {
         return answer(StatusCode::BAD_REQUEST, usage);
     };
     let _turn = ASKING.acquire().await;
-    match who::ask(address).await {
+    match who::ask(address, interfaces).await {
         Ok(status) => json(serde_json::to_string_pretty(&status)),
         Err(error) => answer(StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}\n")),
     }

@@ -189,17 +189,20 @@ impl Found<'_> {
     }
 }
 
-/// Writes the entries one after the other, as long as that is allowed.
+/// Writes the entries one after the other. The right to it may be given later.
 async fn write_all(config_maps: Api<ConfigMap>, mut entries: mpsc::Receiver<Entry>) {
+    let mut is_told = false;
     while let Some(Entry(key, value)) = entries.recv().await {
         match write(&config_maps, &key, value.as_deref()).await {
             Ok(()) => debug!(key, value, "conflict reported"),
             Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                if std::mem::replace(&mut is_told, true) {
+                    continue;
+                }
                 warn!(
                     "may not write ConfigMap {CONFLICTS_NAME}: the controller does not hear of \
                      addresses that other hosts have; Events and the log tell of them"
                 );
-                return;
             }
             Err(error) => warn!(key, %error, "cannot report a conflict"),
         }

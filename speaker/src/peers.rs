@@ -2,6 +2,7 @@
 //! thread at once. It parses no API objects, so that none of them delays a heartbeat.
 
 mod driver;
+mod follow;
 mod probe;
 mod socket;
 mod status;
@@ -63,7 +64,7 @@ enum Command {
     Links(BTreeMap<LinkId, Link>),
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
-    Reluctant(bool),
+    Doubtful(bool),
     Leave(Leaving),
     Status(oneshot::Sender<Status>),
 }
@@ -132,8 +133,8 @@ impl Peers {
     }
 
     /// Whether this node's forwarding is in doubt.
-    pub fn set_reluctant(&self, reluctant: bool) {
-        self.send(Command::Reluctant(reluctant));
+    pub fn set_doubtful(&self, doubtful: bool) {
+        self.send(Command::Doubtful(doubtful));
     }
 
     /// Tells the others that this speaker stops; [`Notice::MayExit`] follows.

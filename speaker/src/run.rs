@@ -108,6 +108,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         metrics,
         readiness,
         status,
+        interfaces: args.interfaces.as_slice().into(),
     };
     let inputs = watch::all(&client, &namespace, &args.config);
     let mut look = interval(LOOK_FOR_KEYS);

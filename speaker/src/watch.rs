@@ -21,6 +21,9 @@ const WATCH_SECONDS: u32 = 60;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
+/// Rights that are missing may be given while the speaker runs.
+const FORBIDDEN_RETRY: Duration = Duration::from_secs(60);
+
 /// What the API server tells. Keys are namespace and name of the object.
 #[derive(Debug)]
 #[expect(
@@ -47,13 +50,14 @@ type Data = Event<((), Option<BTreeMap<String, String>>)>;
 pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static, Input> {
     let configs = patient(config_map(client, namespace, config))
         .filter_map(async |event| Some(Input::Config(event?)));
-    // Without the right to read them there are none.
-    let none = [Event::Init, Event::InitDone].map(Ok);
-    let none = stream::iter(none).chain(stream::pending());
+    let reports = {
+        let (client, namespace) = (client.clone(), namespace.to_owned());
+        move || config_map(&client, &namespace, CONFLICTS_NAME)
+    };
     let reports = or_else(
-        config_map(client, namespace, CONFLICTS_NAME),
+        reports(),
         403,
-        none,
+        none_until_allowed(reports, FORBIDDEN_RETRY),
         "the reports of conflicts are forbidden: a takeover of an address that another host has is \
          announced",
     );
@@ -242,6 +246,26 @@ struct Choice<T> {
     is_settled: bool,
 }
 
+/// There are none, until reading them is no longer forbidden: looked up with this pause.
+fn none_until_allowed<T, S>(
+    watch: impl Fn() -> S + Send + 'static,
+    pause: Duration,
+) -> impl futures::Stream<Item = Watched<Event<T>>> + Send + 'static
+where
+    T: Send + 'static,
+    S: futures::Stream<Item = Watched<Event<T>>> + Send + 'static,
+{
+    let none = stream::iter([Event::Init, Event::InitDone].map(Ok));
+    let attempts = stream::repeat_with(watch).then(move |events| async move {
+        tokio::time::sleep(pause).await;
+        events.take_while(|event| {
+            let is_forbidden = event.as_ref().err().and_then(status) == Some(403);
+            std::future::ready(!is_forbidden)
+        })
+    });
+    none.chain(attempts.flatten())
+}
+
 fn status(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -321,6 +345,25 @@ mod tests {
             .filter_map(applied)
             .collect()
             .await
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_given_later_is_noticed() {
+        let attempts = std::sync::Mutex::new(vec![
+            vec![Ok(Event::Init), Ok(Event::Apply(1))],
+            vec![Ok(Event::Init), refused(403), Ok(Event::Apply(9))],
+            vec![refused(403)],
+        ]);
+        let watch = move || stream::iter(attempts.lock().unwrap().pop().unwrap_or_default());
+        let told = none_until_allowed(watch, Duration::ZERO).take(5);
+        let kinds = told.map(|event| match event.unwrap() {
+            Event::Init => "init",
+            Event::InitDone => "done",
+            Event::Apply(1) => "one",
+            _ => "another",
+        });
+        let told: Vec<_> = kinds.collect().await;
+        assert_eq!(told, ["init", "done", "init", "init", "one"]);
     }
 
     #[tokio::test]

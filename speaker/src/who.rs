@@ -8,9 +8,9 @@ use ferrolb_core::report::{StationStatus, WhoStatus};
 
 use crate::{links, question};
 
-/// Asks on the link that carries the address.
-pub async fn ask(address: IpAddr) -> anyhow::Result<WhoStatus> {
-    let links = links::now(&[]).await?;
+/// Asks on the link that carries the address; if any are named, on one of them.
+pub async fn ask(address: IpAddr, interfaces: &[String]) -> anyhow::Result<WhoStatus> {
+    let links = links::now(interfaces).await?;
     let link = carrying(address, &Wanted::default(), &links).next();
     let (id, link) = link
         .and_then(|id| Some((id, links.get(&id)?)))

@@ -171,7 +171,7 @@ impl Ownership {
 
     fn may_claim(&self, now: Instant) -> bool {
         let is_quiet = self.contact.is_quiet(now) || self.blocked.is_listening(now);
-        self.stage() == Stage::Serving && !is_quiet
+        self.stage().serves() && !is_quiet
     }
 
     /// C2, C6: the better claim stays, the other falls silent first.
@@ -206,7 +206,7 @@ impl Ownership {
     /// An address that this member does not hold is pending if nobody else does, or is about to.
     /// Turns are counted from then on: by nobody who is still joining.
     fn review_free(&mut self, vip: IpAddr, now: Instant) {
-        let is_free = self.stage() == Stage::Serving
+        let is_free = self.stage().serves()
             && self.claims.wanted.contains_key(&vip)
             && self.members.owner(vip).is_none()
             && !self.is_reserved_to_another(vip)
@@ -234,9 +234,6 @@ impl Ownership {
             let Some(place) = self.place(vip, &mut load) else {
                 continue;
             };
-            // Whose forwarding is in doubt, or link, comes after everybody.
-            let is_in_doubt = self.reluctant || self.links.is_silent(vip);
-            let place = if is_in_doubt { MAX_PLACE } else { place };
             if now >= since + self.settings.skew * place {
                 let is_new = self.members.index().floor(vip) == 0;
                 self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
@@ -246,38 +243,33 @@ impl Ownership {
 
     /// How many candidates come before this member; `None` if it is none itself.
     ///
-    /// By rank alone, so that all agree whatever they have seen so far: orphans, and whatever is
-    /// wanted when the speakers start, as after a switch over from `MetalLB`. Only for an address
-    /// that is new do nodes with more than the least load come last; not where the best rank owns
-    /// anyway.
+    /// Whose forwarding is in doubt comes last. Apart from that, by rank alone, so that all agree
+    /// whatever they have seen so far: orphans, and whatever is wanted when the speakers start, as
+    /// after a switch over from `MetalLB`. Only for an address that is new do nodes with more than the
+    /// least load come last; not where the best rank owns anyway.
     fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
         let wanted = self.claims.wanted(vip)?;
         if !wanted.eligible {
             return None;
         }
-        let candidates = wanted
+        let mut order: Vec<Candidate> = wanted
             .candidates
             .iter()
             .copied()
-            .filter(|candidate| self.is_candidate(candidate.node));
-        let by_load = self.is_newborn(vip);
-        if !by_load {
-            let before = candidates
-                .take_while(|candidate| candidate.node != self.me)
-                .take(MAX_PLACE as usize);
-            return Some(before.count() as u32);
-        }
-        let mut order: Vec<(u8, usize, NodeId)> = candidates
-            .map(|Candidate { node, tier }| (tier, self.load_of(node, load), node))
+            .filter(|candidate| self.is_candidate(candidate.node))
             .collect();
-        let best = order.first()?.0;
-        let of_best = order.iter().filter(|(tier, ..)| *tier == best);
-        let least = of_best.map(|(_, load, _)| *load).min()?;
-        order.sort_by_key(|(tier, load, _)| (*tier, *load > least + 1));
-        *load.assumed.entry(order.first()?.2).or_default() += 1;
+        let group = |one: &Candidate| (self.is_doubtful(one.node, vip), one.tier);
+        order.sort_by_key(group);
+        if self.is_newborn(vip) {
+            let best = group(order.first()?);
+            let of_best = order.iter().filter(|one| group(one) == best);
+            let least = of_best.map(|one| self.load_of(one.node, load)).min()?;
+            order.sort_by_key(|one| (group(one), self.load_of(one.node, load) > least + 1));
+            *load.assumed.entry(order.first()?.node).or_default() += 1;
+        }
         let before = order
             .iter()
-            .take_while(|(.., id)| *id != self.me)
+            .take_while(|candidate| candidate.node != self.me)
             .take(MAX_PLACE as usize);
         Some(before.count() as u32)
     }
@@ -302,11 +294,20 @@ impl Ownership {
     /// nobody leaves their turns to those that cannot be heard.
     fn is_candidate(&self, id: NodeId) -> bool {
         if id == self.me {
-            return self.stage() == Stage::Serving;
+            return self.stage().serves();
         }
         let member = self.members.get(id);
         self.is_blocked_with_all_others(id)
             || member.is_some_and(|one| one.is_live() && one.record.stage != Stage::Leaving)
+    }
+
+    /// By its kube-proxy, or by its link to the address (L14).
+    fn is_doubtful(&self, id: NodeId, vip: IpAddr) -> bool {
+        if id == self.me {
+            return self.doubtful || self.links.is_silent(vip);
+        }
+        let member = self.members.get(id);
+        member.is_some_and(|one| one.record.stage == Stage::Doubtful) || self.is_silent_at(id, vip)
     }
 
     pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
@@ -426,7 +427,7 @@ impl Ownership {
         let dirty = !self.claims.dirty.is_empty()
             || !self.claims.offers.is_empty()
             || self.members.index().has_changes();
-        let is_serving = self.stage() == Stage::Serving;
+        let is_serving = self.stage().serves();
         let pending = self.claims.pending.values().filter(|_| is_serving);
         let turn = pending.filter_map(|&since| self.next_turn(since)).min();
         [

@@ -39,7 +39,8 @@ pub struct MemberStatus {
     pub mac: MacAddr,
     /// How many addresses it answers for.
     pub addresses: usize,
-    /// What keeps its death from being found at once, or itself from being heard.
+    /// What keeps its death from being found at once, or itself from being heard; or that it hears
+    /// nobody on one of its links.
     pub reason: Option<Reason>,
 }
 
@@ -107,10 +108,14 @@ impl Ownership {
 
     fn impediment(&self, node: NodeId) -> Option<Reason> {
         if self.blocked.contains(node) {
-            Some(Reason::PeerBlocked)
-        } else {
-            self.kernel_is_silent(node).then_some(Reason::KernelSilent)
+            return Some(Reason::PeerBlocked);
         }
+        if self.kernel_is_silent(node) {
+            return Some(Reason::KernelSilent);
+        }
+        let links = &self.members.get(node)?.record.links;
+        let is_silent = links.iter().any(|link| link.silent);
+        is_silent.then_some(Reason::LinkSilent)
     }
 
     /// Who answers for `vip`.
@@ -136,8 +141,8 @@ impl Ownership {
             Some(_) => match self.stage() {
                 Stage::Joining => Reason::Joining,
                 Stage::Leaving => Reason::Leaving,
-                Stage::Serving if self.contact.is_quiet(now) => Reason::NameShared,
-                Stage::Serving if self.reluctant => Reason::KubeProxyUnhealthy,
+                _ if self.contact.is_quiet(now) => Reason::NameShared,
+                Stage::Doubtful => Reason::KubeProxyUnhealthy,
                 Stage::Serving if self.blocked.is_listening(now) => Reason::Joining,
                 Stage::Serving => Reason::NotOwner,
             },

@@ -8,17 +8,16 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted, carrying};
+use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
 use ferrolb_core::ownership::{
-    self, Cause, Event, Identity, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
-    Transmit,
+    self, Cause, Event, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings, Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
-use ipnetwork::IpNetwork;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
 
+use super::follow::on_links;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
@@ -33,29 +32,29 @@ const LONGEST_WAIT: Duration = Duration::from_millis(400);
 /// The thread's state, all of it.
 pub(super) struct Driver {
     pub(super) me: String,
-    boot: u64,
-    settings: Settings,
+    pub(super) boot: u64,
+    pub(super) settings: Settings,
     pub(super) clock: Clock,
     pulse: Pulse,
     metrics: Arc<Metrics>,
     wire: Wire,
     tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
-    socket: PeerSocket,
+    pub(super) socket: PeerSocket,
     prober: Prober,
-    key_ring: KeyRing,
+    pub(super) key_ring: KeyRing,
     accepted_keys: usize,
     /// What has been carried out and not yet logged.
     unsaid: Vec<Event>,
     /// None before Nodes, wishes and links are known: whoever joined with less would give up what
     /// it had before it restarted.
     pub(super) ownership: Option<Ownership>,
-    nodes: Option<BTreeMap<String, Vec<IpAddr>>>,
+    pub(super) nodes: Option<BTreeMap<String, Vec<IpAddr>>>,
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
-    pub(super) reluctant: bool,
-    leaving: Option<Leaving>,
+    pub(super) doubtful: bool,
+    pub(super) leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
     poll: Poll,
@@ -94,7 +93,7 @@ impl Driver {
             names: BTreeMap::new(),
             wishes: None,
             links: None,
-            reluctant: false,
+            doubtful: false,
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
@@ -166,10 +165,10 @@ impl Driver {
                 self.prober.set_gateways(gateways);
             }
             Command::Keys(files) => self.set_keys(files, now),
-            Command::Reluctant(reluctant) => {
-                self.reluctant = reluctant;
+            Command::Doubtful(doubtful) => {
+                self.doubtful = doubtful;
                 if let Some(ownership) = &mut self.ownership {
-                    ownership.set_reluctant(reluctant);
+                    ownership.set_doubtful(doubtful);
                 }
             }
             Command::Leave(why) => {
@@ -182,118 +181,6 @@ impl Driver {
             }
             Command::Status(answer) => drop(answer.send(self.status(now))),
         }
-    }
-
-    fn follow_nodes(&mut self, now: Instant) {
-        let (Some(nodes), Some(links)) = (&self.nodes, &self.links) else {
-            return;
-        };
-        let Some(&address) = nodes.get(&self.me).and_then(|addresses| addresses.first()) else {
-            if self.ownership.is_none() {
-                warn!(
-                    node = self.me,
-                    "the API server lists no Node of this name with an address"
-                );
-            }
-            return;
-        };
-        let mac = mac_of(address, links);
-        if self.ownership.is_none() {
-            if self.wishes.is_none() || self.leaving.is_some() {
-                return;
-            }
-            let identity = Identity {
-                node: self.me.clone(),
-                address,
-                mac,
-                boot: self.boot,
-            };
-            let keys = self.key_ring.keys(now);
-            let settings = self.settings.clone();
-            let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
-            ownership.set_wanted(self.wanted());
-            ownership.set_reluctant(self.reluctant);
-            self.ownership = Some(ownership);
-        }
-        self.socket.set_own(address, now);
-        let members = nodes
-            .iter()
-            .filter_map(|(name, addresses)| Some((NodeId::of(name), *addresses.first()?)));
-        if let Some(ownership) = &mut self.ownership {
-            ownership.set_station(address, mac, now);
-            ownership.set_nodes(&members.collect(), now);
-        }
-        self.follow_further_links();
-    }
-
-    fn follow_wishes(&mut self) {
-        if self.ownership.is_none() {
-            self.follow_nodes(self.clock.now());
-            return;
-        }
-        let wanted = self.wanted();
-        if let Some(ownership) = &mut self.ownership {
-            ownership.set_wanted(wanted);
-        }
-        self.follow_further_links();
-        self.tell_wire();
-    }
-
-    fn wanted(&self) -> BTreeMap<IpAddr, ownership::Wanted> {
-        let wishes = self.wishes.iter().flatten();
-        let wanted = wishes.map(|(vip, wish)| {
-            let eligible = self.may(*vip, wish).is_ok();
-            let candidates = Arc::clone(&wish.candidates);
-            (
-                *vip,
-                ownership::Wanted {
-                    eligible,
-                    candidates,
-                },
-            )
-        });
-        wanted.collect()
-    }
-
-    /// Whether this node may announce it: the API server says so, and a link can carry it.
-    pub(super) fn may(&self, vip: IpAddr, wish: &Wish) -> Result<(), Reason> {
-        wish.may?;
-        let links = self.links.as_ref().ok_or(Reason::NoLink)?;
-        let carried = carrying(vip, &on_links(wish), links).next();
-        carried.map(drop).ok_or(Reason::NoLink)
-    }
-
-    fn follow_further_links(&mut self) {
-        let own = self.nodes.as_ref().and_then(|nodes| nodes.get(&self.me));
-        let Some(&own) = own.and_then(|addresses| addresses.first()) else {
-            return;
-        };
-        let further = self.further_links(own);
-        if let Some(ownership) = &mut self.ownership {
-            ownership.set_further_links(&further);
-        }
-    }
-
-    /// Where wanted addresses lie on other links than the one of this node's address: the networks,
-    /// and this node's address in each.
-    fn further_links(&self, own: IpAddr) -> BTreeMap<IpNetwork, IpAddr> {
-        let mut further = BTreeMap::new();
-        let Some(links) = &self.links else {
-            return further;
-        };
-        for (vip, wish) in self.wishes.iter().flatten() {
-            let on_links = on_links(wish);
-            let carrying = carrying(*vip, &on_links, links).filter_map(|id| links.get(&id));
-            for link in carrying.filter(|link| !has(link, own)) {
-                let mut prefixes = link.prefixes.iter();
-                if let Some(prefix) = prefixes.find(|prefix| prefix.contains(*vip))
-                    && let Ok(network) = IpNetwork::new(prefix.network(), prefix.prefix())
-                {
-                    further.entry(network).or_insert(prefix.ip());
-                }
-            }
-        }
-        further
     }
 
     fn set_keys(&mut self, files: BTreeMap<String, Vec<u8>>, now: Instant) {
@@ -469,7 +356,7 @@ impl Driver {
 
     /// Straight to the thread that announces: whoever takes over must not wait for this one's
     /// other duties.
-    fn tell_wire(&mut self) {
+    pub(super) fn tell_wire(&mut self) {
         let wishes = self.wishes.as_ref();
         let announced = self.announced.iter().map(|(vip, cause)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
@@ -560,22 +447,4 @@ impl Driver {
         let mut bytes = [0];
         while self.woken.recv(&mut bytes).is_ok() {}
     }
-}
-
-fn on_links(wish: &Wish) -> Wanted {
-    Wanted {
-        interfaces: wish.interfaces.clone(),
-        probe_first: false,
-        in_conflict: wish.in_conflict,
-    }
-}
-
-/// The hardware address that answers ARP for `address`; none if it is on no link.
-fn mac_of(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> MacAddr {
-    let link = links.values().find(|link| has(link, address));
-    link.map_or(MacAddr::zero(), |link| link.mac)
-}
-
-fn has(link: &Link, address: IpAddr) -> bool {
-    link.prefixes.iter().any(|prefix| prefix.ip() == address)
 }

@@ -144,6 +144,13 @@ pub(crate) fn a_port_that_dies_silently_is_noticed_by_its_own_node(
         taken.at - cut
     );
     says(cluster, owner, VIP, "link_silent")?;
+    let status = cluster.status(next)?;
+    let mut members = status["members"].as_array().into_iter().flatten();
+    let member = members.find(|member| member["node"] == owner);
+    assert!(
+        member.is_some_and(|it| it["reason"] == "link_silent"),
+        "{status}"
+    );
     assert!(
         cluster
             .page_for(&lan.client, VIP.into())?

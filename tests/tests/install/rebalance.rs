@@ -193,8 +193,10 @@ impl<'a> Spread<'a> {
     }
 
     fn delete(self) -> Result<()> {
-        let selected = ["delete", "services,daemonsets", "--selector=app=spread"];
-        self.lab.kubectl(&selected).map(drop)
+        // Its pods first: a drain refuses those of a DaemonSet that is gone.
+        let delete = ["delete", "services,daemonsets", "--cascade=foreground"];
+        let delete = [&delete[..], &["--selector=app=spread"]].concat();
+        self.lab.kubectl(&delete).map(drop)
     }
 }
 
