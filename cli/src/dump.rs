@@ -19,7 +19,7 @@ use self::bundle::Bundle;
 use crate::cluster::{Cluster, Installation};
 use crate::controller::STATUS;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
-use crate::output::{Format, WARNING, counted};
+use crate::output::{Format, WARNING, causes, counted};
 
 /// Pack all that is needed to find a fault into one file.
 ///
@@ -86,7 +86,8 @@ impl Bundle {
     async fn collect(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
         progress("the configuration")?;
         let daemons = cluster.daemons().await.unwrap_or_else(|error| {
-            self.missing.push(format!("the daemons: {error:#}"));
+            self.missing
+                .push(format!("the daemons: {}", causes(&error)));
             Vec::new()
         });
         if daemons.is_empty() {

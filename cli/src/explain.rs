@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, OfServices};
-use crate::output::{BAD, Format, GOOD};
+use crate::output::{BAD, Format, GOOD, causes};
 use crate::services::name_of;
 
 /// Explain what happens to a Service: its address, why it has none, what to do.
@@ -113,7 +113,7 @@ fn answer(
         Err(error) => findings.push(Finding {
             reason: None,
             what: "the controller does not tell what it decided".to_owned(),
-            here: Some(format!("{error:#}")),
+            here: Some(causes(&error)),
             remedy: "kubectl ferrolb status says what is not well".to_owned(),
         }),
         Ok(status) => match decided(view, &status) {

@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 
 use crate::cluster::Cluster;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
+use crate::output::causes;
 
 /// What the rules judge.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let daemons = match cluster.daemons().await {
         Ok(daemons) => daemons,
         Err(error) => {
-            read("pods", format!("{error:#}"));
+            read("pods", causes(&error));
             Vec::new()
         }
     };
