@@ -139,12 +139,12 @@ impl Ownership {
         }
     }
 
-    /// B2
+    /// B2: but for those who said good-bye.
     pub(super) fn is_announced_elsewhere(&self, vip: IpAddr, now: Instant) -> bool {
         self.blocked.heard.get(&vip).is_some_and(|&(id, at)| {
             let member = self.members.get(id);
             let kernel_at = member
-                .filter(|one| !one.is_live())
+                .filter(|one| one.is_absent())
                 .and_then(|one| one.kernel_at);
             now < at + HEARD && kernel_at.is_some_and(|at| now < at + OWNER_FRESH)
         })

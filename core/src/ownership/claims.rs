@@ -30,6 +30,8 @@ pub(super) struct Claims {
     newborn: BTreeSet<IpAddr>,
     /// Wanted and held by nobody, since when.
     pending: BTreeMap<IpAddr, Instant>,
+    /// Given up by a member that is still there, just now.
+    released: BTreeSet<IpAddr>,
     /// To be looked at again.
     pub(super) dirty: BTreeSet<IpAddr>,
     /// What others want to hand over to this member, with their epochs.
@@ -39,6 +41,8 @@ pub(super) struct Claims {
     /// Addresses given up to a better claim, and to whom: still to be told, and told once.
     yields: BTreeMap<NodeId, Vec<IpAddr>>,
     yielded: BTreeMap<NodeId, Vec<IpAddr>>,
+    /// To be announced again, once it is clear that this member keeps them.
+    remind: BTreeSet<IpAddr>,
     remind_at: Option<Instant>,
     /// Since when a majority is back while some claim is weak (C3).
     majority_since: Option<Instant>,
@@ -111,6 +115,7 @@ impl Ownership {
             self.remind_soon(now);
         }
         self.claims.dirty.extend(changes.vips);
+        self.claims.released.extend(changes.released);
         if changes.candidates {
             // A better one may be there.
             self.claims.dirty.extend(self.claims.owned.keys());
@@ -132,6 +137,7 @@ impl Ownership {
                 self.review_free(vip, now);
             }
         }
+        self.claims.released.clear();
         self.send_yields();
         self.take_offers(now);
         self.give_when_due(now);
@@ -141,7 +147,10 @@ impl Ownership {
         }
         if self.claims.remind_at.is_some_and(|at| at <= now) {
             self.claims.remind_at = None;
-            for &vip in self.claims.owned.keys() {
+            self.claims.remind.extend(self.claims.owned.keys());
+        }
+        for vip in std::mem::take(&mut self.claims.remind) {
+            if self.claims.owned.contains_key(&vip) {
                 self.events.push_back(Event::Announce {
                     vip,
                     cause: Cause::Reminder,
@@ -196,7 +205,8 @@ impl Ownership {
     }
 
     /// An address that this member does not hold is pending if nobody else does, or is about to.
-    /// Turns are counted from then on: by nobody who is still joining.
+    /// Turns are counted from then on: by nobody who is still joining. Who gave it up without a need
+    /// has heard of a better claim, by a member that this one may be about to hear of (C6).
     fn review_free(&mut self, vip: IpAddr, now: Instant) {
         let is_free = self.stage().serves()
             && self.claims.wanted.contains_key(&vip)
@@ -204,7 +214,13 @@ impl Ownership {
             && !self.is_reserved_to_another(vip)
             && !self.is_announced_elsewhere(vip, now);
         if is_free {
-            self.claims.pending.entry(vip).or_insert(now);
+            let is_released = self.claims.released.contains(&vip);
+            let since = if is_released {
+                now + self.settings.recontact
+            } else {
+                now
+            };
+            self.claims.pending.entry(vip).or_insert(since);
         } else {
             self.claims.pending.remove(&vip);
         }
@@ -249,10 +265,7 @@ impl Ownership {
     }
 
     pub(super) fn remind(&mut self, vip: IpAddr) {
-        self.events.push_back(Event::Announce {
-            vip,
-            cause: Cause::Reminder,
-        });
+        self.claims.remind.insert(vip);
     }
 
     /// C3: a majority of the members known, or half of them and the gateway.
@@ -316,15 +329,12 @@ impl Ownership {
     }
 
     pub(super) fn handle_yield(&mut self, vips: &[IpAddr]) {
-        for &vip in vips {
-            if self.claims.owned.contains_key(&vip) {
-                self.remind(vip);
-            }
-        }
+        self.claims.remind.extend(vips);
     }
 
     pub(super) fn claim_due(&self) -> Option<(Instant, &'static str)> {
         let dirty = !self.claims.dirty.is_empty()
+            || !self.claims.remind.is_empty()
             || !self.claims.offers.is_empty()
             || self.members.index().has_changes();
         let is_serving = self.stage().serves();

@@ -12,6 +12,8 @@ const HELLOS: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
 ];
+/// Members to learn from: the first may be about to die.
+const TEACHERS: u32 = 3;
 
 #[derive(Debug, Clone)]
 pub(super) enum Join {
@@ -21,8 +23,7 @@ pub(super) enum Join {
     Joining {
         since: Instant,
         hellos: usize,
-        /// Somebody was asked for the whole table since the last greeting.
-        asked: bool,
+        teachers: u32,
     },
     Joined,
 }
@@ -49,7 +50,7 @@ impl Ownership {
         self.join = Join::Joining {
             since: now,
             hellos: 0,
-            asked: false,
+            teachers: 0,
         };
         self.claims.publish = true;
     }
@@ -63,7 +64,7 @@ impl Ownership {
         let Join::Joining {
             since,
             hellos,
-            asked,
+            teachers,
         } = &mut self.join
         else {
             return;
@@ -74,7 +75,7 @@ impl Ownership {
             self.complete_join(now);
         } else if HELLOS.get(*hellos).is_some_and(|&at| now >= since + at) {
             *hellos += 1;
-            *asked = false;
+            *teachers = 0;
             self.say_hello(since);
         }
     }
@@ -97,7 +98,7 @@ impl Ownership {
     }
 
     /// While this member joins, every digest is a chance: a joined member's that equals ours ends
-    /// it, and the first other one is asked for what we lack. False once it has joined.
+    /// it, any other is asked for what we lack. False once it has joined.
     pub(super) fn learn(
         &mut self,
         from: NodeId,
@@ -105,12 +106,13 @@ impl Ownership {
         joined: bool,
         now: Instant,
     ) -> bool {
-        let Join::Joining { asked, .. } = &mut self.join else {
+        let Join::Joining { teachers, .. } = &mut self.join else {
             return false;
         };
         if is_equal && joined {
             self.complete_join(now);
-        } else if !is_equal && !std::mem::replace(asked, true) {
+        } else if !is_equal && *teachers < TEACHERS {
+            *teachers += 1;
             self.sync_with(from);
         }
         true

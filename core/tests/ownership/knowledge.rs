@@ -168,3 +168,35 @@ fn a_winner_that_never_knew_of_the_other_claim_has_the_last_word_too() {
         }
     }
 }
+
+/// C6: who yields knows an owner that another may not know yet, and who would otherwise be the first in
+/// turn for what has just become free.
+#[test]
+fn who_learns_that_one_has_yielded_waits_to_hear_to_whom() {
+    for seed in seeds(10) {
+        let mut world = settled(3, seed);
+        let (_, order) = world.offer(vip(0), vec![true; 3]);
+        let [best, owner, other] = [0, 1, 2].map(|place| world.station(order[place].node));
+        let paths = to(&world, &[best, owner, other]);
+        lose_records(&mut world, paths);
+        let eligible = (0..3).map(|host| host != best).collect();
+        world.inflict(Fault::WantOn(vip(0), eligible));
+        world.run_until(|world| world.owners(vip(0)).len() == 2);
+        // The best one hears the other alone, and may claim from now on.
+        let paths = vec![(owner, best), (owner, other), (best, other), (other, owner)];
+        lose_records(&mut world, paths);
+        world.run(ms(20));
+        let known = Some(world.hosts[other].id);
+        assert_eq!(world.owner_known_to(best, vip(0)), known, "seed {seed}");
+        world.inflict(Fault::Eligible(vip(0), vec![true; 3]));
+        world.run(ms(10));
+        lose_records(&mut world, vec![(owner, best)]);
+        world.run(ms(2_000));
+        assert_eq!(world.owners(vip(0)), [owner], "seed {seed}");
+        lose_records(&mut world, Vec::new());
+        world.run(ms(2_000));
+        world.check("afterwards");
+        world.assert_sound(seed);
+        assert_eq!(world.owners(vip(0)), [owner], "seed {seed}: displaced");
+    }
+}

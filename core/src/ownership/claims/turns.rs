@@ -116,6 +116,9 @@ impl Ownership {
 
     /// The first turn since an address became free that has not been taken yet.
     pub(super) fn next_turn(&self, since: Instant) -> Option<Instant> {
+        if self.handled_at < since {
+            return Some(since);
+        }
         let skew = self.settings.skew;
         let waited = self.handled_at.saturating_since(since).as_micros() / skew.as_micros();
         let turn = u32::try_from(waited).ok()?.checked_add(1)?;

@@ -37,6 +37,8 @@ struct Claims {
 pub(in super::super) struct Changes {
     /// Addresses whose claims changed, or whose claimants' standing did.
     pub(in super::super) vips: BTreeSet<IpAddr>,
+    /// Addresses given up by a member that is still there.
+    pub(in super::super) released: BTreeSet<IpAddr>,
     /// Who is live changed: the ring has to be looked at again.
     pub(in super::super) ring: bool,
     /// Who may take over an address changed.
@@ -80,6 +82,7 @@ impl Index {
     pub(in super::super) fn has_changes(&self) -> bool {
         let Changes {
             vips,
+            released: _,
             ring,
             candidates,
             returned,
@@ -175,6 +178,9 @@ impl Index {
         for &vip in old.iter().flat_map(|record| record.claims.keys()) {
             self.set_claim(vip, id, None);
             self.changes.vips.insert(vip);
+            if after.is_some_and(|one| one.is_live() && !one.record.claims.contains_key(&vip)) {
+                self.changes.released.insert(vip);
+            }
         }
         for (&vip, &claim) in new.iter().flat_map(|record| &record.claims) {
             self.set_claim(vip, id, Some(claim));
