@@ -5,6 +5,8 @@ SHELL := bash
 
 TARGET := x86_64-unknown-linux-musl
 ARM64 := aarch64-unknown-linux-musl
+# Where the plugin runs besides Linux.
+SYSTEMS := aarch64-apple-darwin x86_64-pc-windows-gnu
 # Panics name source files: without this machine's folders in them, the same source gives the same
 # bytes everywhere (make reproduce).
 SOURCES = $(shell ls -d $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*)
@@ -42,6 +44,10 @@ build: fetch ## Build the static daemons and the kubectl plugin
 build-arm64: fetch ## Build the static daemons for arm64
 	$(STATIC) $(ARM64) -p ferrolb-controller -p ferrolb-speaker -p walk-app
 
+.PHONY: plugin
+plugin: fetch ## Pack the kubectl plugin for Linux, macOS and Windows into target/plugin (Python; 20 minutes)
+	cli/package $(PLATFORMS)
+
 .PHONY: fetch
 fetch:
 	@cargo fetch --quiet --locked
@@ -60,6 +66,15 @@ check: ## The quick inner loop: format, lints, unit tests, purity of core
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
 	tests/check-core-is-pure
+
+.PHONY: check-systems
+check-systems: $(SYSTEMS:%=check-%) ## Lints of the plugin as macOS and Windows see it
+
+# Nothing is linked, so the C in `ring` may be compiled by a compiler that does nothing.
+check-%:
+	@! command -v rustup >/dev/null || rustup --quiet target add $*
+	CC_$(subst -,_,$*)=true AR_$(subst -,_,$*)=true \
+	    cargo clippy --locked --target $* -p kubectl-ferrolb -- -D warnings
 
 .PHONY: test
 test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)

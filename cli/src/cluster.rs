@@ -14,24 +14,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects of a list that are held at once.
 const PAGE: u32 = 500;
 
+/// Of the options in this file. Each says so itself: those of a verb that follow have another.
+pub(crate) const HEADING: &str = "Cluster";
+
 /// Which cluster.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub(crate) struct Access {
     /// Context of the kubeconfig [default: the current one]
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     context: Option<String>,
     /// Kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     kubeconfig: Option<PathBuf>,
 }
 
 /// For verbs about FerroLB itself: `-n` is where it runs.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub(crate) struct Installation {
     /// Namespace that FerroLB runs in [default: where its pods are found]
-    #[arg(short, long, visible_alias = "system-namespace")]
+    #[arg(short, long, visible_alias = "system-namespace", help_heading = HEADING)]
     namespace: Option<String>,
     #[command(flatten)]
     access: Access,
@@ -39,13 +40,12 @@ pub(crate) struct Installation {
 
 /// For verbs about Services: `-n` is where those are.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub(crate) struct OfServices {
     /// Namespace of the Services asked for [default: the context's]
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = HEADING)]
     namespace: Option<String>,
     /// Namespace that FerroLB runs in [default: where its pods are found]
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", help_heading = HEADING)]
     system_namespace: Option<String>,
     #[command(flatten)]
     access: Access,
@@ -53,12 +53,11 @@ pub(crate) struct OfServices {
 
 /// For verbs that list Services.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Cluster")]
 pub(crate) struct Scope {
     #[command(flatten)]
     pub(crate) services: OfServices,
     /// In all namespaces
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    #[arg(short = 'A', long, conflicts_with = "namespace", help_heading = HEADING)]
     pub(crate) all_namespaces: bool,
 }
 

@@ -19,7 +19,7 @@ use self::bundle::Bundle;
 use crate::cluster::{Cluster, Installation};
 use crate::controller::STATUS;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
-use crate::output::{Format, WARNING};
+use crate::output::{Format, WARNING, causes, counted};
 
 /// Pack all that is needed to find a fault into one file.
 ///
@@ -86,11 +86,12 @@ impl Bundle {
     async fn collect(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
         progress("the configuration")?;
         let daemons = cluster.daemons().await.unwrap_or_else(|error| {
-            self.missing.push(format!("the daemons: {error:#}"));
+            self.missing
+                .push(format!("the daemons: {}", causes(&error)));
             Vec::new()
         });
         if daemons.is_empty() {
-            self.missing.push("no daemon runs".to_owned());
+            self.missing.push("no daemon of FerroLB runs".to_owned());
         }
         let (namespace, config) = cluster.config_source(&daemons).await;
         let text = objects::config(cluster, &namespace, &config).await;
@@ -146,13 +147,13 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     }
     writeln!(
         out,
-        "{}: {} files, {} kB\n\
+        "{}: {}, {} kB\n\
          in it: versions, the configuration, Services of type LoadBalancer with their endpoints, Nodes, \
          Events, and the pods, logs, status and metrics of FerroLB\n\
          not in it: Secrets, and the passwords of the configuration\n\
          names, labels and addresses of your cluster are in it: look before you pass it on",
         answer.file.display(),
-        answer.files.len(),
+        counted(answer.files.len(), "file"),
         answer.bytes.div_ceil(1000),
     )?;
     Ok(())

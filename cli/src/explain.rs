@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, OfServices};
-use crate::output::{BAD, Format, GOOD};
+use crate::output::{BAD, Format, GOOD, causes};
 use crate::services::name_of;
 
 /// Explain what happens to a Service: its address, why it has none, what to do.
@@ -113,7 +113,7 @@ fn answer(
         Err(error) => findings.push(Finding {
             reason: None,
             what: "the controller does not tell what it decided".to_owned(),
-            here: Some(format!("{error:#}")),
+            here: Some(causes(&error)),
             remedy: "kubectl ferrolb status says what is not well".to_owned(),
         }),
         Ok(status) => match decided(view, &status) {
@@ -140,7 +140,19 @@ fn answer(
             }),
         },
     }
-    events.sort_by_key(|event| event.last_timestamp.clone().map(|time| time.0));
+    // Times are whole seconds; of those of one second the versions, which the API server counts up, tell.
+    let version = |event: &Event| {
+        event
+            .metadata
+            .resource_version
+            .as_ref()?
+            .parse::<u64>()
+            .ok()
+    };
+    events.sort_by_key(|event| {
+        let time = event.last_timestamp.as_ref().map(|time| time.0);
+        (time, version(event))
+    });
     Answer {
         namespace: view.key.namespace.clone(),
         name: view.key.name.clone(),

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Command};
-use self::output::BAD;
+use self::output::{BAD, causes};
 
 /// Wrong usage, or something that could not be read or written.
 const FAILURE: u8 = 2;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done if standard error is closed, too.
-            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {error:#}");
+            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {}", causes(&error));
             ExitCode::from(FAILURE)
         }
     }

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::metallb::Found;
-use crate::cluster::Access;
+use crate::cluster::{Access, HEADING};
 use crate::output::{BAD, Format, WARNING};
 
 /// What was read makes no configuration that would take effect.
@@ -42,7 +42,12 @@ pub(crate) struct Migrate {
     #[arg(long, default_value = "metallb-system", conflicts_with = "files")]
     from: String,
     /// Namespace that FerroLB runs in, or will
-    #[arg(short, long, default_value = "metallb-system")]
+    #[arg(
+        short,
+        long,
+        default_value = "metallb-system",
+        help_heading = HEADING
+    )]
     namespace: String,
     #[command(flatten)]
     access: Access,

@@ -30,6 +30,25 @@ pub(crate) enum Output {
     Yaml,
 }
 
+/// `1 pool`, `2 pools`
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
+/// An error with its causes in one line. Some errors of libraries name their cause already: once is enough.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 impl Format {
     /// Prints `answer` for programs, or has `text` print it for people.
     pub(crate) fn print<W: Write>(
@@ -47,5 +66,21 @@ impl Format {
             Output::Yaml => serde_yaml::to_writer(out, answer)?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_named_already_is_not_named_again() {
+        let error = anyhow!("no such file").context("cannot read a: no such file");
+        assert_eq!(
+            causes(&error.context("no cluster")),
+            "no cluster: cannot read a: no such file"
+        );
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Installation};
 use crate::daemons::{Component, Daemon};
-use crate::output::{BAD, Format, GOOD, WARNING};
+use crate::output::{BAD, Format, GOOD, WARNING, causes};
 use crate::table;
 
 /// The cluster answers, and something is not as it should be.
@@ -118,7 +118,7 @@ fn answer(daemons: &[Daemon], controller: anyhow::Result<ControllerStatus>) -> A
     let controller = match controller {
         Ok(status) => Some(status),
         Err(error) => {
-            problems.push(format!("{error:#}"));
+            problems.push(causes(&error));
             None
         }
     };

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ferrolb_core::config::{
-    Announcement, Checked, Config, NotConfigured, Outcome, Pool, Problems, check_file,
+    Announcement, Checked, Config, NotConfigured, Outcome, Pool, check_file,
 };
 
-use crate::output::{Format, WARNING};
+use crate::output::{Format, WARNING, counted};
 use crate::table;
 
 /// Check a configuration without a cluster.
@@ -125,16 +125,9 @@ fn print(out: &mut impl Write, name: &str, text: &str, checked: &Checked) -> io:
             writeln!(
                 out,
                 "{title}: {}, none of it would take effect",
-                counted(problems)
+                counted(problems.count(), "problem")
             )
         }
-    }
-}
-
-fn counted(problems: &Problems) -> String {
-    match problems.count() {
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
     }
 }
 

@@ -4,6 +4,9 @@
 
 use serde_yaml::Value;
 
+/// What `make plugin` builds.
+const BUILDS: &str = include_str!("../package");
+
 /// As the bot that releases it fills it in.
 fn released() -> Value {
     let filled = include_str!("../krew.yaml").lines().map(|line| {
@@ -42,12 +45,19 @@ fn krew_finds_a_program_for_each_platform_by_the_name_that_kubectl_looks_for() {
     for platform in spec["platforms"].as_sequence().unwrap() {
         let labels = &platform["selector"]["matchLabels"];
         let (os, arch) = (text(&labels["os"]), text(&labels["arch"]));
-        let end = if os == "windows" { ".exe" } else { "" };
+        let (end, archive) = match os.as_str() {
+            "windows" => (".exe", "zip"),
+            _ => ("", "tar.gz"),
+        };
         assert_eq!(text(&platform["bin"]), format!("{program}{end}"));
         let uri = text(&platform["uri"]);
         assert!(
-            uri.ends_with(&format!("/{program}-{os}-{arch}.tar.gz")),
+            uri.ends_with(&format!("/{program}-{os}-{arch}.{archive}")),
             "{uri}"
+        );
+        assert!(
+            BUILDS.contains(&format!(" {os}-{arch}) target=")),
+            "cli/package does not build for {os}-{arch}"
         );
         seen.push(format!("{os}/{arch}"));
     }

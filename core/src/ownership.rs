@@ -11,7 +11,8 @@
 //! | L4 second opinions | `witness` |
 //! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness` |
 //! | L10 finding each other again | `contact` |
-//! | C1 to C6, C8 claims | `claims` |
+//! | C1 to C4, C6, C8 claims | `claims` |
+//! | C5 whose turn it is | `claims::turns` |
 //! | C7 publishing and repair | `sync` |
 //! | J1 joining | `join` |
 //! | H1, H2 handing over and leaving | `handover` |
@@ -304,8 +305,8 @@ pub struct Ownership {
     sync: Sync,
     join: Join,
     claims: Claims,
-    /// This node may be unable to forward: it takes nothing that another one would.
-    reluctant: bool,
+    /// This node may be unable to forward.
+    doubtful: bool,
     /// Why and since when this speaker is leaving.
     leaving: Option<(Leaving, Instant)>,
     has_left: bool,
@@ -347,7 +348,7 @@ impl Ownership {
             keys,
             random: Random::new(seed),
             counter: 0,
-            reluctant: false,
+            doubtful: false,
             leaving: None,
             has_left: false,
             received_at: now,
@@ -375,9 +376,11 @@ impl Ownership {
     }
 
     /// Whether this node's forwarding is in doubt. It keeps what it has, since a doubt resets no
-    /// connections, and takes what is new only if nobody else does.
-    pub fn set_reluctant(&mut self, reluctant: bool) {
-        self.reluctant = reluctant;
+    /// connections, and all others go first with what is new.
+    pub fn set_doubtful(&mut self, doubtful: bool) {
+        if std::mem::replace(&mut self.doubtful, doubtful) != doubtful {
+            self.claims.publish = true;
+        }
     }
 
     /// The keys in force.
@@ -442,6 +445,10 @@ impl Ownership {
             self.remind_soon(now);
         }
         self.handled_at = now;
+        self.leave_when_due(now);
+        if self.has_left {
+            return;
+        }
         self.join_when_due(now);
         self.members.end_reservations(now);
         self.follow_changes(now);
@@ -455,7 +462,6 @@ impl Ownership {
         self.follow_changes(now);
         self.decide(now);
         self.publish_when_due(now);
-        self.leave_when_due(now);
     }
 
     /// When [`Self::handle_timeout`] is due next, and what for.

@@ -58,7 +58,7 @@ pub async fn watch(peers: Peers) -> anyhow::Result<()> {
         } else {
             info!("kube-proxy on this node is well again");
         }
-        peers.set_reluctant(is_in_doubt);
+        peers.set_doubtful(is_in_doubt);
     }
 }
 

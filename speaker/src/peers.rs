@@ -64,7 +64,7 @@ enum Command {
     Links(BTreeMap<LinkId, Link>),
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
-    Reluctant(bool),
+    Doubtful(bool),
     Leave(Leaving),
     Status(oneshot::Sender<Status>),
 }
@@ -133,8 +133,8 @@ impl Peers {
     }
 
     /// Whether this node's forwarding is in doubt.
-    pub fn set_reluctant(&self, reluctant: bool) {
-        self.send(Command::Reluctant(reluctant));
+    pub fn set_doubtful(&self, doubtful: bool) {
+        self.send(Command::Doubtful(doubtful));
     }
 
     /// Tells the others that this speaker stops; [`Notice::MayExit`] follows.

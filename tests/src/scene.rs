@@ -10,14 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::command::stdout_of;
 use crate::lab::Lab;
 use crate::net::Host;
-use crate::observe::{arp_ask, http_get};
+use crate::observe::http_get;
 use crate::stage::Stage;
 use crate::wait::wait_until;
 use crate::walk::{self, PATIENCE};
 use crate::workspace;
-
-/// How long all stations get to answer one ARP request.
-const ARP_WAIT: Duration = Duration::from_millis(500);
 
 /// What happens to one lab, told on one stage.
 pub(crate) struct Scene<'a> {
@@ -142,19 +139,15 @@ impl Scene<'_> {
             .with_context(|| format!("waiting for {to} to answer"))
     }
 
-    /// The one node that answers ARP for the address.
+    /// The one node that answers ARP for the address, as soon as somebody does.
     pub(crate) fn owner(&self, address: Ipv4Addr) -> Result<&Host> {
-        let answers = self
-            .lab
-            .client()?
-            .enter(|| arp_ask("eth0", address, ARP_WAIT))??;
-        let [answer] = &answers[..] else {
-            bail!("one node should answer for {address}, but these do: {answers:?}");
+        let macs = walk::answering_macs(self.lab, address)?;
+        let [mac] = macs[..] else {
+            bail!("one node should answer for {address}, but these do: {macs:?}");
         };
-        let nodes = self.lab.nodes();
+        let mut nodes = self.lab.nodes().into_iter();
         nodes
-            .into_iter()
-            .find(|node| node.mac == answer.mac)
-            .with_context(|| format!("{} answers for {address}, which is no node", answer.mac))
+            .find(|node| node.mac == mac)
+            .with_context(|| format!("{mac} answers for {address}, which is no node"))
     }
 }

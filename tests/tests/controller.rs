@@ -132,6 +132,9 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
         "jsonpath={.rules}",
     ])?)?;
     let without_patch = rules.into_iter().filter_map(|mut rule| {
+        if rule["resources"] == json!(["services"]) {
+            rule["verbs"] = json!(["get", "list", "watch", "update"]);
+        }
         if rule["resources"] == json!(["services/status"]) {
             rule["verbs"] = json!(["update"]);
         }

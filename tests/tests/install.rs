@@ -67,8 +67,8 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         life.drain()?;
         a_dump_has_everything_but_the_speakers_key(lab)?;
 
-        life.uninstall()?;
-        life.install_again()?;
+        let kept = life.uninstall()?;
+        life.install_again(&kept)?;
 
         cleanup_takes_our_addresses_and_no_others(&life, lab)?;
         two_classes::serve_apart_and_leave_nothing(&life, lab)

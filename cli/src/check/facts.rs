@@ -11,6 +11,7 @@ use kube::{Api, ResourceExt};
 
 use crate::cluster::Cluster;
 use crate::daemons::{Daemon, USUAL_NAMESPACE};
+use crate::output::causes;
 
 /// What the rules judge.
 #[derive(Debug, Default)]
@@ -19,7 +20,9 @@ pub(super) struct Facts {
     pub(super) version: (u32, u32),
     /// The namespace that FerroLB runs in, or would.
     pub(super) namespace: String,
-    /// Its labels; `None` if it does not exist.
+    /// Whether there is one; if that cannot be read, too.
+    pub(super) namespace_exists: bool,
+    /// Its labels, as far as they can be read.
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) daemon_sets: Vec<DaemonSet>,
     /// kubeadm's configuration of kube-proxy, where there is one.
@@ -42,7 +45,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let daemons = match cluster.daemons().await {
         Ok(daemons) => daemons,
         Err(error) => {
-            read("pods", format!("{error:#}"));
+            read("pods", causes(&error));
             Vec::new()
         }
     };
@@ -67,7 +70,9 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
             Vec::new()
         }
     };
-    let labels = match Api::<Namespace>::all(client()).get_opt(&namespace).await {
+    let found = Api::<Namespace>::all(client()).get_opt(&namespace).await;
+    let namespace_exists = !matches!(found, Ok(None));
+    let labels = match found {
         Ok(found) => found.map(|namespace| namespace.labels().clone()),
         Err(error) => {
             read("the namespace", error.to_string());
@@ -90,6 +95,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     Ok(Facts {
         version: (number(&version.major), number(&version.minor)),
         namespace,
+        namespace_exists,
         labels,
         daemon_sets,
         kube_proxy,

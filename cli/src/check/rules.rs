@@ -11,6 +11,7 @@ use serde_yaml::Value;
 use super::facts::Facts;
 use super::{Finding, Verdict};
 use crate::daemons::Component;
+use crate::output::counted;
 
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
@@ -31,7 +32,7 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
     findings.push(version(facts));
     findings.extend(other_providers(facts));
     findings.extend(kube_proxy(facts));
-    findings.push(pod_security(facts));
+    findings.extend(pod_security(facts));
     findings.push(configuration(facts));
     findings
 }
@@ -113,10 +114,16 @@ fn kube_proxy(facts: &Facts) -> Option<Finding> {
     ))
 }
 
-fn pod_security(facts: &Facts) -> Finding {
+/// None where the labels cannot be read.
+fn pod_security(facts: &Facts) -> Option<Finding> {
     let namespace = &facts.namespace;
-    let level = facts.labels.as_ref().and_then(|labels| labels.get(ENFORCE));
-    match level.map(String::as_str) {
+    if !facts.namespace_exists {
+        return Some(Finding::ok(format!(
+            "namespace {namespace} does not exist yet: helm install --create-namespace makes it"
+        )));
+    }
+    let level = facts.labels.as_ref()?.get(ENFORCE);
+    Some(match level.map(String::as_str) {
         Some("privileged") => Finding::ok(format!("namespace {namespace} lets speakers start")),
         Some(level) => Finding::bad(
             Verdict::Problem,
@@ -128,7 +135,7 @@ fn pod_security(facts: &Facts) -> Finding {
         None => Finding::ok(format!(
             "namespace {namespace} says nothing of pod security: the cluster's default decides"
         )),
-    }
+    })
 }
 
 fn configuration(facts: &Facts) -> Finding {
@@ -139,7 +146,8 @@ fn configuration(facts: &Facts) -> Finding {
     };
     match of_data(map.data.as_ref()) {
         Outcome::Valid(config) => {
-            Finding::ok(format!("{} pools in ConfigMap {name}", config.pools.len()))
+            let pools = counted(config.pools.len(), "pool");
+            Finding::ok(format!("{pools} in ConfigMap {name}"))
         }
         Outcome::NotConfigured(why) => Finding::bad(
             Verdict::Warning,
@@ -164,6 +172,13 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
         daemons.filter(move |daemon| daemon.component == component && daemon.ready)
     };
     let namespace = &facts.namespace;
+    if facts.daemons.is_empty() {
+        return vec![Finding::bad(
+            Verdict::Problem,
+            "no pod of FerroLB is found",
+            "install it, or say with -n NAMESPACE where it runs",
+        )];
+    }
     let mut findings = Vec::new();
     findings.push(match ready(Component::Controller).count() {
         0 => Finding::bad(
@@ -173,7 +188,7 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
                 "kubectl -n {namespace} describe pods -l app.kubernetes.io/component=controller"
             ),
         ),
-        count => Finding::ok(format!("{count} ready controllers")),
+        count => Finding::ok(counted(count, "ready controller")),
     });
     let speaking: BTreeSet<_> = ready(Component::Speaker)
         .filter_map(|daemon| daemon.node.as_deref())
@@ -193,8 +208,8 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
         )
     } else if silent.is_empty() {
         Finding::ok(format!(
-            "a ready speaker on each of {} nodes",
-            speaking.len()
+            "a ready speaker on each of {}",
+            counted(speaking.len(), "node")
         ))
     } else {
         Finding::bad(
@@ -221,140 +236,4 @@ fn is_ready(node: &Node) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::daemons::Daemon;
-
-    fn node(name: &str) -> Node {
-        let ready = json!([{ "type": "Ready", "status": "True" }]);
-        serde_json::from_value(
-            json!({ "metadata": { "name": name }, "status": { "conditions": ready } }),
-        )
-        .unwrap()
-    }
-
-    fn daemon_set(label: (&str, &str), image: &str) -> DaemonSet {
-        let labels = json!({ label.0: label.1 });
-        serde_json::from_value(json!({
-            "metadata": { "namespace": "lb", "name": "speaker", "labels": labels },
-            "spec": { "selector": {}, "template": {
-                "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "speaker", "image": image }] },
-            } },
-        }))
-        .unwrap()
-    }
-
-    fn healthy() -> Facts {
-        Facts {
-            version: (1, 34),
-            namespace: "lb".to_owned(),
-            nodes: vec![node("n1"), node("n2")],
-            daemons: vec![
-                Daemon::fixture(Component::Controller, "c", "n1"),
-                Daemon::fixture(Component::Speaker, "s1", "n1"),
-                Daemon::fixture(Component::Speaker, "s2", "n2"),
-            ],
-            config: Some(
-                serde_json::from_value(json!({ "data": {
-                    "config": "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/30]}]",
-                } }))
-                .unwrap(),
-            ),
-            ..Facts::default()
-        }
-    }
-
-    /// What is not right, worst first.
-    fn complaints(facts: &Facts) -> Vec<(Verdict, String)> {
-        let findings = of_the_cluster(facts)
-            .into_iter()
-            .chain(of_the_daemons(facts));
-        findings
-            .filter(|finding| finding.verdict != Verdict::Ok)
-            .map(|finding| (finding.verdict, finding.found))
-            .collect()
-    }
-
-    fn only_complaint(change: impl FnOnce(&mut Facts)) -> (Verdict, String) {
-        let mut facts = healthy();
-        change(&mut facts);
-        let complaints = complaints(&facts);
-        assert_eq!(complaints.len(), 1, "{complaints:?}");
-        complaints[0].clone()
-    }
-
-    #[test]
-    fn where_all_is_well_there_is_no_complaint() {
-        assert_eq!(complaints(&healthy()), []);
-    }
-
-    #[test]
-    fn other_programs_that_serve_the_same_services_are_found() {
-        let metallb = daemon_set(("app", "metallb"), "quay.io/metallb/speaker:v0.12.1");
-        let found = only_complaint(|facts| facts.daemon_sets.push(metallb));
-        assert_eq!(
-            found,
-            (
-                Verdict::Problem,
-                "MetalLB runs (DaemonSet lb/speaker)".to_owned()
-            )
-        );
-        let k3s = daemon_set((K3S_SERVICELB, "web"), "rancher/klipper-lb");
-        assert_eq!(
-            only_complaint(|facts| facts.daemon_sets.push(k3s)).0,
-            Verdict::Problem
-        );
-        let addon = daemon_set(("app", "metallb"), "ghcr.io/ferrolb/speaker:0.1.0");
-        let mut facts = healthy();
-        facts.daemon_sets.push(addon);
-        assert_eq!(complaints(&facts), [], "our images under minikube's addon");
-    }
-
-    #[test]
-    fn ipvs_without_strict_arp_is_a_problem_and_with_it_none() {
-        let mode = |text: &str| {
-            let mut facts = healthy();
-            facts.kube_proxy = Some(text.to_owned());
-            complaints(&facts).len()
-        };
-        assert_eq!(mode("mode: ipvs\nipvs: {strictARP: false}"), 1);
-        assert_eq!(mode("mode: ipvs"), 1);
-        assert_eq!(mode("mode: ipvs\nipvs: {strictARP: true}"), 0);
-        assert_eq!(mode("mode: ''\nipvs: {strictARP: false}"), 0);
-    }
-
-    #[test]
-    fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
-        let labels = [(ENFORCE.to_owned(), "baseline".to_owned())].into();
-        assert_eq!(
-            only_complaint(|facts| facts.labels = Some(labels)).0,
-            Verdict::Problem
-        );
-        assert_eq!(
-            only_complaint(|facts| facts.version = (1, 21)).0,
-            Verdict::Problem
-        );
-        let broken = json!({ "data": { "config": "address-pools: [{}]" } });
-        let broken = serde_json::from_value(broken).unwrap();
-        assert_eq!(
-            only_complaint(|facts| facts.config = Some(broken)).0,
-            Verdict::Problem
-        );
-        assert_eq!(
-            only_complaint(|facts| facts.config = None).0,
-            Verdict::Warning
-        );
-    }
-
-    #[test]
-    fn a_node_without_a_ready_speaker_is_named() {
-        let (verdict, found) = only_complaint(|facts| facts.daemons[2].ready = false);
-        assert_eq!(verdict, Verdict::Warning);
-        assert!(found.contains("n2"), "{found}");
-        let (verdict, _) = only_complaint(|facts| facts.daemons.truncate(1));
-        assert_eq!(verdict, Verdict::Problem);
-    }
-}
+mod tests;

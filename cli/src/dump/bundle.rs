@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tar::{Builder, Header};
 
 use super::Answer;
+use crate::output::causes;
 
 /// Everybody may read what is unpacked.
 const MODE: u32 = 0o644;
@@ -58,7 +59,7 @@ impl Bundle {
         match part {
             Ok(bytes) => self.write(name, bytes.as_ref()),
             Err(error) => {
-                self.missing.push(format!("{name}: {error:#}"));
+                self.missing.push(format!("{name}: {}", causes(&error)));
                 Ok(())
             }
         }

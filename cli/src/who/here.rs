@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use super::lan::{Heard, Lan};
 use super::{Answer, Station, chance};
 use crate::cluster::{Cluster, Installation};
+use crate::output::causes;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Here {
@@ -38,7 +39,7 @@ impl Here {
         let mut notes = Vec::new();
         let nodes = installation.run(async |cluster| nodes(cluster).await);
         let nodes = nodes.unwrap_or_else(|error| {
-            notes.push(format!("nodes are not named: {error:#}"));
+            notes.push(format!("nodes are not named: {}", causes(&error)));
             BTreeMap::new()
         });
         for own in lan.addresses() {

@@ -1,13 +1,15 @@
-//! C1 to C6, C8: what this member claims, keeps and gives up.
+//! C1 to C4, C6, C8: what this member claims, keeps and gives up.
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::handover::Give;
-use super::members::{Claim, Stage};
+use super::members::Claim;
 use super::wire::{MAX_PAYLOAD, Message};
-use super::{Candidate, Cause, Event, NodeId, Ownership, Preference, Wanted};
+use super::{Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
@@ -17,8 +19,6 @@ const UNSETTLED: Duration = Duration::from_millis(3_000);
 const GATEWAY_FRESH: Duration = Duration::from_millis(500);
 /// Neighbours may have learned another owner while a member was away: they are told again.
 const REMIND: Duration = Duration::from_millis(50);
-/// Nobody waits longer for its turn than the 20th candidate.
-const MAX_PLACE: u32 = 20;
 /// Most addresses in one datagram.
 pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
 
@@ -52,14 +52,6 @@ pub(super) struct Owned {
     /// Another live member claims it too: once it falls silent, neighbours are told again.
     contested: bool,
     pub(super) give: Option<Give>,
-}
-
-/// How many addresses each candidate has, while several are being distributed.
-#[derive(Debug)]
-struct Load {
-    own: usize,
-    /// What candidates will have once they have claimed what is theirs.
-    assumed: BTreeMap<NodeId, usize>,
 }
 
 impl Claims {
@@ -171,7 +163,7 @@ impl Ownership {
 
     fn may_claim(&self, now: Instant) -> bool {
         let is_quiet = self.contact.is_quiet(now) || self.blocked.is_listening(now);
-        self.stage() == Stage::Serving && !is_quiet
+        self.stage().serves() && !is_quiet
     }
 
     /// C2, C6: the better claim stays, the other falls silent first.
@@ -206,7 +198,7 @@ impl Ownership {
     /// An address that this member does not hold is pending if nobody else does, or is about to.
     /// Turns are counted from then on: by nobody who is still joining.
     fn review_free(&mut self, vip: IpAddr, now: Instant) {
-        let is_free = self.stage() == Stage::Serving
+        let is_free = self.stage().serves()
             && self.claims.wanted.contains_key(&vip)
             && self.members.owner(vip).is_none()
             && !self.is_reserved_to_another(vip)
@@ -216,97 +208,6 @@ impl Ownership {
         } else {
             self.claims.pending.remove(&vip);
         }
-    }
-
-    /// C5: the n-th candidate waits n times the skew, so that the one before it is heard of first.
-    fn claim_pending(&mut self, now: Instant) {
-        let mut load = Load {
-            own: self.claims.owned.len(),
-            assumed: BTreeMap::new(),
-        };
-        let pending: Vec<(IpAddr, Instant)> = self
-            .claims
-            .pending
-            .iter()
-            .map(|(&vip, &since)| (vip, since))
-            .collect();
-        for (vip, since) in pending {
-            let Some(place) = self.place(vip, &mut load) else {
-                continue;
-            };
-            // Whose forwarding is in doubt, or link, comes after everybody.
-            let is_in_doubt = self.reluctant || self.links.is_silent(vip);
-            let place = if is_in_doubt { MAX_PLACE } else { place };
-            if now >= since + self.settings.skew * place {
-                let is_new = self.members.index().floor(vip) == 0;
-                self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
-            }
-        }
-    }
-
-    /// How many candidates come before this member; `None` if it is none itself.
-    ///
-    /// By rank alone, so that all agree whatever they have seen so far: orphans, and whatever is
-    /// wanted when the speakers start, as after a switch over from `MetalLB`. Only for an address
-    /// that is new do nodes with more than the least load come last; not where the best rank owns
-    /// anyway.
-    fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
-        let wanted = self.claims.wanted(vip)?;
-        if !wanted.eligible {
-            return None;
-        }
-        let candidates = wanted
-            .candidates
-            .iter()
-            .copied()
-            .filter(|candidate| self.is_candidate(candidate.node));
-        let by_load = self.is_newborn(vip);
-        if !by_load {
-            let before = candidates
-                .take_while(|candidate| candidate.node != self.me)
-                .take(MAX_PLACE as usize);
-            return Some(before.count() as u32);
-        }
-        let mut order: Vec<(u8, usize, NodeId)> = candidates
-            .map(|Candidate { node, tier }| (tier, self.load_of(node, load), node))
-            .collect();
-        let best = order.first()?.0;
-        let of_best = order.iter().filter(|(tier, ..)| *tier == best);
-        let least = of_best.map(|(_, load, _)| *load).min()?;
-        order.sort_by_key(|(tier, load, _)| (*tier, *load > least + 1));
-        *load.assumed.entry(order.first()?.2).or_default() += 1;
-        let before = order
-            .iter()
-            .take_while(|(.., id)| *id != self.me)
-            .take(MAX_PLACE as usize);
-        Some(before.count() as u32)
-    }
-
-    fn is_newborn(&self, vip: IpAddr) -> bool {
-        self.settings.preference == Preference::Sticky
-            && self.claims.newborn.contains(&vip)
-            && self.blocked.is_empty()
-            && self.members.index().floor(vip) == 0
-    }
-
-    fn load_of(&self, id: NodeId, load: &Load) -> usize {
-        let claimed = self
-            .members
-            .get(id)
-            .map_or(0, |member| member.record.claims.len());
-        let claimed = if id == self.me { load.own } else { claimed };
-        claimed + load.assumed.get(&id).copied().unwrap_or(0)
-    }
-
-    /// Live, not leaving; joining members too, or the first to join would take everything. Who hears
-    /// nobody leaves their turns to those that cannot be heard.
-    fn is_candidate(&self, id: NodeId) -> bool {
-        if id == self.me {
-            return self.stage() == Stage::Serving;
-        }
-        let member = self.members.get(id);
-        self.is_blocked_with_all_others(id)
-            || member.is_some_and(|one| one.is_live() && one.record.stage != Stage::Leaving)
     }
 
     pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
@@ -426,7 +327,7 @@ impl Ownership {
         let dirty = !self.claims.dirty.is_empty()
             || !self.claims.offers.is_empty()
             || self.members.index().has_changes();
-        let is_serving = self.stage() == Stage::Serving;
+        let is_serving = self.stage().serves();
         let pending = self.claims.pending.values().filter(|_| is_serving);
         let turn = pending.filter_map(|&since| self.next_turn(since)).min();
         [
@@ -437,13 +338,5 @@ impl Ownership {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// The first turn since an address became free that has not been taken yet.
-    fn next_turn(&self, since: Instant) -> Option<Instant> {
-        let skew = self.settings.skew;
-        let waited = self.handled_at.saturating_since(since).as_micros() / skew.as_micros();
-        let turn = u32::try_from(waited).ok()?.checked_add(1)?;
-        (turn <= MAX_PLACE).then(|| since + skew * turn)
     }
 }

@@ -75,8 +75,15 @@ impl Ownership {
         }
     }
 
-    /// Joined candidates to whom the address may go for this cause, the best first.
+    /// Joined candidates to whom the address may go for this cause, the best first. To one whose
+    /// forwarding is in doubt it goes only if it has to go, and to nobody else.
     fn successors(&self, vip: IpAddr, why: Why) -> impl Iterator<Item = NodeId> {
+        let doubtful = (why == Why::Must).then(|| self.suitable(vip, why, Stage::Doubtful));
+        self.suitable(vip, why, Stage::Serving)
+            .chain(doubtful.into_iter().flatten())
+    }
+
+    fn suitable(&self, vip: IpAddr, why: Why, stage: Stage) -> impl Iterator<Item = NodeId> {
         let candidates = || {
             self.claims
                 .wanted(vip)
@@ -106,7 +113,7 @@ impl Ownership {
             .map(|(_, candidate)| candidate.node)
             .filter(move |&id| {
                 let member = self.members.get(id).filter(|member| member.is_live());
-                id != self.me && member.is_some_and(|member| member.record.stage == Stage::Serving)
+                id != self.me && member.is_some_and(|member| member.record.stage == stage)
             })
     }
 
@@ -206,9 +213,8 @@ impl Ownership {
             .members
             .claims(vip)
             .all(|(id, claim)| id == from || claim.epoch <= epoch);
-        let is_willing = self.claims.is_eligible(vip) && !self.reluctant;
-        let is_willing = is_willing && self.links.may_take(vip, now);
-        self.stage() == Stage::Serving && is_willing && is_unchallenged
+        let is_willing = self.claims.is_eligible(vip) && self.links.may_take(vip, now);
+        self.stage().serves() && is_willing && is_unchallenged
     }
 
     pub(super) fn handle_refuse(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
@@ -225,7 +231,8 @@ impl Ownership {
         }
     }
 
-    /// H2: a leaver with nothing left says so, and is gone.
+    /// H2: a leaver with nothing left says so, and is gone. That comes before anything else: one that
+    /// was stopped until its time was over would announce once more, and others have its addresses.
     pub(super) fn leave_when_due(&mut self, now: Instant) {
         let Some((Leaving::Draining, since)) = self.leaving else {
             return;
@@ -262,7 +269,11 @@ impl Ownership {
 
     pub(super) fn leave_due(&self) -> Option<(Instant, &'static str)> {
         let (_, since) = self.leaving?;
-        Some((since + self.settings.give_limit, "the end of leaving"))
+        let at = match self.claims.owned.is_empty() {
+            true => Instant::START,
+            false => since + self.settings.give_limit,
+        };
+        Some((at, "the end of leaving"))
     }
 }
 

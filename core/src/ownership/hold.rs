@@ -80,6 +80,7 @@ impl Ownership {
     pub(super) fn stage(&self) -> Stage {
         match (self.leaving, self.join.is_joined()) {
             (Some(_), _) => Stage::Leaving,
+            (None, true) if self.doubtful => Stage::Doubtful,
             (None, true) => Stage::Serving,
             (None, false) => Stage::Joining,
         }

@@ -236,10 +236,19 @@ impl Ownership {
 
     /// Whether a member says that it hears somebody on its link to `vip`.
     pub(super) fn hears_on_link(&self, id: NodeId, vip: IpAddr) -> bool {
+        self.links_to(id, vip).any(|link| !link.silent)
+    }
+
+    /// Whether it says that it hears nobody there.
+    pub(super) fn is_silent_at(&self, id: NodeId, vip: IpAddr) -> bool {
+        self.links_to(id, vip).any(|link| link.silent)
+    }
+
+    /// What a member says of its link to the network that `vip` is in.
+    fn links_to(&self, id: NodeId, vip: IpAddr) -> impl Iterator<Item = &LinkAddress> {
+        let network = self.links.of(vip).map(|(network, _)| *network);
         let member = self.members.get(id);
         let links = member.into_iter().flat_map(|member| &member.record.links);
-        let mut hears = links.filter(|link| !link.silent);
-        let network = self.links.of(vip).map(|(network, _)| network);
-        network.is_some_and(|network| hears.any(|link| network.contains(link.address)))
+        links.filter(move |link| network.is_some_and(|network| network.contains(link.address)))
     }
 }

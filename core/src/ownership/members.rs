@@ -56,13 +56,20 @@ pub(super) enum Stage {
     Serving = 1,
     /// It hands over what it has.
     Leaving = 2,
+    /// It serves, and its forwarding is in doubt: it takes what nobody else would.
+    Doubtful = 3,
 }
 
 impl Stage {
     pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Joining, Self::Serving, Self::Leaving]
+        [Self::Joining, Self::Serving, Self::Leaving, Self::Doubtful]
             .get(usize::from(code))
             .copied()
+    }
+
+    /// May claim.
+    pub(super) const fn serves(self) -> bool {
+        matches!(self, Self::Serving | Self::Doubtful)
     }
 }
 

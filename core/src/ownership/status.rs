@@ -141,8 +141,8 @@ impl Ownership {
             Some(_) => match self.stage() {
                 Stage::Joining => Reason::Joining,
                 Stage::Leaving => Reason::Leaving,
-                Stage::Serving if self.contact.is_quiet(now) => Reason::NameShared,
-                Stage::Serving if self.reluctant => Reason::KubeProxyUnhealthy,
+                _ if self.contact.is_quiet(now) => Reason::NameShared,
+                Stage::Doubtful => Reason::KubeProxyUnhealthy,
                 Stage::Serving if self.blocked.is_listening(now) => Reason::Joining,
                 Stage::Serving => Reason::NotOwner,
             },

@@ -14,7 +14,7 @@ fn a_speaker_that_restarts_without_the_api_stays_quiet() {
     for seed in seeds(4) {
         let mut world = World::settled(3, 15, seed, &FAST);
         let victim = world.some_owner();
-        world.api_down = true;
+        world.inflict(Fault::ApiDown(true));
         world.inflict(Fault::Kill(victim));
         world.run(ms(500));
         world.inflict(Fault::Start(victim));
@@ -30,6 +30,12 @@ fn a_speaker_that_restarts_without_the_api_stays_quiet() {
                 "seed {seed}: {vip} is served by another"
             );
         }
+        world.forget_past();
+        world.inflict(Fault::ApiDown(false));
+        world.run(ms(4_000));
+        world.check("the API is back");
+        world.assert_sound(seed);
+        world.assert_no_moves(seed);
     }
 }
 
@@ -37,7 +43,7 @@ fn a_speaker_that_restarts_without_the_api_stays_quiet() {
 fn without_the_api_a_dead_node_is_replaced_by_those_who_run() {
     for seed in seeds(4) {
         let mut world = World::settled(4, 20, seed, &FAST);
-        world.api_down = true;
+        world.inflict(Fault::ApiDown(true));
         let victim = world.some_owner();
         world.inflict(Fault::Die(victim));
         world.run(ms(1_000));
@@ -46,20 +52,25 @@ fn without_the_api_a_dead_node_is_replaced_by_those_who_run() {
     }
 }
 
+/// Each of its two families, and each of two addresses of one family.
 #[test]
 fn each_address_of_a_service_is_decided_for_itself() {
-    let mut world = World::settled(4, 2, 1, &FAST);
-    world.inflict(Fault::Eligible(vip(0), vec![true, false, false, false]));
-    world.inflict(Fault::Eligible(vip(1), vec![false, false, true, false]));
-    world.run(ms(1_000));
-    assert_eq!(
-        (world.owners(vip(0)), world.owners(vip(1))),
-        (vec![0], vec![2])
-    );
-    world.inflict(Fault::Die(0));
-    world.run(ms(1_000));
-    assert_eq!(world.owners(vip(0)), [0_usize; 0], "nobody else may");
-    assert_eq!(world.owners(vip(1)), [2]);
+    let v6 = "2001:db8::1".parse().expect("an address");
+    for other in [vip(1), v6] {
+        let mut world = World::settled(4, 1, 1, &FAST);
+        world.inflict(Fault::WantOn(vip(0), vec![true, false, false, false]));
+        world.inflict(Fault::WantOn(other, vec![false, false, true, false]));
+        world.run(ms(1_000));
+        assert_eq!(
+            (world.owners(vip(0)), world.owners(other)),
+            (vec![0], vec![2])
+        );
+        world.inflict(Fault::Die(0));
+        world.run(ms(1_000));
+        assert_eq!(world.owners(vip(0)), [0_usize; 0], "nobody else may");
+        assert_eq!(world.owners(other), [2]);
+        world.assert_sound(1);
+    }
 }
 
 /// C4: others' views only order candidates. They learned of its ineligibility, it has not.

@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    fn violate(&mut self, when: &str, what: &str) {
+    pub(crate) fn violate(&mut self, when: &str, what: &str) {
         let at = self.now.as_micros() / 1_000;
         self.violations.push(format!("{when}, at {at} ms: {what}"));
     }

@@ -205,6 +205,35 @@ fn with_metallbs_way_the_best_rank_owns() {
     }
 }
 
+/// H2: it found nobody to hand over to, was stopped, and its time was over long since when it ran again.
+/// The other one had been heard by the neighbours meanwhile.
+#[test]
+fn a_leaver_that_was_stopped_until_its_time_was_over_says_nothing_more() {
+    for seed in seeds(6) {
+        let mut world = World::settled(2, 10, seed, &FAST);
+        cut_off(&mut world, 1);
+        world.run(ms(2_000));
+        world.inflict(Fault::Leave(0, Leaving::Draining));
+        world.run(ms(1_000));
+        world.inflict(Fault::Stop(0, ms(4_000)));
+        world.run(ms(500));
+        world.inflict(Fault::Heal);
+        world.run(ms(3_000));
+        let stopped_until = world.now;
+        world.run(ms(8_000));
+        assert!(world.hosts[0].speaker.is_none(), "seed {seed}");
+        let is_late =
+            |(at, by, ..): &&(Instant, usize, Vip, Cause)| *by == 0 && *at >= stopped_until;
+        assert_eq!(
+            world.announcements.iter().find(is_late),
+            None,
+            "seed {seed}"
+        );
+        world.check("without it");
+        world.assert_sound(seed);
+    }
+}
+
 fn random_split(world: &mut World, seed: u64) -> Vec<u8> {
     let hosts = world.hosts.len();
     if seed.is_multiple_of(3) {

@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     /// The fabric answers ARP for the dead.
     AnswerForTheDead(bool),
     /// Its kube-proxy is not well.
-    Reluctant(Station, bool),
+    Doubtful(Station, bool),
     /// Kernels answer echo requests, besides ARP.
     Echo(bool),
     Loss(u64),
@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     /// It is wanted, and these hosts may announce it.
     WantOn(Vip, Vec<bool>),
     Move(Vip, Station),
+    /// Speakers that start learn nothing from the API.
+    ApiDown(bool),
 }
 
 impl World {
@@ -131,9 +133,10 @@ impl World {
                 self.disturb();
             }
             Fault::Unanswering(host, is) => set(&mut self.network.unanswering, host, is),
-            Fault::Reluctant(host, is) => {
+            Fault::Doubtful(host, is) => {
                 if let Some(speaker) = &mut self.hosts[host].speaker {
-                    speaker.set_reluctant(is);
+                    speaker.set_doubtful(is);
+                    self.wake_host(host, now);
                 }
             }
             Fault::AnswerForTheDead(is) => self.network.answers_for_the_dead = is,
@@ -174,6 +177,16 @@ impl World {
             Fault::Want(vip, false) => {
                 self.neighbours.remove(&vip);
                 self.change_truth(|truth| drop(truth.wanted.remove(&vip)));
+            }
+            Fault::ApiDown(is) => {
+                self.api_down = is;
+                for host in 0..self.hosts.len() {
+                    if let Some(mut speaker) = self.hosts[host].speaker.take() {
+                        self.list(host, &mut speaker);
+                        self.hosts[host].speaker = Some(speaker);
+                        self.wake_host(host, now);
+                    }
+                }
             }
             Fault::Move(vip, to) => {
                 let to = self.hosts[to].id;
@@ -230,18 +243,21 @@ impl World {
             seed,
             now,
         );
-        if !self.api_down {
-            let nodes = self
-                .hosts
-                .iter()
-                .map(|host| (host.id, host.address))
-                .collect();
-            speaker.set_nodes(&nodes, now);
-            self.tell_api(host, &Arc::clone(&self.truth), &mut speaker);
-        }
+        self.hosts[host].wanted.clear();
+        self.list(host, &mut speaker);
         self.hosts[host].speaker = Some(speaker);
         self.hosts[host].wake_at = None;
         self.wake_host(host, now);
+    }
+
+    /// What a speaker learns of the API when it has listed everything.
+    fn list(&mut self, host: Station, speaker: &mut Ownership) {
+        if self.api_down {
+            return;
+        }
+        let nodes = self.hosts.iter().map(|host| (host.id, host.address));
+        speaker.set_nodes(&nodes.collect(), self.now);
+        self.tell_api(host, &Arc::clone(&self.truth), speaker);
     }
 
     fn change_truth(&mut self, change: impl FnOnce(&mut Truth)) {

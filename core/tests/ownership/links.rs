@@ -109,6 +109,30 @@ fn a_node_that_is_alone_on_its_lan_or_with_a_dead_one_keeps_what_it_has() {
 }
 
 #[test]
+fn who_hears_nobody_on_a_second_lan_takes_nothing_that_another_would_and_makes_nobody_wait() {
+    for seed in seeds(20) {
+        let mut world = settled(&[0, 1, 2, 3], seed, &FAST);
+        let owner = world.some_owner();
+        let silent = (0..HOSTS).find(|&host| host != owner).unwrap();
+        cut_off(&mut world, silent);
+        world.run(ms(5_000));
+        let orphans = world.hosts[owner].announcing.clone();
+        world.forget_past();
+        world.inflict(Fault::Die(owner));
+        // One more turn would be 50 ms.
+        world.run(ms(130));
+        for vip in orphans {
+            let owners = world.owners(vip);
+            assert!(
+                owners.len() == 1 && owners != [silent],
+                "seed {seed}: {owners:?}"
+            );
+        }
+        assert_eq!(world.violations, Vec::<String>::new());
+    }
+}
+
+#[test]
 fn questions_on_a_second_lan_are_few_and_there_are_none_without_one() {
     let per_second = |world: &mut World| {
         world.run(ms(10_000));

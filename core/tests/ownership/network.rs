@@ -11,6 +11,7 @@ pub(crate) type Station = usize;
 /// A message's kind, as its header has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    Tell = 4,
     Records = 7,
     Yield = 11,
 }

@@ -236,7 +236,15 @@ fn draining_past_a_node_that_refuses_is_over_within_20_ms_too() {
         let giver = world.some_owner();
         let unwilling = (giver + 1 + world.random.index(3)) % 4;
         let had = world.hosts[unwilling].announcing.clone();
-        world.inflict(Fault::Reluctant(unwilling, true));
+        // It has learned that it may not take them, and the giver has not.
+        let mut truth = (*world.truth).clone();
+        for vip in &world.hosts[giver].announcing {
+            let (eligible, _) = truth.wanted.get_mut(vip).expect("it is wanted");
+            eligible[unwilling] = false;
+        }
+        let mut speaker = world.hosts[unwilling].speaker.take().expect("it runs");
+        world.tell_api(unwilling, &truth, &mut speaker);
+        world.hosts[unwilling].speaker = Some(speaker);
         world.inflict(Fault::Leave(giver, Leaving::Draining));
         world.run(ms(20));
         assert!(world.hosts[giver].speaker.is_none(), "seed {seed}");

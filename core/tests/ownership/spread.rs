@@ -1,6 +1,6 @@
 //! How addresses are spread: new ones by load, where eligibility allows; nothing moves for it.
 
-use ferrolb_core::ownership::{Cause, FAST, Preference, Settings};
+use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings};
 
 use crate::faults::Fault;
 use crate::seeds;
@@ -123,22 +123,22 @@ fn with_metallbs_way_a_new_address_goes_to_its_best_rank_at_once() {
     }
 }
 
-/// C5: of those that are left when the best one does not want it, a cordoned node comes last, however
+/// C5: of those that are left when the best one does nothing, a cordoned node comes last, however
 /// little it has. It would have to hand it over again.
 #[test]
 fn a_new_address_passes_over_a_cordoned_node_that_has_less() {
     for seed in seeds(6) {
         let mut world = World::settled(3, 0, seed, &FAST);
         let hosts = [0, 1, 2].map(|n| (n + seed as usize) % 3);
-        let [doubtful, loaded, cordoned] = hosts;
+        let [stopped, loaded, cordoned] = hosts;
         for n in 1..5 {
             let eligible = (0..3).map(|host| host == loaded).collect();
             world.inflict(Fault::WantOn(vip(n), eligible));
         }
         world.inflict(Fault::Cordon(cordoned, true));
-        world.inflict(Fault::Reluctant(doubtful, true));
         world.run(ms(1_000));
         world.forget_past();
+        world.inflict(Fault::Stop(stopped, ms(500)));
         world.inflict(Fault::Want(vip(0), true));
         world.run(ms(2_000));
         world.check("afterwards");
@@ -155,7 +155,7 @@ fn a_node_whose_forwarding_is_in_doubt_keeps_what_it_has_and_takes_nothing_that_
         let mut world = World::settled(3, 15, seed, &FAST);
         let doubtful = world.some_owner();
         let had = world.hosts[doubtful].announcing.clone();
-        world.inflict(Fault::Reluctant(doubtful, true));
+        world.inflict(Fault::Doubtful(doubtful, true));
         for n in 15..30 {
             world.inflict(Fault::Want(vip(n), true));
         }
@@ -171,5 +171,30 @@ fn a_node_whose_forwarding_is_in_doubt_keeps_what_it_has_and_takes_nothing_that_
         world.check("with the doubtful one alone");
         world.assert_sound(seed);
         assert_eq!(world.hosts[doubtful].announcing.len(), 30, "seed {seed}");
+    }
+}
+
+/// Where all are in doubt, a doubt tells nobody from anybody.
+#[test]
+fn where_the_forwarding_of_all_is_in_doubt_they_take_over_as_if_that_of_none_were() {
+    for seed in seeds(6) {
+        let mut world = World::settled(4, 20, seed, &FAST);
+        (0..4).for_each(|host| world.inflict(Fault::Doubtful(host, true)));
+        world.run(ms(500));
+        world.assert_no_moves(seed);
+        let victim = world.some_owner();
+        let lost = world.hosts[victim].announcing.len();
+        world.inflict(Fault::Die(victim));
+        world.run(ms(91));
+        assert_eq!(world.moves.len(), lost, "seed {seed}");
+        let leaver = world.some_owner();
+        world.inflict(Fault::Leave(leaver, Leaving::Draining));
+        world.run(ms(20));
+        assert!(world.hosts[leaver].speaker.is_none(), "seed {seed}");
+        assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);
+        world.inflict(Fault::Want(vip(20), true));
+        world.run(ms(200));
+        world.check("with a new one");
+        world.assert_sound(seed);
     }
 }

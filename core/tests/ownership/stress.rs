@@ -5,6 +5,7 @@ use ferrolb_core::ownership::FAST;
 
 use crate::faults::Fault;
 use crate::figures::vips_for;
+use crate::network::Kind;
 use crate::seeds;
 use crate::world::{World, ms};
 
@@ -156,6 +157,25 @@ fn a_process_stopped_for_good_is_replaced_after_stall_and_hold() {
             assert_eq!(world.moves.len(), lost, "seed {seed}");
         }
     }
+}
+
+/// L5 e: to hear nothing oneself is no verdict, as long as no witness says the same.
+#[test]
+fn a_dead_path_while_all_witnesses_answers_are_lost_for_250_ms_moves_nothing() {
+    nothing_moves(&[3, 4, 10], 3, |world| {
+        let (a, b) = two_hosts(world);
+        for (from, to) in [(a, b), (b, a)] {
+            world.inflict(Fault::Cut(from, to, true));
+            world.schedule(ms(3_000), Fault::Cut(from, to, false));
+        }
+        let hosts = world.hosts.len();
+        let paths = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
+        let paths: Vec<_> = paths.collect();
+        for at in [200, 900, 1_600] {
+            world.schedule(ms(at), Fault::Lose(Kind::Tell, paths.clone()));
+            world.schedule(ms(at + 250), Fault::Lose(Kind::Tell, Vec::new()));
+        }
+    });
 }
 
 /// A witness whose answer was lost is asked again, and tells again.

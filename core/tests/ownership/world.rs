@@ -54,6 +54,8 @@ pub(crate) struct Host {
     pub(crate) speaker: Option<Ownership>,
     /// What the speaker was told to announce and not to withdraw.
     pub(crate) announcing: BTreeSet<Vip>,
+    /// What it was told last that the cluster wants.
+    pub(crate) wanted: BTreeSet<Vip>,
     /// The speaker's process is stopped until then; the kernel is not.
     pub(crate) stopped_until: Instant,
     pub(crate) inbox: VecDeque<Input>,
@@ -121,7 +123,6 @@ pub(crate) struct World {
     pub(crate) cordoned: BTreeSet<NodeId>,
     /// The longest time until a speaker learns what the API says.
     pub(crate) api_lag: Duration,
-    /// Speakers that start learn nothing from the API.
     pub(crate) api_down: bool,
     pub(crate) busy: bool,
     /// Kernels answer echo requests, besides ARP.
@@ -387,7 +388,8 @@ impl World {
         self.hosts[host].speaker = Some(speaker);
     }
 
-    pub(crate) fn tell_api(&self, host: Station, truth: &Truth, speaker: &mut Ownership) {
+    pub(crate) fn tell_api(&mut self, host: Station, truth: &Truth, speaker: &mut Ownership) {
+        self.hosts[host].wanted = truth.wanted.keys().copied().collect();
         let wanted = truth.wanted.iter().map(|(&vip, (eligible, candidates))| {
             (
                 vip,
@@ -409,6 +411,12 @@ impl World {
         }
         match event {
             Event::Announce { vip, cause } => {
+                if !self.hosts[host].wanted.contains(&vip) {
+                    self.violate(
+                        "ever",
+                        &format!("n{host} announces {vip}, which it knows is unwanted"),
+                    );
+                }
                 self.hosts[host].announcing.insert(vip);
                 self.announcements.push((self.now, host, vip, cause));
                 self.hear_announcement(host, vip);
@@ -473,6 +481,7 @@ impl Host {
             powered: true,
             speaker: None,
             announcing: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             stopped_until: Instant::START,
             inbox: VecDeque::new(),
             wake_at: None,

@@ -53,7 +53,7 @@ pub(super) struct Driver {
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
-    pub(super) reluctant: bool,
+    pub(super) doubtful: bool,
     pub(super) leaving: Option<Leaving>,
     /// What this node announces, and why it began to.
     announced: BTreeMap<IpAddr, Cause>,
@@ -93,7 +93,7 @@ impl Driver {
             names: BTreeMap::new(),
             wishes: None,
             links: None,
-            reluctant: false,
+            doubtful: false,
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
@@ -165,10 +165,10 @@ impl Driver {
                 self.prober.set_gateways(gateways);
             }
             Command::Keys(files) => self.set_keys(files, now),
-            Command::Reluctant(reluctant) => {
-                self.reluctant = reluctant;
+            Command::Doubtful(doubtful) => {
+                self.doubtful = doubtful;
                 if let Some(ownership) = &mut self.ownership {
-                    ownership.set_reluctant(reluctant);
+                    ownership.set_doubtful(doubtful);
                 }
             }
             Command::Leave(why) => {

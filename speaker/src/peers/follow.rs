@@ -44,7 +44,7 @@ impl Driver {
             let settings = self.settings.clone();
             let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
             ownership.set_wanted(self.wanted());
-            ownership.set_reluctant(self.reluctant);
+            ownership.set_doubtful(self.doubtful);
             self.ownership = Some(ownership);
         }
         self.socket.set_own(address, now);

@@ -82,7 +82,7 @@ impl Driver {
         let Some(wish) = wish else { return reason };
         match reason {
             Reason::Ineligible => self.may(vip, wish).err().unwrap_or(reason),
-            Reason::NotOwner if self.reluctant => Reason::KubeProxyUnhealthy,
+            Reason::NotOwner if self.doubtful => Reason::KubeProxyUnhealthy,
             Reason::NotOwner => wish.drawback.unwrap_or(reason),
             other => other,
         }

@@ -13,7 +13,6 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
-use rustix::process::Signal;
 use serde_json::json;
 
 use super::CALM;
@@ -35,10 +34,6 @@ pub(crate) fn run(counts: &[u16], rounds: usize) -> Result<()> {
     for node in NODES {
         let node = cluster.lab.host(node)?;
         cluster.lab.stop(&kube_proxy::process_name(node))?;
-    }
-    // A speaker whose kube-proxy was healthy once and is no more lets other nodes go first for a second.
-    for node in NODES {
-        cluster.restart_speaker(node, Signal::TERM)?;
     }
     let _pod = cluster.create_pod("web", "n1")?;
     let mut there = 0;
