@@ -20,9 +20,9 @@ use crate::Instant;
 const ROUND: Duration = Duration::from_millis(1_000);
 /// The same while one is unanswered.
 const DOUBT: Duration = Duration::from_millis(500);
-/// So many unanswered rounds in a row make a link silent. Two members are asked in the first, each
-/// by two questions (ARP and echo), and [`ASKED_IN_DOUBT`] in the others: at 5 % loss both ways it
-/// happens once in 10¹² rounds.
+/// So many unanswered rounds in a row make a link silent. Each member is asked by two questions, ARP
+/// and echo: at 5 % loss both ways, with two others there, it happens once in 10¹² rounds; with one,
+/// once in 10⁶.
 const UNANSWERED: u32 = 3;
 /// A LAN dies for all its members within a round. Who takes over must have heard something later than
 /// whoever gives can have: that one gives 2 s after the last answer at the earliest.
