@@ -12,6 +12,8 @@ const HELLOS: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
 ];
+/// The speakers of a DaemonSet start within seconds of each other.
+const STARTING: Duration = Duration::from_secs(3);
 /// Members to learn from: the first may be about to die.
 const TEACHERS: u32 = 3;
 
@@ -25,7 +27,10 @@ pub(super) enum Join {
         hellos: usize,
         teachers: u32,
     },
-    Joined,
+    Joined {
+        /// It began to join then.
+        since: Instant,
+    },
 }
 
 impl Join {
@@ -34,7 +39,7 @@ impl Join {
     }
 
     pub(super) const fn is_joined(&self) -> bool {
-        matches!(self, Self::Joined)
+        matches!(self, Self::Joined { .. })
     }
 }
 
@@ -119,10 +124,20 @@ impl Ownership {
     }
 
     fn complete_join(&mut self, now: Instant) {
-        self.join = Join::Joined;
+        if let Join::Joining { since, .. } = self.join {
+            self.join = Join::Joined { since };
+        }
         self.clear_lost(now);
         self.claims.reconsider_all();
         self.claims.publish = true;
+    }
+
+    /// When this member began to join, if its cluster may be starting just now.
+    pub(super) fn starting_since(&self, now: Instant) -> Option<Instant> {
+        match self.join {
+            Join::Joined { since } if now < since + STARTING => Some(since),
+            _ => None,
+        }
     }
 
     pub(super) fn join_due(&self) -> Option<(Instant, &'static str)> {

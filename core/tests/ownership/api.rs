@@ -112,6 +112,45 @@ fn a_fresh_cluster_goes_by_rank_alone() {
     }
 }
 
+/// C5: as after a switch over from MetalLB, whose addresses stay where they are.
+#[test]
+fn speakers_that_start_seconds_apart_go_by_rank_as_if_at_once() {
+    for seed in seeds(20) {
+        let mut world = World::new(4, 40, seed, &FAST);
+        for host in 0..4 {
+            let at = world.random.millis(0..2_500);
+            world.schedule(at, Fault::Start(host));
+        }
+        world.run(ms(7_000));
+        for (vip, (_, candidates)) in &world.truth.wanted {
+            let best = world.station(candidates[0].node);
+            assert_eq!(world.owners(*vip), [best], "seed {seed}: {vip}");
+        }
+        assert_eq!(world.moves.len(), 40, "seed {seed}: announced once each");
+    }
+}
+
+/// C5: a node that answers may have none, and one that does not is not waited for.
+#[test]
+fn where_a_cluster_starts_a_node_without_a_speaker_is_waited_for_only_a_while() {
+    for (seed, is_dead) in seeds(10).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut world = World::new(4, 40, seed, &FAST);
+        if is_dead {
+            world.inflict(Fault::Die(0));
+        }
+        for host in 1..4 {
+            world.inflict(Fault::Start(host));
+        }
+        let vips = world.vips();
+        let served = |world: &World| vips.iter().all(|vip| world.owners(*vip).len() == 1);
+        world.run(ms(1_000));
+        assert_eq!(served(&world), is_dead, "seed {seed}");
+        world.run(ms(3_000));
+        assert!(served(&world), "seed {seed}");
+        assert_eq!(world.moves.len(), 40, "seed {seed}: announced once each");
+    }
+}
+
 #[test]
 fn an_address_that_is_removed_and_created_again_has_one_owner() {
     for seed in seeds(5) {

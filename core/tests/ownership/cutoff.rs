@@ -172,7 +172,7 @@ fn a_node_that_joins_takes_nothing() {
         for host in 1..hosts {
             world.inflict(Fault::Start(host));
         }
-        world.run(ms(2_500));
+        world.run(ms(4_000));
         world.forget_past();
         world.inflict(Fault::Start(0));
         world.run(ms(4_000));

@@ -115,12 +115,13 @@ fn who_hears_nobody_on_a_second_lan_takes_nothing_that_another_would_and_makes_n
         let owner = world.some_owner();
         let silent = (0..HOSTS).find(|&host| host != owner).unwrap();
         cut_off(&mut world, silent);
-        world.run(ms(5_000));
+        let phase = world.random.millis(0..50);
+        world.run(ms(5_000) + phase);
         let orphans = world.hosts[owner].announcing.clone();
         world.forget_past();
         world.inflict(Fault::Die(owner));
-        // One more turn would be 50 ms.
-        world.run(ms(130));
+        // A turn that nobody takes would be 50 ms more.
+        world.run(ms(100));
         for vip in orphans {
             let owners = world.owners(vip);
             assert!(

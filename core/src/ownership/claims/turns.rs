@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::Instant;
-use crate::ownership::members::Stage;
+use crate::ownership::members::{Member, Stage};
 use crate::ownership::{Candidate, Cause, NodeId, Ownership, Preference};
 
 /// Nobody waits longer for its turn than the 20th candidate.
@@ -32,6 +32,12 @@ impl Ownership {
             .map(|(&vip, &since)| (vip, since))
             .collect();
         for (vip, since) in pending {
+            if self.awaits_better(vip, now) {
+                // Turns begin once it is there, and can have heard of it.
+                let since = now + self.settings.recontact;
+                self.claims.pending.insert(vip, since);
+                continue;
+            }
             let Some(place) = self.place(vip, &mut load) else {
                 continue;
             };
@@ -40,6 +46,25 @@ impl Ownership {
                 self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
             }
         }
+    }
+
+    /// Where the whole cluster starts, a better candidate whose node answers has a speaker that is about
+    /// to start: without that patience whoever starts first would take everything, and after a switch
+    /// over from `MetalLB` addresses would not stay where they are.
+    fn awaits_better(&self, vip: IpAddr, now: Instant) -> bool {
+        let Some(since) = self.starting_since(now) else {
+            return false;
+        };
+        let wanted = self.claims.wanted(vip);
+        let candidates = wanted.into_iter().flat_map(|one| one.candidates.iter());
+        let better = candidates.take_while(|candidate| candidate.node != self.me);
+        let mut better = better.filter_map(|candidate| self.members.get(candidate.node));
+        let is_starting = |one: &Member| {
+            let is_joining = one.is_live() && one.record.stage == Stage::Joining;
+            let is_there = one.kernel_at.is_some_and(|at| at >= since);
+            is_joining || one.is_absent() && is_there
+        };
+        self.members.index().floor(vip) == 0 && better.any(is_starting)
     }
 
     /// How many candidates come before this member; `None` if it is none itself.
