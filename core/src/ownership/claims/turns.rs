@@ -119,15 +119,15 @@ impl Ownership {
         claimed + load.assumed.get(&id).copied().unwrap_or(0)
     }
 
-    /// Live, not leaving; joining members too, or the first to join would take everything. Who hears
-    /// nobody leaves their turns to those that cannot be heard.
+    /// Live, neither joining nor leaving. Who hears nobody leaves their turns to those that cannot be
+    /// heard.
     fn is_candidate(&self, id: NodeId) -> bool {
         if id == self.me {
             return self.stage().serves();
         }
         let member = self.members.get(id);
         self.is_blocked_with_all_others(id)
-            || member.is_some_and(|one| one.is_live() && one.record.stage != Stage::Leaving)
+            || member.is_some_and(|one| one.is_live() && one.record.stage.serves())
     }
 
     /// By its kube-proxy, or by its link to the address (L14).
