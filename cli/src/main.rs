@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    // Without colours where there is no terminal, or NO_COLOR is set, or TERM=dumb.
+    // Without colours where there is no terminal, or NO_COLOR is set, or TERM=dumb (docs/plugin.md).
     let mut out = anstream::stdout().lock();
     match run(&args, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         Ok(code) => code,

@@ -29,8 +29,20 @@ const BY_THEMSELVES: [&[&str]; 3] = [
     &["completion", "bash"],
 ];
 
+/// What asks for colours or against them, besides `TERM`; `CI` makes a dumb terminal a coloured one.
+const WISHES: [&str; 4] = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"];
+
+/// A command that inherits no wish for colours.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for wish in WISHES {
+        command.env_remove(wish);
+    }
+    command
+}
+
 fn run(args: &[&str]) -> Output {
-    Command::new(PROGRAM).args(args).output().unwrap()
+    command(PROGRAM).args(args).output().unwrap()
 }
 
 fn help(verb: &[&str]) -> String {
@@ -82,7 +94,7 @@ fn a_cluster_that_cannot_be_had_is_one_line_and_no_answer() {
     let missing = folder.path().join("missing");
     for verb in OF_A_CLUSTER {
         for format in ["text", "json"] {
-            let output = Command::new(PROGRAM)
+            let output = command(PROGRAM)
                 .current_dir(&folder)
                 .args(verb)
                 .args(["-n", "lb", "-o", format, "--kubeconfig"])
@@ -119,12 +131,11 @@ fn colours_are_for_terminals_alone() {
     let folder = broken();
     let on_a_terminal = |args: &str, env: &[(&str, &str)]| {
         // From bsdutils, which every Debian has: runs a command on a terminal of its own.
-        let output = Command::new("script")
+        let output = command("script")
             .args(["--quiet", "--return", "--command"])
             .arg(format!("{PROGRAM} {args}"))
             .arg("/dev/null")
             .current_dir(&folder)
-            .env_remove("NO_COLOR")
             .env("TERM", "xterm")
             .envs(env.iter().copied())
             .output()
@@ -141,7 +152,7 @@ fn colours_are_for_terminals_alone() {
             let text = String::from_utf8_lossy(&shown);
             assert!(!shown.contains(&ESCAPE), "{quiet:?} {args}: {text}");
         }
-        let piped = Command::new(PROGRAM)
+        let piped = command(PROGRAM)
             .args(args.split(' '))
             .current_dir(&folder)
             .env("TERM", "xterm")
@@ -164,7 +175,7 @@ fn what_needs_no_cluster_answers_programs_in_json_and_in_yaml() {
         (&["migrate", "metallb.yaml", "-n", "lb"], "data"),
     ] {
         let answer = |format| {
-            let output = Command::new(PROGRAM)
+            let output = command(PROGRAM)
                 .current_dir(&folder)
                 .args(args)
                 .args(["-o", format])

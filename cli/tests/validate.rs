@@ -28,7 +28,9 @@ data:
 ";
 
 fn plugin() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_kubectl-ferrolb"))
+    let mut plugin = Command::new(env!("CARGO_BIN_EXE_kubectl-ferrolb"));
+    plugin.env_remove("CLICOLOR_FORCE");
+    plugin
 }
 
 /// What a terminal shows, with the exit status.
