@@ -6,7 +6,6 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,13 +79,19 @@ impl ProcessSpec {
             .append(true)
             .open(log)
             .with_context(|| format!("cannot open {}", log.display()))?;
-        let mut command = command_in(&self.netns, die_with_parent);
+        // A session of its own: Ctrl-C in the terminal is for the lab's owner, who then ends its
+        // processes in order. And the kernel gives each session an equal share of the processors
+        // (autogroup, sched(7)), as a node gives each service's cgroup one: in a single session a
+        // lab under load kept what is outside of it, even kernel threads, from running for seconds.
+        let begun_by: &[&str] = match die_with_parent {
+            true => &["setpriv", "--pdeathsig", "KILL", "setsid"],
+            false => &["setsid"],
+        };
+        let mut command = command_in(&self.netns, begun_by);
         command
             .arg(&self.program)
             .args(&self.args)
             .envs(&self.env)
-            // Ctrl-C in the terminal is for the lab's owner, who then ends its processes in order.
-            .process_group(0)
             .stdin(Stdio::null())
             .stderr(output.try_clone().context("cannot share the log")?)
             .stdout(output);
@@ -96,17 +101,14 @@ impl ProcessSpec {
     }
 }
 
-/// A command that runs its further arguments in network namespace `netns`. Not `ip netns exec`:
-/// that mounts a fresh /sys, which hides the cgroups from a kubelet.
-pub(crate) fn command_in(netns: &str, die_with_parent: bool) -> Command {
+/// A command that runs its further arguments in network namespace `netns`, begun by these words.
+/// Not `ip netns exec`: that mounts a fresh /sys, which hides the cgroups from a kubelet.
+pub(crate) fn command_in(netns: &str, begun_by: &[&str]) -> Command {
     let enter = format!("--net=/run/netns/{netns}");
-    if !die_with_parent {
-        let mut command = Command::new("nsenter");
-        command.arg(enter).arg("--");
-        return command;
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "nsenter", &enter, "--"]);
+    let enters = ["nsenter", &enter, "--"];
+    let mut words = begun_by.iter().chain(&enters);
+    let mut command = Command::new(words.next().expect("nsenter at least"));
+    command.args(words);
     command
 }
 
