@@ -1,5 +1,7 @@
 //! `kubectl ferrolb explain`.
 
+mod announced;
+
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -13,11 +15,12 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
 
+use self::announced::{Announcement, Said};
 use crate::cluster::{Cluster, OfServices};
 use crate::output::{BAD, Format, GOOD, causes};
 use crate::services::name_of;
 
-/// Explain what happens to a Service: its address, why it has none, what to do.
+/// Explain what happens to a Service: who announces its address, or why it has none and what to do.
 ///
 /// Exit status: 0 if it is explained, also if the Service waits; 2 if there is no such Service, or the cluster
 /// does not answer.
@@ -49,6 +52,8 @@ struct Answer {
     /// What the Service's status shows.
     addresses: Vec<String>,
     pool: Option<String>,
+    /// Of each address that could be asked about.
+    announcements: Vec<Announcement>,
     /// What stands in the way, or is worth knowing.
     findings: Vec<Finding>,
     /// Oldest first.
@@ -82,7 +87,11 @@ impl Explain {
             let events = events(cluster, &service).await?;
             let controller = cluster.leader().await;
             let view = service_view(&service).context("the Service has no name")?;
-            Ok(answer(&view, controller, events))
+            let said = match view.assigned.is_empty() {
+                true => Ok(Vec::new()),
+                false => announced::said(cluster).await,
+            };
+            Ok(answer(&view, controller, said, events))
         })?;
         self.format.print(out, &answer, |out| text(out, &answer))?;
         Ok(ExitCode::SUCCESS)
@@ -99,6 +108,7 @@ async fn events(cluster: &Cluster, service: &Service) -> anyhow::Result<Vec<Even
 fn answer(
     view: &ServiceView,
     controller: anyhow::Result<ControllerStatus>,
+    speakers: anyhow::Result<Said>,
     mut events: Vec<Event>,
 ) -> Answer {
     let mut findings = Vec::new();
@@ -140,6 +150,18 @@ fn answer(
             }),
         },
     }
+    let announcements = match speakers {
+        Ok(said) => announced::of(&view.assigned, &said),
+        Err(error) => {
+            findings.push(Finding {
+                reason: None,
+                what: "no speaker tells who announces the address".to_owned(),
+                here: Some(causes(&error)),
+                remedy: "kubectl ferrolb status says what is not well".to_owned(),
+            });
+            Vec::new()
+        }
+    };
     // Times are whole seconds; of those of one second the versions, which the API server counts up, tell.
     let version = |event: &Event| {
         event
@@ -158,6 +180,7 @@ fn answer(
         name: view.key.name.clone(),
         addresses: view.assigned.iter().map(ToString::to_string).collect(),
         pool,
+        announcements,
         findings,
         events: events.iter().map(event_line).collect(),
     }
@@ -208,7 +231,12 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         "Service {}/{}: {state}{pool}",
         answer.namespace, answer.name
     )?;
-    if answer.findings.is_empty() {
+    for announcement in &answer.announcements {
+        writeln!(out)?;
+        announcement.text(out)?;
+    }
+    let are_fine = answer.announcements.iter().all(Announcement::is_fine);
+    if answer.findings.is_empty() && are_fine {
         writeln!(out, "\n{GOOD}Nothing stands in its way.{GOOD:#}")?;
     }
     for finding in &answer.findings {
@@ -265,12 +293,9 @@ mod tests {
         .unwrap()
     }
 
-    fn shown(
-        view: &ServiceView,
-        status: anyhow::Result<ControllerStatus>,
-        events: Vec<Event>,
-    ) -> String {
-        printed(|out| text(out, &answer(view, status, events)))
+    fn shown(view: &ServiceView, status: ControllerStatus, events: Vec<Event>) -> String {
+        let said = announced::tests::said(&[("n1", None), ("n2", Some("not_owner"))]);
+        printed(|out| text(out, &answer(view, Ok(status), Ok(said), events)))
     }
 
     #[test]
@@ -289,7 +314,7 @@ mod tests {
                 "assigned 192.168.64.241 from pool default",
             ),
         ];
-        insta::assert_snapshot!(shown(&view, Ok(controller()), events));
+        insta::assert_snapshot!(shown(&view, controller(), events));
     }
 
     #[test]
@@ -302,7 +327,7 @@ mod tests {
         });
         let message = status.services[2].problem.clone().unwrap().message;
         let events = vec![event(1, "Warning", "AllocationFailed", &message)];
-        insta::assert_snapshot!(shown(&view, Ok(status), events));
+        insta::assert_snapshot!(shown(&view, status, events));
     }
 
     #[test]
@@ -311,28 +336,30 @@ mod tests {
         let class = json!({ "type": "LoadBalancer", "loadBalancerClass": "example.com/lb" });
         let class = view("classy", class, None);
         let shown = [
-            shown(&other, Ok(controller()), vec![]),
-            shown(&class, Ok(controller()), vec![]),
+            shown(&other, controller(), vec![]),
+            shown(&class, controller(), vec![]),
         ];
         insta::assert_snapshot!(shown.join("\n"));
     }
 
     #[test]
-    fn without_a_controller_the_events_are_still_told() {
+    fn without_any_daemon_the_events_are_still_told() {
         let view = view(
             "web",
             json!({ "type": "LoadBalancer" }),
             Some("192.168.64.241"),
         );
-        let gone = anyhow::anyhow!("no controller of FerroLB was found");
+        let controller = Err(anyhow::anyhow!("no controller of FerroLB was found"));
+        let speakers = Err(anyhow::anyhow!("no speaker of FerroLB was found"));
         let events = vec![event(1, "Normal", "IPAllocated", "assigned 192.168.64.241")];
-        insta::assert_snapshot!(shown(&view, Err(gone), events));
+        let answer = answer(&view, controller, speakers, events);
+        insta::assert_snapshot!(printed(|out| text(out, &answer)));
     }
 
     #[test]
     fn programs_get_the_findings_as_data() {
         let view = view("worker", json!({ "type": "LoadBalancer" }), None);
-        let answer = answer(&view, Ok(controller()), vec![]);
+        let answer = answer(&view, Ok(controller()), Ok(Vec::new()), vec![]);
         insta::assert_snapshot!(as_data(Output::Json, &answer));
     }
 }

@@ -1,10 +1,14 @@
 //! What a speaker says.
 
 use ferrolb_core::report::SpeakerStatus;
+use futures::{StreamExt, stream};
 
 use crate::cluster::Cluster;
 use crate::controller::STATUS;
 use crate::daemons::{Component, Daemon};
+
+/// Speakers that are asked at a time: each holds a connection through the API server.
+const AT_ONCE: usize = 16;
 
 impl Cluster {
     /// What the speaker on `node` says; `None` if there is none.
@@ -17,6 +21,20 @@ impl Cluster {
             Some(speaker) => self.ask(speaker, STATUS).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// What every speaker says, or why it does not, with its node.
+    pub(crate) async fn speakers(
+        &self,
+        daemons: &[Daemon],
+    ) -> Vec<(String, anyhow::Result<SpeakerStatus>)> {
+        let speakers = daemons.iter().filter_map(|daemon| {
+            let node = daemon.node.clone()?;
+            (daemon.component == Component::Speaker).then_some((node, daemon))
+        });
+        let said = stream::iter(speakers)
+            .map(async |(node, speaker)| (node, self.ask(speaker, STATUS).await));
+        said.buffered(AT_ONCE).collect().await
     }
 }
 

@@ -162,6 +162,8 @@ pub struct VipStatus {
     pub announced_here: bool,
     /// Why not.
     pub reason: Option<String>,
+    /// What the node is ranked behind others for, and announces it none the less: no better one may.
+    pub drawback: Option<String>,
 }
 
 /// What a speaker's LAN answered when it asked for an address: `/who?address=…`.

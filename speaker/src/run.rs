@@ -318,8 +318,15 @@ impl Speaker {
                 epoch: None,
                 announced_here: false,
                 reason: Some(reason.as_str().to_owned()),
+                drawback: None,
             });
-            VipStatus { services, ..vip }
+            let drawback = wish.as_ref().ok().and_then(|wish| wish.drawback);
+            let drawback = drawback.filter(|_| vip.announced_here);
+            VipStatus {
+                services,
+                drawback: drawback.map(|reason| reason.as_str().to_owned()),
+                ..vip
+            }
         });
         SpeakerStatus {
             node: self.me.clone(),

@@ -36,6 +36,14 @@ fn a_node_like_minikubes_announces_an_address_of_a_range_in_spite_of_the_exclude
         assert_eq!(page.status, 200, "{}", page.body);
         let node = lab.host("minikube")?;
         assert_eq!(answering_macs(lab, LOWEST_OF_THE_RANGE)?, [node.mac]);
+        let why = told(lab, &["explain", "svc/test-lb"])?;
+        assert!(
+            why.contains(
+                "192.168.64.240 is announced by minikube.\n  \
+                 for want of a better node: excluded_node\n"
+            ),
+            "{why}"
+        );
         Ok(())
     })
 }
@@ -74,6 +82,11 @@ fn the_plugin_tells_the_same(lab: &Lab) -> Result<()> {
     let why = told(lab, &["explain", "svc/test-lb"])?;
     assert!(
         why.starts_with("Service default/test-lb: 192.168.64.4, from pool default"),
+        "{why}"
+    );
+    assert!(
+        why.contains("not by minikube: node_address: ")
+            && why.contains("Nothing stands in its way"),
         "{why}"
     );
     assert!(
@@ -122,6 +135,14 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
             answering_macs(lab, local)?,
             [announcer.mac],
             "{with_endpoint} has the endpoint"
+        );
+
+        let why = told(lab, &["explain", "svc/test-local"])?;
+        let announced = format!("{local} is announced by {}.\n", announcer.name);
+        assert!(why.contains(&announced), "{why}");
+        assert!(
+            why.contains(": no_local_endpoint: with externalTrafficPolicy: Local"),
+            "{why}"
         );
 
         let cluster = external_ip(lab, "test-lb")?;

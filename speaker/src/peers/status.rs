@@ -73,6 +73,7 @@ impl Driver {
             epoch: owner.map(|(_, epoch)| epoch),
             announced_here: reason.is_none(),
             reason: reason.map(|reason| reason.as_str().to_owned()),
+            drawback: None,
         }
     }
 

@@ -1,0 +1,267 @@
+//! Who announces the addresses of a Service, and why the other nodes do not, as every speaker says.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use anyhow::ensure;
+use ferrolb_core::Reason;
+use ferrolb_core::report::SpeakerStatus;
+use serde::Serialize;
+
+use crate::cluster::Cluster;
+use crate::output::{BAD, GOOD, WARNING, causes};
+
+/// What each speaker says, or why it does not, with its node.
+pub(super) type Said = Vec<(String, anyhow::Result<SpeakerStatus>)>;
+
+/// An address, and who announces it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Announcement {
+    address: IpAddr,
+    /// One, but for the moment in which it moves.
+    nodes: Vec<String>,
+    /// What that node is ranked behind others for: no better one may announce it.
+    drawback: Option<String>,
+    others: Vec<Others>,
+}
+
+/// The nodes that do not announce it, for one reason.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Others {
+    reason: String,
+    what: String,
+    remedy: &'static str,
+    nodes: Vec<String>,
+}
+
+/// As many nodes of a line as can be read; programs get all.
+const NAMED: usize = 10;
+
+/// Asks every speaker. `Err` if there is none.
+pub(super) async fn said(cluster: &Cluster) -> anyhow::Result<Said> {
+    let daemons = cluster.daemons().await?;
+    let said = cluster.speakers(&daemons).await;
+    ensure!(!said.is_empty(), "no speaker of FerroLB was found");
+    Ok(said)
+}
+
+/// What becomes of each address.
+pub(super) fn of(addresses: &[IpAddr], said: &Said) -> Vec<Announcement> {
+    let addresses = addresses.iter();
+    addresses
+        .map(|address| announcement(*address, said))
+        .collect()
+}
+
+fn announcement(address: IpAddr, said: &Said) -> Announcement {
+    let mut announcement = Announcement {
+        address,
+        nodes: Vec::new(),
+        drawback: None,
+        others: Vec::new(),
+    };
+    for (node, said) in said {
+        let vip = match said {
+            Ok(status) => status.vip(address),
+            Err(error) => {
+                let silent = Reason::SpeakerSilent;
+                announcement.add(node, silent.as_str(), Some(causes(error)));
+                continue;
+            }
+        };
+        match vip.map(|vip| (vip.announced_here, vip)) {
+            Some((true, vip)) => {
+                announcement.nodes.push(node.clone());
+                announcement.drawback.clone_from(&vip.drawback);
+            }
+            // It has not seen it yet, or does no more.
+            None => announcement.add(node, Reason::Unwanted.as_str(), None),
+            Some((false, vip)) => {
+                let reason = vip.reason.as_deref();
+                announcement.add(node, reason.unwrap_or(Reason::Joining.as_str()), None);
+            }
+        }
+    }
+    announcement
+}
+
+impl Announcement {
+    /// `what`: what exactly, if not only what the reason means.
+    fn add(&mut self, node: &str, reason: &str, what: Option<String>) {
+        let known = Reason::of(reason).map(Reason::explanation);
+        let what = what.unwrap_or_else(|| {
+            let newer = "a newer speaker says so; this plugin does not know the word";
+            known.map_or(newer, |one| one.what).to_owned()
+        });
+        let mut others = self.others.iter_mut();
+        match others.find(|one| one.reason == reason && one.what == what) {
+            Some(one) => one.nodes.push(node.to_owned()),
+            None => self.others.push(Others {
+                reason: reason.to_owned(),
+                what,
+                remedy: known.map_or("use the plugin of the speaker's version", |one| one.remedy),
+                nodes: vec![node.to_owned()],
+            }),
+        }
+    }
+
+    /// Whether the address is answered for.
+    pub(super) fn is_fine(&self) -> bool {
+        let by_a_kernel = |one: &Others| one.reason == Reason::NodeAddress.as_str();
+        !self.nodes.is_empty() || self.others.iter().all(by_a_kernel)
+    }
+
+    pub(super) fn text(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let Self { address, nodes, .. } = self;
+        let style = if self.is_fine() { GOOD } else { BAD };
+        match &nodes[..] {
+            [] => writeln!(out, "{address} is announced by {style}nobody{style:#}.")?,
+            [node] => writeln!(out, "{address} is announced by {style}{node}{style:#}.")?,
+            several => writeln!(
+                out,
+                "{address} is announced by {WARNING}{}{WARNING:#}: it moves just now, or these do not hear \
+                 each other.",
+                several.join(" and ")
+            )?,
+        }
+        if let Some(drawback) = &self.drawback {
+            writeln!(out, "  for want of a better node: {drawback}")?;
+        }
+        for one in &self.others {
+            writeln!(
+                out,
+                "  not by {}: {}: {}",
+                named(&one.nodes),
+                one.reason,
+                one.what
+            )?;
+            // Where one announces, the others need not.
+            if nodes.is_empty() {
+                writeln!(out, "    what to do: {}", one.remedy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(nodes: &[String]) -> String {
+    let some = nodes[..nodes.len().min(NAMED)].join(", ");
+    match nodes.len().saturating_sub(NAMED) {
+        0 => some,
+        more => format!("{some} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use anyhow::anyhow;
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::printed;
+
+    const ADDRESS: &str = "192.168.64.241";
+
+    /// What the speakers of nodes say of [`ADDRESS`]: `None` if they announce it, else why not.
+    pub(in super::super) fn said(nodes: &[(&str, Option<&str>)]) -> Said {
+        let mut said = Said::new();
+        for (node, reason) in nodes {
+            let status = json!({
+                "node": node,
+                "version": "0.1.0",
+                "isolated": false,
+                "members": [],
+                "vips": [{
+                    "address": ADDRESS,
+                    "services": ["shop/web"],
+                    "announcedHere": reason.is_none(),
+                    "reason": reason,
+                }],
+            });
+            let status = serde_json::from_value(status).map_err(Into::into);
+            said.push(((*node).to_owned(), status));
+        }
+        said
+    }
+
+    fn shown(said: &Said) -> String {
+        let all = of(&[ADDRESS.parse().unwrap()], said);
+        let [one] = &all[..] else {
+            panic!("one address")
+        };
+        printed(|out| one.text(out))
+    }
+
+    #[test]
+    fn the_node_that_announces_is_named_and_why_the_others_do_not() {
+        let mut nodes = said(&[
+            ("n1", Some("not_owner")),
+            ("n2", None),
+            ("n3", Some("no_local_endpoint")),
+            ("n4", Some("not_owner")),
+            ("n5", Some("brand_new")),
+        ]);
+        nodes.push(("n6".to_owned(), Err(anyhow!("no answer within 10 s"))));
+        insta::assert_snapshot!(shown(&nodes), @r"
+        192.168.64.241 is announced by n2.
+          not by n1, n4: not_owner: another node announces the address
+          not by n3: no_local_endpoint: with externalTrafficPolicy: Local only a node with a ready pod announces, and this node has none
+          not by n5: brand_new: a newer speaker says so; this plugin does not know the word
+          not by n6: speaker_silent: no answer within 10 s
+        ");
+    }
+
+    #[test]
+    fn where_nobody_announces_it_is_said_what_to_do() {
+        let nodes = said(&[("n1", Some("no_endpoint")), ("n2", Some("no_endpoint"))]);
+        insta::assert_snapshot!(shown(&nodes), @r"
+        192.168.64.241 is announced by nobody.
+          not by n1, n2: no_endpoint: no pod of the Service is ready anywhere, so nobody announces its address
+            what to do: compare spec.selector with the pods' labels, and see why they are not ready
+        ");
+        assert!(!announcement(ADDRESS.parse().unwrap(), &nodes).is_fine());
+    }
+
+    #[test]
+    fn an_address_of_a_node_needs_nobody() {
+        let nodes = said(&[("n1", Some("node_address")), ("n2", Some("node_address"))]);
+        assert!(announcement(ADDRESS.parse().unwrap(), &nodes).is_fine());
+    }
+
+    #[test]
+    fn a_node_that_announces_for_want_of_a_better_one_says_why_it_is_none() {
+        let mut nodes = said(&[("n1", None), ("n2", Some("strictly_excluded_node"))]);
+        if let Ok(status) = &mut nodes[0].1 {
+            status.vips[0].drawback = Some("excluded_node".to_owned());
+        }
+        insta::assert_snapshot!(shown(&nodes), @r"
+        192.168.64.241 is announced by n1.
+          for want of a better node: excluded_node
+          not by n2: strictly_excluded_node: the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and the speakers are told to take it strictly
+        ");
+    }
+
+    #[test]
+    fn two_that_announce_at_once_are_both_named() {
+        let nodes = said(&[("n1", None), ("n2", None)]);
+        insta::assert_snapshot!(shown(&nodes), @r"
+        192.168.64.241 is announced by n1 and n2: it moves just now, or these do not hear each other.
+        ");
+    }
+
+    #[test]
+    fn of_many_nodes_some_are_named() {
+        let names: Vec<_> = (1..=14).map(|number| format!("n{number}")).collect();
+        let nodes: Vec<_> = names
+            .iter()
+            .map(|name| (&**name, Some("not_owner")))
+            .collect();
+        let shown = shown(&said(&nodes));
+        assert!(
+            shown.contains("not by n1, n2, n3, n4, n5, n6, n7, n8, n9, n10 and 4 more:"),
+            "{shown}"
+        );
+    }
+}
