@@ -14,7 +14,7 @@
 //!
 //! A round is one announcement: gratuitous ARP in both forms, or an unsolicited neighbour
 //! advertisement. A Vip is answered for as soon as it is claimed. Both families take the same way;
-//! what differs stands in [`wire`](crate::wire).
+//! what differs stands in [`crate::wire`].
 
 mod claim;
 mod hear;

@@ -7,7 +7,8 @@
 //! | rules | module |
 //! | --- | --- |
 //! | L1, L2 who beats to whom, and when | `beats` |
-//! | L1, L3, L4, L5, L8, L9 suspicion and verdict | `watch` |
+//! | L1, L3, L8 whom a member watches, and when a beat is late | `watch` |
+//! | L4, L5, L9 suspicion and verdict | `watch::suspicion` |
 //! | L4 second opinions | `witness` |
 //! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness` |
 //! | L10 finding each other again | `contact` |
@@ -32,6 +33,7 @@ mod claims;
 mod contact;
 mod handover;
 mod hold;
+mod interface;
 mod join;
 mod kernels;
 mod key_ring;
@@ -48,11 +50,11 @@ mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
-
+pub use interface::{
+    Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Verdict, Wanted,
+};
 pub use key_ring::KeyRing;
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
@@ -78,213 +80,6 @@ use crate::{Instant, Reason};
 /// A driver that comes so late was stopped, or its machine paused (L12). Timers alone bring it more
 /// often.
 const STOPPED: Duration = Duration::from_millis(1_000);
-
-/// Who this speaker is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The node's name.
-    pub node: String,
-    /// The node's address that peers send to.
-    pub address: IpAddr,
-    /// The hardware address that answers ARP for `address`.
-    pub mac: MacAddr,
-    /// Names this process: greater than that of any process before it on this node, such as the
-    /// wall clock in microseconds. A clock that went back is noticed (L11).
-    pub boot: u64,
-}
-
-/// What this node should know of a wanted address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Whether this node may answer for it. No other node's view of that counts (C4).
-    pub eligible: bool,
-    /// The nodes that may, as far as this one can tell: best tier first, best rank first.
-    pub candidates: Arc<[Candidate]>,
-}
-
-/// A node that may answer for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The node.
-    pub node: NodeId,
-    /// A live owner hands over to a node of a lower tier: one that is cordoned to one that is not.
-    pub tier: u8,
-}
-
-/// Why this speaker goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leaving {
-    /// It will be back within seconds: peers hold its addresses (R1).
-    Restarting,
-    /// Cordoned, drained, shutting down or deleted: it hands over first (R4, H1).
-    Draining,
-}
-
-/// What is to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transmit {
-    /// A datagram to a peer's port 7946.
-    Datagram {
-        /// The peer's address.
-        to: IpAddr,
-        /// At most [`MAX_DATAGRAM`] bytes.
-        bytes: Vec<u8>,
-    },
-    /// Ask the kernel of this node for a sign of life: ARP or neighbour solicitation, and echo.
-    Probe(IpAddr),
-    /// The same, of the default gateway.
-    ProbeGateway,
-}
-
-/// A kernel's sign of life, or the sign that a process is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KernelAnswer {
-    /// ARP or neighbour advertisement, with the hardware address that it carries: a proxy that
-    /// answers for a dead host carries its own.
-    Neighbour(MacAddr),
-    /// An echo reply.
-    Echo,
-    /// Port unreachable, in answer to a datagram of ours: nobody listens there any more.
-    PortUnreachable,
-}
-
-/// What is known of a member that is not live, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Neither process nor kernel answers anybody.
-    Node = 1,
-    /// The kernel says that the process is gone.
-    Process = 2,
-    /// The kernel has been answering for seconds, the process has not.
-    Stalled = 3,
-    /// It sends, but hears nothing.
-    Deaf = 4,
-    /// It said that it will be back.
-    Restarting = 5,
-    /// It handed over and left.
-    Left = 6,
-}
-
-impl Verdict {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Node,
-        Self::Process,
-        Self::Stalled,
-        Self::Deaf,
-        Self::Restarting,
-        Self::Left,
-    ];
-
-    /// The word for it, in metrics and status.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Process => "process",
-            Self::Stalled => "stalled",
-            Self::Deaf => "deaf",
-            Self::Restarting => "restarting",
-            Self::Left => "left",
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|verdict| *verdict as u8 == code)
-    }
-
-    /// R1: a process that is away is not a node that is dead.
-    const fn life(self) -> Life {
-        match self {
-            Self::Process | Self::Stalled | Self::Restarting => Life::Held,
-            Self::Node | Self::Deaf => Life::Dead,
-            Self::Left => Life::Left,
-        }
-    }
-}
-
-/// Why a claim was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Nobody held it, and nobody ever had.
-    New,
-    /// Its holder is gone, or gave it up.
-    Orphan,
-    /// Its holder handed it over.
-    Handover,
-    /// This node held it before its speaker restarted.
-    Restart,
-    /// It is held already: neighbours may have been told otherwise meanwhile.
-    Reminder,
-}
-
-impl Cause {
-    /// The word for it, in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Orphan => "orphan",
-            Self::Handover => "handover",
-            Self::Restart => "restart",
-            Self::Reminder => "reminder",
-        }
-    }
-}
-
-/// What the driver has to do or to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// Answer for this address from now on, and say so on the wire at once.
-    Announce {
-        /// The address.
-        vip: IpAddr,
-        /// Why.
-        cause: Cause,
-    },
-    /// Fall silent for this address at once.
-    Withdraw {
-        /// The address.
-        vip: IpAddr,
-        /// Why: the word for log and `explain`.
-        reason: Reason,
-    },
-    /// This speaker found a member gone, for all.
-    Gone {
-        /// The member.
-        node: NodeId,
-        /// How.
-        verdict: Verdict,
-    },
-    /// This speaker hears a member no more, and nobody can confirm why.
-    Lost {
-        /// The member.
-        node: NodeId,
-    },
-    /// The kernel of a member answers no questions: its death is found later than that of others
-    /// (L13).
-    KernelSilent {
-        /// The member.
-        node: NodeId,
-    },
-    /// A member's node lives, and its speaker cannot be heard: only the wire tells what it announces.
-    Blocked {
-        /// The member.
-        node: NodeId,
-    },
-    /// On a link of this node, in this network, nobody is heard any more, or somebody is again (L14).
-    Link {
-        /// The network.
-        network: IpNetwork,
-        /// Whether nobody is heard.
-        silent: bool,
-    },
-    /// This speaker hears nothing at all: it keeps what it has and takes nothing.
-    Isolated,
-    /// Two speakers run under this node's name: this one is quiet until the other stops.
-    NameShared,
-    /// Everything is handed over, or waiting has an end: the process may exit.
-    MayExit,
-}
 
 /// One speaker's side of the protocol.
 #[derive(Debug, Clone)]

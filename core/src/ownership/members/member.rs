@@ -1,0 +1,262 @@
+//! What is known of one member.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entry::Assembly;
+use crate::Instant;
+use crate::ownership::Verdict;
+use crate::ownership::node::{NodeId, mix};
+use crate::ownership::wire::Window;
+use crate::wire::MacAddr;
+
+/// What others say of a member's process. Within an incarnation it only gets graver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Life {
+    /// Its process answers.
+    Live = 0,
+    /// Its process is away, its node is not: its addresses are reserved to it for a while (R1).
+    Held = 1,
+    /// It is gone; its claims count no more.
+    Dead = 2,
+    /// It said good-bye after it had handed over everything.
+    Left = 3,
+}
+
+impl Life {
+    pub(in super::super) fn from_code(code: u8) -> Option<Self> {
+        [Self::Live, Self::Held, Self::Dead, Self::Left]
+            .get(usize::from(code))
+            .copied()
+    }
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Stage {
+    /// It is still learning, and claims nothing new.
+    Joining = 0,
+    Serving = 1,
+    /// It hands over what it has.
+    Leaving = 2,
+    /// It serves, and its forwarding is in doubt: it takes what nobody else would.
+    Doubtful = 3,
+}
+
+impl Stage {
+    pub(in super::super) fn from_code(code: u8) -> Option<Self> {
+        [Self::Joining, Self::Serving, Self::Leaving, Self::Doubtful]
+            .get(usize::from(code))
+            .copied()
+    }
+
+    /// May claim.
+    pub(in super::super) const fn serves(self) -> bool {
+        matches!(self, Self::Serving | Self::Doubtful)
+    }
+}
+
+/// "I answer for this address."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Claim {
+    /// Made, or since confirmed, by a member that saw a majority (C3).
+    pub(in super::super) strong: bool,
+    /// One more than any claim known when it was made.
+    pub(in super::super) epoch: u32,
+    /// The claimant's rank for the address: not everybody may know its name yet.
+    pub(in super::super) rank: u32,
+}
+
+impl Claim {
+    /// C2: the greatest of all claims on an address is its owner's. A total order that does not
+    /// depend on who compares.
+    pub(in super::super) const fn strength(
+        &self,
+        owner: NodeId,
+    ) -> (bool, u32, Reverse<u32>, Reverse<NodeId>) {
+        (self.strong, self.epoch, Reverse(self.rank), Reverse(owner))
+    }
+}
+
+/// Where a member is reached on a link that no beat passes (L14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct LinkAddress {
+    pub(in super::super) address: IpAddr,
+    /// It hears nobody there.
+    pub(in super::super) silent: bool,
+}
+
+/// What a member publishes of itself; written by that member alone (C1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Record {
+    pub(in super::super) seq: u32,
+    pub(in super::super) stage: Stage,
+    pub(in super::super) mac: MacAddr,
+    pub(in super::super) links: Vec<LinkAddress>,
+    pub(in super::super) claims: BTreeMap<IpAddr, Claim>,
+}
+
+impl Record {
+    pub(in super::super) fn empty() -> Self {
+        Self {
+            seq: 0,
+            stage: Stage::Joining,
+            mac: MacAddr::zero(),
+            links: Vec::new(),
+            claims: BTreeMap::new(),
+        }
+    }
+}
+
+/// The last record of a member's boot before: its addresses stay reserved to it (R2).
+#[derive(Debug, Clone)]
+pub(in super::super) struct Former {
+    pub(in super::super) boot: u64,
+    pub(in super::super) record: Arc<Record>,
+    pub(in super::super) until: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(in super::super) struct Member {
+    pub(in super::super) address: IpAddr,
+    /// In the Nodes list.
+    pub(in super::super) listed: bool,
+    /// `None` until anything was heard from it or of it.
+    pub(in super::super) life: Option<Life>,
+    /// Nobody hears it as far as we can tell, but nobody confirms it either: a private opinion,
+    /// never told (L6).
+    pub(in super::super) lost: bool,
+    pub(in super::super) verdict: Option<Verdict>,
+    pub(in super::super) boot: u64,
+    pub(in super::super) inc: u32,
+    pub(in super::super) record: Arc<Record>,
+    pub(in super::super) former: Option<Former>,
+    /// While `life` is held.
+    pub(in super::super) hold_until: Instant,
+    /// Since when `life` and `lost` are what they are.
+    pub(in super::super) since: Instant,
+    /// The last datagram from it.
+    pub(in super::super) heard_at: Option<Instant>,
+    /// Its node once answered an echo request: then only echoes prove its kernel alive (§7).
+    pub(in super::super) echoes: bool,
+    /// When its kernel was last asked in peace, and when it last answered anything (L13).
+    pub(in super::super) asked_at: Option<Instant>,
+    pub(in super::super) kernel_at: Option<Instant>,
+    /// Questions in a row that its kernel did not answer although its process was heard.
+    pub(in super::super) unanswered: u32,
+    /// Its kernel last said that no process listens.
+    pub(in super::super) no_process_at: Option<Instant>,
+    /// The hardware address that its kernel answers with, as long as it has told none itself.
+    pub(in super::super) kernel_mac: MacAddr,
+    /// It has signed with one of our keys: from then on it must.
+    pub(in super::super) signs: bool,
+    /// When it was last told that it is held gone.
+    pub(in super::super) told_at: Option<Instant>,
+    pub(super) window: Window,
+    pub(super) assembly: Assembly,
+    pub(super) former_assembly: Assembly,
+}
+
+impl Member {
+    pub(in super::super) fn new(address: IpAddr, now: Instant) -> Self {
+        Self {
+            address,
+            listed: false,
+            life: None,
+            lost: false,
+            verdict: None,
+            boot: 0,
+            inc: 0,
+            record: Arc::new(Record::empty()),
+            former: None,
+            hold_until: now,
+            since: now,
+            heard_at: None,
+            echoes: false,
+            asked_at: None,
+            kernel_at: None,
+            unanswered: 0,
+            no_process_at: None,
+            kernel_mac: MacAddr::zero(),
+            signs: false,
+            told_at: None,
+            window: Window::default(),
+            assembly: Assembly::default(),
+            former_assembly: Assembly::default(),
+        }
+    }
+
+    /// Counts as present: known, not gone, not lost.
+    pub(in super::super) fn is_live(&self) -> bool {
+        self.life == Some(Life::Live) && !self.lost
+    }
+
+    pub(in super::super) fn is_held(&self) -> bool {
+        self.life == Some(Life::Held) && !self.lost
+    }
+
+    /// Neither live nor departed for good: to be found again (L10).
+    pub(in super::super) fn is_absent(&self) -> bool {
+        !self.is_live() && self.life != Some(Life::Left) && (self.listed || self.lost)
+    }
+
+    /// Its node was deleted, and it is gone: as if it had never been.
+    pub(in super::super) fn is_forgotten(&self) -> bool {
+        !self.listed && !matches!(self.life, Some(Life::Live | Life::Held))
+    }
+
+    /// Counts for the majority (C3).
+    pub(super) fn is_known(&self) -> bool {
+        self.life.is_some_and(|life| life != Life::Left) && !self.is_forgotten()
+    }
+
+    /// What the table's digest takes of it: everything that SYNC would repair.
+    pub(super) fn hash(&self, id: NodeId) -> u64 {
+        let Some(life) = self.life else { return 0 };
+        if self.is_forgotten() {
+            return 0;
+        }
+        let hash = mix(mix(id.0 ^ mix(self.boot)) ^ (u64::from(self.inc) << 8 | life as u64));
+        let former = self
+            .former
+            .as_ref()
+            .map_or(0, |f| mix(f.boot) ^ u64::from(f.record.seq));
+        mix(hash ^ u64::from(self.record.seq) ^ former.rotate_left(32))
+    }
+
+    /// Whether this datagram was never seen.
+    pub(in super::super) fn admit(&mut self, boot: u64, counter: u64) -> bool {
+        self.window.admit(boot, counter)
+    }
+
+    /// L11, R2: a higher boot voids what the boot before had claimed, but reserves it to the name.
+    pub(super) fn restart(&mut self, boot: u64, hold: Duration, rejoin: Duration, now: Instant) {
+        let was_live = self.life == Some(Life::Live);
+        let record = std::mem::replace(&mut self.record, Arc::new(Record::empty()));
+        if !record.claims.is_empty() && matches!(self.life, Some(Life::Live | Life::Held)) {
+            let until = if was_live {
+                now + hold
+            } else {
+                self.hold_until.max(now + rejoin)
+            };
+            self.former = Some(Former {
+                boot: self.boot,
+                record,
+                until,
+            });
+        }
+        (self.boot, self.inc, self.life) = (boot, 0, Some(Life::Live));
+    }
+
+    /// Takes a whole record, newer than the one known.
+    pub(in super::super) fn take_record(&mut self, record: Record) {
+        if record.stage != Stage::Joining {
+            // It has claimed what it wants of its former addresses.
+            self.former = None;
+        }
+        self.record = Arc::new(record);
+    }
+}
