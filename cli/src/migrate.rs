@@ -20,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::metallb::Found;
 use crate::cluster::{Access, HEADING};
-use crate::output::{BAD, Format, WARNING};
+use crate::output::{BAD, Format, WARNING, page};
 
 /// What was read makes no configuration that would take effect.
 const PROBLEMS: u8 = 1;
@@ -55,7 +55,8 @@ pub(crate) struct Migrate {
     format: Format,
 }
 
-const EXAMPLES: &str = "\
+const EXAMPLES: &str = concat!(
+    "\
 Examples:
   # What is in force in the cluster
   kubectl ferrolb migrate > config.yaml
@@ -63,7 +64,9 @@ Examples:
   # From files
   kubectl ferrolb migrate pools.yaml advertisements.yaml > config.yaml
 
-The whole way, so that every Service keeps its address: docs/migrate-from-metallb.md";
+The whole way, so that every Service keeps its address: ",
+    page!("migrate-from-metallb.md")
+);
 
 /// A configuration of ours, and what is not in it.
 #[derive(Debug, PartialEq, Eq)]

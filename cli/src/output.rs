@@ -11,6 +11,14 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 
+/// Where a page of the documentation is read: krew's users have no checkout.
+macro_rules! page {
+    ($name:literal) => {
+        concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/", $name)
+    };
+}
+pub(crate) use page;
+
 /// For verbs that tell something.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Format {

@@ -11,7 +11,7 @@ use serde_yaml::Value;
 use super::facts::Facts;
 use super::{Finding, Verdict};
 use crate::daemons::Component;
-use crate::output::counted;
+use crate::output::{counted, page};
 
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
@@ -58,8 +58,10 @@ fn other_providers(facts: &Facts) -> Vec<Finding> {
         // minikube's addon may run our images under MetalLB's labels.
         if is_metallb(set) && !images(set).any(|image| image.contains("ferrolb/")) {
             let found = format!("MetalLB runs (DaemonSet {})", name());
-            let remedy = "remove it, or give one of the two a load balancer class: \
-                          docs/migrate-from-metallb.md";
+            let remedy = concat!(
+                "remove it, or give one of the two a load balancer class: ",
+                page!("migrate-from-metallb.md")
+            );
             findings.push(Finding::bad(Verdict::Problem, found, remedy));
         }
     }
@@ -142,7 +144,11 @@ fn configuration(facts: &Facts) -> Finding {
     let name = format!("{}/config", facts.namespace);
     let Some(map) = &facts.config else {
         let found = format!("there is no ConfigMap {name} yet: Services will stay <pending>");
-        return Finding::bad(Verdict::Warning, found, "write one: docs/configure.md");
+        return Finding::bad(
+            Verdict::Warning,
+            found,
+            concat!("write one: ", page!("configure.md")),
+        );
     };
     match of_data(map.data.as_ref()) {
         Outcome::Valid(config) => {
@@ -152,7 +158,7 @@ fn configuration(facts: &Facts) -> Finding {
         Outcome::NotConfigured(why) => Finding::bad(
             Verdict::Warning,
             format!("ConfigMap {name}: {why}"),
-            "write pools: docs/configure.md",
+            concat!("write pools: ", page!("configure.md")),
         ),
         Outcome::Refused(problems) => Finding::bad(
             Verdict::Problem,
