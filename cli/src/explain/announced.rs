@@ -63,26 +63,18 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
         others: Vec::new(),
     };
     for (node, said) in said {
-        let vip = match said {
-            Ok(status) => status.vip(address),
-            Err(error) => {
-                let silent = Reason::SpeakerSilent;
-                announcement.add(node, silent.as_str(), Some(causes(error)));
-                continue;
-            }
-        };
-        match vip.map(|vip| (vip.announced_here, vip)) {
-            Some((true, vip)) => {
+        let (reason, what) = match said.as_ref().map(|status| status.vip(address)) {
+            Ok(Some(vip)) if vip.announced_here => {
                 announcement.nodes.push(node.clone());
                 announcement.drawback.clone_from(&vip.drawback);
+                continue;
             }
+            Ok(Some(vip)) => (vip.reason.as_deref(), None),
             // It has not seen it yet, or does no more.
-            None => announcement.add(node, Reason::Unwanted.as_str(), None),
-            Some((false, vip)) => {
-                let reason = vip.reason.as_deref();
-                announcement.add(node, reason.unwrap_or(Reason::Joining.as_str()), None);
-            }
-        }
+            Ok(None) => (Some(Reason::Unwanted.as_str()), None),
+            Err(error) => (Some(Reason::SpeakerSilent.as_str()), Some(causes(error))),
+        };
+        announcement.add(node, reason.unwrap_or(Reason::Joining.as_str()), what);
     }
     announcement
 }
