@@ -106,10 +106,7 @@ fn a_fresh_cluster_goes_by_rank_alone() {
             world.schedule(at, Fault::Start(host));
         }
         world.run(ms(3_000));
-        for (vip, (_, candidates)) in &world.truth.wanted {
-            let best = world.station(candidates[0].node);
-            assert_eq!(world.owners(*vip), [best], "seed {seed}: {vip}");
-        }
+        world.assert_the_best_rank_owns(seed);
     }
 }
 
@@ -123,10 +120,7 @@ fn speakers_that_start_seconds_apart_go_by_rank_as_if_at_once() {
             world.schedule(at, Fault::Start(host));
         }
         world.run(ms(7_000));
-        for (vip, (_, candidates)) in &world.truth.wanted {
-            let best = world.station(candidates[0].node);
-            assert_eq!(world.owners(*vip), [best], "seed {seed}: {vip}");
-        }
+        world.assert_the_best_rank_owns(seed);
         assert_eq!(world.moves.len(), 40, "seed {seed}: announced once each");
     }
 }

@@ -195,10 +195,7 @@ fn with_metallbs_way_the_best_rank_owns() {
         world.run(ms(3_000));
         world.inflict(Fault::Boot(victim));
         world.run(ms(4_000));
-        for (vip, (_, candidates)) in &world.truth.wanted {
-            let best = world.station(candidates[0].node);
-            assert_eq!(world.owners(*vip), [best], "seed {seed}: {vip}");
-        }
+        world.assert_the_best_rank_owns(seed);
         world.check("after its return");
         world.assert_sound(seed);
         assert!(world.dark.is_empty(), "seed {seed}: {:?}", world.dark);

@@ -117,10 +117,7 @@ fn with_metallbs_way_a_new_address_goes_to_its_best_rank_at_once() {
     let causes = world.announcements.iter().map(|(.., cause)| *cause);
     assert!(causes.clone().all(|cause| cause != Cause::Handover));
     assert_eq!(world.moves.len(), 40);
-    for (vip, (_, candidates)) in &world.truth.wanted {
-        let best = world.station(candidates[0].node);
-        assert_eq!(world.owners(*vip), [best], "{vip}");
-    }
+    world.assert_the_best_rank_owns(1);
 }
 
 /// C5: of those that are left when the best one does nothing, a cordoned node comes last, however

@@ -270,6 +270,14 @@ impl World {
         self.truth.wanted.keys().copied().collect()
     }
 
+    /// The node of the best rank announces, for each address that is wanted, and nobody else.
+    pub(crate) fn assert_the_best_rank_owns(&self, seed: u64) {
+        for (vip, (_, candidates)) in &self.truth.wanted {
+            let best = self.station(candidates[0].node);
+            assert_eq!(self.owners(*vip), [best], "seed {seed}: {vip}");
+        }
+    }
+
     /// The hosts whose speakers announce `vip`.
     pub(crate) fn owners(&self, vip: Vip) -> Vec<Station> {
         let hosts = self.hosts.iter().enumerate();
