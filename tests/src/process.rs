@@ -87,8 +87,9 @@ impl ProcessSpec {
             true => &["setpriv", "--pdeathsig", "KILL", "setsid"],
             false => &["setsid"],
         };
-        let mut command = command_in(&self.netns, begun_by);
+        let mut command = command_in(&self.netns);
         command
+            .args(begun_by)
             .arg(&self.program)
             .args(&self.args)
             .envs(&self.env)
@@ -101,14 +102,11 @@ impl ProcessSpec {
     }
 }
 
-/// A command that runs its further arguments in network namespace `netns`, begun by these words.
-/// Not `ip netns exec`: that mounts a fresh /sys, which hides the cgroups from a kubelet.
-pub(crate) fn command_in(netns: &str, begun_by: &[&str]) -> Command {
-    let enter = format!("--net=/run/netns/{netns}");
-    let enters = ["nsenter", &enter, "--"];
-    let mut words = begun_by.iter().chain(&enters);
-    let mut command = Command::new(words.next().expect("nsenter at least"));
-    command.args(words);
+/// A command that runs its further arguments in network namespace `netns`. Not `ip netns exec`:
+/// that mounts a fresh /sys, which hides the cgroups from a kubelet.
+pub(crate) fn command_in(netns: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/run/netns/{netns}")).arg("--");
     command
 }
 

@@ -53,7 +53,7 @@ impl Host {
 
     /// A command with this host's network, its arguments yet to be added.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = command_in(&self.namespace, &[]);
+        let mut command = command_in(&self.namespace);
         command.arg(program);
         command
     }
