@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use self::announced::{Announcement, Said};
 use crate::cluster::{Cluster, OfServices};
+use crate::daemons::Component;
 use crate::output::{BAD, Format, GOOD, causes};
 use crate::services::name_of;
 
@@ -192,17 +193,24 @@ fn decided<'a>(view: &ServiceView, status: &'a ControllerStatus) -> Option<&'a S
 }
 
 fn finding(problem: &Explained) -> Finding {
-    let explanation = Reason::of(&problem.reason).map(Reason::explanation);
-    let newer = "a newer controller says so; this plugin does not know the word";
+    let (what, remedy) = meaning(&problem.reason, Component::Controller);
     Finding {
         reason: Some(problem.reason.clone()),
-        what: explanation.map_or(newer, |one| one.what).to_owned(),
+        what,
         here: Some(problem.message.clone()),
-        remedy: explanation
-            .map_or("use the plugin of the controller's version", |one| {
-                one.remedy
-            })
-            .to_owned(),
+        remedy,
+    }
+}
+
+/// What the word of a daemon means, and what to do.
+fn meaning(word: &str, of: Component) -> (String, String) {
+    let of = of.name();
+    match Reason::of(word).map(Reason::explanation) {
+        Some(known) => (known.what.to_owned(), known.remedy.to_owned()),
+        None => (
+            format!("a newer {of} says so; this plugin does not know the word"),
+            format!("use the plugin of the {of}'s version"),
+        ),
     }
 }
 
@@ -268,7 +276,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{as_data, controller, printed};
+    use crate::fixtures::{as_data, controller, printed, said};
     use crate::output::Output;
 
     fn view(name: &str, spec: Value, address: Option<&str>) -> ServiceView {
@@ -294,7 +302,7 @@ mod tests {
     }
 
     fn shown(view: &ServiceView, status: ControllerStatus, events: Vec<Event>) -> String {
-        let said = announced::tests::said(&[("n1", None), ("n2", Some("not_owner"))]);
+        let said = said(&[("n1", None), ("n2", Some("not_owner"))]);
         printed(|out| text(out, &answer(view, Ok(status), Ok(said), events)))
     }
 

@@ -1,9 +1,10 @@
 //! What the tests of several verbs show.
 
 use ferrolb_core::report::{
-    ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus,
+    ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus, SpeakerStatus,
 };
 use serde::Serialize;
+use serde_json::json;
 
 use crate::output::{Format, Output};
 
@@ -60,6 +61,31 @@ pub(crate) fn exhausted() -> Explained {
                   Service that it serves"
             .to_owned(),
     }
+}
+
+/// An address that [`said`] is about.
+pub(crate) const ANNOUNCED: &str = "192.168.64.241";
+
+/// What the speakers of nodes say of [`ANNOUNCED`]: `None` if they announce it, else why not.
+pub(crate) fn said(nodes: &[(&str, Option<&str>)]) -> Vec<(String, anyhow::Result<SpeakerStatus>)> {
+    let mut said = Vec::new();
+    for (node, reason) in nodes {
+        let status = json!({
+            "node": node,
+            "version": "0.1.0",
+            "isolated": false,
+            "members": [],
+            "vips": [{
+                "address": ANNOUNCED,
+                "services": ["shop/web"],
+                "announcedHere": reason.is_none(),
+                "reason": reason,
+            }],
+        });
+        let status = serde_json::from_value(status).map_err(Into::into);
+        said.push(((*node).to_owned(), status));
+    }
+    said
 }
 
 /// What programs are told.

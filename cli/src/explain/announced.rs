@@ -8,7 +8,9 @@ use ferrolb_core::Reason;
 use ferrolb_core::report::SpeakerStatus;
 use serde::Serialize;
 
+use super::meaning;
 use crate::cluster::Cluster;
+use crate::daemons::Component;
 use crate::output::{BAD, GOOD, WARNING, causes};
 
 /// What each speaker says, or why it does not, with its node.
@@ -32,7 +34,7 @@ pub(super) struct Announcement {
 struct Others {
     reason: String,
     what: String,
-    remedy: &'static str,
+    remedy: String,
     nodes: Vec<String>,
 }
 
@@ -82,18 +84,15 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
 impl Announcement {
     /// `what`: what exactly, if not only what the reason means.
     fn add(&mut self, node: &str, reason: &str, what: Option<String>) {
-        let known = Reason::of(reason).map(Reason::explanation);
-        let what = what.unwrap_or_else(|| {
-            let newer = "a newer speaker says so; this plugin does not know the word";
-            known.map_or(newer, |one| one.what).to_owned()
-        });
+        let (meant, remedy) = meaning(reason, Component::Speaker);
+        let what = what.unwrap_or(meant);
         let mut others = self.others.iter_mut();
         match others.find(|one| one.reason == reason && one.what == what) {
             Some(one) => one.nodes.push(node.to_owned()),
             None => self.others.push(Others {
                 reason: reason.to_owned(),
                 what,
-                remedy: known.map_or("use the plugin of the speaker's version", |one| one.remedy),
+                remedy,
                 nodes: vec![node.to_owned()],
             }),
         }
@@ -147,39 +146,14 @@ fn named(nodes: &[String]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use anyhow::anyhow;
-    use serde_json::json;
 
     use super::*;
-    use crate::fixtures::printed;
-
-    const ADDRESS: &str = "192.168.64.241";
-
-    /// What the speakers of nodes say of [`ADDRESS`]: `None` if they announce it, else why not.
-    pub(in super::super) fn said(nodes: &[(&str, Option<&str>)]) -> Said {
-        let mut said = Said::new();
-        for (node, reason) in nodes {
-            let status = json!({
-                "node": node,
-                "version": "0.1.0",
-                "isolated": false,
-                "members": [],
-                "vips": [{
-                    "address": ADDRESS,
-                    "services": ["shop/web"],
-                    "announcedHere": reason.is_none(),
-                    "reason": reason,
-                }],
-            });
-            let status = serde_json::from_value(status).map_err(Into::into);
-            said.push(((*node).to_owned(), status));
-        }
-        said
-    }
+    use crate::fixtures::{ANNOUNCED, printed, said};
 
     fn shown(said: &Said) -> String {
-        let all = of(&[ADDRESS.parse().unwrap()], said);
+        let all = of(&[ANNOUNCED.parse().unwrap()], said);
         let [one] = &all[..] else {
             panic!("one address")
         };
@@ -213,13 +187,13 @@ pub(super) mod tests {
           not by n1, n2: no_endpoint: no pod of the Service is ready anywhere, so nobody announces its address
             what to do: compare spec.selector with the pods' labels, and see why they are not ready
         ");
-        assert!(!announcement(ADDRESS.parse().unwrap(), &nodes).is_fine());
+        assert!(!announcement(ANNOUNCED.parse().unwrap(), &nodes).is_fine());
     }
 
     #[test]
     fn an_address_of_a_node_needs_nobody() {
         let nodes = said(&[("n1", Some("node_address")), ("n2", Some("node_address"))]);
-        assert!(announcement(ADDRESS.parse().unwrap(), &nodes).is_fine());
+        assert!(announcement(ANNOUNCED.parse().unwrap(), &nodes).is_fine());
     }
 
     #[test]
