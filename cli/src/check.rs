@@ -9,15 +9,17 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cluster::Installation;
-use crate::output::{BAD, Format, GOOD, WARNING};
+use crate::output::Format;
+use crate::terminal::{BAD, GOOD, WARNING};
 
 /// Look for what stands in the way of FerroLB in this cluster.
 ///
 /// Other programs that serve the same Services, kube-proxy without strictARP, pod security, a
-/// configuration with mistakes; and, unless --pre is given, nodes without a working speaker. It only
-/// reads. What it may not read is said, and passes.
+/// configuration with mistakes; and, unless --pre is given, what the controllers and speakers say: nodes
+/// without a working speaker, addresses that nobody announces. It only reads.
 ///
-/// Exit status: 0 if nothing is in the way, 1 if something is, 2 if the cluster does not answer.
+/// Exit status: 0 if nothing is in the way, 1 if something is, 2 if the cluster or a part of what is checked
+/// cannot be read, so that nobody can tell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
@@ -40,6 +42,8 @@ Examples:
 
 /// Something is in the way.
 const IN_THE_WAY: u8 = 1;
+/// Nothing is known to be, and not all could be read.
+const NOT_KNOWN: u8 = 2;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +52,8 @@ enum Verdict {
     Ok,
     /// Worth knowing; FerroLB works.
     Warning,
+    /// It could not be read, so nobody can tell.
+    Unknown,
     /// FerroLB does not work, or not for all.
     Problem,
 }
@@ -100,6 +106,7 @@ impl Check {
                 let (word, style) = match finding.verdict {
                     Verdict::Ok => ("ok", GOOD),
                     Verdict::Warning => ("warning", WARNING),
+                    Verdict::Unknown => ("unknown", WARNING),
                     Verdict::Problem => ("PROBLEM", BAD),
                 };
                 writeln!(out, "{style}{word:<8}{style:#} {}", finding.found)?;
@@ -109,11 +116,16 @@ impl Check {
             }
             Ok(())
         })?;
-        let free = |finding: &Finding| finding.verdict != Verdict::Problem;
-        Ok(if answer.findings.iter().all(free) {
-            ExitCode::SUCCESS
-        } else {
+        let any = |verdict| {
+            let mut findings = answer.findings.iter();
+            findings.any(|finding| finding.verdict == verdict)
+        };
+        Ok(if any(Verdict::Problem) {
             ExitCode::from(IN_THE_WAY)
+        } else if any(Verdict::Unknown) {
+            ExitCode::from(NOT_KNOWN)
+        } else {
+            ExitCode::SUCCESS
         })
     }
 }

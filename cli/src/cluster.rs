@@ -1,6 +1,7 @@
 //! Access to a cluster, with kubectl's own options and defaults.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +12,8 @@ use serde::de::DeserializeOwned;
 
 /// A server that does not take a connection within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Nor one that begins no answer within this time: kube waits for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects of a list that are held at once.
 const PAGE: u32 = 500;
 
@@ -68,6 +71,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// Where FerroLB is said to run.
     pub(crate) system_namespace: Option<String>,
+    /// Whether it was said that pods elsewhere look like FerroLB's: once is enough.
+    pub(crate) told_of_others: AtomicBool,
 }
 
 impl Installation {
@@ -139,11 +144,13 @@ impl Access {
 
 fn connect(mut config: Config, system_namespace: Option<&str>) -> anyhow::Result<Cluster> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     // A person waits: an error that can be read now is better than one in minutes.
     config.default_retry = false;
     Ok(Cluster {
         namespace: config.default_namespace.clone(),
         system_namespace: system_namespace.map(str::to_owned),
+        told_of_others: AtomicBool::new(false),
         client: Client::try_from(config).context("the kubeconfig cannot be used")?,
     })
 }

@@ -2,23 +2,22 @@
 
 use anyhow::{Context, bail};
 use ferrolb_core::report::ControllerStatus;
+use futures::future;
 
 use crate::cluster::Cluster;
 use crate::daemons::{Component, Daemon};
 
-/// The path that both daemons answer on.
-pub(crate) const STATUS: &str = "/status";
-
 impl Cluster {
     /// The answer of the controller that leads; if none does, that of another one.
     pub(crate) async fn controller(&self, daemons: &[Daemon]) -> anyhow::Result<ControllerStatus> {
+        let controllers = daemons
+            .iter()
+            .filter(|daemon| daemon.component == Component::Controller);
+        let answers = controllers.map(|daemon| self.status_of::<ControllerStatus>(daemon));
         let mut standby = None;
         let mut broken = None;
-        for daemon in daemons {
-            if daemon.component != Component::Controller {
-                continue;
-            }
-            match self.ask::<ControllerStatus>(daemon, STATUS).await {
+        for answer in future::join_all(answers).await {
+            match answer {
                 Ok(status) if status.leading => return Ok(status),
                 Ok(status) => standby = Some(status),
                 Err(error) => broken = Some(error),
@@ -36,8 +35,12 @@ impl Cluster {
 
     /// [`Cluster::controller`], for verbs that need nothing else of the daemons.
     pub(crate) async fn leader(&self) -> anyhow::Result<ControllerStatus> {
-        let daemons = self.daemons().await?;
-        let status = self.controller(&daemons).await?;
+        self.leader_of(&self.daemons().await?).await
+    }
+
+    /// The same, of daemons that are known.
+    pub(crate) async fn leader_of(&self, daemons: &[Daemon]) -> anyhow::Result<ControllerStatus> {
+        let status = self.controller(daemons).await?;
         if !status.leading {
             let blockers = status.blockers.join("; ");
             let why = if blockers.is_empty() {

@@ -3,6 +3,9 @@
 //! `/status` is answered to the daemon's own host alone, so it is asked through a port-forward:
 //! whoever may forward ports into the namespace may read it.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,12 +16,14 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
+use crate::terminal::{WARNING, stderr};
 
 /// Where MetalLB's manifests, minikube's among them, and our documentation put the daemons.
 pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
@@ -33,8 +38,13 @@ const LABELS: [(&str, &str); 2] = [
 /// The port that the chart and MetalLB's manifests call `monitoring`.
 const PORT_NAME: &str = "monitoring";
 const USUAL_PORT: u16 = 7472;
-/// An answer that takes longer is none.
-const ANSWER: Duration = Duration::from_secs(10);
+/// The path on which both daemons say how they are.
+pub(crate) const STATUS: &str = "/status";
+/// A daemon that lives says how it is within milliseconds: who looks at an outage must not wait for
+/// one that is dead.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
+/// Other answers take their time: a question on the wire, all the metrics.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// One of the two daemons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,18 +103,51 @@ impl Cluster {
     async fn pods_anywhere(&self) -> anyhow::Result<Vec<Pod>> {
         let api: Api<Pod> = Api::all(self.client.clone());
         for (label, _) in LABELS {
-            let pods = match api.list(&ListParams::default().labels(label)).await {
+            let mut pods = match api.list(&ListParams::default().labels(label)).await {
                 // Not everybody may look into all namespaces.
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
                     return self.pods_of(USUAL_NAMESPACE).await;
                 }
                 pods => pods.context("cannot list the pods of FerroLB")?.items,
             };
-            if pods.iter().any(|pod| daemon(pod).is_some()) {
+            pods.retain(|pod| daemon(pod).is_some());
+            let namespaces: BTreeSet<_> = pods.iter().filter_map(ResourceExt::namespace).collect();
+            if namespaces.len() > 1 {
+                let namespace = self.the_true_one(namespaces).await?;
+                pods.retain(|pod| pod.namespace().as_ref() == Some(&namespace));
+            }
+            if !pods.is_empty() {
                 return Ok(pods);
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Whoever may create a pod may give it our labels, and would be asked in place of a daemon. Only
+    /// the administrator binds cluster roles, so the bindings tell which namespace is meant.
+    async fn the_true_one(&self, labelled: BTreeSet<String>) -> anyhow::Result<String> {
+        let api: Api<ClusterRoleBinding> = Api::all(self.client.clone());
+        let bindings = api.list(&ListParams::default()).await;
+        let bindings = bindings.map(|list| list.items).unwrap_or_default();
+        let (namespace, others) = the_true_one(labelled, &bindings)?;
+        if !self.told_of_others.swap(true, Ordering::Relaxed) {
+            writeln!(
+                stderr(),
+                "{WARNING}warning:{WARNING:#} pods with FerroLB's labels in {} are not asked: FerroLB runs \
+                 in namespace {namespace} (--system-namespace names another)",
+                counted_names(&others)
+            )?;
+        }
+        Ok(namespace)
+    }
+
+    /// How `daemon` says that it is.
+    pub(crate) async fn status_of<T: DeserializeOwned>(
+        &self,
+        daemon: &Daemon,
+    ) -> anyhow::Result<T> {
+        let body = self.read_within(STATUS_WITHIN, daemon, STATUS).await?;
+        parsed(&body, daemon, STATUS)
     }
 
     /// What `daemon` answers on `path`.
@@ -113,17 +156,23 @@ impl Cluster {
         daemon: &Daemon,
         path: &str,
     ) -> anyhow::Result<T> {
-        let body = self.read(daemon, path).await?;
-        serde_json::from_slice(&body)
-            .context("its answer is of another version: use the plugin of that version")
-            .with_context(|| does_not_tell(daemon, path))
+        parsed(&self.read(daemon, path).await?, daemon, path)
     }
 
     /// The same, as it comes.
     pub(crate) async fn read(&self, daemon: &Daemon, path: &str) -> anyhow::Result<Bytes> {
-        timeout(ANSWER, self.fetch(daemon, path))
+        self.read_within(ANSWER_WITHIN, daemon, path).await
+    }
+
+    async fn read_within(
+        &self,
+        patience: Duration,
+        daemon: &Daemon,
+        path: &str,
+    ) -> anyhow::Result<Bytes> {
+        timeout(patience, self.fetch(daemon, path))
             .await
-            .with_context(|| format!("no answer within {} s", ANSWER.as_secs()))
+            .with_context(|| format!("no answer within {} s", patience.as_secs()))
             .and_then(|body| body)
             .with_context(|| does_not_tell(daemon, path))
     }
@@ -156,9 +205,59 @@ impl Cluster {
     }
 }
 
+fn parsed<T: DeserializeOwned>(body: &[u8], daemon: &Daemon, path: &str) -> anyhow::Result<T> {
+    serde_json::from_slice(body)
+        .context("its answer is of another version: use the plugin of that version")
+        .with_context(|| does_not_tell(daemon, path))
+}
+
 fn does_not_tell(daemon: &Daemon, path: &str) -> String {
     let Daemon { namespace, pod, .. } = daemon;
     format!("pod {namespace}/{pod} does not tell {path}")
+}
+
+/// The one namespace of `labelled` that FerroLB runs in, and the others.
+fn the_true_one(
+    mut labelled: BTreeSet<String>,
+    bindings: &[ClusterRoleBinding],
+) -> anyhow::Result<(String, BTreeSet<String>)> {
+    let ours = bindings.iter().filter(|binding| {
+        let label = binding.labels().get("app.kubernetes.io/name");
+        label.is_some_and(|name| name == "ferrolb")
+            || binding.name_any().starts_with("metallb-system:")
+    });
+    let bound: BTreeSet<_> = ours
+        .flat_map(|binding| binding.subjects.iter().flatten())
+        .filter_map(|subject| subject.namespace.clone())
+        .filter(|namespace| labelled.contains(namespace))
+        .collect();
+    let mut bound = bound.into_iter();
+    let namespace = match (bound.next(), bound.next()) {
+        (Some(one), None) => one,
+        (None, _) if labelled.contains(USUAL_NAMESPACE) => USUAL_NAMESPACE.to_owned(),
+        _ => bail!(
+            "pods with FerroLB's labels run in {}: say with --system-namespace which of them is meant",
+            counted_names(&labelled)
+        ),
+    };
+    labelled.remove(&namespace);
+    Ok((namespace, labelled))
+}
+
+/// `namespace a`, `namespaces a, b and 7 more`
+fn counted_names(namespaces: &BTreeSet<String>) -> String {
+    const NAMED: usize = 5;
+    let first: Vec<_> = namespaces.iter().take(NAMED).map(String::as_str).collect();
+    let noun = if namespaces.len() == 1 {
+        "namespace"
+    } else {
+        "namespaces"
+    };
+    let more = match namespaces.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{noun} {}{more}", first.join(", "))
 }
 
 /// The daemon that a pod runs, if it is one of ours.
@@ -259,6 +358,49 @@ mod tests {
             serde_json::json!([]),
         );
         assert_eq!(daemon(&addon).unwrap().port, USUAL_PORT);
+    }
+
+    fn binding(name: &str, labels: serde_json::Value, namespace: &str) -> ClusterRoleBinding {
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": name, "labels": labels },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": "x", "namespace": namespace }],
+        }))
+        .unwrap()
+    }
+
+    fn chosen(labelled: &[&str], bindings: &[ClusterRoleBinding]) -> anyhow::Result<String> {
+        let labelled = labelled.iter().map(|name| (*name).to_owned()).collect();
+        the_true_one(labelled, bindings).map(|(namespace, _)| namespace)
+    }
+
+    #[test]
+    fn of_several_namespaces_with_our_labels_the_one_whose_account_is_bound_is_asked() {
+        let ours = serde_json::json!({ "app.kubernetes.io/name": "ferrolb" });
+        let chart = binding("lb-controller", ours.clone(), "lb");
+        let other = binding("view", serde_json::json!({}), "tenant");
+        let both = [chart.clone(), other.clone()];
+        assert_eq!(chosen(&["lb", "tenant"], &both).unwrap(), "lb");
+        let manifest = binding(
+            "metallb-system:speaker",
+            serde_json::json!({}),
+            "metallb-system",
+        );
+        let both = [manifest, other.clone()];
+        assert_eq!(
+            chosen(&["a", "metallb-system"], &both).unwrap(),
+            "metallb-system"
+        );
+        // Bindings cannot be read.
+        assert_eq!(
+            chosen(&["a", "metallb-system"], &[]).unwrap(),
+            "metallb-system"
+        );
+        let error = chosen(&["lb", "tenant"], &[other]).unwrap_err().to_string();
+        assert!(error.contains("namespaces lb, tenant"), "{error}");
+        // Two releases, each with a class of its own.
+        let second = binding("lb2-controller", ours, "lb2");
+        assert!(chosen(&["lb", "lb2", "tenant"], &[chart, second]).is_err());
     }
 
     #[test]

@@ -17,9 +17,9 @@ use serde_json::json;
 
 use self::bundle::Bundle;
 use crate::cluster::{Cluster, Installation};
-use crate::controller::STATUS;
-use crate::daemons::{Daemon, USUAL_NAMESPACE};
-use crate::output::{Format, WARNING, causes, counted};
+use crate::daemons::{Daemon, STATUS, USUAL_NAMESPACE};
+use crate::output::{Format, causes, counted};
+use crate::terminal::WARNING;
 
 /// Pack all that is needed to find a fault into one file.
 ///
@@ -137,7 +137,7 @@ impl Bundle {
 
 /// Apart from the answer: it takes a while on a large cluster.
 fn progress(what: &str) -> anyhow::Result<()> {
-    writeln!(anstream::stderr(), "collecting {what}")?;
+    writeln!(crate::terminal::stderr(), "collecting {what}")?;
     Ok(())
 }
 

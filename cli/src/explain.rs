@@ -15,11 +15,13 @@ use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
 
-use self::announced::{Announcement, Said};
+use self::announced::Announcement;
 use crate::cluster::{Cluster, OfServices};
 use crate::daemons::Component;
-use crate::output::{BAD, Format, GOOD, causes};
+use crate::output::{Format, causes};
 use crate::services::name_of;
+use crate::speaker::Said;
+use crate::terminal::{BAD, GOOD, one_line};
 
 /// Explain what happens to a Service: who announces its address, or why it has none and what to do.
 ///
@@ -266,7 +268,11 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
             reason,
             message,
         } = event;
-        writeln!(out, "  {time} {type} {reason}: {message}")?;
+        writeln!(
+            out,
+            "  {}",
+            one_line(&format!("{time} {type} {reason}: {message}"))
+        )?;
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! What the tests of several verbs show.
 
 use ferrolb_core::report::{
-    ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus, SpeakerStatus,
+    ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus,
 };
 use serde::Serialize;
 use serde_json::json;
 
 use crate::output::{Format, Output};
+use crate::speaker::Said;
+use crate::terminal::Terminal;
 
 /// A controller with two pools and three Services; one waits.
 pub(crate) fn controller() -> ControllerStatus {
@@ -67,7 +69,12 @@ pub(crate) fn exhausted() -> Explained {
 pub(crate) const ANNOUNCED: &str = "192.168.64.241";
 
 /// What the speakers of nodes say of [`ANNOUNCED`]: `None` if they announce it, else why not.
-pub(crate) fn said(nodes: &[(&str, Option<&str>)]) -> Vec<(String, anyhow::Result<SpeakerStatus>)> {
+pub(crate) fn said(nodes: &[(&str, Option<&str>)]) -> Said {
+    said_of(ANNOUNCED, nodes)
+}
+
+/// The same of another address.
+pub(crate) fn said_of(address: &str, nodes: &[(&str, Option<&str>)]) -> Said {
     let mut said = Vec::new();
     for (node, reason) in nodes {
         let status = json!({
@@ -76,7 +83,7 @@ pub(crate) fn said(nodes: &[(&str, Option<&str>)]) -> Vec<(String, anyhow::Resul
             "isolated": false,
             "members": [],
             "vips": [{
-                "address": ANNOUNCED,
+                "address": address,
                 "services": ["shop/web"],
                 "announcedHere": reason.is_none(),
                 "reason": reason,
@@ -88,14 +95,30 @@ pub(crate) fn said(nodes: &[(&str, Option<&str>)]) -> Vec<(String, anyhow::Resul
     said
 }
 
+/// What the only speaker says, on n1, which announces all of `addresses`.
+pub(crate) fn announcing(addresses: &[&str]) -> Said {
+    let vips: Vec<_> = addresses
+        .iter()
+        .map(|address| json!({ "address": address, "services": [], "announcedHere": true }))
+        .collect();
+    let status = json!({
+        "node": "n1", "version": "0.1.0", "isolated": false, "members": [], "vips": vips,
+    });
+    vec![(
+        "n1".to_owned(),
+        serde_json::from_value(status).map_err(Into::into),
+    )]
+}
+
 /// What programs are told.
 pub(crate) fn as_data(output: Output, answer: &impl Serialize) -> String {
     printed(|out| Format { output }.print(out, answer, |_| Ok(())))
 }
 
 /// What `print` prints, without colours.
-pub(crate) fn printed(print: impl FnOnce(&mut Vec<u8>) -> anyhow::Result<()>) -> String {
-    let mut out = Vec::new();
+pub(crate) fn printed(print: impl FnOnce(&mut Terminal<Vec<u8>>) -> anyhow::Result<()>) -> String {
+    let mut out = Terminal::new(Vec::new());
     print(&mut out).unwrap();
-    anstream::adapter::strip_str(std::str::from_utf8(&out).unwrap()).to_string()
+    let printed = String::from_utf8(out.into_inner()).unwrap();
+    anstream::adapter::strip_str(&printed).to_string()
 }

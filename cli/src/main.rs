@@ -16,6 +16,7 @@ mod fixtures;
 mod migrate;
 mod move_to;
 mod output;
+mod picture;
 mod plan;
 mod pools;
 mod rebalance;
@@ -23,7 +24,9 @@ mod services;
 mod speaker;
 mod status;
 mod table;
+mod terminal;
 mod validate;
+mod verdict;
 mod version;
 mod who;
 
@@ -33,7 +36,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Command};
-use self::output::{BAD, causes};
+use self::output::causes;
+use self::terminal::{BAD, Terminal};
 
 /// Wrong usage, or something that could not be read or written.
 const FAILURE: u8 = 2;
@@ -53,14 +57,14 @@ fn main() -> ExitCode {
         }
     };
     // Without colours where there is no terminal, or NO_COLOR is set, or TERM=dumb (docs/plugin.md).
-    let mut out = anstream::stdout().lock();
+    let mut out = Terminal::new(anstream::stdout().lock());
     match run(&args, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Into::into)) {
         Ok(code) => code,
         // Whoever read our answer has read enough, `head` for example.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done if standard error is closed, too.
-            let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {}", causes(&error));
+            let _ = writeln!(terminal::stderr(), "{BAD}error:{BAD:#} {}", causes(&error));
             ExitCode::from(FAILURE)
         }
     }

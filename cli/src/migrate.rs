@@ -1,6 +1,7 @@
 //! `kubectl ferrolb migrate`.
 
 mod convert;
+mod files;
 mod live;
 mod metallb;
 mod ours;
@@ -18,9 +19,12 @@ use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use self::files::Files;
 use self::metallb::Found;
 use crate::cluster::{Access, HEADING};
-use crate::output::{BAD, Format, WARNING, page};
+use crate::daemons::USUAL_NAMESPACE;
+use crate::output::{Format, page};
+use crate::terminal::{self, BAD, WARNING, trusted};
 
 /// What was read makes no configuration that would take effect.
 const PROBLEMS: u8 = 1;
@@ -38,9 +42,10 @@ const PROBLEMS: u8 = 1;
 pub(crate) struct Migrate {
     /// Manifests; `-` reads standard input [default: the cluster]
     files: Vec<PathBuf>,
-    /// Namespace of MetalLB in the cluster
-    #[arg(long, default_value = "metallb-system", conflicts_with = "files")]
-    from: String,
+    /// Namespace of MetalLB, in the cluster or in the files [default: metallb-system, or the only one in the
+    /// files]
+    #[arg(long, value_name = "NAMESPACE")]
+    from: Option<String>,
     /// Namespace that FerroLB runs in, or will
     #[arg(
         short,
@@ -77,8 +82,10 @@ struct Migrated {
 
 impl Migrate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let migrated = migrate(self.found()?)?;
-        let mut complaints = anstream::stderr().lock();
+        let (found, passed_over) = self.found()?;
+        let mut migrated = migrate(found)?;
+        migrated.lost.splice(0..0, passed_over);
+        let mut complaints = terminal::stderr();
         for lost in &migrated.lost {
             writeln!(complaints, "{WARNING}warning:{WARNING:#} {lost}")?;
         }
@@ -89,7 +96,7 @@ impl Migrate {
         let problems = match config::parse(&migrated.config) {
             Outcome::Valid(_) => return Ok(ExitCode::SUCCESS),
             Outcome::NotConfigured(why) => why.to_string(),
-            Outcome::Refused(problems) => problems.render("config", &migrated.config),
+            Outcome::Refused(problems) => trusted(&problems.render("config", &migrated.config)),
         };
         writeln!(
             complaints,
@@ -100,20 +107,24 @@ impl Migrate {
 }
 
 impl Migrate {
-    fn found(&self) -> anyhow::Result<Found> {
+    /// What is in force, and what is not, though it looks so.
+    fn found(&self) -> anyhow::Result<(Found, Vec<String>)> {
+        let from = self.from.as_deref();
         if self.files.is_empty() {
-            return self.access.run(None, None, async |cluster| {
-                live::read(cluster, &self.from).await
-            });
+            let from = from.unwrap_or(USUAL_NAMESPACE);
+            let found = self
+                .access
+                .run(None, None, async |cluster| live::read(cluster, from).await)?;
+            return Ok((found, Vec::new()));
         }
-        let mut found = Found::default();
+        let mut files = Files::default();
         for file in &self.files {
             let cannot = || format!("cannot read {}", file.display());
-            found
+            files
                 .take(&read(file).with_context(cannot)?)
                 .with_context(cannot)?;
         }
-        Ok(found)
+        files.of(from)
     }
 }
 

@@ -2,14 +2,10 @@
 
 use std::io::Write;
 
-use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
 
-// Colours in answers for people. Where no terminal shows them they are taken out (main.rs).
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+use crate::terminal::one_line;
 
 /// Where a page of the documentation is read: krew's users have no checkout.
 macro_rules! page {
@@ -47,14 +43,19 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
 /// An error with its causes in one line. Some errors of libraries name their cause already: once is enough.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut told = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = match cause.downcast_ref() {
+            // The API server's own sentence; kube would add all fields of its answer.
+            Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
+            _ => cause.to_string(),
+        };
         if told.is_empty() {
             told = cause;
         } else if !told.contains(&cause) {
             told = format!("{told}: {cause}");
         }
     }
-    told
+    one_line(&told)
 }
 
 impl Format {

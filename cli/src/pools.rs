@@ -86,7 +86,7 @@ fn row(pool: &PoolStatus) -> [String; 8] {
         count(pool.used),
         count(pool.free),
         first_free,
-        pool.ranges.join(","),
+        table::list(&pool.ranges, ","),
     ]
 }
 

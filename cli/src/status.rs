@@ -9,19 +9,26 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, Installation};
-use crate::daemons::{Component, Daemon};
-use crate::output::{BAD, Format, GOOD, WARNING, causes};
+use crate::daemons::Component;
+use crate::output::Format;
+use crate::picture::Picture;
 use crate::table;
+use crate::terminal::{BAD, GOOD, WARNING};
+use crate::verdict::{self, Verdict};
 
 /// The cluster answers, and something is not as it should be.
 const NOT_WELL: u8 = 1;
+/// Nothing is known to be wrong, and not all could be read.
+const NOT_KNOWN: u8 = 2;
 /// Between two looks: nothing tells of all that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Show whether FerroLB works: daemons, configuration, addresses.
 ///
-/// Exit status: 0 if all is well, 1 if something is not (it is said what), 2 if the cluster does
-/// not answer.
+/// Every controller and speaker is asked: who announces each address, who is held dead.
+///
+/// Exit status: 0 if all is well, 1 if something is not (it is said what), 2 if the cluster or some of
+/// the daemons cannot be read, so that nobody can tell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Status {
@@ -51,6 +58,10 @@ struct Answer {
     well: bool,
     /// What is not as it should be, each in a sentence.
     problems: Vec<String>,
+    /// What could not be read, so that it is not known whether it is as it should be.
+    unknown: Vec<String>,
+    /// What is as it should be, and may surprise.
+    notes: Vec<String>,
     daemons: Vec<DaemonStatus>,
     configuration: Option<ConfigurationStatus>,
     pools: Vec<PoolStatus>,
@@ -89,6 +100,8 @@ impl Status {
         self.format.print(out, &answer, |out| text(out, &answer))?;
         Ok(if answer.well {
             ExitCode::SUCCESS
+        } else if answer.problems.is_empty() {
+            ExitCode::from(NOT_KNOWN)
         } else {
             ExitCode::from(NOT_WELL)
         })
@@ -96,60 +109,31 @@ impl Status {
 }
 
 async fn look(cluster: &Cluster) -> anyhow::Result<Answer> {
-    let daemons = cluster.daemons().await?;
-    let controller = cluster.controller(&daemons).await;
-    Ok(answer(&daemons, controller))
+    Ok(answer(cluster.picture().await?))
 }
 
-fn answer(daemons: &[Daemon], controller: anyhow::Result<ControllerStatus>) -> Answer {
-    let mut problems = Vec::new();
-    for daemon in daemons.iter().filter(|daemon| !daemon.ready) {
-        problems.push(format!(
-            "pod {} is not ready: kubectl describe pod -n {} {}",
-            daemon.pod, daemon.namespace, daemon.pod
-        ));
-    }
-    if !daemons
-        .iter()
-        .any(|one| one.component == Component::Speaker)
-    {
-        problems.push("no speaker was found: nothing announces addresses".to_owned());
-    }
-    let controller = match controller {
-        Ok(status) => Some(status),
-        Err(error) => {
-            problems.push(causes(&error));
-            None
-        }
-    };
+fn answer(picture: Picture) -> Answer {
+    let Verdict {
+        problems,
+        unknown,
+        notes,
+    } = verdict::of(&picture);
+    let controller = picture.controller.ok();
     let waiting = |status: &ControllerStatus| {
         let services = status.services.iter();
         services
             .filter(|service| service.addresses.is_empty())
             .count()
     };
-    if let Some(status) = &controller {
-        if !status.leading {
-            problems.push("no controller gives addresses at the moment".to_owned());
-        }
-        problems.extend(status.blockers.iter().cloned());
-        if let Some(problem) = &status.configuration.problem {
-            problems.push(format!("{}: {}", problem.reason, problem.message));
-        }
-        if waiting(status) > 0 {
-            problems.push(format!(
-                "{} of {} Services have no address: kubectl ferrolb services -A",
-                waiting(status),
-                status.services.len()
-            ));
-        }
-    }
     let leader = controller.as_ref().filter(|status| status.leading);
     let leader = leader.map(|status| status.instance.clone());
     Answer {
-        well: problems.is_empty(),
+        well: problems.is_empty() && unknown.is_empty(),
         problems,
-        daemons: daemons
+        unknown,
+        notes,
+        daemons: picture
+            .daemons
             .iter()
             .map(|daemon| DaemonStatus {
                 component: daemon.component.name(),
@@ -216,6 +200,12 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     for limit in &answer.limits {
         writeln!(out, "{WARNING}limited:{WARNING:#} {limit}")?;
     }
+    for note in &answer.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    for unknown in &answer.unknown {
+        writeln!(out, "{WARNING}unknown:{WARNING:#} {unknown}")?;
+    }
     for problem in &answer.problems {
         writeln!(out, "{BAD}problem:{BAD:#} {problem}")?;
     }
@@ -244,7 +234,8 @@ fn row(daemon: &DaemonStatus) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{as_data, controller, printed};
+    use crate::daemons::Daemon;
+    use crate::fixtures::{announcing, as_data, controller, printed};
     use crate::output::Output;
 
     fn daemons() -> Vec<Daemon> {
@@ -256,16 +247,28 @@ mod tests {
         .into()
     }
 
-    fn shown(daemons: &[Daemon], controller: anyhow::Result<ControllerStatus>) -> String {
-        let answer = answer(daemons, controller);
+    fn shown(daemons: Vec<Daemon>, controller: anyhow::Result<ControllerStatus>) -> String {
+        let answer = answer(picture(daemons, controller));
         printed(|out| text(out, &answer))
+    }
+
+    fn picture(daemons: Vec<Daemon>, controller: anyhow::Result<ControllerStatus>) -> Picture {
+        let speakers = match daemons.is_empty() {
+            true => Vec::new(),
+            false => announcing(&["192.168.64.240", "192.168.64.241"]),
+        };
+        Picture {
+            daemons,
+            controller,
+            speakers,
+        }
     }
 
     #[test]
     fn when_all_is_well_it_says_so() {
         let mut status = controller();
         status.services.pop();
-        insta::assert_snapshot!(shown(&daemons(), Ok(status)));
+        insta::assert_snapshot!(shown(daemons(), Ok(status)));
     }
 
     #[test]
@@ -274,18 +277,24 @@ mod tests {
         daemons[2].ready = false;
         let mut status = controller();
         status.limits = vec!["no right to watch nodes".to_owned()];
-        insta::assert_snapshot!(shown(&daemons, Ok(status)));
+        insta::assert_snapshot!(shown(daemons, Ok(status)));
     }
 
     #[test]
     fn nothing_installed_is_said_as_such() {
         let missing = anyhow::anyhow!("no controller of FerroLB was found");
-        insta::assert_snapshot!(shown(&[], Err(missing)));
+        insta::assert_snapshot!(shown(Vec::new(), Err(missing)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_called_well() {
+        let silent = anyhow::anyhow!("no answer within 2 s");
+        insta::assert_snapshot!(shown(daemons(), Err(silent)));
     }
 
     #[test]
     fn programs_get_the_same_as_data() {
-        let answer = answer(&daemons(), Ok(controller()));
+        let answer = answer(picture(daemons(), Ok(controller())));
         insta::assert_snapshot!(as_data(Output::Yaml, &answer));
     }
 }

@@ -12,8 +12,9 @@ use ferrolb_core::config::{
     Announcement, Checked, Config, NotConfigured, Outcome, Pool, check_file,
 };
 
-use crate::output::{Format, WARNING, counted};
+use crate::output::{Format, counted};
 use crate::table;
+use crate::terminal::{WARNING, trusted};
 
 /// Check a configuration without a cluster.
 ///
@@ -121,7 +122,7 @@ fn print(out: &mut impl Write, name: &str, text: &str, checked: &Checked) -> io:
                 Some(value) => (format!("{name}, value of key `config`"), value.as_str()),
                 None => (name.to_owned(), text),
             };
-            writeln!(out, "{}\n", problems.render(&source, text))?;
+            writeln!(out, "{}\n", trusted(&problems.render(&source, text)))?;
             writeln!(
                 out,
                 "{title}: {}, none of it would take effect",
@@ -163,7 +164,7 @@ fn row(pool: &Pool) -> [String; 5] {
         } else {
             size.to_string()
         },
-        ranges(pool).join(", "),
+        table::list(&ranges(pool), ", "),
     ]
 }
 

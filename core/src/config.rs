@@ -38,6 +38,7 @@ mod tree;
 
 pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
 pub use model::*;
+pub use pool::KEYS as POOL_KEYS;
 pub use problem::{Problem, Problems};
 
 use self::fields::Fields;

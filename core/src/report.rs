@@ -192,6 +192,14 @@ pub struct StationStatus {
     pub fastest_milliseconds: f64,
 }
 
+impl MemberStatus {
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.standing == LIVE
+    }
+}
+
 impl SpeakerStatus {
     /// Whether the speaker of `node` is live.
     #[must_use]
@@ -202,7 +210,7 @@ impl SpeakerStatus {
     /// The nodes whose speakers are live, its own among them.
     pub fn live(&self) -> impl Iterator<Item = &str> {
         let members = self.members.iter();
-        let live = members.filter(|member| member.standing == LIVE);
+        let live = members.filter(|member| member.is_live());
         live.map(|member| member.node.as_str())
     }
 

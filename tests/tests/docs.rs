@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ferrolb_core::config::POOL_KEYS;
+use ferrolb_core::names::{ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, annotation};
+
 #[test]
 fn every_link_to_a_file_of_the_repository_leads_somewhere() {
     let mut links = 0;
@@ -32,10 +35,39 @@ fn every_numbered_example_is_named_where_its_key_is_explained() {
     }
 }
 
+#[test]
+fn every_key_of_a_pool_and_every_annotation_is_explained() {
+    let page = fs::read_to_string(root().join("docs/configure.md")).unwrap();
+    for key in POOL_KEYS {
+        let row = format!("| `{key}");
+        assert!(
+            page.contains(&row),
+            "no row explains the key {key} of a pool"
+        );
+    }
+    let shared = [
+        annotation::ADDRESS_POOL,
+        annotation::ALLOW_SHARED_IP,
+        annotation::LOAD_BALANCER_IPS,
+    ];
+    let shared = shared.map(|suffix| format!("{}{suffix}", ANNOTATION_PREFIXES[0]));
+    for name in shared
+        .iter()
+        .map(String::as_str)
+        .chain([ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO])
+    {
+        let row = format!("| `{name}");
+        assert!(page.contains(&row), "no row explains the annotation {name}");
+    }
+}
+
 fn pages() -> Vec<PathBuf> {
     let root = root();
     let mut pages = vec![
         root.join("README.md"),
+        root.join("ARCHITECTURE.md"),
+        root.join("CONTRIBUTING.md"),
+        root.join("SECURITY.md"),
         root.join("examples/reference-walk/README.md"),
     ];
     for entry in fs::read_dir(root.join("docs")).unwrap() {

@@ -3,6 +3,7 @@
 
 mod plugin {
     pub(super) mod answers;
+    pub(super) mod outage;
 }
 
 use std::net::Ipv4Addr;
@@ -158,7 +159,9 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
             "with policy Cluster the backend sees a node: {}",
             page.body
         );
-        plugin::answers::have_the_documented_keys(lab, cluster)
+        plugin::answers::have_the_documented_keys(lab, cluster)?;
+        plugin::outage::other_peoples_text_and_pods_do_no_harm(lab)?;
+        plugin::outage::a_node_that_is_cut_off_is_named_at_once(lab)
     })
 }
 

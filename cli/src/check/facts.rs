@@ -10,8 +10,9 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use crate::cluster::Cluster;
-use crate::daemons::{Daemon, USUAL_NAMESPACE};
+use crate::daemons::USUAL_NAMESPACE;
 use crate::output::causes;
+use crate::picture::Picture;
 
 /// What the rules judge.
 #[derive(Debug, Default)]
@@ -24,12 +25,16 @@ pub(super) struct Facts {
     pub(super) namespace_exists: bool,
     /// Its labels, as far as they can be read.
     pub(super) labels: Option<BTreeMap<String, String>>,
-    pub(super) daemon_sets: Vec<DaemonSet>,
+    /// `None` if they cannot be read.
+    pub(super) daemon_sets: Option<Vec<DaemonSet>>,
     /// kubeadm's configuration of kube-proxy, where there is one.
     pub(super) kube_proxy: Option<String>,
-    pub(super) config: Option<ConfigMap>,
-    pub(super) nodes: Vec<Node>,
-    pub(super) daemons: Vec<Daemon>,
+    /// `None` if it cannot be read.
+    pub(super) config: Option<Option<ConfigMap>>,
+    /// `None` if they cannot be read.
+    pub(super) nodes: Option<Vec<Node>>,
+    /// What the daemons say; `None` if it cannot be read where they are.
+    pub(super) picture: Option<Picture>,
     /// What could not be read, and why.
     pub(super) unread: Vec<String>,
 }
@@ -40,58 +45,46 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let version = version.context("the API server does not answer")?;
     let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or_default();
     let mut unread = Vec::new();
-    let mut read = |what: &str, error: String| unread.push(format!("{what}: {error}"));
-
-    let daemons = match cluster.daemons().await {
-        Ok(daemons) => daemons,
-        Err(error) => {
-            read("pods", causes(&error));
-            Vec::new()
-        }
+    let mut keep = |what: &str, error: kube::Error| {
+        unread.push(format!("{what}: {}", causes(&error.into())));
     };
+    let picture = cluster.picture().await;
     let namespace = cluster
         .system_namespace
         .clone()
-        .or_else(|| Some(daemons.first()?.namespace.clone()))
+        .or_else(|| {
+            let daemons = &picture.as_ref().ok()?.daemons;
+            Some(daemons.first()?.namespace.clone())
+        })
         .unwrap_or_else(|| USUAL_NAMESPACE.to_owned());
     let client = || cluster.client.clone();
     let all = ListParams::default();
-    let daemon_sets = match Api::<DaemonSet>::all(client()).list(&all).await {
-        Ok(list) => list.items,
-        Err(error) => {
-            read("DaemonSets", error.to_string());
-            Vec::new()
-        }
-    };
-    let nodes = match Api::<Node>::all(client()).list(&all).await {
-        Ok(list) => list.items,
-        Err(error) => {
-            read("nodes", error.to_string());
-            Vec::new()
-        }
-    };
+    let listed = Api::<DaemonSet>::all(client()).list(&all).await;
+    let listed = listed.map_err(|error| keep("DaemonSets", error));
+    let daemon_sets = listed.ok().map(|list| list.items);
+    let listed = Api::<Node>::all(client()).list(&all).await;
+    let listed = listed.map_err(|error| keep("nodes", error));
+    let nodes = listed.ok().map(|list| list.items);
     let found = Api::<Namespace>::all(client()).get_opt(&namespace).await;
     let namespace_exists = !matches!(found, Ok(None));
     let labels = match found {
         Ok(found) => found.map(|namespace| namespace.labels().clone()),
         Err(error) => {
-            read("the namespace", error.to_string());
+            keep("the namespace", error);
             None
         }
     };
     let mut map = async |namespace: &str, name: &str| {
         let api: Api<ConfigMap> = Api::namespaced(client(), namespace);
-        match api.get_opt(name).await {
-            Ok(found) => found,
-            Err(error) => {
-                read(&format!("ConfigMap {namespace}/{name}"), error.to_string());
-                None
-            }
-        }
+        let found = api.get_opt(name).await;
+        found
+            .map_err(|error| keep(&format!("ConfigMap {namespace}/{name}"), error))
+            .ok()
     };
-    let kube_proxy = map("kube-system", "kube-proxy").await;
+    let kube_proxy = map("kube-system", "kube-proxy").await.flatten();
     let kube_proxy = kube_proxy.and_then(|map| map.data?.remove("config.conf"));
     let config = map(&namespace, DEFAULT_CONFIG_NAME).await;
+    let picture = picture.map_err(|error| unread.push(causes(&error))).ok();
     Ok(Facts {
         version: (number(&version.major), number(&version.minor)),
         namespace,
@@ -101,7 +94,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
         kube_proxy,
         config,
         nodes,
-        daemons,
+        picture,
         unread,
     })
 }

@@ -12,6 +12,8 @@ use super::facts::Facts;
 use super::{Finding, Verdict};
 use crate::daemons::Component;
 use crate::output::{counted, page};
+use crate::picture::Picture;
+use crate::verdict;
 
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
@@ -25,15 +27,15 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
         .unread
         .iter()
         .map(|what| {
-            let found = format!("not checked, {what}");
-            Finding::bad(Verdict::Warning, found, "ask somebody who may read it")
+            let found = format!("not checked: {what}");
+            Finding::bad(Verdict::Unknown, found, "ask somebody who may read it")
         })
         .collect();
     findings.push(version(facts));
     findings.extend(other_providers(facts));
     findings.extend(kube_proxy(facts));
     findings.extend(pod_security(facts));
-    findings.push(configuration(facts));
+    findings.extend(configuration(facts));
     findings
 }
 
@@ -49,8 +51,12 @@ fn version(facts: &Facts) -> Finding {
 
 fn other_providers(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // What could not be read is said already.
+    let Some(daemon_sets) = &facts.daemon_sets else {
+        return findings;
+    };
     let mut k3s = BTreeSet::new();
-    for set in &facts.daemon_sets {
+    for set in daemon_sets {
         let name = || format!("{}/{}", set.namespace().unwrap_or_default(), set.name_any());
         if set.labels().contains_key(K3S_SERVICELB) {
             k3s.insert(name());
@@ -140,17 +146,18 @@ fn pod_security(facts: &Facts) -> Option<Finding> {
     })
 }
 
-fn configuration(facts: &Facts) -> Finding {
+/// None where it cannot be read.
+fn configuration(facts: &Facts) -> Option<Finding> {
     let name = format!("{}/config", facts.namespace);
-    let Some(map) = &facts.config else {
+    let Some(map) = facts.config.as_ref()? else {
         let found = format!("there is no ConfigMap {name} yet: Services will stay <pending>");
-        return Finding::bad(
+        return Some(Finding::bad(
             Verdict::Warning,
             found,
             concat!("write one: ", page!("configure.md")),
-        );
+        ));
     };
-    match of_data(map.data.as_ref()) {
+    Some(match of_data(map.data.as_ref()) {
         Outcome::Valid(config) => {
             let pools = counted(config.pools.len(), "pool");
             Finding::ok(format!("{pools} in ConfigMap {name}"))
@@ -168,66 +175,67 @@ fn configuration(facts: &Facts) -> Finding {
                 facts.namespace
             ),
         ),
-    }
+    })
 }
 
 /// Judges what runs of FerroLB.
 pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
-    let ready = |component| {
-        let daemons = facts.daemons.iter();
-        daemons.filter(move |daemon| daemon.component == component && daemon.ready)
+    // What could not be read is said already.
+    let Some(picture) = &facts.picture else {
+        return Vec::new();
     };
-    let namespace = &facts.namespace;
-    if facts.daemons.is_empty() {
+    if picture.daemons.is_empty() {
         return vec![Finding::bad(
             Verdict::Problem,
             "no pod of FerroLB is found",
             "install it, or say with -n NAMESPACE where it runs",
         )];
     }
+    let judged = verdict::of(picture);
     let mut findings = Vec::new();
-    findings.push(match ready(Component::Controller).count() {
-        0 => Finding::bad(
-            Verdict::Problem,
-            "no controller is ready: new Services stay <pending>",
-            format!(
-                "kubectl -n {namespace} describe pods -l app.kubernetes.io/component=controller"
-            ),
-        ),
-        count => Finding::ok(counted(count, "ready controller")),
-    });
-    let speaking: BTreeSet<_> = ready(Component::Speaker)
-        .filter_map(|daemon| daemon.node.as_deref())
-        .collect();
-    let silent: Vec<_> = facts
-        .nodes
-        .iter()
-        .filter(|node| is_ready(node))
+    if judged.is_well() {
+        findings.push(Finding::ok(format!(
+            "{} and {} answer, and every address that should be announced is, once",
+            counted(running(picture, Component::Controller), "controller"),
+            counted(running(picture, Component::Speaker), "speaker"),
+        )));
+    }
+    findings.extend(without_speaker(facts, picture));
+    let of = |verdict| {
+        move |found: String| Finding {
+            verdict,
+            found,
+            remedy: None,
+        }
+    };
+    findings.extend(judged.notes.into_iter().map(of(Verdict::Warning)));
+    findings.extend(judged.unknown.into_iter().map(of(Verdict::Unknown)));
+    findings.extend(judged.problems.into_iter().map(of(Verdict::Problem)));
+    findings
+}
+
+fn running(picture: &Picture, component: Component) -> usize {
+    let daemons = picture.daemons.iter();
+    daemons.filter(|one| one.component == component).count()
+}
+
+/// Nodes that could announce, and have no speaker.
+fn without_speaker(facts: &Facts, picture: &Picture) -> Option<Finding> {
+    let speakers = picture.daemons.iter();
+    let speakers = speakers.filter(|daemon| daemon.component == Component::Speaker);
+    let speaking: BTreeSet<_> = speakers.filter_map(|one| one.node.as_deref()).collect();
+    let nodes = facts.nodes.iter().flatten().filter(|node| is_ready(node));
+    let silent: Vec<_> = nodes
         .map(ResourceExt::name_any)
         .filter(|name| !speaking.contains(name.as_str()))
         .collect();
-    findings.push(if speaking.is_empty() {
-        Finding::bad(
-            Verdict::Problem,
-            "no speaker is ready: no address answers",
-            format!("kubectl -n {namespace} describe daemonsets"),
-        )
-    } else if silent.is_empty() {
-        Finding::ok(format!(
-            "a ready speaker on each of {}",
-            counted(speaking.len(), "node")
-        ))
-    } else {
+    (!silent.is_empty() && !speaking.is_empty()).then(|| {
         Finding::bad(
             Verdict::Warning,
-            format!(
-                "no ready speaker on {}: it announces nothing",
-                silent.join(", ")
-            ),
+            format!("no speaker on {}: it announces nothing", silent.join(", ")),
             "is it left out on purpose, or has it a taint that speaker.tolerations lacks?",
         )
-    });
-    findings
+    })
 }
 
 fn is_ready(node: &Node) -> bool {

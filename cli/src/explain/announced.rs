@@ -5,16 +5,14 @@ use std::net::IpAddr;
 
 use anyhow::ensure;
 use ferrolb_core::Reason;
-use ferrolb_core::report::SpeakerStatus;
 use serde::Serialize;
 
 use super::meaning;
 use crate::cluster::Cluster;
 use crate::daemons::Component;
-use crate::output::{BAD, GOOD, WARNING, causes};
-
-/// What each speaker says, or why it does not, with its node.
-pub(super) type Said = Vec<(String, anyhow::Result<SpeakerStatus>)>;
+use crate::output::causes;
+use crate::speaker::Said;
+use crate::terminal::{BAD, GOOD, WARNING};
 
 /// An address, and who announces it.
 #[derive(Debug, Serialize)]

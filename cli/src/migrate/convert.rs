@@ -42,9 +42,8 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
                 }
             })
             .collect(),
-        address_pools: objects
-            .pools
-            .iter()
+        address_pools: in_order(&objects.pools)
+            .into_iter()
             .map(|it| pool(it, objects, &mut lost))
             .collect(),
     };
@@ -71,6 +70,14 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
     }
     let config = serde_yaml::to_string(&config).context("cannot write the configuration")?;
     Ok(Migrated { config, lost })
+}
+
+/// A Service that may have an address of a pool with a `serviceAllocation` gets it from there; MetalLB
+/// looks at all others afterwards. Ours are tried by priority, then as they stand in the file.
+fn in_order(pools: &[Object<PoolSpec>]) -> Vec<&Object<PoolSpec>> {
+    let mut ordered: Vec<_> = pools.iter().collect();
+    ordered.sort_by_key(|pool| pool.spec.service_allocation.is_none());
+    ordered
 }
 
 fn advertised(objects: &Objects) -> impl Iterator<Item = (&'static str, &str, &Pools)> {
@@ -106,7 +113,7 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
     }
     tell_unknown("IPAddressPool", name, &spec.other, lost);
     tell_pairs(name, &l2, lost);
-    let allocation = &spec.service_allocation;
+    let allocation = spec.service_allocation.clone().unwrap_or_default();
     ours::Pool {
         name: name.clone(),
         protocol: if by_bgp { "bgp" } else { "layer2" },

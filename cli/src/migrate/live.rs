@@ -26,7 +26,7 @@ pub(super) async fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<F
     let mut found = Found::default();
     for (kind, plural, versions) in KINDS {
         for object in list(cluster, namespace, kind, plural, versions).await? {
-            found.take_value(serde_yaml::to_value(object)?)?;
+            found.take(serde_yaml::to_value(object)?)?;
         }
     }
     if found.objects.is_empty() {
@@ -45,7 +45,7 @@ pub(super) async fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<F
         if let Value::Mapping(map) = &mut value {
             map.insert("kind".into(), "ConfigMap".into());
         }
-        found.take_value(value)?;
+        found.take(value)?;
     }
     Ok(found)
 }

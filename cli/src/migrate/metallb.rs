@@ -47,8 +47,8 @@ pub(super) struct PoolSpec {
     pub(super) auto_assign: Option<bool>,
     #[serde(rename = "avoidBuggyIPs")]
     pub(super) avoid_buggy_ips: Option<bool>,
-    #[serde(default)]
-    pub(super) service_allocation: Allocation,
+    /// With one, also an empty one, the pool goes before those without.
+    pub(super) service_allocation: Option<Allocation>,
     #[serde(flatten)]
     pub(super) other: Other,
 }
@@ -168,48 +168,43 @@ impl Objects {
 }
 
 impl Found {
-    /// Takes every document of a file, and the items of lists. Objects that are not MetalLB's are
-    /// passed over: a dump of a namespace may hold anything.
-    pub(super) fn take(&mut self, text: &str) -> anyhow::Result<()> {
-        for document in serde_yaml::Deserializer::from_str(text) {
-            let value = Value::deserialize(document).context("it is no YAML")?;
-            self.take_value(value)?;
-        }
-        Ok(())
-    }
-
-    /// Takes one object, or a list of them.
-    pub(super) fn take_value(&mut self, value: Value) -> anyhow::Result<()> {
-        let kind = value
-            .get("kind")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let group = value.get("apiVersion").and_then(Value::as_str);
-        let group = group.and_then(|version| version.split_once('/'));
-        let metallbs = group.is_some_and(|(group, _)| group == "metallb.io");
-        match kind {
-            _ if value.get("items").is_some() => {
-                let items = value.get("items").and_then(Value::as_sequence).cloned();
-                return items
-                    .unwrap_or_default()
-                    .into_iter()
-                    .try_for_each(|item| self.take_value(item));
-            }
-            "ConfigMap" => {
+    /// Takes one object. Those that are not MetalLB's are passed over: a dump of a namespace may hold
+    /// anything.
+    pub(super) fn take(&mut self, value: Value) -> anyhow::Result<()> {
+        match kind(&value) {
+            Some("ConfigMap") => {
                 let config = value.get("data").and_then(|data| data.get("config"));
                 self.maps
                     .extend(config.and_then(Value::as_str).map(str::to_owned));
             }
-            "IPAddressPool" if metallbs => self.objects.pools.push(object(value)?),
-            "L2Advertisement" if metallbs => self.objects.l2.push(object(value)?),
-            "BGPAdvertisement" if metallbs => self.objects.bgp.push(object(value)?),
-            "BGPPeer" if metallbs => self.objects.peers.push(object(value)?),
-            "BFDProfile" if metallbs => self.objects.profiles.push(object(value)?),
-            "Community" if metallbs => self.objects.communities.push(object(value)?),
+            Some("IPAddressPool") => self.objects.pools.push(object(value)?),
+            Some("L2Advertisement") => self.objects.l2.push(object(value)?),
+            Some("BGPAdvertisement") => self.objects.bgp.push(object(value)?),
+            Some("BGPPeer") => self.objects.peers.push(object(value)?),
+            Some("BFDProfile") => self.objects.profiles.push(object(value)?),
+            Some("Community") => self.objects.communities.push(object(value)?),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Of an object that may be a part of MetalLB's configuration.
+pub(super) fn kind(value: &Value) -> Option<&str> {
+    const KINDS: [&str; 6] = [
+        "IPAddressPool",
+        "L2Advertisement",
+        "BGPAdvertisement",
+        "BGPPeer",
+        "BFDProfile",
+        "Community",
+    ];
+    let kind = value.get("kind")?.as_str()?;
+    if kind == "ConfigMap" {
+        return value.get("data")?.get("config").map(|_| kind);
+    }
+    let (group, _) = value.get("apiVersion")?.as_str()?.split_once('/')?;
+    (group == "metallb.io" && KINDS.contains(&kind)).then_some(kind)
 }
 
 fn object<Spec: for<'de> Deserialize<'de>>(mut value: Value) -> anyhow::Result<Object<Spec>> {

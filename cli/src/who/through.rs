@@ -7,7 +7,6 @@ use ferrolb_core::report::{SpeakerStatus, VipStatus, WhoStatus};
 
 use super::{Answer, Station, chance};
 use crate::cluster::Cluster;
-use crate::controller::STATUS;
 use crate::speaker::speaker_of;
 
 /// Has the speaker of `node` ask its LAN.
@@ -15,7 +14,7 @@ pub(super) async fn ask(cluster: &Cluster, node: &str, address: IpAddr) -> anyho
     let daemons = cluster.daemons().await?;
     let speaker = speaker_of(node, &daemons)
         .with_context(|| format!("no speaker of FerroLB runs on a node named {node}"))?;
-    let status: SpeakerStatus = cluster.ask(speaker, STATUS).await?;
+    let status: SpeakerStatus = cluster.status_of(speaker).await?;
     let who: WhoStatus = cluster
         .ask(speaker, &format!("/who?address={address}"))
         .await?;

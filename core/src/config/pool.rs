@@ -12,7 +12,8 @@ use super::tree::{Node, Span, Value};
 use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, address};
 use crate::address::AddressRange;
 
-const KEYS: [&str; 12] = [
+/// The keys of an entry.
+pub const KEYS: [&str; 12] = [
     "name",
     "protocol",
     "addresses",

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::daemons::Daemon;
+use crate::fixtures::{announcing, controller, said_of};
 
 fn node(name: &str) -> Node {
     let ready = json!([{ "type": "Ready", "status": "True" }]);
@@ -25,24 +26,38 @@ fn daemon_set(label: (&str, &str), image: &str) -> DaemonSet {
     .unwrap()
 }
 
+/// A controller and two speakers, and an address that n1 announces.
+fn picture() -> Picture {
+    let mut status = controller();
+    status.services.truncate(1);
+    let mut speakers = announcing(&["192.168.64.240"]);
+    speakers.extend(said_of("192.168.64.240", &[("n2", Some("not_owner"))]));
+    Picture {
+        daemons: vec![
+            Daemon::fixture(Component::Controller, "c", "n1"),
+            Daemon::fixture(Component::Speaker, "s1", "n1"),
+            Daemon::fixture(Component::Speaker, "s2", "n2"),
+        ],
+        controller: Ok(status),
+        speakers,
+    }
+}
+
 fn healthy() -> Facts {
     Facts {
         version: (1, 34),
         namespace: "lb".to_owned(),
         namespace_exists: true,
         labels: Some(BTreeMap::new()),
-        nodes: vec![node("n1"), node("n2")],
-        daemons: vec![
-            Daemon::fixture(Component::Controller, "c", "n1"),
-            Daemon::fixture(Component::Speaker, "s1", "n1"),
-            Daemon::fixture(Component::Speaker, "s2", "n2"),
-        ],
-        config: Some(
+        daemon_sets: Some(Vec::new()),
+        nodes: Some(vec![node("n1"), node("n2")]),
+        picture: Some(picture()),
+        config: Some(Some(
             serde_json::from_value(json!({ "data": {
                 "config": "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/30]}]",
             } }))
             .unwrap(),
-        ),
+        )),
         ..Facts::default()
     }
 }
@@ -74,7 +89,7 @@ fn where_all_is_well_there_is_no_complaint() {
 #[test]
 fn other_programs_that_serve_the_same_services_are_found() {
     let metallb = daemon_set(("app", "metallb"), "quay.io/metallb/speaker:v0.12.1");
-    let found = only_complaint(|facts| facts.daemon_sets.push(metallb));
+    let found = only_complaint(|facts| facts.daemon_sets = Some(vec![metallb]));
     assert_eq!(
         found,
         (
@@ -84,12 +99,12 @@ fn other_programs_that_serve_the_same_services_are_found() {
     );
     let k3s = daemon_set((K3S_SERVICELB, "web"), "rancher/klipper-lb");
     assert_eq!(
-        only_complaint(|facts| facts.daemon_sets.push(k3s)).0,
+        only_complaint(|facts| facts.daemon_sets = Some(vec![k3s])).0,
         Verdict::Problem
     );
     let addon = daemon_set(("app", "metallb"), "ghcr.io/ferrolb/speaker:0.1.0");
     let mut facts = healthy();
-    facts.daemon_sets.push(addon);
+    facts.daemon_sets = Some(vec![addon]);
     assert_eq!(complaints(&facts), [], "our images under minikube's addon");
 }
 
@@ -120,23 +135,69 @@ fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
     let broken = json!({ "data": { "config": "address-pools: [{}]" } });
     let broken = serde_json::from_value(broken).unwrap();
     assert_eq!(
-        only_complaint(|facts| facts.config = Some(broken)).0,
+        only_complaint(|facts| facts.config = Some(Some(broken))).0,
         Verdict::Problem
     );
     assert_eq!(
-        only_complaint(|facts| facts.config = None).0,
+        only_complaint(|facts| facts.config = Some(None)).0,
         Verdict::Warning
     );
 }
 
 #[test]
-fn a_node_without_a_ready_speaker_is_named() {
-    let (verdict, found) = only_complaint(|facts| facts.daemons[2].ready = false);
+fn a_node_without_a_speaker_is_named() {
+    let of_picture =
+        |change: fn(&mut Picture)| only_complaint(|facts| change(facts.picture.as_mut().unwrap()));
+    let (verdict, found) = of_picture(|picture| {
+        picture.daemons.truncate(2);
+        picture.speakers.truncate(1);
+    });
     assert_eq!(verdict, Verdict::Warning);
     assert!(found.contains("n2"), "{found}");
-    let (verdict, _) = only_complaint(|facts| facts.daemons.truncate(1));
+    let (verdict, found) = of_picture(|picture| picture.daemons[2].ready = false);
     assert_eq!(verdict, Verdict::Problem);
-    let (verdict, found) = only_complaint(|facts| facts.daemons.clear());
+    assert!(found.contains("pod s2 is not ready"), "{found}");
+    let (verdict, found) = of_picture(|picture| picture.daemons.clear());
     assert_eq!(verdict, Verdict::Problem);
     assert!(found.contains("no pod of FerroLB"), "{found}");
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown_and_nothing_is_claimed_of_it() {
+    let facts = Facts {
+        version: (1, 34),
+        namespace: "lb".to_owned(),
+        namespace_exists: true,
+        unread: vec![
+            "DaemonSets: forbidden".to_owned(),
+            "pods: forbidden".to_owned(),
+        ],
+        ..Facts::default()
+    };
+    let found: Vec<_> = of_the_cluster(&facts)
+        .into_iter()
+        .chain(of_the_daemons(&facts))
+        .map(|finding| (finding.verdict, finding.found))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (
+                Verdict::Unknown,
+                "not checked: DaemonSets: forbidden".to_owned()
+            ),
+            (Verdict::Unknown, "not checked: pods: forbidden".to_owned()),
+            (Verdict::Ok, "Kubernetes 1.34".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_speaker_that_does_not_answer_is_not_called_well() {
+    let (verdict, found) = only_complaint(|facts| {
+        let picture = facts.picture.as_mut().unwrap();
+        picture.speakers[1].1 = Err(anyhow::anyhow!("no answer within 2 s"));
+    });
+    assert_eq!(verdict, Verdict::Unknown);
+    assert!(found.contains("the speaker of n2"), "{found}");
 }

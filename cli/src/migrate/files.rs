@@ -1,0 +1,84 @@
+//! MetalLB's configuration out of files.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use super::metallb::{Found, kind};
+use crate::daemons::USUAL_NAMESPACE;
+
+/// What of MetalLB's the files hold, of all namespaces.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    objects: Vec<Value>,
+}
+
+impl Files {
+    /// Takes every document of a file, and the items of lists.
+    pub(super) fn take(&mut self, text: &str) -> anyhow::Result<()> {
+        for document in serde_yaml::Deserializer::from_str(text) {
+            self.take_value(Value::deserialize(document).context("it is no YAML")?);
+        }
+        Ok(())
+    }
+
+    fn take_value(&mut self, mut value: Value) {
+        if let Some(items) = value.get_mut("items").and_then(Value::as_sequence_mut) {
+            for item in std::mem::take(items) {
+                self.take_value(item);
+            }
+        } else if kind(&value).is_some() {
+            self.objects.push(value);
+        }
+    }
+
+    /// What MetalLB in namespace `from` reads of it, and what it does not, in a sentence each. MetalLB reads
+    /// no other namespace than its own. An object that names none goes where it is applied.
+    pub(super) fn of(self, from: Option<&str>) -> anyhow::Result<(Found, Vec<String>)> {
+        let from = match from {
+            Some(from) => Some(from.to_owned()),
+            None => self.only_namespace()?,
+        };
+        let mut found = Found::default();
+        let mut passed_over = Vec::new();
+        for object in self.objects {
+            let elsewhere = namespace(&object).filter(|one| Some(*one) != from.as_deref());
+            if let (Some(elsewhere), Some(kind)) = (elsewhere, kind(&object)) {
+                let name = metadata(&object, "name").unwrap_or("without a name");
+                passed_over.push(format!(
+                    "{kind} {name} is left out: it is in namespace {elsewhere}, and MetalLB reads {} \
+                     alone (--from NAMESPACE names another)",
+                    from.as_deref().unwrap_or_default()
+                ));
+            } else {
+                found.take(object)?;
+            }
+        }
+        Ok((found, passed_over))
+    }
+
+    /// The namespace that MetalLB must be in.
+    fn only_namespace(&self) -> anyhow::Result<Option<String>> {
+        let named: BTreeSet<_> = self.objects.iter().filter_map(namespace).collect();
+        if named.len() > 1 && !named.contains(USUAL_NAMESPACE) {
+            let named: Vec<_> = named.into_iter().collect();
+            bail!(
+                "there are objects of the namespaces {}: say with --from which of them MetalLB is in",
+                named.join(", ")
+            );
+        }
+        let usual = named.get(USUAL_NAMESPACE).copied();
+        Ok(usual.or_else(|| named.first().copied()).map(str::to_owned))
+    }
+}
+
+/// Where the object says that it belongs.
+fn namespace(object: &Value) -> Option<&str> {
+    metadata(object, "namespace")
+}
+
+fn metadata<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
+    object.get("metadata")?.get(field)?.as_str()
+}

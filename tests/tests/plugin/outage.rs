@@ -1,0 +1,94 @@
+//! What the plugin says when something is wrong, and of what others wrote.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ferrolb_tests::daemon::program;
+use ferrolb_tests::lab::Lab;
+use ferrolb_tests::net::CONTROL_PLANE;
+
+/// Asking a daemon that is cut off ends after 2 s; one after the other it was 10 s.
+const NOT_ONE_AFTER_THE_OTHER: Duration = Duration::from_secs(6);
+
+/// Text of others is shown and does not act, and their pods are not believed.
+pub(crate) fn other_peoples_text_and_pods_do_no_harm(lab: &Lab) -> Result<()> {
+    let hostile = "harmless\\u001b[2J\\u001b]0;PWNED\\u0007\\nall is well";
+    lab.apply(&format!(
+        r#"{{"apiVersion":"v1","kind":"Event","metadata":{{"name":"hostile","namespace":"default"}},
+        "involvedObject":{{"kind":"Service","namespace":"default","name":"test-lb","uid":"{}"}},
+        "type":"Normal","reason":"x","message":"{hostile}","lastTimestamp":"2026-01-01T00:00:00Z"}}"#,
+        lab.kubectl(&["get", "service", "test-lb", "-o", "jsonpath={.metadata.uid}"])?.trim(),
+    ))?;
+    let told = plugin_on_a_terminal(lab, &["explain", "svc/test-lb"])?;
+    let told = String::from_utf8(told.stdout)?;
+    ensure!(
+        told.contains(r"harmless\u001b[2J\u001b]0;PWNED\u0007 all is well"),
+        "{told}"
+    );
+    ensure!(
+        !told.contains("\u{1b}[2J") && !told.contains('\u{7}'),
+        "{told:?}"
+    );
+
+    let labels = r#""app.kubernetes.io/name":"ferrolb","app.kubernetes.io/component":"controller""#;
+    lab.apply(&format!(
+        r#"{{"apiVersion":"v1","kind":"List","items":[
+        {{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"tenant"}}}},
+        {{"apiVersion":"v1","kind":"Pod",
+          "metadata":{{"name":"a-leader","namespace":"tenant","labels":{{{labels}}}}},
+          "spec":{{"nodeSelector":{{"nowhere":"at-all"}},
+                   "containers":[{{"name":"controller","image":"localhost/none"}}]}}}}]}}"#
+    ))?;
+    let status = lab.plugin(&["status"])?;
+    let (out, complaints) = both(&status);
+    ensure!(status.status.code() == Some(0), "{status:?}");
+    ensure!(!out.contains("a-leader"), "{out}");
+    ensure!(
+        complaints.contains("namespace tenant are not asked"),
+        "{complaints}"
+    );
+    lab.kubectl(&["delete", "namespace", "tenant", "--wait=false"])?;
+    Ok(())
+}
+
+/// Of a node that is off the LAN `status` and `check` say so, although the API server calls its pods ready.
+pub(crate) fn a_node_that_is_cut_off_is_named_at_once(lab: &Lab) -> Result<()> {
+    let nodes = lab.nodes();
+    let lost = &nodes.last().context("no node")?.name;
+    lab.cut(lost, false)?;
+    let told = outage_is_told(lab, lost);
+    lab.heal(lost)?;
+    told
+}
+
+fn outage_is_told(lab: &Lab, lost: &str) -> Result<()> {
+    for verb in ["status", "check"] {
+        let begun = Instant::now();
+        let output = lab.plugin(&[verb])?;
+        let took = begun.elapsed();
+        let (out, _) = both(&output);
+        ensure!(output.status.code() == Some(1), "{verb}: {output:?}");
+        ensure!(
+            out.contains(&format!("{lost} is held dead")),
+            "{verb}: {out}"
+        );
+        ensure!(!out.contains("all is well"), "{verb}: {out}");
+        ensure!(took < NOT_ONE_AFTER_THE_OTHER, "{verb} took {took:?}");
+    }
+    Ok(())
+}
+
+fn both(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// What would reach a terminal: escapes are not taken out.
+fn plugin_on_a_terminal(lab: &Lab, args: &[&str]) -> Result<Output> {
+    let program = program("kubectl-ferrolb")?;
+    let mut command = lab.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
+    command.env("KUBECONFIG", lab.kubeconfig());
+    command.env("CLICOLOR_FORCE", "1");
+    command.args(args).output().context("cannot run the plugin")
+}
