@@ -172,8 +172,7 @@ impl Cluster {
     ) -> anyhow::Result<Bytes> {
         timeout(patience, self.fetch(daemon, path))
             .await
-            .with_context(|| format!("no answer within {} s", patience.as_secs()))
-            .and_then(|body| body)
+            .unwrap_or_else(|_| bail!("no answer within {} s", patience.as_secs()))
             .with_context(|| does_not_tell(daemon, path))
     }
 
