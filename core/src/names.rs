@@ -47,6 +47,9 @@ pub const HAND_EDITS: &str = "kubectl";
 pub const LEASE_NAME: &str = "ferrolb-controller";
 /// Key of the first of the speakers' keys in their Secret.
 pub const PEERS_KEY: &str = "key-1";
+/// Key of the time at which that one was made (RFC 3339), in the same Secret. The speakers of 0.1 take
+/// any other name for that of a key, and everybody knows what this one holds.
+pub const PEERS_KEY_CREATED: &str = ".created";
 
 /// `reportingComponent` of the controller's Events.
 pub const CONTROLLER_COMPONENT: &str = "ferrolb-controller";

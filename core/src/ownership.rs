@@ -21,6 +21,8 @@
 //! | L13 kernels that never answer | `kernels` |
 //! | L14 links that no beat passes | `links` |
 //! | B1 to B3 members that cannot be heard | `blocked` |
+//! | G1 to G4 who is let in | `gate` |
+//! | N1 to N3 numbers that only grow | `numbers` |
 //!
 //! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
 //! what [`Ownership::poll_event`] and [`Ownership::poll_transmit`] hold, and sleeps until
@@ -31,6 +33,7 @@ mod beats;
 mod blocked;
 mod claims;
 mod contact;
+mod gate;
 mod handover;
 mod hold;
 mod interface;
@@ -41,6 +44,7 @@ mod links;
 mod liveness;
 mod members;
 mod node;
+mod numbers;
 mod settings;
 mod status;
 mod sync;
@@ -55,7 +59,7 @@ use std::time::Duration;
 pub use interface::{
     Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Verdict, Wanted,
 };
-pub use key_ring::KeyRing;
+pub use key_ring::{KeyProblem, KeyRing};
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, Settings};
 pub use status::{MemberStatus, Standing, VipStatus};
@@ -65,10 +69,12 @@ use beats::Beats;
 use blocked::Blocked;
 use claims::Claims;
 use contact::Contact;
+use gate::Gate;
 use join::Join;
 use links::Links;
 use members::{Life, Member, Members};
 use node::Random;
+use numbers::Horizon;
 use sync::Sync;
 use watch::Watching;
 use wire::{Header, Message, Signature};
@@ -81,6 +87,9 @@ use crate::{Instant, Reason};
 /// often.
 const STOPPED: Duration = Duration::from_millis(1_000);
 
+/// What nobody needs any more is looked for this often.
+const TIDY: Duration = Duration::from_secs(60);
+
 /// One speaker's side of the protocol.
 #[derive(Debug, Clone)]
 pub struct Ownership {
@@ -88,6 +97,8 @@ pub struct Ownership {
     identity: Identity,
     settings: Settings,
     keys: Keys,
+    gate: Gate,
+    horizon: Horizon,
     random: Random,
     counter: u64,
     members: Members,
@@ -109,6 +120,7 @@ pub struct Ownership {
     received_at: Instant,
     gateway_answered_at: Option<Instant>,
     handled_at: Instant,
+    tidied_at: Instant,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -138,6 +150,8 @@ impl Ownership {
             sync: Sync::new(now),
             join: Join::new(),
             claims: Claims::default(),
+            gate: Gate::new(now),
+            horizon: Horizon::new(&identity, now),
             identity,
             settings,
             keys,
@@ -149,6 +163,7 @@ impl Ownership {
             received_at: now,
             gateway_answered_at: None,
             handled_at: now,
+            tidied_at: now,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -157,6 +172,7 @@ impl Ownership {
     /// The Nodes list: where speakers may be. Joining begins with the first one (J1).
     pub fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, IpAddr>, now: Instant) {
         self.members.set_listed(nodes, now);
+        self.let_in_nodes(nodes);
         self.begin_join(now);
     }
 
@@ -183,7 +199,7 @@ impl Ownership {
         self.keys = keys;
     }
 
-    /// A datagram on port 7946 from a peer's address. `Err` says why it was not listened to: to be
+    /// A datagram on port 7946, from anybody. `Err` says why it was not listened to: to be
     /// counted, not logged, since anybody can send them.
     pub fn handle_datagram(
         &mut self,
@@ -191,22 +207,16 @@ impl Ownership {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), Reason> {
-        let (header, message, signature) = wire::open(&self.keys, self.identity.address, bytes)?;
         if self.has_left {
             return Err(Reason::Leaving);
         }
-        let knows_key = self
-            .members
-            .get(header.sender)
-            .is_some_and(|member| member.signs);
-        if signature == Signature::Absent && knows_key && !self.keys.accepted.is_empty() {
-            return Err(Reason::BadSignature);
+        let (header, message, signature) = self.let_in(from, bytes, now)?;
+        self.received(now);
+        self.check_freshness(from, &header, now)?;
+        if signature == Signature::Valid {
+            self.has_proven(header.sender, from, now);
         }
-        self.receive(from, &header, message, now)?;
-        if let (Signature::Valid, Some(member)) = (signature, self.members.get_mut(header.sender)) {
-            member.signs = true;
-        }
-        Ok(())
+        self.receive(&header, message, now)
     }
 
     /// A frame of any kind from anybody else: this node can hear (L9).
@@ -257,6 +267,15 @@ impl Ownership {
         self.follow_changes(now);
         self.decide(now);
         self.publish_when_due(now);
+        self.tidy(now);
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        if now >= self.tidied_at + TIDY {
+            self.tidied_at = now;
+            let is_wanted = |vip| self.claims.wanted(vip).is_some();
+            self.members.forget_idle(is_wanted);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due next, and what for.

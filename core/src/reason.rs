@@ -141,8 +141,13 @@ reasons! {
     UnknownVersion => "unknown_version",
     /// Signed with another key, or not at all, or meant for another node.
     BadSignature => "bad_signature",
-    /// Not from the address of a Node, and there is no key that would prove who it is.
+    /// Names no Node of the cluster; or comes from no Node's address, and there is no key that would
+    /// prove who it is.
     UnknownPeer => "unknown_peer",
+    /// More datagrams from addresses that are no Node's than are looked at in a second.
+    TooManyStrangers => "too_many_strangers",
+    /// Correctly signed, and with a number that nobody can have counted to.
+    Implausible => "implausible",
     /// Correctly signed, and not readable.
     Malformed => "malformed",
     /// Received before.

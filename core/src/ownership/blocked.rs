@@ -170,6 +170,7 @@ impl Ownership {
             self.blocked.remind_at = now + REMIND;
             self.remind_soon(now);
         }
+        self.blocked.insisted_at.retain(|_, at| now < *at + INSIST);
         let heard = self.blocked.heard.keys().copied();
         let ended: Vec<IpAddr> = heard
             .filter(|&vip| !self.is_announced_elsewhere(vip, now))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::handover::Give;
 use super::members::Claim;
+use super::numbers::next_epoch;
 use super::wire::{MAX_PAYLOAD, Message};
 use super::{Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
@@ -229,7 +230,7 @@ impl Ownership {
     pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
         let claim = Claim {
             strong: self.sees_majority(now),
-            epoch: self.members.index().floor(vip).saturating_add(1),
+            epoch: next_epoch(self.members.index().floor(vip)),
             rank: rank(&self.identity.node, vip).prefix(),
         };
         let contested = cause == Cause::Handover;

@@ -1,8 +1,6 @@
 //! L10, L11: members that are not live are tried again; a member that is not heard, or whose name is
 //! taken, claims nothing.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::members::Way;
@@ -16,9 +14,6 @@ const LONG_AWAY: Duration = Duration::from_millis(60_000);
 const SLOWLY: Duration = Duration::from_millis(1_000);
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
-/// A datagram that cannot count is answered at most this often: two speakers under one name would
-/// otherwise answer each other's echoes without end.
-const ANSWER_STRANGERS: Duration = Duration::from_millis(5);
 const MUTE: Duration = Duration::from_millis(1_000);
 /// So often outbid within this time, a boot is another speaker under the same name.
 const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
@@ -26,8 +21,6 @@ const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
 #[derive(Debug, Clone)]
 pub(super) struct Contact {
     next_round: Instant,
-    tried_at: BTreeMap<NodeId, Instant>,
-    answered_at: BTreeMap<IpAddr, Instant>,
     unheard_pings: u32,
     quiet_until: Instant,
     name_shared_until: Instant,
@@ -38,24 +31,11 @@ impl Contact {
     pub(super) const fn new(next_round: Instant) -> Self {
         Self {
             next_round,
-            tried_at: BTreeMap::new(),
-            answered_at: BTreeMap::new(),
             unheard_pings: 0,
             quiet_until: Instant::START,
             name_shared_until: Instant::START,
             outbid_at: Vec::new(),
         }
-    }
-
-    /// Whether to answer a datagram that cannot count.
-    pub(super) fn may_answer(&mut self, from: IpAddr, now: Instant) -> bool {
-        self.answered_at
-            .retain(|_, at| now < *at + ANSWER_STRANGERS);
-        if self.answered_at.contains_key(&from) {
-            return false;
-        }
-        self.answered_at.insert(from, now);
-        true
     }
 
     /// L10: `gone` is older than this member's incarnation, or absent.
@@ -105,20 +85,19 @@ impl Ownership {
             .absent
             .iter()
             .map(|&id| {
-                (
-                    self.contact.tried_at.get(&id).copied().unwrap_or_default(),
-                    id,
-                )
+                let member = self.members.get(id);
+                let tried_at = member.and_then(|member| member.tried_at);
+                (tried_at.unwrap_or_default(), id)
             })
             .filter(|&(tried_at, id)| self.is_mine_to_contact(id) && self.is_due(id, tried_at, now))
             .collect();
         due.sort_unstable();
         for (_, id) in due.into_iter().take(PER_ROUND) {
-            self.contact.tried_at.insert(id, now);
-            let gone = self
-                .members
-                .get(id)
-                .and_then(|member| member.life.map(|_| member.inc));
+            let Some(member) = self.members.get_mut(id) else {
+                continue;
+            };
+            member.tried_at = Some(now);
+            let gone = member.life.map(|_| member.inc);
             let ping = self.ping(false, gone);
             self.send(id, &ping);
         }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::claims::VIPS_OF;
 use super::members::Stage;
+use super::numbers::is_newer;
 use super::wire::{Death, Message};
 use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
 use crate::{Instant, Reason};
@@ -212,7 +213,7 @@ impl Ownership {
         let is_unchallenged = self
             .members
             .claims(vip)
-            .all(|(id, claim)| id == from || claim.epoch <= epoch);
+            .all(|(id, claim)| id == from || !is_newer(claim.epoch, epoch));
         let is_willing = self.claims.is_eligible(vip) && self.links.may_take(vip, now);
         self.stage().serves() && is_willing && is_unchallenged
     }

@@ -1,11 +1,25 @@
 //! Which keys are in force while they are being changed: the files of a mounted Secret reach the
 //! nodes minutes apart, and in between every speaker must still understand every other.
+//!
+//! - K1 The first key: some speakers have it and some do not, so datagrams without a signature are
+//!   taken as well, until five minutes after it was **made**. The Secret says when that was
+//!   ([`PEERS_KEY_CREATED`]). A process that starts later takes none from the beginning.
+//! - K2 No clock opens that door for long: five minutes after a process first saw a key it takes none
+//!   either, whatever its clock says. And it never opens again, whatever becomes of the Secret.
+//! - K3 Where the Secret does not say when it was made, only a process that has itself been without a
+//!   key takes them, for as long: it has seen that the key is new.
+//! - K4 A key that is added is accepted at once, and signs after five minutes. One that is taken away is
+//!   accepted for as long.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::wire::{Key, KeyTooShort, Keys};
 use crate::Instant;
+use crate::names::PEERS_KEY_CREATED;
 
 /// A changed Secret has reached every node by then: kubelets look once a minute, and keep what
 /// they saw for as long again.
@@ -15,8 +29,10 @@ const SETTLED: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
     keys: Vec<Known>,
-    /// When the first key was there: until all others have it too, some sign nothing.
-    first_at: Option<Instant>,
+    /// It was looked for a key, and there was none.
+    was_without: bool,
+    /// Until when some may sign nothing; set once, when the first key is there.
+    unsigned_until: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -28,35 +44,85 @@ struct Known {
     gone_at: Option<Instant>,
 }
 
+/// What is wrong with one file of the Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// It is no key.
+    TooShort {
+        /// The file.
+        file: String,
+        /// What it has.
+        error: KeyTooShort,
+    },
+    /// It should tell when the first key was made, and does not.
+    NoTime,
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { file, error } => write!(f, "{file} is not taken: {error}"),
+            Self::NoTime => write!(
+                f,
+                "{PEERS_KEY_CREATED} is no time such as 2026-11-29T17:47:18Z: datagrams without a \
+                 signature are taken only by speakers that ran before there was a key"
+            ),
+        }
+    }
+}
+
 impl KeyRing {
-    /// All keys by the names of their files. Without any, the last ones stay: a Secret that was
-    /// deleted by mistake must not silence the speakers. `Err` names the files that are too short;
-    /// the others are taken.
+    /// All files of the Secret by their names, and the time of day. Without any key the last ones
+    /// stay: a Secret that was deleted by mistake must not silence the speakers. `Err` says what is
+    /// wrong; all else is taken.
     pub fn set(
         &mut self,
-        files: BTreeMap<String, Vec<u8>>,
+        mut files: BTreeMap<String, Vec<u8>>,
+        today: Timestamp,
         now: Instant,
-    ) -> Result<(), Vec<(String, KeyTooShort)>> {
-        let mut refused = Vec::new();
+    ) -> Result<(), Vec<KeyProblem>> {
+        let mut problems = Vec::new();
+        let created = files.remove(PEERS_KEY_CREATED);
+        let created = created.map(|text| created_at(&text).ok_or(KeyProblem::NoTime));
+        let created = created.transpose().unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
+        });
         let mut present = Vec::new();
-        for (name, bytes) in files {
+        for (file, bytes) in files {
             match Key::new(&bytes) {
-                Ok(key) => present.push((name, bytes, key)),
-                Err(error) => refused.push((name, error)),
+                Ok(key) => present.push((file, bytes, key)),
+                Err(error) => problems.push(KeyProblem::TooShort { file, error }),
             }
         }
-        if !present.is_empty() {
+        if present.is_empty() {
+            self.was_without |= self.keys.is_empty();
+        } else {
+            let window = self.window(created, today);
+            self.unsigned_until.get_or_insert(now + window);
             self.replace(present, now);
         }
-        if refused.is_empty() {
+        if problems.is_empty() {
             Ok(())
         } else {
-            Err(refused)
+            Err(problems)
+        }
+    }
+
+    /// K1 to K3: for how long some may have no key yet.
+    fn window(&self, created: Option<Timestamp>, today: Timestamp) -> Duration {
+        match created {
+            // One that lies ahead comes from another clock.
+            Some(created) => match Duration::try_from(today.duration_since(created)) {
+                Ok(age) => SETTLED.saturating_sub(age),
+                Err(_) => SETTLED,
+            },
+            None if self.was_without => SETTLED,
+            None => Duration::ZERO,
         }
     }
 
     fn replace(&mut self, present: Vec<(String, Vec<u8>, Key)>, now: Instant) {
-        self.first_at.get_or_insert(now);
         for known in &mut self.keys {
             let stays = present
                 .iter()
@@ -99,9 +165,14 @@ impl KeyRing {
         Keys {
             signs: signs.map(|known| known.key.clone()),
             accepted: known.iter().map(|known| known.key.clone()).collect(),
-            unsigned: self.first_at.is_none_or(|at| now < at + SETTLED),
+            unsigned: self.unsigned_until.is_none_or(|until| now < until),
         }
     }
+}
+
+/// RFC 3339.
+fn created_at(text: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -144,10 +215,10 @@ mod tests {
         let mut ring = KeyRing::default();
         let start = Instant::START;
         assert_eq!(state(&ring, &names, start), (None, 0));
-        ring.set(files(&["key-9"]), start).unwrap();
+        ring.set(files(&["key-9"]), today(0), start).unwrap();
         assert_eq!(state(&ring, &names, start), (Some("key-9".into()), 1));
         let added = start + MINUTE * 60;
-        ring.set(files(&names), added).unwrap();
+        ring.set(files(&names), today(60), added).unwrap();
         assert_eq!(
             state(&ring, &names, added + MINUTE * 4),
             (Some("key-9".into()), 2)
@@ -157,7 +228,7 @@ mod tests {
             (Some("key-10".into()), 2)
         );
         let removed = added + MINUTE * 30;
-        ring.set(files(&["key-10"]), removed).unwrap();
+        ring.set(files(&["key-10"]), today(90), removed).unwrap();
         assert_eq!(state(&ring, &names, removed), (Some("key-10".into()), 2));
         assert_eq!(
             state(&ring, &names, removed + MINUTE * 5),
@@ -168,12 +239,13 @@ mod tests {
     #[test]
     fn a_key_that_is_replaced_under_its_name_signs_until_everybody_has_the_new_one() {
         let mut ring = KeyRing::default();
-        ring.set(files(&["key-1"]), Instant::START).unwrap();
+        ring.set(files(&["key-1"]), today(0), Instant::START)
+            .unwrap();
         let before = ring
             .keys(Instant::START)
             .sign([10, 0, 0, 1].into(), b"text");
         let replaced = Instant::START + MINUTE * 60;
-        ring.set([("key-1".into(), vec![7; 32])].into(), replaced)
+        ring.set([("key-1".into(), vec![7; 32])].into(), today(60), replaced)
             .unwrap();
         let sign = |at| ring.keys(at).sign([10, 0, 0, 1].into(), b"text");
         assert_eq!(sign(replaced + MINUTE), before);
@@ -185,14 +257,101 @@ mod tests {
         let mut ring = KeyRing::default();
         let mut two = files(&["key-1"]);
         two.insert("key-2".into(), b"short".to_vec());
-        let refused = ring.set(two, Instant::START).unwrap_err();
-        assert_eq!(refused[0].0, "key-2");
-        assert!(
-            refused[0].1.to_string().contains("5 bytes"),
-            "{}",
-            refused[0].1
+        let problems = ring.set(two, today(0), Instant::START).unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "key-2 is not taken: the speakers' key has 5 bytes: give it at least 16"
         );
-        ring.set(BTreeMap::new(), Instant::START).unwrap();
+        ring.set(BTreeMap::new(), today(1), Instant::START).unwrap();
+        assert_eq!(ring.keys(Instant::START).accepted.len(), 1);
+    }
+
+    /// So many minutes after the key was made, which `with` says.
+    fn today(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_795_970_838 + 60 * minute).unwrap()
+    }
+
+    fn with(created: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = files(&["key-1"]);
+        files.insert(PEERS_KEY_CREATED.into(), created.into());
+        files
+    }
+
+    /// For how many minutes a process takes datagrams without a signature that sees these files as
+    /// the first ones `minute` minutes after the key was made.
+    fn open_minutes(mut ring: KeyRing, files: BTreeMap<String, Vec<u8>>, minute: i64) -> u64 {
+        let start = Instant::START + MINUTE;
+        let _told = ring.set(files, today(minute), start);
+        let is_open = |minutes| ring.keys(start + MINUTE * minutes).unsigned;
+        let open = (0..100).take_while(|&minutes| is_open(minutes)).count();
+        assert!((open as u32..100).all(|minutes| !is_open(minutes)));
+        open as u64
+    }
+
+    #[test]
+    fn the_changeover_ends_five_minutes_after_the_key_was_made_whenever_the_process_started() {
+        let created = today(0).to_string();
+        let without = || {
+            let mut ring = KeyRing::default();
+            ring.set(BTreeMap::new(), today(-1), Instant::START)
+                .unwrap();
+            ring
+        };
+        let rows = [
+            // A fresh install, and a speaker that starts at some time within it and after it.
+            (created.as_str(), 0, 5, 5),
+            (&created, 2, 3, 3),
+            (&created, 4, 1, 1),
+            (&created, 5, 0, 0),
+            (&created, 60 * 24 * 365, 0, 0),
+            // A clock that is behind: its process looks five minutes and no longer.
+            (&created, -90, 5, 5),
+            // Another way to write the time.
+            ("2026-11-29T18:47:18+02:00", 2, 3, 3),
+            // No time.
+            ("", 2, 0, 5),
+            ("yesterday", 0, 0, 5),
+            ("1795970838", 0, 0, 5),
+            ("\u{fffd}", 0, 0, 5),
+        ];
+        for (created, minute, fresh, was_without) in rows {
+            let open = open_minutes(KeyRing::default(), with(created), minute);
+            assert_eq!(open, fresh, "{created:?} at {minute}");
+            let open = open_minutes(without(), with(created), minute);
+            assert_eq!(open, was_without, "{created:?} at {minute}, without before");
+        }
+        // A Secret of somebody who gave none.
+        assert_eq!(open_minutes(KeyRing::default(), files(&["key-1"]), 0), 0);
+        assert_eq!(open_minutes(without(), files(&["key-1"]), 0), 5);
+    }
+
+    #[test]
+    fn a_changeover_that_is_over_never_comes_again() {
+        let mut ring = KeyRing::default();
+        ring.set(with(&today(0).to_string()), today(60), Instant::START)
+            .unwrap();
+        let later = Instant::START + MINUTE;
+        assert!(!ring.keys(later).unsigned);
+        // Deleted, made anew, with another key, by somebody with another clock.
+        ring.set(BTreeMap::new(), today(61), later).unwrap();
+        let mut again = with(&today(62).to_string());
+        again.insert("key-1".into(), vec![7; 32]);
+        ring.set(again, today(0), later + MINUTE).unwrap();
+        assert!(!ring.keys(later + MINUTE).unsigned);
+        assert_eq!(ring.keys(later + MINUTE).accepted.len(), 2);
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_said_and_is_no_key() {
+        let mut ring = KeyRing::default();
+        let problems = ring.set(with("yesterday, at noon"), today(0), Instant::START);
+        let problems = problems.unwrap_err();
+        assert_eq!(problems, [KeyProblem::NoTime]);
+        assert!(
+            problems[0]
+                .to_string()
+                .starts_with(".created is no time such as")
+        );
         assert_eq!(ring.keys(Instant::START).accepted.len(), 1);
     }
 }

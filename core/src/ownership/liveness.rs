@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::members::{Life, Merged};
+use super::members::{Life, Merged, Record};
+use super::numbers::LAST_INC;
 use super::wire::{Death, Entry, Header, Message};
 use super::{Event, NodeId, Ownership, Transmit, Verdict};
 use crate::{Instant, Reason};
@@ -18,19 +19,12 @@ const DOUBTED: usize = 32;
 impl Ownership {
     pub(super) fn receive(
         &mut self,
-        from: IpAddr,
         header: &Header,
         message: Message,
         now: Instant,
     ) -> Result<(), Reason> {
         let sender = header.sender;
-        if sender == self.me {
-            // Also another speaker under this name: the others tell by STALE (L11).
-            return Err(Reason::OwnFrame);
-        }
-        self.received(now);
-        self.check_freshness(from, header, now)?;
-        let is_new = self.meet(from, header, now);
+        let is_new = self.meet(header, now);
         self.tell_if_gone(sender, header, &message, now)?;
         self.hear(sender, &message, now);
         if is_new {
@@ -41,7 +35,7 @@ impl Ownership {
     }
 
     /// Only what was said to this boot, by the sender's latest boot, for the first time, counts.
-    fn check_freshness(
+    pub(super) fn check_freshness(
         &mut self,
         from: IpAddr,
         header: &Header,
@@ -65,21 +59,19 @@ impl Ownership {
                 Err(Reason::Replayed)
             };
         };
-        if self.contact.may_answer(from, now) {
-            self.send_to(from, header.boot, &answer);
-        }
+        self.answer(from, header, &answer, now);
         Err(reason)
     }
 
     /// Notes the sender's boot and incarnation. Whether it is new here: a first contact or restart.
-    fn meet(&mut self, from: IpAddr, header: &Header, now: Instant) -> bool {
+    fn meet(&mut self, header: &Header, now: Instant) -> bool {
         let known = self
             .members
             .get(header.sender)
             .filter(|member| member.life.is_some());
         let is_new = known.is_none_or(|member| member.boot < header.boot);
         self.members
-            .heard_of(header.sender, header.boot, header.inc, from, now);
+            .heard_of(header.sender, header.boot, header.inc, now);
         if is_new && let Some(member) = self.members.get_mut(header.sender) {
             member.admit(header.boot, header.counter);
         }
@@ -183,7 +175,9 @@ impl Ownership {
             Message::Stale { boot } => self.handle_stale(boot, now),
             Message::Records(entries) => {
                 for entry in entries {
-                    self.handle_entry(&entry, now);
+                    if self.is_plausible_entry(&entry, now) {
+                        self.handle_entry(&entry, now);
+                    }
                 }
             }
             Message::Sync {
@@ -217,9 +211,25 @@ impl Ownership {
             self.members.merge(entry, now);
         } else if entry.boot > self.boot() {
             self.outbid_boot(entry.boot, now);
-        } else if entry.boot == self.boot() && entry.life != Life::Live && entry.inc >= self.inc() {
-            self.refute(entry.inc, now);
+        } else if entry.boot == self.boot() {
+            if entry.life != Life::Live && entry.inc >= self.inc() {
+                self.refute(entry.inc, now);
+            }
+            if entry.seq > self.members.own().record.seq {
+                self.outnumber(entry.seq, now);
+            }
         }
+    }
+
+    /// C1: somebody else wrote a record in this member's name. The next one of its own is newer.
+    fn outnumber(&mut self, seq: u32, now: Instant) {
+        self.members.change(self.me, now, |own| {
+            own.take_record(Record {
+                seq,
+                ..Record::clone(&own.record)
+            });
+        });
+        self.claims.publish = true;
     }
 
     /// L7: deaths do not travel by SYNC. Whoever is said to be gone is watched, and told, so that it
@@ -269,8 +279,11 @@ impl Ownership {
     /// L6: only the member itself raises its incarnation. Its record tells those it holds live, and
     /// every datagram's header whoever else hears it.
     pub(super) fn refute(&mut self, inc: u32, now: Instant) {
-        self.members
-            .change(self.me, now, |own| own.inc = inc.saturating_add(1));
+        if inc >= LAST_INC {
+            self.take_boot(self.boot() + 1, now);
+        } else {
+            self.members.change(self.me, now, |own| own.inc = inc + 1);
+        }
         self.claims.publish = true;
         self.remind_once_heard(now);
     }
@@ -290,8 +303,17 @@ impl Ownership {
         if self.contact.note_stale(now) {
             self.events.push_back(Event::NameShared);
         }
+        self.take_boot(boot + 1, now);
+    }
+
+    /// N2, L11: as if this process had started anew, except that it keeps what it announces.
+    pub(super) fn take_boot(&mut self, boot: u64, now: Instant) {
         self.members.change(self.me, now, |own| {
-            (own.boot, own.inc) = (boot.saturating_add(1), 0)
+            (own.boot, own.inc) = (boot, 0);
+            own.take_record(Record {
+                seq: 0,
+                ..Record::clone(&own.record)
+            });
         });
         self.claims.publish = true;
     }

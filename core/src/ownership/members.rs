@@ -73,6 +73,10 @@ impl Members {
         &self.index
     }
 
+    pub(super) fn forget_idle(&mut self, is_wanted: impl Fn(IpAddr) -> bool) {
+        self.index.forget_idle(is_wanted);
+    }
+
     pub(super) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.index.changes)
     }
@@ -134,6 +138,7 @@ impl Members {
             let address = nodes.get(&id).copied();
             self.change(id, now, |member| {
                 member.listed = address.is_some();
+                member.was_listed |= member.listed;
                 if let (Some(address), None) = (address, member.life) {
                     member.address = address;
                 }
@@ -218,8 +223,9 @@ impl Members {
 
     /// C2: the owner, by the best claim of members that are live, or held and so still entitled.
     pub(super) fn owner(&self, vip: IpAddr) -> Option<(NodeId, Claim)> {
+        let newest = self.index.floor(vip);
         self.claims(vip)
-            .max_by_key(|(id, claim)| claim.strength(*id))
+            .max_by_key(|(id, claim)| claim.strength(newest, *id))
     }
 
     /// The claims on `vip` that count.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::members::{BUCKETS, Index, Record, pack};
+use super::numbers::LAST_SEQ;
 use super::wire::{Entry, Message};
 use super::{NodeId, Ownership};
 use crate::Instant;
@@ -156,6 +157,9 @@ impl Ownership {
     }
 
     fn renew_own_record(&mut self, now: Instant) {
+        if self.members.own().record.seq >= LAST_SEQ {
+            self.take_boot(self.boot() + 1, now);
+        }
         let record = Record {
             seq: self.members.own().record.seq + 1,
             stage: self.stage(),

@@ -247,8 +247,19 @@ impl Reason {
                 "bring all speakers to one version",
             ),
             Self::UnknownPeer => (
-                "a datagram comes from an address that is not that of the Node it names",
-                "see whether something translates addresses between nodes",
+                "a datagram names no Node of the cluster; or it comes from no Node's address, and the \
+                 speakers have no key that would prove who it is",
+                "see whether something translates addresses between nodes, and whether the speakers have \
+                 their Secret",
+            ),
+            Self::TooManyStrangers => (
+                "somebody floods the speakers' port from addresses that are no Node's",
+                "close UDP 7946 to all but the nodes; beats of the speakers go on meanwhile",
+            ),
+            Self::Implausible => (
+                "a datagram is signed with the speakers' key and has a number that nobody can have \
+                 counted to",
+                "see whether the clocks of the nodes agree; if they do, somebody has the key: change it",
             ),
             Self::NotAPeer
             | Self::Malformed

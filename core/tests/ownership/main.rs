@@ -16,6 +16,7 @@
 
 mod api;
 mod blocked;
+mod changeover;
 mod chaos;
 mod checks;
 mod cutoff;

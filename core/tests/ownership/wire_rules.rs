@@ -179,7 +179,8 @@ fn every_deadline_has_a_reason_and_every_claim_an_event() {
 /// L11: each outbids the other's boot, until one sees that it is no predecessor that it outbids.
 #[test]
 fn of_two_speakers_under_one_name_one_falls_quiet_and_says_so() {
-    let keys = Keys::default();
+    // Without a key one of them would not be heard at all: its address is no node's.
+    let keys = keys(b"sixteen bytes or more");
     let vip: IpAddr = "192.168.64.4".parse().expect("an address");
     let (mut one, mut two) = (speaker_at(1, 1, 10, &keys), speaker_at(1, 3, 20, &keys));
     let mut other = speaker(2, 30, &keys);

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use super::{Claim, Former, Life, Member, Members, Record, Stage};
 use crate::Instant;
 use crate::ownership::node::NodeId;
+use crate::ownership::numbers::is_leap;
 use crate::ownership::wire::{Entry, MAX_PAYLOAD, Message, PARTS_OF};
+
+/// Members known by hearsay alone: as many nodes as join while one of them misses its news.
+const MOST_UNLISTED: usize = 256;
 
 /// What a merge did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +29,8 @@ impl Members {
     pub(in super::super) fn merge(&mut self, entry: &Entry, now: Instant) -> Merged {
         let id = entry.member;
         let Some(member) = self.get(id) else {
-            if matches!(entry.life, Life::Dead | Life::Left) || entry.former {
+            let is_news = matches!(entry.life, Life::Live | Life::Held) && !entry.former;
+            if !is_news || self.unlisted().count() >= MOST_UNLISTED {
                 return Merged::Known;
             }
             self.insert(id, Member::new(entry.address, now));
@@ -52,6 +57,7 @@ impl Members {
             return Merged::Known;
         }
         let (hold, rejoin) = (self.hold, self.rejoin);
+        let entry = &self.without_leaps(entry);
         self.change(id, now, |member| {
             if member.life.is_none() {
                 member.boot = entry.boot;
@@ -70,6 +76,21 @@ impl Members {
             }
         });
         Merged::Changed
+    }
+
+    /// Members that the API server has told others of, and not yet this one.
+    fn unlisted(&self) -> impl Iterator<Item = NodeId> {
+        let all = self.iter().filter(|(_, member)| !member.was_listed);
+        all.map(|(id, _)| id)
+    }
+
+    /// N1: an epoch that nobody can have counted to does not make a claim the best.
+    fn without_leaps(&self, entry: &Entry) -> Entry {
+        let mut entry = entry.clone();
+        entry
+            .claims
+            .retain(|(vip, claim)| !is_leap(claim.epoch, self.index().floor(*vip)));
+        entry
     }
 
     /// R2: what a restarted member held before, told by those who remember.
@@ -103,18 +124,8 @@ impl Members {
     }
 
     /// A datagram from this process arrived: it lives, in this incarnation.
-    pub(in super::super) fn heard_of(
-        &mut self,
-        id: NodeId,
-        boot: u64,
-        inc: u32,
-        from: IpAddr,
-        now: Instant,
-    ) {
+    pub(in super::super) fn heard_of(&mut self, id: NodeId, boot: u64, inc: u32, now: Instant) {
         let (hold, rejoin) = (self.hold, self.rejoin);
-        if self.get(id).is_none() {
-            self.insert(id, Member::new(from, now));
-        }
         let Some(member) = self.get(id) else { return };
         if member.life.is_none() || boot > member.boot {
             self.change(id, now, |member| {

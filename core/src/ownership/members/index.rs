@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Claim, Member, NodeId};
+use crate::ownership::numbers::is_newer;
 
 /// The table is compared bucket by bucket: of 1,000 members about 16 are sent for one that differs.
 pub(in super::super) const BUCKETS: usize = 64;
@@ -27,8 +28,10 @@ pub(in super::super) struct Index {
 /// Everything claimed of one address, by whomever.
 #[derive(Debug, Clone, Default)]
 struct Claims {
-    /// The highest epoch ever seen, also of members that are gone.
+    /// The newest epoch ever seen, also of members that are gone.
     floor: u32,
+    /// Nobody claimed it and nobody wanted it when that was last looked at.
+    is_idle: bool,
     by_member: BTreeMap<NodeId, Claim>,
 }
 
@@ -100,11 +103,23 @@ impl Index {
         let claims = self.vips.entry(vip).or_default();
         match claim {
             Some(claim) => {
-                claims.floor = claims.floor.max(claim.epoch);
+                if claims.floor == 0 || is_newer(claim.epoch, claims.floor) {
+                    claims.floor = claim.epoch;
+                }
+                claims.is_idle = false;
                 claims.by_member.insert(by, claim);
             }
             None => drop(claims.by_member.remove(&by)),
         }
+    }
+
+    /// Forgets addresses that nobody has claimed nor wanted since the last look.
+    pub(super) fn forget_idle(&mut self, is_wanted: impl Fn(IpAddr) -> bool) {
+        self.vips.retain(|&vip, claims| {
+            let was_idle = claims.is_idle;
+            claims.is_idle = claims.by_member.is_empty() && !is_wanted(vip);
+            !(was_idle && claims.is_idle)
+        });
     }
 
     /// Follows a change of member `id`.

@@ -10,6 +10,7 @@ use super::entry::Assembly;
 use crate::Instant;
 use crate::ownership::Verdict;
 use crate::ownership::node::{NodeId, mix};
+use crate::ownership::numbers::epoch_age;
 use crate::ownership::wire::Window;
 use crate::wire::MacAddr;
 
@@ -72,12 +73,14 @@ pub(in super::super) struct Claim {
 
 impl Claim {
     /// C2: the greatest of all claims on an address is its owner's. A total order that does not
-    /// depend on who compares.
+    /// depend on who compares; `newest` is the newest epoch of the address.
     pub(in super::super) const fn strength(
         &self,
+        newest: u32,
         owner: NodeId,
-    ) -> (bool, u32, Reverse<u32>, Reverse<NodeId>) {
-        (self.strong, self.epoch, Reverse(self.rank), Reverse(owner))
+    ) -> (bool, Reverse<u32>, Reverse<u32>, Reverse<NodeId>) {
+        let age = Reverse(epoch_age(newest, self.epoch));
+        (self.strong, age, Reverse(self.rank), Reverse(owner))
     }
 }
 
@@ -124,6 +127,8 @@ pub(in super::super) struct Member {
     pub(in super::super) address: IpAddr,
     /// In the Nodes list.
     pub(in super::super) listed: bool,
+    /// It was in the Nodes list at some time: it is no mere name that others told of.
+    pub(super) was_listed: bool,
     /// `None` until anything was heard from it or of it.
     pub(in super::super) life: Option<Life>,
     /// Nobody hears it as far as we can tell, but nobody confirms it either: a private opinion,
@@ -153,8 +158,9 @@ pub(in super::super) struct Member {
     pub(in super::super) kernel_mac: MacAddr,
     /// It has signed with one of our keys: from then on it must.
     pub(in super::super) signs: bool,
-    /// When it was last told that it is held gone.
+    /// When it was last told that it is held gone, and last tried again (L10).
     pub(in super::super) told_at: Option<Instant>,
+    pub(in super::super) tried_at: Option<Instant>,
     pub(super) window: Window,
     pub(super) assembly: Assembly,
     pub(super) former_assembly: Assembly,
@@ -165,6 +171,7 @@ impl Member {
         Self {
             address,
             listed: false,
+            was_listed: false,
             life: None,
             lost: false,
             verdict: None,
@@ -183,6 +190,7 @@ impl Member {
             kernel_mac: MacAddr::zero(),
             signs: false,
             told_at: None,
+            tried_at: None,
             window: Window::default(),
             assembly: Assembly::default(),
             former_assembly: Assembly::default(),
@@ -206,6 +214,11 @@ impl Member {
     /// Its node was deleted, and it is gone: as if it had never been.
     pub(in super::super) fn is_forgotten(&self) -> bool {
         !self.listed && !matches!(self.life, Some(Life::Live | Life::Held))
+    }
+
+    /// G1: its node is in the Nodes list; or was, and it has yet to hand over what it has.
+    pub(in super::super) fn may_speak(&self) -> bool {
+        self.was_listed && !self.is_forgotten()
     }
 
     /// Counts for the majority (C3).

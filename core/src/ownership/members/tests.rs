@@ -113,7 +113,7 @@ fn a_member_that_refuted_outlives_the_verdict() {
 fn a_restart_voids_claims_and_reserves_their_addresses() {
     let mut members = table();
     members.merge(&live("a", 1, 1), NOW);
-    members.heard_of(NodeId::of("a"), 2, 0, "10.0.0.2".parse().unwrap(), NOW);
+    members.heard_of(NodeId::of("a"), 2, 0, NOW);
     assert_eq!(owner(&members, 1), None);
     assert_eq!(members.reserved_to(vip(1)), Some(NodeId::of("a")));
     assert_eq!(
@@ -167,7 +167,7 @@ fn a_strong_claim_beats_a_higher_epoch_and_that_beats_rank() {
         rank,
     };
     let (a, b) = (NodeId::of("a"), NodeId::of("b"));
-    let beats = |x: Claim, y: Claim| x.strength(a) > y.strength(b);
+    let beats = |x: Claim, y: Claim| x.strength(2, a) > y.strength(2, b);
     assert!(beats(claim(true, 1, 9), claim(false, 2, 1)));
     assert!(beats(claim(true, 2, 9), claim(true, 1, 1)));
     assert!(beats(claim(true, 1, 1), claim(true, 1, 9)));
@@ -227,6 +227,37 @@ fn neighbours_are_the_next_live_members_on_the_ring() {
         4,
         "never itself"
     );
+}
+
+#[test]
+fn an_address_that_nobody_claims_nor_wants_is_forgotten_at_the_second_look() {
+    let mut members = table();
+    for (seq, addresses) in [(1, 0..100), (2, 100..101)] {
+        let claims = addresses.map(|n| (vip(n), claim(7))).collect();
+        members.merge(
+            &Entry {
+                claims,
+                ..live("a", 1, seq)
+            },
+            NOW,
+        );
+    }
+    let floors = |members: &Members| {
+        (0..101)
+            .filter(|&n| members.index().floor(vip(n)) > 0)
+            .count()
+    };
+    assert_eq!(floors(&members), 101);
+    let is_wanted = |address| address == vip(5);
+    members.forget_idle(is_wanted);
+    assert_eq!(floors(&members), 101, "it may come back at once");
+    members.set_own_claim(vip(6), Some(claim(8)));
+    members.set_own_claim(vip(6), None);
+    members.forget_idle(is_wanted);
+    // What is wanted, what was claimed meanwhile, and what is.
+    assert_eq!(floors(&members), 3);
+    members.forget_idle(is_wanted);
+    assert_eq!(floors(&members), 2);
 }
 
 /// Everything that members may say of themselves. Deaths are left to verdicts (L7).

@@ -49,15 +49,14 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The keys in force. Without any, everybody who can reach the port is believed, and the shell must
-/// let only the cluster's node addresses through.
+/// The keys in force. Without any, whatever comes from a node's address is believed.
 #[derive(Debug, Clone, Default)]
 pub struct Keys {
     /// Signs what we send.
     pub signs: Option<Key>,
     /// Any of these is believed: several, while the key is being changed.
     pub accepted: Vec<Key>,
-    /// So are those who sign nothing, and never did sign: they may not have the key yet.
+    /// So are nodes' addresses that sign nothing, and never did sign: they may not have the key yet.
     pub unsigned: bool,
 }
 
@@ -71,6 +70,16 @@ pub(in super::super) enum Signature {
 }
 
 impl Keys {
+    /// Whether a signature is what decides.
+    pub(in super::super) const fn is_locked(&self) -> bool {
+        !self.accepted.is_empty()
+    }
+
+    /// Whether anybody is believed who has no key.
+    pub(in super::super) const fn takes_unsigned(&self) -> bool {
+        self.unsigned || !self.is_locked()
+    }
+
     pub(in super::super) fn sign(&self, destination: IpAddr, bytes: &[u8]) -> [u8; TAG] {
         let Some(key) = &self.signs else {
             return [0; TAG];
@@ -85,14 +94,14 @@ impl Keys {
         bytes: &[u8],
         tag: [u8; TAG],
     ) -> Option<Signature> {
+        if tag == [0; TAG] || !self.is_locked() {
+            return self.takes_unsigned().then_some(Signature::Absent);
+        }
         let is_by = |key: &Key| {
             let mac = key.mac(destination, bytes);
             mac.verify_truncated_left(&tag).is_ok()
         };
-        if self.accepted.iter().any(is_by) {
-            return Some(Signature::Valid);
-        }
-        let is_unsigned = self.unsigned && tag == [0; TAG];
-        (self.accepted.is_empty() || is_unsigned).then_some(Signature::Absent)
+        let is_ours = self.accepted.iter().any(is_by);
+        is_ours.then_some(Signature::Valid)
     }
 }

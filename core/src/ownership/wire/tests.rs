@@ -116,6 +116,17 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// All questions in a row.
+fn open(
+    keys: &Keys,
+    destination: IpAddr,
+    bytes: &[u8],
+) -> Result<(Header, Message, Signature), Reason> {
+    let sealed = read(bytes)?;
+    let signature = sealed.verify(keys, destination)?;
+    Ok((sealed.header, sealed.message()?, signature))
+}
+
 /// The first one signs, all are accepted.
 fn keys(bytes: &[&[u8]]) -> Keys {
     let accepted: Vec<Key> = bytes.iter().map(|bytes| Key::new(bytes).unwrap()).collect();
