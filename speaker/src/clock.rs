@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{self, Duration};
+use std::time::Duration;
 
 use ferrolb_core::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
-/// A monotonic clock that all threads of a process share.
+/// A clock that all threads of a process share. It goes on while the machine is suspended, as the
+/// others' clocks do: std's, which is `CLOCK_MONOTONIC`, would not show that this one was away (L12).
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    start: time::Instant,
+    start: Duration,
 }
 
 impl Clock {
@@ -17,22 +19,20 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self {
-            start: time::Instant::now(),
+            start: since_boot(),
         }
     }
 
     /// The time.
     #[must_use]
     pub fn now(&self) -> Instant {
-        let micros = self.start.elapsed().as_micros();
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        Instant::START + since_boot().saturating_sub(self.start)
     }
+}
 
-    /// The same moment in std's terms, for a timer.
-    #[must_use]
-    pub fn to_std(self, instant: Instant) -> time::Instant {
-        self.start + instant.saturating_since(Instant::START)
-    }
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Longer than any pause of a busy machine, and far longer than the peers' thread ever sleeps.
@@ -90,6 +90,21 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `/proc/uptime` has the same clock, to 10 ms.
+    #[test]
+    fn the_clock_counts_from_boot_and_never_goes_back() {
+        let uptime = || -> f64 {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        };
+        let (before, clock, after) = (uptime(), Clock::start(), uptime());
+        let start = clock.start.as_secs_f64();
+        assert!((before - 0.01..=after + 0.01).contains(&start), "{start}");
+        let first = clock.now();
+        assert!(clock.now() >= first);
+        assert!(first.saturating_since(Instant::START) < Duration::from_secs(60));
+    }
 
     #[test]
     fn who_was_stopped_for_more_than_a_second_has_to_catch_up() {

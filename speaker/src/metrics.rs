@@ -1,5 +1,6 @@
 //! Counters and gauges: `MetalLB`'s names where the meaning is the same, then ours.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,6 +110,7 @@ pub struct Metrics {
     gratuitous_sent: Family<Ip, Counter>,
     frames: Family<Frames, Counter>,
     conflicts: Family<Conflicts, Counter>,
+    conflict_kinds: Mutex<BTreeSet<&'static str>>,
     datagrams: Family<Datagrams, Counter>,
     verdicts: Family<Verdicts, Counter>,
     moves: Family<Moves, Counter>,
@@ -130,6 +132,7 @@ impl Metrics {
             gratuitous_sent: Family::default(),
             frames: Family::default(),
             conflicts: Family::default(),
+            conflict_kinds: Mutex::default(),
             datagrams: Family::default(),
             verdicts: Family::default(),
             moves: Family::default(),
@@ -279,10 +282,30 @@ impl Metrics {
 
     /// Another station was found to have `ip`.
     pub fn conflict(&self, ip: IpAddr, kind: &'static str) {
+        if let Ok(mut kinds) = self.conflict_kinds.lock() {
+            kinds.insert(kind);
+        }
         let ip = ip.to_string();
         self.conflicts
             .get_or_create(&Conflicts { ip, kind })
             .increment();
+    }
+
+    /// No Service has `ip` any more: whoever creates and deletes many fills no memory.
+    pub fn forget(&self, ip: IpAddr) {
+        let labels = Ip { ip: Address(ip) };
+        for counter in [
+            &self.requests_received,
+            &self.responses_sent,
+            &self.gratuitous_sent,
+        ] {
+            counter.remove(&labels);
+        }
+        let kinds = self.conflict_kinds.lock();
+        for &kind in kinds.iter().flat_map(|kinds| kinds.iter()) {
+            let ip = ip.to_string();
+            self.conflicts.remove(&Conflicts { ip, kind });
+        }
     }
 
     /// A datagram of another speaker came in.
@@ -344,6 +367,31 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_address_that_is_forgotten_no_series_is_left() {
+        let metrics = Metrics::new();
+        let lan: Arc<str> = "lan0".into();
+        let before = metrics.encode();
+        let [gone, stays] = ["192.168.64.200", "fd00:64::200"].map(|ip| ip.parse().unwrap());
+        for ip in [gone, stays] {
+            metrics.frame_received(&lan, IpFamily::of(ip), Outcome::Answered(ip));
+            metrics.frame_sent(&lan, Kind::Reply, ip, true);
+            metrics.frame_sent(&lan, Kind::Gratuitous, ip, true);
+            metrics.conflict(ip, "in_use");
+            metrics.conflict(ip, "before_use");
+        }
+        let mentions = |ip: IpAddr| {
+            let label = format!("ip=\"{ip}\"");
+            metrics.encode().matches(&label).count()
+        };
+        assert_eq!((mentions(gone), mentions(stays)), (5, 5));
+        metrics.forget(gone);
+        assert_eq!((mentions(gone), mentions(stays)), (0, 5));
+        metrics.forget(stays);
+        let with_address = |text: &str| text.matches("ip=\"").count();
+        assert_eq!(with_address(&metrics.encode()), with_address(&before));
+    }
 
     #[test]
     fn metallbs_names_and_labels_are_kept_to_the_letter() {

@@ -2,10 +2,13 @@
 //! thread at once. It parses no API objects, so that none of them delays a heartbeat.
 
 mod driver;
+mod flood;
 mod follow;
 mod probe;
 mod socket;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

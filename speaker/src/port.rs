@@ -11,6 +11,7 @@ mod icmp;
 mod packet;
 pub mod privileges;
 mod slice;
+pub mod sources;
 mod wait;
 
 pub use groups::Groups;

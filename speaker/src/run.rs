@@ -39,6 +39,8 @@ use crate::wire::{Heard, Wire};
 
 /// A kubelet brings a changed Secret within two minutes; to look more often costs nothing.
 const LOOK_FOR_KEYS: Duration = Duration::from_secs(10);
+/// What nobody needs any more is looked for this often.
+const TIDY: Duration = Duration::from_secs(60);
 /// A handover takes at most two seconds.
 const LEAVING: Duration = Duration::from_millis(2_500);
 
@@ -102,6 +104,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         told_wishes: false,
         owned: BTreeMap::new(),
         announced: BTreeMap::new(),
+        retired: Default::default(),
     };
     let (status, questions) = Statuses::new();
     let pages = Pages {
@@ -136,7 +139,8 @@ async fn read_keys(args: &Args, peers: &Peers, mut look: Interval) -> anyhow::Re
             Err(error) => {
                 is_told = true;
                 let dir = args.peer_keys_dir.display();
-                warn!(%dir, %error, "cannot read the speakers' keys; those known stay in force");
+                warn!(%dir, %error, "cannot read the speakers' keys: those known stay in force, and \
+                       without any this speaker does not join the others");
             }
         }
     }
@@ -181,6 +185,8 @@ struct Speaker {
     owned: BTreeMap<IpAddr, Owned>,
     /// What it does announce, and the Services whose series say so.
     announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    /// Addresses that no Service has had since the last look, and since the one before.
+    retired: [BTreeSet<IpAddr>; 2],
 }
 
 /// A Vip that is this node's to announce.
@@ -200,6 +206,7 @@ impl Speaker {
         mut questions: Receiver<oneshot::Sender<SpeakerStatus>>,
         mut stop: Stop,
     ) -> anyhow::Result<()> {
+        let mut tidy = interval(TIDY);
         loop {
             let mut dirty = Dirty::default();
             self.tell_what_is_missing();
@@ -224,6 +231,7 @@ impl Speaker {
                     }
                     self.hear(&heard);
                 }
+                _ = tidy.tick() => self.forget_retired(),
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
@@ -393,7 +401,10 @@ impl Speaker {
                 debug!(%address, ?wish, "who may announce it");
                 match wish {
                     Some(wish) => self.wishes.insert(address, wish),
-                    None => self.wishes.remove(&address),
+                    None => {
+                        self.retired[0].insert(address);
+                        self.wishes.remove(&address)
+                    }
                 };
             }
             self.follow_services(address);
@@ -408,6 +419,16 @@ impl Speaker {
         // After the wishes: whoever joins without them gives up what it had.
         if dirty.nodes || dirty.all {
             self.peers.set_nodes(self.view.nodes());
+        }
+    }
+
+    /// Not at once: frames are counted until the wire thread has fallen silent.
+    fn forget_retired(&mut self) {
+        let retired = std::mem::take(&mut self.retired[0]);
+        for address in std::mem::replace(&mut self.retired[1], retired) {
+            if !self.wishes.contains_key(&address) {
+                self.metrics.forget(address);
+            }
         }
     }
 

@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
 use ferrolb_core::ownership::{
-    self, Cause, Event, KeyRing, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings, Transmit,
+    self, Cause, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership,
+    Settings, Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
 
+use super::flood::Flood;
 use super::follow::on_links;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
@@ -28,11 +31,13 @@ use crate::wire::Wire;
 
 /// The wire thread takes this one for stopped after a second.
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
+/// Datagrams, and answers of one kind, that are taken before timers are looked at: as many as a
+/// socket's buffer holds (L3), and with their signatures no more than a few milliseconds.
+pub(super) const TURN: usize = 256;
 
 /// The thread's state, all of it.
 pub(super) struct Driver {
     pub(super) me: String,
-    pub(super) boot: u64,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pulse: Pulse,
@@ -43,7 +48,10 @@ pub(super) struct Driver {
     pub(super) socket: PeerSocket,
     prober: Prober,
     pub(super) key_ring: KeyRing,
-    accepted_keys: usize,
+    /// None before it was looked for keys: until then it is unknown who has to sign.
+    pub(super) keys: Option<Keys>,
+    /// What was wrong with them, as it was said last.
+    told_problems: Vec<KeyProblem>,
     /// What has been carried out and not yet logged.
     unsaid: Vec<Event>,
     /// None before Nodes, wishes and links are known: whoever joined with less would give up what
@@ -63,6 +71,7 @@ pub(super) struct Driver {
     told_version: Option<(u64, usize, usize)>,
     told_joined: bool,
     told_unlocked: bool,
+    flood: Flood,
 }
 
 impl Driver {
@@ -84,9 +93,9 @@ impl Driver {
             socket: PeerSocket::new(),
             // Differs from boot to boot: a late answer is nobody's.
             prober: Prober::new((boot & 0xffff) as u16),
-            boot,
             key_ring: KeyRing::default(),
-            accepted_keys: 0,
+            keys: None,
+            told_problems: Vec::new(),
             unsaid: Vec::new(),
             ownership: None,
             nodes: None,
@@ -101,6 +110,7 @@ impl Driver {
             told_version: None,
             told_joined: false,
             told_unlocked: false,
+            flood: Flood::default(),
         }
     }
 
@@ -184,13 +194,20 @@ impl Driver {
     }
 
     fn set_keys(&mut self, files: BTreeMap<String, Vec<u8>>, now: Instant) {
-        for (file, error) in self.key_ring.set(files, now).err().into_iter().flatten() {
-            warn!(file, %error, "a key is not taken");
+        let set = self.key_ring.set(files, Timestamp::now(), now);
+        let problems = set.err().unwrap_or_default();
+        if problems != self.told_problems {
+            for problem in &problems {
+                warn!(%problem, "the speakers' Secret");
+            }
+            self.told_problems = problems;
         }
         let keys = self.key_ring.keys(now);
-        let accepted = keys.accepted.len();
-        if std::mem::replace(&mut self.accepted_keys, accepted) != accepted {
-            info!(accepted, "keys of the speakers");
+        let (accepted, unsigned) = (keys.accepted.len(), keys.unsigned);
+        let state = |keys: &Keys| (keys.accepted.len(), keys.unsigned);
+        if accepted > 0 && self.keys.as_ref().map(state) != Some((accepted, unsigned)) {
+            // Unsigned: those are heard, too, that may not have the first key yet.
+            info!(accepted, unsigned, "keys of the speakers");
         }
         if accepted == 0 && !self.told_unlocked {
             self.told_unlocked = true;
@@ -199,16 +216,24 @@ impl Driver {
             );
         }
         if let Some(ownership) = &mut self.ownership {
-            ownership.set_keys(keys);
+            ownership.set_keys(keys.clone());
+        }
+        if self.keys.replace(keys).is_none() {
+            self.follow_nodes(now);
         }
     }
 
     fn receive(&mut self) {
         let now = self.clock.now();
         let mut buffer = [0; MAX_DATAGRAM];
-        loop {
+        // The rest is there in the next turn, which comes at once: whoever sends without end keeps no
+        // beat from leaving.
+        let mut strangers = 0;
+        for _ in 0..TURN {
             match self.socket.receive(&mut buffer) {
-                Ok((length, from)) => self.take(from, &buffer[..length], now),
+                Ok((length, from)) => {
+                    strangers += usize::from(self.take(from, &buffer[..length], now));
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     debug!(%error, "cannot receive");
@@ -223,6 +248,9 @@ impl Driver {
             prober.receive(false, now, |_| {});
             return;
         };
+        if let Some(socket) = self.socket.socket() {
+            self.flood.follow(strangers, socket, ownership, now);
+        }
         let mut heard = Vec::new();
         prober.receive(ownership.is_isolated(), now, |what| heard.push(what));
         for what in heard {
@@ -243,23 +271,17 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, from: IpAddr, datagram: &[u8], now: Instant) {
+    /// Whether it was a stranger's, and no use.
+    fn take(&mut self, from: IpAddr, datagram: &[u8], now: Instant) -> bool {
         let Some(ownership) = &mut self.ownership else {
-            return;
+            return false;
         };
-        let is_node = || {
-            let mut addresses = self.nodes.iter().flat_map(BTreeMap::values).flatten();
-            addresses.any(|address| *address == from)
-        };
-        let outcome = if self.accepted_keys > 0 || is_node() {
-            ownership.handle_datagram(from, datagram, now)
-        } else {
-            Err(Reason::UnknownPeer)
-        };
+        let outcome = ownership.handle_datagram(from, datagram, now);
         self.metrics.datagram(outcome);
         if let Err(reason) = outcome {
             trace!(%from, %reason, "datagram dropped");
         }
+        outcome.is_err() && ownership.is_stranger(from, now)
     }
 
     /// Orders what has been decided; whether the process may exit.

@@ -31,18 +31,22 @@ impl Driver {
         };
         let mac = mac_of(address, links);
         if self.ownership.is_none() {
+            let Some(keys) = self.keys.clone() else {
+                return;
+            };
             if self.wishes.is_none() || self.leaving.is_some() {
                 return;
             }
+            // Not before: now the clock is good enough for the API server's certificate.
+            let boot = super::boot_id();
             let identity = Identity {
                 node: self.me.clone(),
                 address,
                 mac,
-                boot: self.boot,
+                boot,
             };
-            let keys = self.key_ring.keys(now);
             let settings = self.settings.clone();
-            let mut ownership = Ownership::new(identity, settings, keys, self.boot, now);
+            let mut ownership = Ownership::new(identity, settings, keys, boot, now);
             ownership.set_wanted(self.wanted());
             ownership.set_doubtful(self.doubtful);
             self.ownership = Some(ownership);
@@ -54,6 +58,7 @@ impl Driver {
         if let Some(ownership) = &mut self.ownership {
             ownership.set_station(address, mac, now);
             ownership.set_nodes(&members.collect(), now);
+            ownership.set_sources(nodes.values().flatten().copied().collect());
         }
         self.follow_further_links();
     }

@@ -14,11 +14,14 @@ use ferrolb_core::ownership::{KernelAnswer, PORT};
 use ferrolb_core::wire::{self, MacAddr, Message, icmp};
 use tracing::{debug, warn};
 
+use super::driver::TURN;
 use crate::port::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket};
 
 /// Whether frames arrive at all is looked up for so long after a probe: longer than any verdict on
 /// it takes.
 const LISTEN: Duration = Duration::from_secs(1);
+/// A node that was not asked for so long is none any more: the others are asked each few seconds.
+const SOLICITED: Duration = Duration::from_secs(60);
 /// Received frames of each interface. `/sys` may be that of another network namespace.
 const COUNTERS: &str = "/proc/net/dev";
 
@@ -40,7 +43,8 @@ pub(super) struct Prober {
     arp: BTreeMap<LinkId, PacketSocket>,
     /// Sockets for the answers to neighbour solicitations, opened when an IPv6 node is first asked.
     ndp: BTreeMap<LinkId, PacketSocket>,
-    solicited: BTreeSet<IpAddr>,
+    /// Whom they are from, and when it was last asked.
+    solicited: BTreeMap<IpAddr, Instant>,
     /// What others announce is heard there, if that is asked for.
     announcements: BTreeMap<(LinkId, Family), PacketSocket>,
     announced: BTreeSet<IpAddr>,
@@ -71,7 +75,7 @@ impl Prober {
                 .collect(),
             arp: BTreeMap::new(),
             ndp: BTreeMap::new(),
-            solicited: BTreeSet::new(),
+            solicited: BTreeMap::new(),
             announcements: BTreeMap::new(),
             announced: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -153,7 +157,7 @@ impl Prober {
         self.ask_echo(to);
         match to {
             IpAddr::V4(_) => self.ask_arp(to),
-            IpAddr::V6(_) => self.solicit(to),
+            IpAddr::V6(_) => self.solicit(to, now),
         }
     }
 
@@ -184,8 +188,9 @@ impl Prober {
     }
 
     /// By multicast, for the same reason.
-    fn solicit(&mut self, to: IpAddr) {
-        self.solicited.insert(to);
+    fn solicit(&mut self, to: IpAddr, now: Instant) {
+        self.solicited.retain(|_, at| now < *at + SOLICITED);
+        self.solicited.insert(to, now);
         for (id, link, own) in on_link(&self.links, to) {
             let socket = match self.ndp.entry(id) {
                 Entry::Occupied(open) => Ok(open.into_mut()),
@@ -194,7 +199,7 @@ impl Prober {
                 }
             };
             let listening = socket.and_then(|socket| {
-                socket.listen(self.solicited.iter().copied())?;
+                socket.listen(self.solicited.keys().copied())?;
                 Ok(socket)
             });
             match listening {
@@ -214,7 +219,7 @@ impl Prober {
         icmp.chain(answers.map(AsFd::as_fd)).chain(announcements)
     }
 
-    /// Takes everything that waits in the sockets. With `any`, any frame at all is news.
+    /// Takes what waits in the sockets, from each as much as has its turn. With `any`, any frame at all is news.
     pub(super) fn receive(&mut self, any: bool, now: Instant, mut hear: impl FnMut(Heard)) {
         for (family, socket) in &self.icmp {
             let mut buffer = [0; MAX_ICMP];
@@ -310,9 +315,9 @@ fn announcement(frame: &[u8]) -> Option<(IpAddr, MacAddr)> {
     Some((vip, message.sender_hardware()))
 }
 
-/// Takes what is there, until there is no more.
+/// Takes what is there, as much as has its turn.
 fn drain(mut receive: impl FnMut() -> io::Result<()>) {
-    loop {
+    for _ in 0..TURN {
         match receive() {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -27,6 +27,14 @@ const RETURN: u16 = 0x06;
 const PACKET_TYPE: u32 = 0xffff_f004;
 const PACKET_OTHERHOST: u32 = 3;
 
+// `SKF_NET_OFF`: offsets from the IP header, where a UDP socket's begin with the UDP header.
+const NETWORK_HEADER: u32 = 0xfff0_0000;
+/// The first byte of an IPv6 header is at least this, that of IPv4 less.
+const IPV6_VERSION: u32 = 0x60;
+const IPV4_SOURCE: u32 = 12;
+/// The last 4 bytes of the source.
+const IPV6_SOURCE_END: u32 = 20;
+
 const ETHERNET_DESTINATION: u32 = 0;
 const ETHERNET_SOURCE: u32 = 6;
 const ETHERTYPE: u32 = 12;
@@ -71,7 +79,7 @@ pub(super) fn program(
     words: &BTreeSet<u32>,
     most: usize,
 ) -> Vec<SockFilter> {
-    let mut program = Program::default();
+    let mut program = Program::new(MAX_FRAME as u32);
     program.load(LOAD_BYTE, PACKET_TYPE);
     program.reject_if_equal(PACKET_OTHERHOST);
     program.load(LOAD_WORD, ETHERNET_SOURCE + 2);
@@ -108,7 +116,7 @@ pub(super) fn program(
 /// Accepts what may answer `asker`, which no station's address is: the kernel takes such frames for
 /// another host's.
 pub(super) fn answers_to(asker: MacAddr, family: Family) -> Vec<SockFilter> {
-    let mut program = Program::default();
+    let mut program = Program::new(MAX_FRAME as u32);
     let [a, b, c, d, e, f] = asker.octets();
     program.load(LOAD_HALF, ETHERNET_DESTINATION);
     program.reject_unless_equal(u16::from_be_bytes([a, b]).into());
@@ -144,6 +152,26 @@ pub(super) fn arp_replies() -> [SockFilter; 8] {
     ]
 }
 
+/// For a UDP socket: accepts what comes from these addresses, of IPv6's by their last 4 bytes.
+pub(super) fn from_sources(sources: &BTreeSet<IpAddr>) -> Vec<SockFilter> {
+    let ranges_of = |family| {
+        let of_family = sources.iter().filter(|one| Family::of(**one) == family);
+        ranges(&of_family.copied().map(word).collect(), MOST_RANGES)
+    };
+    let mut program = Program::new(u32::MAX);
+    program.load(LOAD_BYTE, NETWORK_HEADER);
+    let over_ipv4 = program.0.len() + 1;
+    program.push(JUMP_IF_NOT_LESS, 0, 1, IPV6_VERSION);
+    program.push(JUMP, 0, 0, 0);
+    program.load(LOAD_WORD, NETWORK_HEADER + IPV4_SOURCE);
+    program.search(&ranges_of(Family::V4), OnMiss::Reject);
+    let length = program.0.len() - over_ipv4 - 1;
+    program.0[over_ipv4] = SockFilter::new(JUMP, 0, 0, length as u32);
+    program.load(LOAD_WORD, NETWORK_HEADER + IPV6_SOURCE_END);
+    program.search(&ranges_of(Family::V6), OnMiss::Reject);
+    program.0
+}
+
 /// Consecutive words as closed ranges, at most `most` of them.
 fn ranges(words: &BTreeSet<u32>, most: usize) -> Vec<(u32, u32)> {
     let mut gaps: Vec<_> = words
@@ -175,10 +203,14 @@ enum OnMiss {
 }
 
 /// Instructions that are written one after the other. Jumps count from the next instruction.
-#[derive(Default)]
-struct Program(Vec<SockFilter>);
+struct Program(Vec<SockFilter>, u32);
 
 impl Program {
+    /// Of what it accepts so many bytes are read.
+    const fn new(accepted: u32) -> Self {
+        Self(Vec::new(), accepted)
+    }
+
     fn push(&mut self, code: u16, if_true: u8, if_false: u8, constant: u32) {
         self.0
             .push(SockFilter::new(code, if_true, if_false, constant));
@@ -189,7 +221,7 @@ impl Program {
     }
 
     fn accept(&mut self) {
-        self.push(RETURN, 0, 0, MAX_FRAME as u32);
+        self.push(RETURN, 0, 0, self.1);
     }
 
     fn reject(&mut self) {
