@@ -1,13 +1,15 @@
-//! The monotonic clock, as core's points in time.
+//! The clock, as core's points in time.
 
 use std::time::Duration;
 
 use ferrolb_core::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
-/// Counts from its making.
+/// Counts from its making, also while the machine is suspended: a leader that slept has to know that
+/// another one leads by now. tokio's clock, which is `CLOCK_MONOTONIC`, stands still meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
-    start: tokio::time::Instant,
+    start: Duration,
 }
 
 impl Clock {
@@ -15,21 +17,26 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self {
-            start: tokio::time::Instant::now(),
+            start: since_boot(),
         }
     }
 
     /// The time.
     #[must_use]
     pub fn now(self) -> Instant {
-        Instant::START + self.start.elapsed()
+        Instant::START + since_boot().saturating_sub(self.start)
     }
 
     /// `at`, for a timer.
     #[must_use]
     pub fn timer(self, at: Instant) -> tokio::time::Instant {
-        self.start + at.saturating_since(Instant::START)
+        tokio::time::Instant::now() + at.saturating_since(self.now())
     }
+}
+
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// A name that no other process has had: that of the pod, which containers of one pod share one
@@ -41,4 +48,24 @@ pub fn identity(instance: &str) -> String {
         "{instance}_{:x}",
         since.unwrap_or(Duration::ZERO).as_nanos()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/proc/uptime` has the same clock, to 10 ms.
+    #[tokio::test]
+    async fn the_clock_counts_from_boot_and_a_timer_ends_with_it() {
+        let uptime = || -> f64 {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            text.split(' ').next().unwrap().parse().unwrap()
+        };
+        let (before, clock, after) = (uptime(), Clock::start(), uptime());
+        let start = clock.start.as_secs_f64();
+        assert!((before - 0.01..=after + 0.01).contains(&start), "{start}");
+        let at = clock.now() + Duration::from_millis(20);
+        tokio::time::sleep_until(clock.timer(at)).await;
+        assert!(clock.now() >= at);
+    }
 }

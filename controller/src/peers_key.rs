@@ -7,7 +7,8 @@ use std::io::Read;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ferrolb_core::names::{FIELD_MANAGER, PEERS_KEY};
+use ferrolb_core::names::{FIELD_MANAGER, PEERS_KEY, PEERS_KEY_CREATED};
+use jiff::{Timestamp, Unit};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -26,7 +27,7 @@ pub async fn ensure(client: &Client, namespace: &str, name: &str) -> anyhow::Res
             name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
-        string_data: Some(BTreeMap::from([(PEERS_KEY.to_owned(), random_key()?)])),
+        string_data: Some(contents(Timestamp::now())?),
         ..Secret::default()
     };
     let params = PostParams {
@@ -44,6 +45,17 @@ pub async fn ensure(client: &Client, namespace: &str, name: &str) -> anyhow::Res
     }
 }
 
+/// A key, and when it was made: until every speaker must have it, some sign nothing.
+fn contents(now: Timestamp) -> anyhow::Result<BTreeMap<String, String>> {
+    let now = now
+        .round(Unit::Second)
+        .context("the time is out of range")?;
+    Ok(BTreeMap::from([
+        (PEERS_KEY.to_owned(), random_key()?),
+        (PEERS_KEY_CREATED.to_owned(), now.to_string()),
+    ]))
+}
+
 fn random_key() -> anyhow::Result<String> {
     let mut key = [0; BYTES];
     File::open("/dev/urandom")
@@ -55,6 +67,16 @@ fn random_key() -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the speakers read it.
+    #[test]
+    fn the_secret_says_when_its_key_was_made() {
+        let now: Timestamp = "2026-11-29T17:47:18.25Z".parse().unwrap();
+        let contents = contents(now).unwrap();
+        let names: Vec<&str> = contents.keys().map(String::as_str).collect();
+        assert_eq!(names, [".created", "key-1"]);
+        assert_eq!(contents[".created"], "2026-11-29T17:47:18Z");
+    }
 
     #[test]
     fn a_key_is_32_random_bytes_as_text() {

@@ -205,6 +205,10 @@ fn of_two_controllers_one_gives_addresses_and_the_other_takes_over_in_seconds() 
     };
     let made = key()?;
     assert_ne!(made, "", "the speakers have a key");
+    let secret = ["get", "secret", "-n", NAMESPACE, "ferrolb-peers", "-o"];
+    let created = [&secret[..], &[r"jsonpath={.data.\.created}"]].concat();
+    let created = cluster.lab.kubectl(&created)?;
+    assert_ne!(created, "", "and know when it was made");
 
     // For this one there is no address, which the first one says.
     let mut hopeless = load_balancer("hopeless");
