@@ -46,6 +46,7 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
             .collect(),
         status_is_canonical: true,
         status_manager: None,
+        too_long: Vec::new(),
         move_to: None,
     }
 }
