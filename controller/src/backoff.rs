@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
-
 /// The API server of a small cluster is back within seconds; five is as long as anybody waits
 /// for it to be noticed.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -14,27 +12,6 @@ const SHORTEST: Duration = Duration::from_millis(250);
 pub fn delay(failures: u32) -> Duration {
     let factor = 2_u32.saturating_pow(failures.saturating_sub(1));
     SHORTEST.saturating_mul(factor).min(LONGEST)
-}
-
-/// [`delay`] for a watch.
-#[derive(Debug, Default)]
-pub struct WatchBackoff {
-    failures: u32,
-}
-
-impl Iterator for WatchBackoff {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.failures = self.failures.saturating_add(1);
-        Some(delay(self.failures))
-    }
-}
-
-impl Backoff for WatchBackoff {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The one loop that owns all state: watches in, writes out.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::k8s::{namespace_view, node_view, service_view};
+use ferrolb_core::labels::LabelNames;
 use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
@@ -104,7 +106,7 @@ impl Control {
         };
         let namespaces = if rights.watch_namespaces {
             index.await_namespaces();
-            watch(Api::all(client.clone()), "", namespace_view).boxed()
+            watch_namespaces(&client, index.label_names())
         } else {
             watch_nothing()
         };
@@ -115,6 +117,7 @@ impl Control {
             watch_nothing()
         };
         Self {
+            services: watch_services(&client, index.label_names()),
             index,
             writer: Writer::new(client.clone(), rights.method()),
             rights,
@@ -125,7 +128,6 @@ impl Control {
             metrics,
             admin,
             asked,
-            services: watch_services(&client),
             config: watch_map(&client, namespace, &args.config, ConfigMapView::of),
             config_name: args.config.clone(),
             nodes,
@@ -162,12 +164,12 @@ impl Control {
                 }
                 Some(seen) = self.config.next() => self.take_config(seen),
                 Some(seen) = self.nodes.next() => {
-                    if let Some(change) = self.change(seen, "Node") {
+                    if let Some(change) = self.change(seen) {
                         self.index.handle_nodes(change);
                     }
                 }
                 Some(seen) = self.namespaces.next() => {
-                    if let Some(change) = self.change(seen, "Namespace") {
+                    if let Some(change) = self.change(seen) {
                         self.index.handle_namespaces(change);
                     }
                 }
@@ -189,6 +191,7 @@ impl Control {
                     let _ = question.send(Box::new(self.status()));
                 }
             }
+            self.list_anew();
             let decisions = self.index.settle();
             if decisions > 0 {
                 self.metrics
@@ -196,6 +199,18 @@ impl Control {
                     .inc_by(u64::try_from(decisions).unwrap_or(u64::MAX));
                 self.publish();
             }
+        }
+    }
+
+    /// Reads Services and Namespaces with other labels, if a configuration names some.
+    fn list_anew(&mut self) {
+        let Some(names) = self.index.poll_relist() else {
+            return;
+        };
+        tracing::info!(labels = ?names, "listing anew, with the labels that selectors name");
+        self.services = watch_services(&self.client, &names);
+        if self.rights.watch_namespaces {
+            self.namespaces = watch_namespaces(&self.client, &names);
         }
     }
 
@@ -215,7 +230,7 @@ impl Control {
                 "leads: gives addresses from now on"
             );
             self.index.lead();
-            self.services = watch_services(&self.client);
+            self.services = watch_services(&self.client, self.index.label_names());
         } else {
             tracing::warn!("leads no more: another replica does, or the Lease cannot be renewed");
             self.index.follow();
@@ -274,7 +289,7 @@ impl Control {
                 self.index.reset(views, &unreadable, now);
                 self.publish();
             }
-            Seen::Unreadable(service, error) => self.take_unreadable("Service", &service, &error),
+            Seen::Unreadable(_) => self.take_unreadable(),
             Seen::Failed(error) => return self.take_failure(&error),
         }
         self.take_success();
@@ -292,7 +307,7 @@ impl Control {
                     self.index.set_config(views.first());
                 }
             }
-            Seen::Unreadable(map, error) => self.take_unreadable("ConfigMap", &map, &error),
+            Seen::Unreadable(_) => self.take_unreadable(),
             Seen::Failed(error) => return self.take_failure(&error),
         }
         if self.index.config_stale() {
@@ -303,14 +318,16 @@ impl Control {
     }
 
     /// The change, if it is one, of an object of the whole cluster.
-    fn change<V>(&mut self, seen: Seen<V>, kind: &str) -> Option<Change<V>> {
+    fn change<V>(&mut self, seen: Seen<V>) -> Option<Change<V>> {
         let change = match seen {
             Seen::Applied(view) => Change::Applied(view),
             Seen::Deleted(key) => Change::Deleted(key.name),
-            // What could not be decoded is missing: no Service depends on one Node alone.
-            Seen::Listed { views, .. } => Change::Listed(views),
-            Seen::Unreadable(object, error) => {
-                self.take_unreadable(kind, &object, &error);
+            Seen::Listed { views, unreadable } => Change::ListedInPart {
+                objects: views,
+                unreadable: unreadable.into_iter().map(|key| key.name).collect(),
+            },
+            Seen::Unreadable(_) => {
+                self.take_unreadable();
                 return None;
             }
             Seen::Failed(error) => {
@@ -326,8 +343,10 @@ impl Control {
         let reports = match seen {
             Seen::Applied(reports) => Some(reports),
             Seen::Deleted(_) => None,
+            // A ConfigMap that cannot be decoded exists all the same.
+            Seen::Listed { unreadable, .. } if !unreadable.is_empty() => return,
             Seen::Listed { views, .. } => views.into_iter().next(),
-            Seen::Unreadable(map, error) => return self.take_unreadable("ConfigMap", &map, &error),
+            Seen::Unreadable(_) => return self.take_unreadable(),
             Seen::Failed(error) => return self.take_failure(&error),
         };
         self.conflicts
@@ -359,13 +378,12 @@ impl Control {
         }
     }
 
-    fn take_unreadable(&self, kind: &str, object: &ServiceKey, error: &str) {
+    fn take_unreadable(&self) {
         self.metrics.unreadable.inc();
         self.metrics.update_errors.inc();
-        tracing::warn!(kind, %object, error, "object not understood, what was known of it stays");
     }
 
-    fn take_failure(&mut self, error: &kube::runtime::watcher::Error) {
+    fn take_failure(&mut self, error: &ferrolb_kube::watch::Error) {
         if std::mem::replace(&mut self.unreachable, true) {
             tracing::debug!(%error, "watch failed again");
         } else {
@@ -417,13 +435,37 @@ impl Control {
     }
 }
 
-fn watch_services(client: &Client) -> BoxStream<'static, Vec<Seen<ServiceView>>> {
-    let services = watch(
-        Api::all(client.clone()),
-        "spec.type=LoadBalancer",
-        service_view,
-    );
+/// Watches Services, with their labels of these names.
+fn watch_services(
+    client: &Client,
+    labels: &LabelNames,
+) -> BoxStream<'static, Vec<Seen<ServiceView>>> {
+    let labels = Arc::new(labels.clone());
+    let view = move |service: &Service| {
+        let view = service_view(service)?;
+        Some(ServiceView {
+            labels: view.labels.only(&labels),
+            ..view
+        })
+    };
+    let services = watch(Api::all(client.clone()), "spec.type=LoadBalancer", view);
     services.ready_chunks(BATCH).boxed()
+}
+
+/// The same of Namespaces.
+fn watch_namespaces(
+    client: &Client,
+    labels: &LabelNames,
+) -> BoxStream<'static, Seen<NamespaceView>> {
+    let labels = Arc::new(labels.clone());
+    let view = move |namespace: &Namespace| {
+        let view = namespace_view(namespace)?;
+        Some(NamespaceView {
+            labels: view.labels.only(&labels),
+            ..view
+        })
+    };
+    watch(Api::all(client.clone()), "", view).boxed()
 }
 
 /// Watches one `ConfigMap`.

@@ -155,11 +155,13 @@ impl ByLease {
         match seen {
             Seen::Applied(lease) => self.elector.handle_lease(Some(lease), now),
             Seen::Deleted(_) => self.elector.handle_lease(None, now),
+            // One that cannot be decoded is there all the same.
+            Seen::Listed { unreadable, .. } if !unreadable.is_empty() => {}
             Seen::Listed { views, .. } => {
                 self.unread = false;
                 self.elector.handle_lease(views.into_iter().next(), now);
             }
-            Seen::Unreadable(_, error) => tracing::warn!(error, "lease not understood"),
+            Seen::Unreadable(_) => {}
             Seen::Failed(error) => tracing::debug!(%error, "watch of the lease failed"),
         }
     }

@@ -25,12 +25,14 @@ use ferrolb_core::{Instant, Reason};
 use crate::notice::{Notice, Object};
 
 mod configuring;
+mod labels;
 mod report;
 #[cfg(test)]
 mod tests;
 mod world;
 mod writing;
 
+use labels::Labelling;
 use world::Known;
 pub use world::{Change, NodeAddresses};
 use writing::Writing;
@@ -72,6 +74,7 @@ pub struct Index {
     /// Who else uses an address.
     conflicts: Known<IpAddr, String>,
     config: Option<Config>,
+    labelling: Labelling,
     config_stale: bool,
     /// What was last said about a `ConfigMap` that cannot be used.
     said_of_config: Option<Refusal>,
@@ -106,6 +109,7 @@ impl Index {
             namespaces: Known::default(),
             conflicts: Known::default(),
             config: None,
+            labelling: Labelling::default(),
             config_stale: false,
             said_of_config: None,
             allocator: Allocator::new(nothing),
@@ -227,6 +231,7 @@ impl Index {
             self.apply(view, now);
         }
         self.services_listed = true;
+        self.services_have_labels();
     }
 
     /// Decides what is open, once everything has been listed; how many decisions that were.
@@ -326,6 +331,10 @@ impl Index {
                 "configuration: ConfigMap {} not read yet",
                 self.source
             ));
+        }
+        if self.config.is_none() && self.is_config_held_back() {
+            blockers
+                .push("labels: objects are listed anew with those that selectors name".to_owned());
         }
         let missing = [
             ("nodes", self.nodes.is_missing()),

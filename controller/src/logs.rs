@@ -1,5 +1,6 @@
 //! Log lines on standard output.
 
+use ferrolb_kube::log::Bounded;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,8 +22,15 @@ pub fn start(level: LogLevel, format: LogFormat) {
         .with_default(theirs)
         .with_target("ferrolb", ours);
     let layer = match format {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).boxed(),
-        LogFormat::Text => fmt::layer().with_target(false).boxed(),
+        LogFormat::Json => fmt::layer()
+            .with_writer(Bounded(std::io::stdout))
+            .json()
+            .flatten_event(true)
+            .boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_writer(Bounded(std::io::stdout))
+            .with_target(false)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use ferrolb_core::names::{CONTROLLER_COMPONENT, FIELD_MANAGER};
+use ferrolb_core::text::shortened;
 use ferrolb_core::view::ServiceView;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -69,25 +70,25 @@ pub struct Notice {
 impl Notice {
     /// As it should be.
     #[must_use]
-    pub const fn normal(object: Object, reason: &'static str, message: String) -> Self {
+    pub fn normal(object: Object, reason: &'static str, message: String) -> Self {
         Self {
             object,
             warning: false,
             perhaps_said: false,
             reason,
-            message,
+            message: shortened(&message, MESSAGE),
         }
     }
 
     /// Somebody has to do something.
     #[must_use]
-    pub const fn warning(object: Object, reason: &'static str, message: String) -> Self {
+    pub fn warning(object: Object, reason: &'static str, message: String) -> Self {
         Self {
             object,
             warning: true,
             perhaps_said: false,
             reason,
-            message,
+            message: shortened(&message, MESSAGE),
         }
     }
 
@@ -161,7 +162,7 @@ impl Notice {
             },
             type_: Some(if self.warning { "Warning" } else { "Normal" }.to_owned()),
             reason: Some(self.reason.to_owned()),
-            message: Some(shortened(&self.message, MESSAGE)),
+            message: Some(self.message.clone()),
             source: Some(EventSource {
                 component: Some(CONTROLLER_COMPONENT.to_owned()),
                 host: None,
@@ -173,31 +174,5 @@ impl Notice {
             count: Some(1),
             ..Event::default()
         }
-    }
-}
-
-/// At most `limit` bytes, cut between characters.
-fn shortened(text: &str, limit: usize) -> String {
-    const CUT: &str = "…";
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(limit - CUT.len());
-    format!("{}{CUT}", &text[..end])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_message_is_cut_between_characters() {
-        assert_eq!(shortened("short", 10), "short");
-        assert_eq!(
-            shortened("äääääää", 10),
-            "äää…",
-            "ä takes two bytes, … takes three"
-        );
-        assert_eq!(shortened(&"x".repeat(2_000), MESSAGE).len(), MESSAGE);
     }
 }

@@ -1,11 +1,16 @@
 //! Status writes: fenced by the version that was decided on, and nothing else is touched.
 
+use std::sync::Arc;
+
 use ferrolb_core::lease::WRITE_TIMEOUT;
 use ferrolb_core::names::FIELD_MANAGER;
+use ferrolb_kube::answer::version_after;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::Request;
 use kube::{Api, Client, Error, ResourceExt};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::index::{Outcome, Update};
 
@@ -24,13 +29,20 @@ pub enum Method {
 pub struct Writer {
     client: Client,
     method: Method,
+    /// Whole Services are in memory while they are replaced: one after another.
+    replaces: Arc<Semaphore>,
 }
 
 impl Writer {
     /// Writes in that way.
     #[must_use]
-    pub const fn new(client: Client, method: Method) -> Self {
-        Self { client, method }
+    pub fn new(client: Client, method: Method) -> Self {
+        let replaces = Arc::new(Semaphore::new(1));
+        Self {
+            client,
+            method,
+            replaces,
+        }
     }
 
     /// Writes one status.
@@ -38,7 +50,11 @@ impl Writer {
         let service = &update.key;
         let written = match self.method {
             Method::Patch => tokio::time::timeout(WRITE_TIMEOUT, self.patch(update)).await,
-            Method::Replace => tokio::time::timeout(WRITE_TIMEOUT, self.replace(update)).await,
+            Method::Replace => {
+                // Never closed.
+                let _turn = self.replaces.acquire().await;
+                tokio::time::timeout(WRITE_TIMEOUT, self.replace(update)).await
+            }
         };
         match written {
             Err(_) => {
@@ -70,11 +86,14 @@ impl Writer {
             "metadata": { "resourceVersion": update.resource_version },
             "status": { "loadBalancer": { "ingress": ingress(update) } },
         }));
-        let written = self
-            .api(update)
-            .patch_status(&update.key.name, &params, &patch)
-            .await?;
-        Ok(written_as(&written))
+        let request = Request::new(self.api(update).resource_url());
+        let request = request
+            .patch_subresource("status", &update.key.name, &params, &patch)
+            .map_err(Error::BuildRequest)?;
+        let version = version_after(&self.client, request).await?;
+        Ok(Outcome::Written {
+            resource_version: version.unwrap_or_default(),
+        })
     }
 
     async fn replace(&self, update: &Update) -> kube::Result<Outcome> {
@@ -89,10 +108,15 @@ impl Writer {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             dry_run: false,
         };
-        let written = api
-            .replace_status(&update.key.name, &params, &service)
-            .await?;
-        Ok(written_as(&written))
+        let body = serde_json::to_vec(&service).map_err(Error::SerdeError)?;
+        let request = Request::new(api.resource_url());
+        let request = request
+            .replace_subresource("status", &update.key.name, &params, body)
+            .map_err(Error::BuildRequest)?;
+        let version = version_after(&self.client, request).await?;
+        Ok(Outcome::Written {
+            resource_version: version.unwrap_or_default(),
+        })
     }
 }
 
@@ -107,11 +131,5 @@ fn ingress(update: &Update) -> Value {
         Value::Null
     } else {
         entries.into()
-    }
-}
-
-fn written_as(service: &DynamicObject) -> Outcome {
-    Outcome::Written {
-        resource_version: service.resource_version().unwrap_or_default(),
     }
 }

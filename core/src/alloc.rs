@@ -35,12 +35,17 @@ use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool};
 use crate::labels::Labels;
+use crate::text::shortened;
 use crate::view::{ServiceKey, ServiceView};
 
 use choice::Choice;
 use holdings::{Holdings, Usage};
 use request::{Request, families};
 use surroundings::Surroundings;
+
+/// The longest sentence of a refusal: it quotes what tenants and administrators write, and is kept
+/// for each Service. An Event's message has at most as many bytes.
+const LONGEST_TEXT: usize = 1_024;
 
 /// Why a Service did not get what it asks for, in a word and in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +62,7 @@ impl Refusal {
     pub fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self {
             reason,
-            text: text.into(),
+            text: shortened(&text.into(), LONGEST_TEXT),
         }
     }
 }

@@ -19,10 +19,15 @@ use crate::names::{
     ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB,
     LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
 };
+use crate::text::{LONGEST_VALUE, as_key, shortened};
 use crate::view::{
     AddressRequest, EndpointSliceView, EndpointView, FamilyPolicy, NamespaceView, NodeView,
-    Protocol, ServiceKey, ServiceView, TrafficPolicy,
+    Protocol, ServiceKey, ServiceView, TooLong, TrafficPolicy,
 };
+
+/// Addresses of one object that are looked at. A Service of ours has two, a Node a few; a status may
+/// hold whatever fits into an object.
+const ADDRESSES: usize = 256;
 
 /// The view of a Service; `None` without namespace or name, which the API server never sends.
 #[must_use]
@@ -34,6 +39,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     };
     let spec = service.spec.as_ref();
     let annotations = meta.annotations.as_ref();
+    let mut asked = Asked::default();
     let ingress = service
         .status
         .as_ref()
@@ -43,14 +49,23 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     let assigned = distinct(
         ingress
             .iter()
-            .filter_map(|entry| canonical(entry.ip.as_deref()?)),
+            .filter_map(|entry| canonical(entry.ip.as_deref()?))
+            .take(ADDRESSES),
     );
+    let requested_pool = annotated(annotations, annotation::ADDRESS_POOL);
+    let requested_pool = asked.name(requested_pool);
+    let move_to = annotations.and_then(|annotations| annotations.get(ANNOTATION_MOVE_TO));
+    let move_to = asked.name(move_to.map(|node| (ANNOTATION_MOVE_TO.to_owned(), node.as_str())));
+    let address_requests = address_requests(service, &mut asked);
     Some(ServiceView {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         labels: meta.labels.iter().flatten().collect(),
         load_balancer: spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"),
-        class: spec.and_then(|spec| spec.load_balancer_class.clone()),
+        class: spec
+            .and_then(|spec| spec.load_balancer_class.as_deref())
+            // The API server takes no longer one than 317 bytes.
+            .map(|class| shortened(class, LONGEST_VALUE)),
         cluster_ips: cluster_ips(service),
         family_policy: match spec.and_then(|spec| spec.ip_family_policy.as_deref()) {
             Some("PreferDualStack") => FamilyPolicy::PreferDualStack,
@@ -64,30 +79,52 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         ports: ports(service),
         selector: spec
             .and_then(|spec| spec.selector.as_ref())
-            .map(joined)
+            .map(|selector| as_key(&joined(selector)))
             .unwrap_or_default(),
-        address_requests: address_requests(service),
-        requested_pool: annotated(annotations, annotation::ADDRESS_POOL)
-            .map(|(_, pool)| pool.trim().to_owned())
-            .filter(|pool| !pool.is_empty()),
+        address_requests,
+        requested_pool,
         sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
-            .map(|(_, key)| key.to_owned())
+            .map(|(_, key)| as_key(key))
             .filter(|key| !key.is_empty()),
         allow_node_ports: annotations
             .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
             .is_some_and(|value| value == "true"),
-        move_to: annotations
-            .and_then(|annotations| annotations.get(ANNOTATION_MOVE_TO))
-            .map(|node| node.trim().to_owned())
-            .filter(|node| !node.is_empty()),
+        move_to,
         status_is_canonical: is_canonical(ingress, &assigned),
         status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
+        too_long: asked.too_long,
         assigned,
         key,
     })
 }
 
-/// The view of an `EndpointSlice`; `None` if it belongs to no Service or holds host names.
+/// What a Service asks for, as far as it is short enough to be read.
+#[derive(Default)]
+struct Asked {
+    too_long: Vec<TooLong>,
+}
+
+impl Asked {
+    /// A value with its source; `None` if it is too long, which is noted.
+    fn value<'a>(&mut self, asked: Option<(String, &'a str)>) -> Option<(String, &'a str)> {
+        let (source, text) = asked?;
+        let text = text.trim();
+        if text.len() > LONGEST_VALUE {
+            let bytes = text.len();
+            self.too_long.push(TooLong { source, bytes });
+            return None;
+        }
+        (!text.is_empty()).then_some((source, text))
+    }
+
+    /// The name of something.
+    fn name(&mut self, asked: Option<(String, &str)>) -> Option<String> {
+        self.value(asked).map(|(_, name)| name.to_owned())
+    }
+}
+
+/// The view of an `EndpointSlice`; `None` if it belongs to no Service or holds host names. Endpoints
+/// that are in no way different for us are one: a slice has up to a thousand of them.
 #[must_use]
 pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
     let meta = &slice.metadata;
@@ -117,12 +154,12 @@ pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
                 serving,
             }
         })
-        .collect();
+        .collect::<Vec<_>>();
     Some(EndpointSliceView {
         name: meta.name.clone()?,
         service,
         family,
-        endpoints,
+        endpoints: distinct(endpoints.into_iter()),
     })
 }
 
@@ -165,7 +202,7 @@ fn endpoints_view(
     });
     Some(EndpointSliceView {
         name: format!("{name}{suffix}"),
-        endpoints: endpoints.collect(),
+        endpoints: distinct(endpoints),
         service: ServiceKey { namespace, name },
         family,
     })
@@ -212,7 +249,7 @@ pub fn node_view(node: &Node) -> Option<NodeView> {
     let labels: Labels = meta.labels.iter().flatten().collect();
     Some(NodeView {
         name: meta.name.clone()?,
-        addresses: distinct(addresses),
+        addresses: distinct(addresses.take(ADDRESSES)),
         network_unavailable,
         excluded: labels.get(LABEL_EXCLUDE_FROM_LB).is_some(),
         unschedulable: node
@@ -274,10 +311,10 @@ fn ports(service: &Service) -> Vec<(Protocol, u16)> {
         };
         Some((protocol, u16::try_from(port.port).ok()?))
     });
-    known.collect()
+    distinct(known)
 }
 
-fn address_requests(service: &Service) -> Vec<AddressRequest> {
+fn address_requests(service: &Service, asked: &mut Asked) -> Vec<AddressRequest> {
     let field = service
         .spec
         .as_ref()
@@ -285,10 +322,9 @@ fn address_requests(service: &Service) -> Vec<AddressRequest> {
         .map(|text| ("spec.loadBalancerIP".to_owned(), text));
     let annotations = service.metadata.annotations.as_ref();
     let annotation = annotated(annotations, annotation::LOAD_BALANCER_IPS);
-    field
+    [field, annotation]
         .into_iter()
-        .chain(annotation)
-        .filter(|(_, text)| !text.trim().is_empty())
+        .filter_map(|request| asked.value(request))
         .map(|(source, text)| AddressRequest {
             source,
             text: text.to_owned(),
@@ -316,10 +352,10 @@ fn joined(selector: &BTreeMap<String, String>) -> String {
     pairs.join(",")
 }
 
-fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+fn distinct<T: Ord + Clone>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = BTreeSet::new();
-    let mut distinct: Vec<_> = addresses.filter(|address| seen.insert(*address)).collect();
-    // Collecting takes room for four, and these are kept for each Service.
+    let mut distinct: Vec<_> = items.filter(|item| seen.insert(item.clone())).collect();
+    // Collecting takes room for four, and these are kept for each object.
     distinct.shrink_to_fit();
     distinct
 }
@@ -345,7 +381,9 @@ fn status_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
                 .is_some_and(owns_load_balancer_status)
         })
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-        .and_then(|entry| entry.manager.clone())
+        .and_then(|entry| entry.manager.as_deref())
+        // The API server takes no longer one.
+        .map(|manager| shortened(manager, 128))
 }
 
 fn owns_load_balancer_status(FieldsV1(fields): &FieldsV1) -> bool {

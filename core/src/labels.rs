@@ -1,5 +1,11 @@
 //! Labels in one text: as a map, those of ten thousand Services take 10 MiB.
 
+use std::collections::BTreeSet;
+
+/// Names of labels: those that selectors read. Others are not kept, since whoever may write an object
+/// may give it a megabyte of them.
+pub type LabelNames = BTreeSet<String>;
+
 /// The labels of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Labels(
@@ -15,6 +21,13 @@ impl Labels {
             let (one, value) = line.split_once('=')?;
             (one == name).then_some(value)
         })
+    }
+
+    /// Only those whose names are among `names`.
+    #[must_use]
+    pub fn only(&self, names: &LabelNames) -> Self {
+        let lines = self.0.lines().filter_map(|line| line.split_once('='));
+        lines.filter(|(name, _)| names.contains(*name)).collect()
     }
 }
 
@@ -45,5 +58,20 @@ mod tests {
             assert_eq!(labels.get(name), None, "{name}");
         }
         assert_eq!(Labels::default().get(""), None);
+    }
+
+    #[test]
+    fn only_labels_that_are_named_are_kept() {
+        let labels: Labels = [
+            ("app", "web"),
+            ("app.kubernetes.io/name", "x"),
+            ("tier", ""),
+        ]
+        .into_iter()
+        .collect();
+        let names = ["app", "tier", "absent"].map(str::to_owned).into();
+        let kept: Labels = [("app", "web"), ("tier", "")].into_iter().collect();
+        assert_eq!(labels.only(&names), kept);
+        assert_eq!(labels.only(&LabelNames::new()), Labels::default());
     }
 }

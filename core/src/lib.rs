@@ -29,6 +29,7 @@ pub mod names;
 pub mod ownership;
 mod reason;
 pub mod report;
+pub mod text;
 mod time;
 pub mod view;
 pub mod wire;

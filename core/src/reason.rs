@@ -43,6 +43,9 @@ reasons! {
     /// The configuration has errors; the last good one stays in force.
     ConfigRefused => "config_refused",
 
+    /// An object of the API cannot be decoded; what was known of it stays.
+    Unreadable => "unreadable",
+
     // --- allocation ---
     /// The Service has no cluster address (yet), so no address family is known.
     NoClusterIp => "no_cluster_ip",
@@ -54,6 +57,8 @@ reasons! {
     NoPoolMatches => "no_pool_matches",
     /// The wanted address is not a valid address, or two of one family were asked for.
     BadRequestedAddress => "bad_requested_address",
+    /// An annotation or field of the Service is longer than what is read.
+    ValueTooLong => "value_too_long",
     /// The wanted address lies in no pool that the Service may use.
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.

@@ -117,6 +117,17 @@ pub struct ServiceView {
     pub status_is_canonical: bool,
     /// The manager that last wrote `status.loadBalancer` (`metadata.managedFields`).
     pub status_manager: Option<String>,
+    /// What the Service says at greater length than anybody reads: nothing of it is kept above.
+    pub too_long: Vec<TooLong>,
+}
+
+/// A value of more than [`LONGEST_VALUE`](crate::text::LONGEST_VALUE) bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TooLong {
+    /// The field, or the annotation's name.
+    pub source: String,
+    /// Its length.
+    pub bytes: usize,
 }
 
 impl ServiceView {

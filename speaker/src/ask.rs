@@ -5,12 +5,14 @@ mod local;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use ferrolb_core::announce::{Link, LinkId, Wanted, carrying};
 use ferrolb_core::wire::MacAddr;
 use futures::StreamExt as _;
+use tokio::sync::watch as latest;
 use tokio::time::timeout;
 
 use crate::args::Args;
@@ -82,11 +84,15 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
 async fn known(args: &Args) -> anyhow::Result<View> {
     let me = args.node_name.clone().unwrap_or_default();
     let client = client::connect(args.kubeconfig.as_deref()).await?;
-    let mut inputs = watch::all(&client, &args.namespace(), &args.config);
+    let (labels, wanted) = latest::channel(Arc::default());
+    let mut inputs = watch::all(&client, &args.namespace(), &args.config, wanted);
     let mut view = View::new(me, args.lb_class.clone(), args.exclude_label);
     while view.missing().is_some() {
         let input = inputs.next().await.context("the watches have ended")?;
         view.handle(input, &mut Dirty::default());
+        if let Some(names) = view.poll_labels() {
+            labels.send_replace(Arc::new(names));
+        }
     }
     Ok(view)
 }

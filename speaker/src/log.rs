@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
+use ferrolb_kube::log::Bounded;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -22,7 +23,7 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter: Targets = filter
         .parse()
         .with_context(|| format!("--log-level {level:?}"))?;
-    let layer = fmt::layer().with_writer(io::stderr);
+    let layer = fmt::layer().with_writer(Bounded(io::stderr));
     let layer = match format {
         LogFormat::Json => layer
             .json()

@@ -15,6 +15,7 @@ use ferrolb_core::view::ServiceKey;
 use prometheus_client::encoding::{
     EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
 };
+use prometheus_client::metrics::counter::Counter as Total;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -118,6 +119,7 @@ pub struct Metrics {
     peers_alive: Gauge,
     config_loaded: Gauge,
     config_stale: Gauge,
+    unreadable: Total,
 }
 
 impl Metrics {
@@ -140,6 +142,7 @@ impl Metrics {
             peers_alive: Gauge::default(),
             config_loaded: Gauge::default(),
             config_stale: Gauge::default(),
+            unreadable: Total::default(),
         };
         metrics.register();
         metrics
@@ -205,6 +208,11 @@ impl Metrics {
             self.heartbeat_gaps.clone(),
         );
         registry.register(
+            "ferrolb_undecodable_objects",
+            "Objects of the API that could not be decoded",
+            self.unreadable.clone(),
+        );
+        registry.register(
             "ferrolb_peers_alive",
             "Speakers that answer, this one included",
             self.peers_alive.clone(),
@@ -219,6 +227,11 @@ impl Metrics {
             "1 if the newest configuration was refused and an older one is in force",
             self.config_stale.clone(),
         );
+    }
+
+    /// An object of the API could not be decoded.
+    pub fn count_unreadable(&self) {
+        self.unreadable.inc();
     }
 
     /// Whether this node announces `ip` of a Service.

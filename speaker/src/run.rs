@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Event;
+use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
@@ -16,7 +17,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch as latest};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, info, warn};
 
@@ -91,7 +92,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         events.clone(),
         counters,
     );
+    let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
     let speaker = Speaker {
+        labels,
         view: View::new(me.clone(), args.lb_class.clone(), args.exclude_label),
         events,
         conflicts,
@@ -113,7 +116,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         status,
         interfaces: args.interfaces.as_slice().into(),
     };
-    let inputs = watch::all(&client, &namespace, &args.config);
+    let inputs = watch::all(&client, &namespace, &args.config, wanted_labels);
     let mut look = interval(LOOK_FOR_KEYS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
@@ -172,6 +175,8 @@ impl Stop {
 struct Speaker {
     me: String,
     view: View,
+    /// Names of the labels that Nodes are watched with.
+    labels: latest::Sender<Arc<LabelNames>>,
     peers: Peers,
     events: Events,
     conflicts: Conflicts,
@@ -235,16 +240,27 @@ impl Speaker {
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
-                    self.view.handle(input, &mut dirty);
+                    self.see(input, &mut dirty);
                     // What is there already is decided in one go.
                     while let Some(Some(input)) = inputs.next().now_or_never() {
-                        self.view.handle(input, &mut dirty);
+                        self.see(input, &mut dirty);
                     }
                 }
             }
             if self.view.missing().is_none() {
                 self.follow(dirty);
             }
+        }
+    }
+
+    fn see(&mut self, input: Input, dirty: &mut Dirty) {
+        if input.is_unreadable() {
+            self.metrics.count_unreadable();
+        }
+        self.view.handle(input, dirty);
+        if let Some(names) = self.view.poll_labels() {
+            info!(labels = ?names, "listing Nodes anew, with the labels that selectors name");
+            self.labels.send_replace(Arc::new(names));
         }
     }
 

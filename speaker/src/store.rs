@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::runtime::watcher::Event;
+use ferrolb_kube::watch::Event;
 
 /// Views by key. A fresh list replaces the old views only when it is complete, so that nothing is
 /// withdrawn while an API server that was away sends its objects again.
@@ -32,7 +32,7 @@ impl<K, V> Default for Store<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
+impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
     /// The views.
     #[must_use]
     pub const fn views(&self) -> &BTreeMap<K, V> {
@@ -61,6 +61,12 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
                 Vec::new()
             }
             Event::InitDone => self.replace(),
+            Event::Unreadable((key, _)) => {
+                if let (Some(fresh), Some(view)) = (&mut self.fresh, self.views.get(&key)) {
+                    fresh.insert(key, view.clone());
+                }
+                Vec::new()
+            }
         }
     }
 
@@ -134,6 +140,19 @@ mod tests {
         assert_eq!(keys(store.handle(Event::Delete(("c", Some(3))))), ["c"]);
         assert_eq!(store.handle(Event::Delete(("c", Some(3)))), []);
         assert_eq!(store.views().len(), 1);
+    }
+
+    #[test]
+    fn of_what_cannot_be_decoded_what_is_known_stays() {
+        let mut store = filled();
+        assert_eq!(store.handle(Event::Unreadable(("a", None))), []);
+        store.handle(Event::Init);
+        store.handle(Event::Unreadable(("a", None)));
+        store.handle(Event::Unreadable(("new", None)));
+        store.handle(Event::InitApply(("b", Some(2))));
+        assert_eq!(keys(store.handle(Event::InitDone)), ["c"]);
+        let known: Vec<_> = store.views().iter().collect();
+        assert_eq!(known, [(&"a", &1), (&"b", &2)]);
     }
 
     #[test]

@@ -8,9 +8,12 @@ use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured};
 use ferrolb_core::conflict::Report;
 use ferrolb_core::elect::{Backend, ExcludeLabel, is_ours, standings};
+use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{debug, info, warn};
+
+use ferrolb_kube::watch::Event;
 
 use crate::peers::Wish;
 use crate::store::{Changed, Store};
@@ -46,6 +49,14 @@ pub struct View {
     in_conflict: BTreeSet<IpAddr>,
     /// The last good configuration.
     config: Option<Config>,
+    /// What is put in force as soon as the Nodes have been listed with the labels that it names.
+    held_back: Option<Config>,
+    /// Names of the labels that Nodes have been listed with, are being listed with, and should be.
+    labels: LabelNames,
+    labels_coming: LabelNames,
+    labels_wanted: LabelNames,
+    /// Nobody has asked for `labels_wanted` yet.
+    labels_are_news: bool,
     /// The newest one is refused.
     stale: bool,
 }
@@ -67,6 +78,11 @@ impl View {
             reports: Store::default(),
             in_conflict: BTreeSet::new(),
             config: None,
+            held_back: None,
+            labels: LabelNames::new(),
+            labels_coming: LabelNames::new(),
+            labels_wanted: LabelNames::new(),
+            labels_are_news: false,
             stale: false,
         }
     }
@@ -85,10 +101,14 @@ impl View {
                     self.slice_changed(changed, dirty);
                 }
             }
+            Input::Labels(names) => self.labels_coming = names.as_ref().clone(),
             Input::Node(event) => {
+                if matches!(event, Event::InitDone) {
+                    self.labels.clone_from(&self.labels_coming);
+                }
                 let changed = !self.nodes.handle(event).is_empty();
                 dirty.nodes |= changed;
-                dirty.all |= changed;
+                dirty.all |= self.release_config() || changed;
             }
             Input::Config(event) => {
                 if !self.config_map.handle(event).is_empty() {
@@ -162,21 +182,47 @@ impl View {
             return;
         };
         self.stale = false;
+        self.held_back = None;
         match config::of_data(Some(data)) {
-            config::Outcome::Valid(config) => {
-                info!(pools = config.pools.len(), "configuration in force");
-                self.config = Some(config);
-            }
-            config::Outcome::NotConfigured(NotConfigured::Empty) => {
-                info!("configuration without pools in force");
-                self.config = Some(Config::default());
-            }
+            config::Outcome::Valid(config) => self.accept(config),
+            config::Outcome::NotConfigured(NotConfigured::Empty) => self.accept(Config::default()),
             config::Outcome::NotConfigured(what) => info!("{what}"),
             config::Outcome::Refused(problems) => {
                 self.stale = true;
                 warn!("configuration refused, the last good one stays in force: {problems}");
             }
         }
+    }
+
+    /// Puts a configuration in force, as soon as the labels that it names are known.
+    fn accept(&mut self, config: Config) {
+        let mut names = config.label_names();
+        if !names.is_subset(&self.labels_wanted) {
+            // Those that are in force are still needed until then.
+            names.extend(self.config.iter().flat_map(Config::label_names));
+            self.labels_wanted = names;
+            self.labels_are_news = true;
+        }
+        self.held_back = Some(config);
+        self.release_config();
+    }
+
+    /// Whether that has put a configuration in force.
+    fn release_config(&mut self) -> bool {
+        let names = self.held_back.as_ref().map(Config::label_names);
+        if !names.is_some_and(|names| names.is_subset(&self.labels)) {
+            return false;
+        }
+        self.config = self.held_back.take();
+        let pools = self.config.as_ref().map_or(0, |config| config.pools.len());
+        info!(pools, "configuration in force");
+        true
+    }
+
+    /// The names of the labels with which Nodes have to be listed anew.
+    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+        let is_news = std::mem::take(&mut self.labels_are_news);
+        is_news.then(|| self.labels_wanted.clone())
     }
 
     fn reports_changed(&mut self, dirty: &mut Dirty) {
@@ -205,6 +251,10 @@ impl View {
             (self.slices.listed(), "the list of EndpointSlices"),
             (self.nodes.listed(), "the list of Nodes"),
             (self.config_map.listed(), "the ConfigMap"),
+            (
+                self.held_back.is_none() || self.config.is_some(),
+                "the labels of Nodes that the configuration names",
+            ),
             (self.reports.listed(), "the reports of conflicts"),
         ]
         .into_iter()

@@ -1,22 +1,22 @@
-//! Watches of the API server: objects in, views out. Whole objects are never kept.
+//! What the speaker watches: objects in, views out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
-use ferrolb_core::names::CONFLICTS_NAME;
+use ferrolb_core::labels::{LabelNames, Labels};
+use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
+use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use ferrolb_kube::watch::{Error, Event, watch};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client};
+use tokio::sync::watch as latest;
 use tracing::{debug, info, warn};
 
-/// Objects of one page of a list.
-const PAGE: u32 = 100;
-/// Seconds after which a watch is begun anew, as a guard against one that has silently died.
-const WATCH_SECONDS: u32 = 60;
 /// Wait after a failure, doubled up to the longest one.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
@@ -35,6 +35,8 @@ pub enum Input {
     Service(Event<(ServiceKey, Option<ServiceView>)>),
     /// An `EndpointSlice`, or one family of an Endpoints object.
     Slice(Event<(ServiceKey, Option<EndpointSliceView>)>),
+    /// The Nodes are listed anew, with their labels of these names.
+    Labels(Arc<LabelNames>),
     /// A Node.
     Node(Event<(String, Option<NodeView>)>),
     /// The `data` of the `ConfigMap`.
@@ -43,16 +45,37 @@ pub enum Input {
     Reports(Data),
 }
 
+impl Input {
+    /// Whether it tells of an object that cannot be decoded.
+    #[must_use]
+    pub const fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::Service(Event::Unreadable(_))
+                | Self::Slice(Event::Unreadable(_))
+                | Self::Node(Event::Unreadable(_))
+                | Self::Config(Event::Unreadable(_))
+                | Self::Reports(Event::Unreadable(_))
+        )
+    }
+}
+
 /// Of the one `ConfigMap` that is watched.
 type Data = Event<((), Option<BTreeMap<String, String>>)>;
 
-/// Everything that the speaker watches. It never ends: what fails is tried again.
-pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static, Input> {
-    let configs = patient(config_map(client, namespace, config))
+/// Everything that the speaker watches, Nodes with those labels that `labels` names at the time. It
+/// never ends: what fails is tried again.
+pub fn all(
+    client: &Client,
+    namespace: &str,
+    config: &str,
+    labels: latest::Receiver<Arc<LabelNames>>,
+) -> BoxStream<'static, Input> {
+    let configs = patient(config_map(client, namespace, config, config_data))
         .filter_map(async |event| Some(Input::Config(event?)));
     let reports = {
         let (client, namespace) = (client.clone(), namespace.to_owned());
-        move || config_map(&client, &namespace, CONFLICTS_NAME)
+        move || config_map(&client, &namespace, CONFLICTS_NAME, reports_data)
     };
     let reports = or_else(
         reports(),
@@ -61,126 +84,164 @@ pub fn all(client: &Client, namespace: &str, config: &str) -> BoxStream<'static,
         "the reports of conflicts are forbidden: a takeover of an address that another host has is \
          announced",
     );
-    let nodes = patient(watcher(
-        Api::<Node>::all(client.clone()),
-        settings(<_>::default()),
-    ))
-    .filter_map(async |event| {
-        Some(Input::Node(map(event?, |node| {
-            (node.name_any(), node_view(&node))
-        })))
-    });
     stream::select_all([
         services(client).map(Input::Service).boxed(),
         slices(client).map(Input::Slice).boxed(),
-        nodes.boxed(),
+        nodes(client.clone(), labels),
         configs.boxed(),
         reports.map(Input::Reports).boxed(),
     ])
     .boxed()
 }
 
-/// The data of one `ConfigMap`.
+type Texts = BTreeMap<String, String>;
+
+/// The data of one `ConfigMap`, as far as `data` keeps it.
 fn config_map(
     client: &Client,
     namespace: &str,
     name: &str,
+    data: fn(&Texts) -> Texts,
 ) -> impl futures::Stream<Item = Watched<Data>> + Send + 'static + use<> {
-    let by_name = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let by_name = format!("metadata.name={name}");
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    watcher(api, settings(by_name)).map(|event| event.map(|event| map(event, |map| ((), map.data))))
+    watch(api, Some(by_name), move |_, map: Option<&ConfigMap>| {
+        ((), map.and_then(|map| map.data.as_ref()).map(data))
+    })
 }
 
-fn settings(config: watcher::Config) -> watcher::Config {
-    config.page_size(PAGE).timeout(WATCH_SECONDS)
+/// Of other keys only the names are told.
+fn config_data(data: &Texts) -> Texts {
+    let kept = data.iter().map(|(key, value)| {
+        let value = if key == CONFIG_KEY {
+            value.as_str()
+        } else {
+            ""
+        };
+        (key.clone(), value.to_owned())
+    });
+    kept.collect()
+}
+
+/// A report has some two hundred bytes.
+fn reports_data(data: &Texts) -> Texts {
+    let short = data
+        .iter()
+        .filter(|(_, value)| value.len() <= LONGEST_VALUE);
+    short
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// Nodes; listed anew as soon as other labels are wanted.
+fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream<'static, Input> {
+    let begin = move |labels: Arc<LabelNames>| {
+        let names = Arc::clone(&labels);
+        let read = move |key: &ServiceKey, node: Option<&Node>| {
+            let view = node.and_then(node_view).map(|view| NodeView {
+                labels: view.labels.only(&names),
+                ..view
+            });
+            (key.name.clone(), view)
+        };
+        let events = patient(watch(Api::<Node>::all(client.clone()), None, read));
+        let events = events.filter_map(async |event| Some(Input::Node(event?)));
+        stream::once(std::future::ready(Input::Labels(labels)))
+            .chain(events)
+            .boxed()
+    };
+    renewed(labels, begin)
+}
+
+/// What `begin` makes of the latest value; it begins again when there is another one.
+fn renewed<T, S>(
+    mut latest: latest::Receiver<T>,
+    begin: impl Fn(T) -> BoxStream<'static, S> + Send + 'static,
+) -> BoxStream<'static, S>
+where
+    T: Clone + Send + Sync + 'static,
+    S: Send + 'static,
+{
+    let first = begin(latest.borrow_and_update().clone());
+    stream::unfold(
+        (latest, begin, first),
+        |(mut latest, begin, mut current)| async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(()) = latest.changed() => {
+                        current = begin(latest.borrow_and_update().clone());
+                    }
+                    item = current.next() => return Some((item?, (latest, begin, current))),
+                }
+            }
+        },
+    )
+    .boxed()
 }
 
 /// Only Services of type `LoadBalancer`, by a field selector; all, where the API server does not
 /// know it (before 1.31).
 fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<ServiceView>)>> {
     let api = Api::<Service>::all(client.clone());
-    let selected = settings(watcher::Config::default().fields("spec.type=LoadBalancer"));
-    let view = |service: Service| {
-        let view = service_view(&service).filter(|view| view.load_balancer);
-        (key(&service), view)
+    let read = |key: &ServiceKey, service: Option<&Service>| {
+        let view = service.and_then(service_view);
+        let view = view.filter(|view| view.load_balancer);
+        // No decision of a speaker reads them.
+        let view = view.map(|view| ServiceView {
+            labels: Labels::default(),
+            ..view
+        });
+        (key.clone(), view)
     };
-    let every = watcher(api.clone(), settings(<_>::default()));
     or_else(
-        watcher(api, selected),
+        watch(api.clone(), Some("spec.type=LoadBalancer".to_owned()), read),
         400,
-        every,
+        watch(api, None, read),
         "the API server selects no Services by type",
     )
-    .map(move |event| map(event, view))
-    .boxed()
 }
 
 /// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).
 fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<EndpointSliceView>)>> {
     let slices = Api::<EndpointSlice>::all(client.clone());
-    let slices = watcher(slices, settings(<_>::default())).map(|event| {
-        event.map(|event| split(event, |slice| [(key(slice), endpoint_slice_view(slice))]))
+    let slices = watch(slices, None, |key, slice: Option<&EndpointSlice>| {
+        vec![(key.clone(), slice.and_then(endpoint_slice_view))]
     });
     let endpoints = Api::<Endpoints>::all(client.clone());
-    let endpoints = watcher(endpoints, settings(<_>::default())).map(|event| {
-        event.map(|event| {
-            split(event, |endpoints| {
-                let key = key(endpoints);
-                endpoints_views(endpoints).map(|(suffix, view)| {
-                    let name = format!("{}{suffix}", key.name);
-                    (
-                        ServiceKey {
-                            name,
-                            ..key.clone()
-                        },
-                        view,
-                    )
-                })
-            })
-        })
+    let endpoints = watch(endpoints, None, |key, endpoints: Option<&Endpoints>| {
+        let views = endpoints_views(endpoints.unwrap_or(&Endpoints::default()));
+        let of_family = |(suffix, view)| {
+            let name = format!("{}{suffix}", key.name);
+            let namespace = key.namespace.clone();
+            (ServiceKey { namespace, name }, view)
+        };
+        views.map(of_family).to_vec()
     });
     or_else(
-        slices,
+        slices.map(|event| event.map(split)),
         403,
-        endpoints,
+        endpoints.map(|event| event.map(split)),
         "EndpointSlices are forbidden, reading Endpoints",
     )
     .flat_map(stream::iter)
     .boxed()
 }
 
-fn key<K: Resource>(object: &K) -> ServiceKey {
-    ServiceKey {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
-}
-
-fn map<A, B>(event: Event<A>, f: impl FnOnce(A) -> B) -> Event<B> {
-    match event {
-        Event::Apply(object) => Event::Apply(f(object)),
-        Event::Delete(object) => Event::Delete(f(object)),
-        Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(f(object)),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
 /// One event for each view of an object.
-fn split<A, B, I: IntoIterator<Item = B>>(
-    event: Event<A>,
-    f: impl FnOnce(&A) -> I,
-) -> Vec<Event<B>> {
+fn split<T>(event: Event<Vec<T>>) -> Vec<Event<T>> {
+    let each = |views: Vec<T>, event: fn(T) -> Event<T>| views.into_iter().map(event).collect();
     match event {
-        Event::Apply(object) => f(&object).into_iter().map(Event::Apply).collect(),
-        Event::Delete(object) => f(&object).into_iter().map(Event::Delete).collect(),
+        Event::Apply(views) => each(views, Event::Apply),
+        Event::Delete(views) => each(views, Event::Delete),
         Event::Init => vec![Event::Init],
-        Event::InitApply(object) => f(&object).into_iter().map(Event::InitApply).collect(),
+        Event::InitApply(views) => each(views, Event::InitApply),
         Event::InitDone => vec![Event::InitDone],
+        Event::Unreadable(views) => each(views, Event::Unreadable),
     }
 }
 
-type Watched<T> = Result<T, watcher::Error>;
+type Watched<T> = Result<T, Error>;
 
 /// What came out of a watch.
 trait Told {
@@ -218,7 +279,7 @@ fn or_else<T: Told + Send + 'static>(
         loop {
             let event = choice.streams[choice.current].next().await?;
             match &event {
-                Err(error) if status(error) == Some(code) && !choice.is_settled => {
+                Err(error) if error.code() == Some(code) && !choice.is_settled => {
                     choice.current = 1 - choice.current;
                     if choice.current == 1 {
                         debug!("{why}");
@@ -259,19 +320,11 @@ where
     let attempts = stream::repeat_with(watch).then(move |events| async move {
         tokio::time::sleep(pause).await;
         events.take_while(|event| {
-            let is_forbidden = event.as_ref().err().and_then(status) == Some(403);
+            let is_forbidden = event.as_ref().err().and_then(Error::code) == Some(403);
             std::future::ready(!is_forbidden)
         })
     });
     none.chain(attempts.flatten())
-}
-
-fn status(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
-        _ => None,
-    }
 }
 
 /// Waits after each failure, longer each time; `None` stands for a failure. Only the first of several
@@ -330,9 +383,7 @@ mod tests {
             code,
             ..Default::default()
         };
-        Err(watcher::Error::InitialListFailed(kube::Error::Api(
-            Box::new(status),
-        )))
+        Err(Error::List(kube::Error::Api(Box::new(status))))
     }
 
     /// What comes of two ways that tell these, one after the other.
@@ -345,6 +396,24 @@ mod tests {
             .filter_map(applied)
             .collect()
             .await
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_otherwise_begins_anew() {
+        let (want, latest) = latest::channel("a");
+        let mut told = renewed(latest, |what| {
+            stream::iter([what, "more"])
+                .chain(stream::pending())
+                .boxed()
+        });
+        assert_eq!(told.next().await, Some("a"));
+        want.send_replace("b");
+        assert_eq!(
+            told.next().await,
+            Some("b"),
+            "nothing of the former comes after that"
+        );
+        assert_eq!(told.next().await, Some("more"));
     }
 
     #[tokio::test]

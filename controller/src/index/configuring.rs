@@ -20,20 +20,21 @@ impl Index {
                 let object = map
                     .filter(|_| !first)
                     .map(|map| Object::config_map(&self.source, map));
-                self.accept_config(object, config);
+                self.accept_with_labels(object, config);
             }
             // As with MetalLB, removing all pools is a change like any other.
             Loaded::Empty(_) if self.config.is_some() => {
-                self.accept_config(None, Config::default())
+                self.accept_with_labels(None, Config::default());
             }
             Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
                 let object = map.map(|map| Object::config_map(&self.source, map));
+                self.hold_back_none();
                 self.refuse_config(object, refusal, first);
             }
         }
     }
 
-    fn accept_config(&mut self, object: Option<Object>, config: Config) {
+    pub(super) fn accept_config(&mut self, object: Option<Object>, config: Config) {
         let was_refused = self.said_of_config.take().is_some();
         self.config_stale = false;
         let news = self.config.as_ref() != Some(&config);

@@ -46,6 +46,7 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
             .collect(),
         status_is_canonical: true,
         status_manager: None,
+        too_long: Vec::new(),
         move_to: None,
     }
 }
@@ -579,4 +580,101 @@ fn the_status_shows_pools_and_decisions() {
         "pool_exhausted"
     );
     assert!(index.configuration_status().loaded);
+}
+
+const POOL_BY_LABEL: &str = "address-pools:
+- {name: a, protocol: layer2, addresses: [10.1.0.1-10.1.0.9], service-selectors: [{match-labels: {tier: web}}]}
+";
+
+fn labelled(name: &str, version: &str, tier: Option<&str>) -> ServiceView {
+    ServiceView {
+        labels: tier.into_iter().map(|tier| ("tier", tier)).collect(),
+        ..service(name, version, &[])
+    }
+}
+
+#[test]
+fn a_configuration_waits_for_the_labels_that_it_names_and_the_last_good_one_serves_until_then() {
+    let mut index = configured(vec![service("a", "1", &[])]);
+    assert_eq!(index.poll_relist(), None, "it selects by nothing");
+    index.set_config(Some(&map(parse(POOL_BY_LABEL))));
+    assert_eq!(index.poll_relist(), Some(["tier".to_owned()].into()));
+    assert_eq!(index.poll_relist(), None, "asked for once");
+
+    // Meanwhile what is in force serves, as if nothing had happened.
+    index.apply(service("b", "1", &[]), Instant::START);
+    assert_eq!(told(&updates(&mut index)), ["a 10.0.0.1", "b 10.0.0.2"]);
+    assert!(index.blockers().is_empty());
+
+    // Listed anew, now with labels.
+    let views = vec![
+        service("a", "1", &["10.0.0.1"]),
+        service("b", "1", &["10.0.0.2"]),
+        labelled("web", "1", Some("web")),
+        labelled("db", "1", None),
+    ];
+    index.reset(views, &BTreeSet::new(), Instant::START);
+    assert_eq!(told(&updates(&mut index)), ["web 10.1.0.1"]);
+    index.set_config(Some(&map(parse(POOL_BY_LABEL))));
+    assert_eq!(index.poll_relist(), None, "these labels are known");
+}
+
+#[test]
+fn at_the_start_nothing_is_decided_before_the_labels_are_known() {
+    let mut index = Index::new(None, "metallb-system/config".to_owned());
+    index.await_namespaces();
+    let held = || ServiceView {
+        assigned: vec!["10.1.0.1".parse().unwrap()],
+        ..labelled("web", "1", None)
+    };
+    index.reset(vec![held()], &BTreeSet::new(), Instant::START);
+    index.handle_namespaces(Change::Listed(Vec::new()));
+    index.set_config(Some(&map(parse(POOL_BY_LABEL))));
+    assert_eq!(index.blockers().len(), 1, "{:?}", index.blockers());
+    assert_eq!(index.settle(), 0);
+    assert!(index.poll_relist().is_some());
+    index.reset(vec![held()], &BTreeSet::new(), Instant::START);
+    assert_eq!(index.settle(), 0, "namespaces are listed anew, too");
+    index.handle_namespaces(Change::Listed(Vec::new()));
+    assert_eq!(index.blockers(), [""; 0]);
+    assert_eq!(index.settle(), 1);
+}
+
+#[test]
+fn a_configuration_that_is_replaced_while_it_waits_never_comes_into_force() {
+    let mut index = configured(vec![service("a", "1", &[])]);
+    index.set_config(Some(&map(parse(POOL_BY_LABEL))));
+    index.set_config(Some(&map(parse("address-pools: ["))));
+    index.reset(
+        vec![service("a", "1", &[])],
+        &BTreeSet::new(),
+        Instant::START,
+    );
+    assert!(index.config_stale());
+    assert_eq!(
+        told(&updates(&mut index)),
+        ["a 10.0.0.1"],
+        "the last good one"
+    );
+}
+
+#[test]
+fn of_nodes_that_cannot_be_decoded_what_is_known_stays() {
+    let node = |name: &str, address: &str| NodeAddresses {
+        node: name.to_owned(),
+        addresses: vec![address.parse().unwrap()],
+    };
+    let mut index = configured(Vec::new());
+    index.handle_nodes(Change::Listed(vec![
+        node("n1", "10.0.0.1"),
+        node("n2", "10.0.0.2"),
+    ]));
+    index.handle_nodes(Change::ListedInPart {
+        objects: vec![node("n3", "10.0.0.3")],
+        unreadable: ["n1".to_owned()].into(),
+    });
+    let node_of = |address: &str| index.allocator.node_of(address.parse().unwrap());
+    assert_eq!(node_of("10.0.0.1"), Some("n1"));
+    assert_eq!(node_of("10.0.0.2"), None, "gone");
+    assert_eq!(node_of("10.0.0.3"), Some("n3"));
 }

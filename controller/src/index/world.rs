@@ -40,6 +40,10 @@ impl<K: Ord, V> Known<K, V> {
         self.awaited = true;
     }
 
+    pub(super) const fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
     pub(super) const fn is_missing(&self) -> bool {
         self.awaited && !self.listed
     }
@@ -59,6 +63,13 @@ pub enum Change<V> {
     Deleted(String),
     /// Everything there is.
     Listed(Vec<V>),
+    /// The same, but for those of these names, which cannot be decoded: what is known of them stays.
+    ListedInPart {
+        /// What can be decoded.
+        objects: Vec<V>,
+        /// What cannot.
+        unreadable: BTreeSet<String>,
+    },
 }
 
 impl Index {
@@ -91,12 +102,16 @@ impl Index {
 
     /// Namespaces have changed.
     pub fn handle_namespaces(&mut self, change: Change<NamespaceView>) {
+        let is_list = matches!(change, Change::Listed(_) | Change::ListedInPart { .. });
         take(&mut self.namespaces, change, |namespace| {
             (namespace.name, namespace.labels)
         });
         // Each of them is looked at anew when pools select by them, which is rare.
         if self.allocator.set_namespaces(&self.namespaces.objects) {
             self.settle_all();
+        }
+        if is_list {
+            self.namespaces_have_labels();
         }
     }
 
@@ -128,5 +143,13 @@ fn take<T, V>(known: &mut Known<String, V>, change: Change<T>, of: impl Fn(T) ->
         }
         Change::Deleted(name) => drop(known.objects.remove(&name)),
         Change::Listed(objects) => known.list(objects.into_iter().map(of)),
+        Change::ListedInPart {
+            objects,
+            unreadable,
+        } => {
+            let mut former = std::mem::take(&mut known.objects);
+            former.retain(|name, _| unreadable.contains(name));
+            known.list(former.into_iter().chain(objects.into_iter().map(of)));
+        }
     }
 }

@@ -59,11 +59,21 @@ impl Usage {
         if self.sharing_key.is_none() || self.sharing_key != other.sharing_key {
             return Some(Obstacle::Key);
         }
-        if let Some((protocol, port)) = self.ports.iter().find(|port| other.ports.contains(port)) {
-            return Some(Obstacle::Port(*protocol, *port));
+        if let Some((protocol, port)) = first_common(&self.ports, &other.ports) {
+            return Some(Obstacle::Port(protocol, port));
         }
         (self.backend != other.backend).then_some(Obstacle::Backend)
     }
+}
+
+/// The first of `ports` that is among `others`. A Service may have ten thousand of them.
+fn first_common(ports: &[(Protocol, u16)], others: &[(Protocol, u16)]) -> Option<(Protocol, u16)> {
+    const FEW: usize = 16;
+    if ports.len().min(others.len()) <= FEW {
+        return ports.iter().find(|port| others.contains(port)).copied();
+    }
+    let others: BTreeSet<_> = others.iter().collect();
+    ports.iter().find(|port| others.contains(port)).copied()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

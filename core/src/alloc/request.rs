@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::Refusal;
 use crate::Reason;
 use crate::address::{Family, canonical};
+use crate::text::LONGEST_VALUE;
 use crate::view::{FamilyPolicy, ServiceView};
 
 /// What a Service asks for, free of contradictions.
@@ -27,6 +28,15 @@ impl Request {
     /// # Errors
     /// The request contradicts itself, or names what is no address.
     pub(super) fn of(view: &ServiceView) -> Result<Self, Refusal> {
+        if let Some(long) = view.too_long.first() {
+            return Err(Refusal::new(
+                Reason::ValueTooLong,
+                format!(
+                    "{} has {} bytes, and at most {LONGEST_VALUE} are read: shorten it, or remove it",
+                    long.source, long.bytes
+                ),
+            ));
+        }
         let families = families(view);
         if families.is_empty() {
             return Err(Refusal::new(

@@ -1,7 +1,7 @@
 use super::*;
 use crate::address::AddressRange;
 use crate::config::{Announcement, LabelSelector, Pool};
-use crate::view::{AddressRequest, FamilyPolicy, Protocol, TrafficPolicy};
+use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
 pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -50,6 +50,7 @@ pub(super) fn service(name: &str) -> ServiceView {
         assigned: Vec::new(),
         status_is_canonical: true,
         status_manager: None,
+        too_long: Vec::new(),
         move_to: None,
     }
 }
@@ -860,4 +861,70 @@ fn who_rewrites_a_status_of_ours_is_overruled_until_we_give_in() {
     );
     allocator.release(&emptied.key);
     assert_eq!(ensure(&mut allocator, &emptied), "10.0.0.1");
+}
+
+#[test]
+fn a_value_that_is_too_long_gives_nothing_and_takes_nothing_away() {
+    let long = |service: ServiceView| ServiceView {
+        too_long: vec![TooLong {
+            source: "metallb.io/address-pool".to_owned(),
+            bytes: 260_000,
+        }],
+        ..service
+    };
+    let mut allocator = configured(vec![pool("a", &[("10.0.0.1", "10.0.0.9")])]);
+    let Decision::Refuse(refusal) = allocator.ensure(&long(service("new"))) else {
+        panic!("it was given an address");
+    };
+    assert_eq!(refusal.reason, Reason::ValueTooLong);
+    assert_eq!(
+        refusal.text,
+        "metallb.io/address-pool has 260000 bytes, and at most 1024 are read: shorten it, or remove it"
+    );
+    let held = allocator.ensure(&service("old"));
+    let kept = allocator.ensure(&long(service("old")));
+    assert_eq!(kept.addresses(), held.addresses());
+    assert_eq!(kept.refusal(), Some(&refusal));
+}
+
+#[test]
+fn what_is_said_is_bounded_and_ends_with_what_to_do() {
+    let wild = "\u{1}".repeat(1_024);
+    let asks = |pool: &str, text: &str| ServiceView {
+        requested_pool: Some(pool.to_owned()).filter(|pool| !pool.is_empty()),
+        address_requests: Some(text)
+            .filter(|text| !text.is_empty())
+            .map(|text| AddressRequest {
+                source: "metallb.io/loadBalancerIPs".to_owned(),
+                text: text.to_owned(),
+            })
+            .into_iter()
+            .collect(),
+        ..service("wild")
+    };
+    let mut allocator = configured(vec![pool("a", &[("10.0.0.1", "10.0.0.9")])]);
+    for (view, end) in [
+        (asks(&wild, ""), "ask for one of a"),
+        (asks("", &wild), "write addresses separated by commas"),
+    ] {
+        let decision = allocator.ensure(&view);
+        let text = &decision.refusal().expect("a refusal").text;
+        assert!(text.len() <= LONGEST_TEXT, "{}", text.len());
+        assert!(text.ends_with(end), "{text}");
+    }
+}
+
+#[test]
+fn two_services_of_ten_thousand_ports_share_unless_one_is_in_common() {
+    let with = |name: &str, ports: std::ops::Range<u16>| ServiceView {
+        ports: ports.map(|port| (Protocol::Udp, port)).collect(),
+        sharing_key: Some("k".to_owned()),
+        ..service(name)
+    };
+    let mut allocator = configured(vec![pool("a", &[("10.0.0.1", "10.0.0.9")])]);
+    let first = allocator.ensure(&with("a", 1..10_001));
+    let shares = allocator.ensure(&with("b", 10_001..20_001));
+    assert_eq!(shares.addresses(), first.addresses());
+    let clashes = allocator.ensure(&with("c", 10_000..10_020));
+    assert_ne!(clashes.addresses(), first.addresses());
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address::{AddressRange, Family, to_number};
-use crate::labels::Labels;
+use crate::labels::{LabelNames, Labels};
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +29,19 @@ impl Config {
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.contains(address))
+    }
+
+    /// The labels that its selectors read, of Services, Namespaces or Nodes.
+    #[must_use]
+    pub fn label_names(&self) -> LabelNames {
+        let selectors = self.pools.iter().flat_map(|pool| {
+            [
+                &pool.namespace_selectors,
+                &pool.service_selectors,
+                &pool.node_selectors,
+            ]
+        });
+        selectors.flatten().flat_map(LabelSelector::names).collect()
     }
 }
 
@@ -223,6 +236,12 @@ pub enum LabelOperator {
 }
 
 impl LabelSelector {
+    /// The labels that it reads.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let expressions = self.match_expressions.iter().map(|one| &one.key);
+        self.match_labels.keys().chain(expressions).cloned()
+    }
+
     /// Whether an object with these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {

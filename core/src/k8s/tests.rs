@@ -181,3 +181,99 @@ fn a_node_keeps_its_addresses_and_leaves_its_host_name() {
     );
     assert!(view.excluded && view.unschedulable && view.network_unavailable);
 }
+
+/// Debug text of a view: a bound on what it keeps.
+fn size(view: &impl std::fmt::Debug) -> usize {
+    format!("{view:?}").len()
+}
+
+#[test]
+fn a_value_that_is_too_long_is_refused_and_named_whichever_it_is() {
+    let long = "\u{1}".repeat(260_000);
+    for (name, annotated) in [
+        ("metallb.io/address-pool", true),
+        ("metallb.universe.tf/address-pool", true),
+        ("metallb.io/loadBalancerIPs", true),
+        ("ferrolb.io/move-to", true),
+        ("spec.loadBalancerIP", false),
+    ] {
+        let view = service(named(if annotated {
+            json!({ "metadata": { "annotations": { name: &long } } })
+        } else {
+            json!({ "spec": { "loadBalancerIP": &long } })
+        }));
+        let want = TooLong {
+            source: name.to_owned(),
+            bytes: long.len(),
+        };
+        assert_eq!(view.too_long, [want], "{name}");
+        assert!(size(&view) < 2_000, "{name}");
+    }
+    let fits = "a".repeat(LONGEST_VALUE);
+    let view = service(named(
+        json!({ "metadata": { "annotations": { "metallb.io/address-pool": &fits } } }),
+    ));
+    assert_eq!(view.requested_pool, Some(fits));
+    assert_eq!(view.too_long, []);
+}
+
+#[test]
+fn what_is_only_compared_is_kept_in_a_bounded_form_and_differs_as_before() {
+    let view = |key: &str, label: &str| {
+        service(named(json!({
+            "metadata": { "annotations": { "metallb.io/allow-shared-ip": key } },
+            "spec": { "selector": { "app": label } },
+        })))
+    };
+    let long = "k".repeat(260_000);
+    let (one, same) = (view(&long, &long), view(&long, &long));
+    let other = view(&format!("{long}x"), &format!("{long}x"));
+    assert!(size(&one) < 2_000);
+    assert_eq!(one, same);
+    assert_ne!(one.sharing_key, other.sharing_key);
+    assert_ne!(one.selector, other.selector);
+    assert_eq!(one.too_long, [], "a long key shares as well as a short one");
+}
+
+#[test]
+fn of_a_status_with_thousands_of_addresses_the_first_are_kept() {
+    let ingress: Vec<_> = (0..5_000)
+        .map(|n| json!({ "ip": format!("10.0.{}.{}", n / 250, n % 250) }))
+        .collect();
+    let view = service(named(
+        json!({ "status": { "loadBalancer": { "ingress": ingress } } }),
+    ));
+    assert_eq!(view.assigned.len(), ADDRESSES);
+    assert_eq!(view.assigned[0].to_string(), "10.0.0.0");
+    assert!(!view.status_is_canonical);
+}
+
+#[test]
+fn a_thousand_endpoints_that_are_alike_are_one() {
+    let endpoints: Vec<_> = (0..1_000)
+        .map(|n| json!({ "addresses": [format!("10.1.{}.{}", n / 250, n % 250)], "nodeName": format!("n{}", n % 3) }))
+        .collect();
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": { "name": "web-x", "namespace": "shop",
+                      "labels": { "kubernetes.io/service-name": "web" } },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+    }))
+    .expect("an EndpointSlice");
+    let view = endpoint_slice_view(&slice).expect("a view");
+    let nodes: Vec<_> = view
+        .endpoints
+        .iter()
+        .map(|one| one.node.as_deref())
+        .collect();
+    assert_eq!(nodes, [Some("n0"), Some("n1"), Some("n2")]);
+}
+
+#[test]
+fn ten_thousand_ports_are_all_kept_and_each_once() {
+    let ports: Vec<_> = (0..20_000)
+        .map(|n| json!({ "name": format!("p{n}"), "port": 1 + n % 10_000 }))
+        .collect();
+    let view = service(named(json!({ "spec": { "ports": ports } })));
+    assert_eq!(view.ports.len(), 10_000);
+}

@@ -37,6 +37,12 @@ impl Reason {
                 "correct the lines that the Event on the ConfigMap names; kubectl ferrolb validate \
                  checks a file before you apply it",
             ),
+            Self::Unreadable => (
+                "an object that the API server serves is not understood, or larger than 4 MiB; what was \
+                 known of it stays, and nothing else is touched",
+                "correct the object that the log names, or report it: this version may be older than \
+                 the API server's",
+            ),
             Self::NoClusterIp => (
                 "the Service has no cluster IP, so it is not known which address family it needs",
                 "do not set clusterIP: None on a Service of type LoadBalancer",
@@ -60,6 +66,11 @@ impl Reason {
                 "what the Service asks for is no address, or contradicts itself",
                 "ask once, by spec.loadBalancerIP or by the annotation loadBalancerIPs, for at most \
                  one address of each family that the Service has",
+            ),
+            Self::ValueTooLong => (
+                "an annotation or field by which the Service asks for something is longer than 1,024 \
+                 bytes, so nothing of it is read",
+                "shorten it, or remove it; the Event on the Service names it",
             ),
             Self::RequestedAddressOutsidePools => (
                 "the Service asks for an address that no pool gives to it",

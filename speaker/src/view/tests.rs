@@ -1,7 +1,8 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
+
+use std::sync::Arc;
 
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 
@@ -54,6 +55,21 @@ impl Cluster {
 
     fn take(&mut self, input: Input) {
         self.view.handle(input, &mut self.dirty);
+        if let Some(names) = self.view.poll_labels() {
+            self.list_nodes(names);
+        }
+    }
+
+    /// What the watch of Nodes does when other labels are wanted.
+    fn list_nodes(&mut self, names: LabelNames) {
+        let nodes = self.view.nodes.views().clone();
+        let nodes = nodes.into_iter().map(|(name, view)| (name, Some(view)));
+        let nodes = nodes.map(Event::InitApply).map(Input::Node);
+        let before = [Input::Labels(Arc::new(names)), Input::Node(Event::Init)];
+        let all = before.into_iter().chain(nodes);
+        for input in all.chain([Input::Node(Event::InitDone)]) {
+            self.view.handle(input, &mut self.dirty);
+        }
     }
 
     /// What has become dirty since the last call.
@@ -376,4 +392,94 @@ fn an_address_that_another_host_has_is_known_until_its_report_is_gone() {
     cluster.take(Input::Reports(Event::Apply(((), Some([entry].into())))));
     cluster.take(Input::Reports(Event::Delete(((), None))));
     assert!(!cluster.wish().unwrap().in_conflict);
+}
+
+/// n3 alone has the label `site: far`, and the pool selects by it.
+const SELECTING: &str = "address-pools:
+- {name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.210], node-selectors: [{match-labels: {site: far}}]}
+";
+
+#[test]
+fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_until_then() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    assert_eq!(cluster.may(), Ok(()));
+    let view = &mut cluster.view;
+    let mut dirty = Dirty::default();
+    let mut take = |view: &mut View, input| view.handle(input, &mut dirty);
+    take(view, Input::Config(Event::Apply(((), data(SELECTING)))));
+    let names = view.poll_labels().expect("another label is named");
+    assert_eq!(names, ["site".to_owned()].into());
+    assert_eq!(view.poll_labels(), None, "asked for once");
+    let may = |view: &View| {
+        view.wish(ADDRESS.parse().unwrap())
+            .and_then(|wish| wish.may)
+    };
+    assert_eq!(may(view), Ok(()), "nothing has moved");
+    // A list without the labels, which was under way, is not what is waited for.
+    take(view, Input::Node(Event::Init));
+    for (name, address) in [("n1", "192.168.64.11"), ("n2", "192.168.64.12")] {
+        let node = node(name, address);
+        take(
+            view,
+            Input::Node(Event::InitApply((name.to_owned(), Some(node)))),
+        );
+    }
+    take(view, Input::Node(Event::InitDone));
+    assert_eq!(may(view), Ok(()));
+
+    take(view, Input::Labels(Arc::new(names)));
+    take(view, Input::Node(Event::Init));
+    let far = json!({ "metadata": { "labels": { "site": "far" } } });
+    let far = node_with("n3", "192.168.64.13", far);
+    take(
+        view,
+        Input::Node(Event::InitApply((
+            "n2".to_owned(),
+            Some(node("n2", "192.168.64.12")),
+        ))),
+    );
+    take(
+        view,
+        Input::Node(Event::InitApply(("n3".to_owned(), Some(far)))),
+    );
+    assert_eq!(may(view), Ok(()), "the list is not complete");
+    take(view, Input::Node(Event::InitDone));
+    assert_eq!(may(view), Err(Reason::NodeNotSelected));
+    assert!(dirty.all);
+}
+
+#[test]
+fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
+    let mut view = View::new("n1".to_owned(), None, ExcludeLabel::Prefer);
+    let dirty = &mut Dirty::default();
+    view.handle(Input::Labels(Arc::default()), dirty);
+    for input in [
+        Input::Service(Event::Init),
+        Input::Service(Event::InitDone),
+        Input::Slice(Event::Init),
+        Input::Slice(Event::InitDone),
+        Input::Node(Event::Init),
+        Input::Node(Event::InitDone),
+        Input::Reports(Event::Init),
+        Input::Reports(Event::InitDone),
+        Input::Config(Event::Init),
+        Input::Config(Event::InitApply(((), data(SELECTING)))),
+        Input::Config(Event::InitDone),
+    ] {
+        view.handle(input, dirty);
+    }
+    assert_eq!(
+        view.missing(),
+        Some("the labels of Nodes that the configuration names")
+    );
+    let names = view.poll_labels().expect("a label is named");
+    for input in [
+        Input::Labels(Arc::new(names)),
+        Input::Node(Event::Init),
+        Input::Node(Event::InitDone),
+    ] {
+        view.handle(input, dirty);
+    }
+    assert_eq!(view.missing(), None);
+    assert_eq!(view.config_state(), (true, false));
 }
