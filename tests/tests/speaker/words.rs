@@ -1,5 +1,6 @@
 //! What a user is told of an address that nobody announces, and speakers on another port.
 
+use std::cell::RefCell;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,8 @@ fn an_address_that_nobody_announces_is_said_by_one_event_and_again_when_it_is_so
 
 #[test]
 fn speakers_on_another_port_work_beside_a_program_that_has_the_usual_one() -> Result<()> {
-    // Bound before the speakers start, as Docker Swarm is.
+    // Bound before the speakers start, as Docker Swarm is, until the test ends.
+    let swarm = RefCell::new(Vec::new());
     let cluster = Cluster::start_with("port", 2, "192.168.64.200/32", |lab, node| {
         let own = lab.host(node)?.ipv4;
         let swarm = lab
