@@ -58,7 +58,7 @@ fn an_address_that_nobody_announces_is_said_by_one_event_and_again_when_it_is_so
         config,
     ];
     cluster.lab.kubectl(&map)?;
-    cluster.create_pod("web-2", "n1")?;
+    let _second = cluster.create_pod("web-2", "n1")?;
     let last = wait_until(
         TOLD,
         || {
@@ -79,14 +79,13 @@ fn an_address_that_nobody_announces_is_said_by_one_event_and_again_when_it_is_so
 #[test]
 fn speakers_on_another_port_work_beside_a_program_that_has_the_usual_one() -> Result<()> {
     // Bound before the speakers start, as Docker Swarm is, until the test ends.
-    let swarm = RefCell::new(Vec::new());
+    let swarm = RefCell::new(Vec::<UdpSocket>::new());
     let cluster = Cluster::start_with("port", 2, "192.168.64.200/32", |lab, node| {
         let own = lab.host(node)?.ipv4;
-        let swarm = lab
+        let socket = lab
             .host(node)?
             .enter(move || UdpSocket::bind((own, PORT)))??;
-        // Kept until the process ends.
-        std::mem::forget(swarm);
+        swarm.borrow_mut().push(socket);
         Ok(Daemon::speaker(node).arg("--peers-port=7947"))
     })?;
     let hears = || {
