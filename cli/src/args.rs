@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::adopt::Adopt;
 use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     Plan(Plan),
     Move(Move),
+    Adopt(Adopt),
     Rebalance(Rebalance),
     Cleanup(Cleanup),
     Dump(Dump),

@@ -153,6 +153,12 @@ fn answer(
             }),
         },
     }
+    findings.extend(view.unknown_annotations.as_deref().map(|text| {
+        finding(&Explained {
+            reason: Reason::UnknownAnnotation.to_string(),
+            message: text.to_owned(),
+        })
+    }));
     let announcements = match speakers {
         Ok(said) => announced::of(&view.assigned, &said),
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `kubectl ferrolb`: checks configurations before a cluster sees them, and explains what FerroLB
 //! does in one.
 
+mod adopt;
 mod args;
 mod check;
 mod cleanup;
@@ -80,6 +81,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run(out),
         Command::Plan(plan) => plan.run(out),
         Command::Move(order) => order.run(out),
+        Command::Adopt(adopt) => adopt.run(out),
         Command::Rebalance(rebalance) => rebalance.run(out),
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Dump(dump) => dump.run(out),

@@ -1,5 +1,6 @@
 //! `kubectl ferrolb validate`.
 
+mod notes;
 mod report;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ferrolb_core::config::{
-    Announcement, Checked, Config, NotConfigured, Outcome, Pool, check_file,
+    Announcement, Checked, Config, NotConfigured, Outcome, Pool, check_file, text_of,
 };
 
 use crate::output::{Format, counted};
@@ -54,7 +55,8 @@ const MANY: u128 = i64::MAX as u128;
 impl Validate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let name = self.name();
-        let text = self.read().with_context(|| format!("cannot read {name}"))?;
+        let bytes = self.read().with_context(|| format!("cannot read {name}"))?;
+        let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
         let checked = check_file(&text).with_context(|| name.clone())?;
         let report = report::of(&name, &checked);
         self.format.print(out, &report, |out| {
@@ -86,13 +88,13 @@ impl Validate {
         }
     }
 
-    fn read(&self) -> io::Result<String> {
+    fn read(&self) -> io::Result<Vec<u8>> {
         if self.is_stdin() {
-            let mut text = String::new();
-            io::stdin().lock().read_to_string(&mut text)?;
-            Ok(text)
+            let mut bytes = Vec::new();
+            io::stdin().lock().read_to_end(&mut bytes)?;
+            Ok(bytes)
         } else {
-            fs::read_to_string(&self.file)
+            fs::read(&self.file)
         }
     }
 }
@@ -114,7 +116,8 @@ fn print(out: &mut impl Write, name: &str, text: &str, checked: &Checked) -> io:
     match &checked.outcome {
         Outcome::Valid(config) => {
             writeln!(out, "{title}: valid\n")?;
-            print_pools(out, config)
+            print_pools(out, config)?;
+            notes::print(out, name, checked)
         }
         Outcome::NotConfigured(waits_for) => writeln!(out, "{title}: {waits_for}"),
         Outcome::Refused(problems) => {

@@ -8,7 +8,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-ferrolb");
 const ESCAPE: u8 = 0x1b;
 
 /// The verbs that ask a cluster, with what each needs at least.
-const OF_A_CLUSTER: [&[&str]; 12] = [
+const OF_A_CLUSTER: [&[&str]; 13] = [
     &["status"],
     &["pools"],
     &["services"],
@@ -17,6 +17,7 @@ const OF_A_CLUSTER: [&[&str]; 12] = [
     &["migrate"],
     &["plan", "drain", "n1"],
     &["move", "192.168.64.240", "n1"],
+    &["adopt", "svc/web"],
     &["rebalance"],
     &["cleanup"],
     &["dump"],

@@ -230,3 +230,39 @@ fn every_example_is_valid() {
     }
     assert!(checked > 0, "no example has a ConfigMap");
 }
+
+#[test]
+fn what_is_valid_and_probably_not_meant_is_said_and_is_no_failure() {
+    let text = MANIFEST
+        .replace("name: config", "name: pools")
+        .replace("namespace: metallb-system", "namespace: lb")
+        .replace("192.168.64.10-192.168.64.20", "192.168.64.200/28");
+    insta::assert_snapshot!(validate(&text, FILE));
+    insta::assert_snapshot!(validate(&text, JSON));
+    let nowhere = MANIFEST.replace("  namespace: metallb-system\n", "");
+    let shown = validate(nowhere, FILE);
+    assert!(
+        shown.contains("names no namespace") && shown.ends_with("exit status 0"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn files_that_are_something_else_lead_to_what_helps() {
+    let utf16: Vec<u8> = std::iter::once('\u{feff}')
+        .chain(MANIFEST.chars())
+        .flat_map(|c| u32::from(c).to_le_bytes().into_iter().take(2))
+        .collect();
+    let objects = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: a}\n";
+    let key = MANIFEST.replace("  config: |", "  config.yaml: |");
+    let hidden = MANIFEST.replace("192.168.64.10-", "192.168.\u{200b}64.10-");
+    let values = "replicas: 1\nconfigInline:\n  address-pools:\n  - {name: a, protocol: layer2, addresses: [10.0.0.1]}\n";
+    let shown = [
+        validate(utf16, FILE),
+        validate(objects, FILE),
+        validate(key, FILE),
+        validate(hidden, FILE),
+        validate(values, FILE),
+    ];
+    insta::assert_snapshot!(shown.join("\n\n"));
+}

@@ -185,7 +185,11 @@ impl Control {
                 }
                 () = ended(&mut self.removal) => self.removal = None,
                 () = until(removal_due) => self.remove_reports(),
-                () = until(index_due) => self.index.handle_timeout(self.clock.now()),
+                () = until(index_due) => {
+                    let now = self.clock.now();
+                    self.index.set_wall_clock(Timestamp::now(), now);
+                    self.index.handle_timeout(now);
+                }
                 Some(question) = self.asked.recv() => {
                     // Who asked may have gone away.
                     let _ = question.send(Box::new(self.status()));
@@ -281,6 +285,7 @@ impl Control {
     fn take_service(&mut self, seen: Seen<ServiceView>) {
         self.metrics.updates.inc();
         let now = self.clock.now();
+        self.index.set_wall_clock(Timestamp::now(), now);
         match seen {
             Seen::Applied(view) => self.index.apply(view, now),
             Seen::Deleted(key) => self.index.delete(&key),

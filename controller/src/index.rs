@@ -21,9 +21,11 @@ use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
 use ferrolb_core::view::{ServiceKey, ServiceView};
 use ferrolb_core::{Instant, Reason};
+use jiff::Timestamp;
 
 use crate::notice::{Notice, Object};
 
+mod adopting;
 mod configuring;
 mod labels;
 mod report;
@@ -53,8 +55,12 @@ struct Entry {
     attempt: u32,
     /// What was last said about it, so that it is not said again.
     said: Option<Refusal>,
+    /// What was last said about the names of its annotations.
+    said_of_annotations: Option<Box<str>>,
     /// When somebody else rewrote what we had written.
     rewritten: Vec<Instant>,
+    /// It was taken over, as it asks for, and the other load balancer rewrote the status.
+    adoption_undone: bool,
 }
 
 /// Everything that the controller knows.
@@ -78,6 +84,8 @@ pub struct Index {
     config_stale: bool,
     /// What was last said about a `ConfigMap` that cannot be used.
     said_of_config: Option<Refusal>,
+    /// What was last said about one that can be used and says what is probably not meant.
+    said_in_warning: Option<String>,
     allocator: Allocator,
     /// Services to settle.
     changed: BTreeSet<ServiceKey>,
@@ -89,6 +97,9 @@ pub struct Index {
     shown: BTreeMap<IpAddr, KeySet>,
     /// Services whose status is left to a rival, each with the end of that.
     contested: BTreeMap<ServiceKey, Instant>,
+    /// Services to be taken over once another load balancer has been quiet, each with that time.
+    adopting: BTreeMap<ServiceKey, Instant>,
+    wall_clock: Option<(Timestamp, Instant)>,
     notices: VecDeque<Notice>,
     notices_dropped: u64,
 }
@@ -112,12 +123,15 @@ impl Index {
             labelling: Labelling::default(),
             config_stale: false,
             said_of_config: None,
+            said_in_warning: None,
             allocator: Allocator::new(nothing),
             changed: BTreeSet::new(),
             to_write: BTreeSet::new(),
             held_back: BTreeSet::new(),
             shown: BTreeMap::new(),
             contested: BTreeMap::new(),
+            adopting: BTreeMap::new(),
+            wall_clock: None,
             notices: VecDeque::new(),
             notices_dropped: 0,
         }
@@ -144,11 +158,14 @@ impl Index {
             entry.writing = Writing::Idle;
             entry.attempt = 0;
             entry.said = None;
+            entry.said_of_annotations = None;
             entry.rewritten.clear();
+            entry.adoption_undone = false;
         }
         self.to_write.clear();
         self.held_back.clear();
         self.contested.clear();
+        self.adopting.clear();
         self.notices.clear();
         self.settle_all();
     }
@@ -172,7 +189,9 @@ impl Index {
         match self.services.get_mut(&key) {
             Some(entry) => {
                 let former = std::mem::replace(&mut entry.view, view);
+                entry.adoption_undone &= entry.view.adopt_from == former.adopt_from;
                 if entry.is_contested(&former, now) {
+                    entry.adoption_undone |= entry.view.adopt_from.is_some();
                     let rival = entry.view.status_manager.as_deref();
                     self.allocator.give_in(&key, rival);
                     self.contested.insert(key.clone(), now + CONTESTED_FOR);
@@ -186,11 +205,14 @@ impl Index {
                     writing: Writing::Idle,
                     attempt: 0,
                     said: None,
+                    said_of_annotations: None,
                     rewritten: Vec::new(),
+                    adoption_undone: false,
                 };
                 self.services.insert(Arc::new(key.clone()), Box::new(entry));
             }
         }
+        self.judge_adoption(&key, now);
         if let Some((key, entry)) = self.services.get_key_value(&key) {
             for address in &entry.view.assigned {
                 self.shown.entry(*address).or_default().insert(key);
@@ -207,6 +229,7 @@ impl Index {
         self.to_write.remove(key);
         self.held_back.remove(key);
         self.contested.remove(key);
+        self.forget_adoption(key);
         self.allocator.release(key);
     }
 
@@ -255,7 +278,15 @@ impl Index {
             return;
         };
         let refusal = decision.refusal().cloned();
-        let first = entry.decision.replace(decision).is_none();
+        let former = entry.decision.replace(decision);
+        let first = former.is_none();
+        let adopted = adopting::adopted(entry, former.as_ref());
+        let unknown = entry.view.unknown_annotations.clone();
+        let unknown = unknown.filter(|said| entry.said_of_annotations.as_ref() != Some(said));
+        entry
+            .said_of_annotations
+            .clone_from(&entry.view.unknown_annotations);
+        let unknown = unknown.map(|text| unknown_annotation(&entry.view, text));
         let news = refusal != entry.said;
         entry.said.clone_from(&refusal);
         if let Some(refusal) = refusal.filter(|_| news) {
@@ -263,6 +294,10 @@ impl Index {
             let object = Object::service(&entry.view);
             let notice = Notice::warning(object, event::ALLOCATION_FAILED, refusal.text);
             self.say(if first { notice.no_news() } else { notice });
+        }
+        // What was said of the same names before is not said again, by whichever replica.
+        for notice in unknown.map(Notice::no_news).into_iter().chain(adopted) {
+            self.say(notice);
         }
         if self.update_of(&key).is_some() {
             self.to_write.insert(key);
@@ -294,7 +329,8 @@ impl Index {
     /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.contested.values().min().copied()
+        let dates = self.contested.values().chain(self.adopting.values());
+        dates.min().copied()
     }
 
     /// A rival has had a status for long enough: ours is tried again.
@@ -307,6 +343,7 @@ impl Index {
             }
             self.changed.insert(key);
         }
+        self.resume_adoptions(now);
     }
 
     /// The next Event to write.
@@ -375,6 +412,16 @@ impl Index {
         }
         pending
     }
+}
+
+fn unknown_annotation(view: &ServiceView, text: Box<str>) -> Notice {
+    let (service, reason) = (&view.key, Reason::UnknownAnnotation);
+    tracing::warn!(%service, %reason, "{text}");
+    Notice::warning(
+        Object::service(view),
+        event::UNKNOWN_ANNOTATION,
+        text.into(),
+    )
 }
 
 impl Entry {

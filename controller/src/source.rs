@@ -2,7 +2,7 @@
 
 use ferrolb_core::Reason;
 use ferrolb_core::alloc::Refusal;
-use ferrolb_core::config::{Config, NotConfigured, Outcome, of_data};
+use ferrolb_core::config::{Config, NotConfigured, Outcome, Warnings, of_data_with_warnings};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 /// What is read of the `ConfigMap`.
@@ -14,16 +14,20 @@ pub struct ConfigMapView {
     pub resource_version: String,
     /// What it says.
     pub outcome: Outcome,
+    /// What it says, and probably does not mean.
+    pub warnings: Warnings,
 }
 
 impl ConfigMapView {
     /// The view of `map`.
     #[must_use]
     pub fn of(map: &ConfigMap) -> Self {
+        let (outcome, warnings) = of_data_with_warnings(map.data.as_ref());
         Self {
             uid: map.metadata.uid.clone().unwrap_or_default(),
             resource_version: map.metadata.resource_version.clone().unwrap_or_default(),
-            outcome: of_data(map.data.as_ref()),
+            outcome,
+            warnings,
         }
     }
 }

@@ -17,6 +17,7 @@
 //! that ask for an address by name first.
 
 mod choice;
+mod foreign;
 mod holdings;
 #[cfg(test)]
 mod proptests;
@@ -33,12 +34,14 @@ use std::time::Duration;
 
 use crate::Reason;
 use crate::address::Family;
+use crate::adopt::Adoption;
 use crate::config::{Config, Pool};
 use crate::labels::Labels;
 use crate::text::shortened;
 use crate::view::{ServiceKey, ServiceView};
 
 use choice::Choice;
+use foreign::{contested, foreign};
 use holdings::{Holdings, Usage};
 use request::{Request, families};
 use surroundings::Surroundings;
@@ -158,6 +161,10 @@ pub struct Allocator {
     surroundings: Surroundings,
     /// Services whose status is left to another load balancer. What it shows counts as held.
     left: BTreeMap<ServiceKey, Left>,
+    /// What stands in the way of taking such a status over, where somebody asks for it.
+    adoptions: BTreeMap<ServiceKey, Adoption>,
+    /// Services that are being deleted, each with the finalizers that hold it.
+    deleting: BTreeMap<ServiceKey, Box<str>>,
     /// Services that did not get all that they ask for.
     waiting: BTreeSet<ServiceKey>,
     /// Something was given up or is used differently since the waiting Services were looked at.
@@ -174,6 +181,8 @@ impl Allocator {
             holdings: Holdings::default(),
             surroundings: Surroundings::default(),
             left: BTreeMap::new(),
+            adoptions: BTreeMap::new(),
+            deleting: BTreeMap::new(),
             waiting: BTreeSet::new(),
             freed: false,
         }
@@ -245,6 +254,8 @@ impl Allocator {
     pub fn forget_holdings(&mut self) {
         self.holdings = Holdings::default();
         self.left.clear();
+        self.adoptions.clear();
+        self.deleting.clear();
         self.waiting.clear();
         self.freed = true;
     }
@@ -254,6 +265,7 @@ impl Allocator {
     pub fn release(&mut self, key: &ServiceKey) {
         self.waiting.remove(key);
         self.left.remove(key);
+        self.deleting.remove(key);
         self.freed |= self.holdings.release(key);
     }
 
@@ -272,8 +284,14 @@ impl Allocator {
 
     /// Decides what the Service holds from now on.
     pub fn ensure(&mut self, view: &ServiceView) -> Decision {
+        self.note_deletion(view);
+        let not_adopted = self.adopt(view).err();
         if let Some(why) = self.leave(view) {
             let addresses = view.assigned.clone();
+            if not_adopted.is_some() {
+                self.waiting.insert(view.key.clone());
+            }
+            let why = not_adopted.unwrap_or(why);
             return Decision::Leave { addresses, why };
         }
         let usage = Usage::of(view);
@@ -358,7 +376,7 @@ impl Allocator {
         let left = self.left.get(key).cloned();
         let (left, why) = match (left, view.foreign_manager()) {
             (Some(Left::Contested(rival)), _) => {
-                let why = contested(rival.as_deref());
+                let why = contested(key, rival.as_deref());
                 (Left::Contested(rival), why)
             }
             (Some(Left::Foreign), None) => {
@@ -368,7 +386,10 @@ impl Allocator {
             (None, None) => return None,
             // It was ours: what another one wrote is repaired.
             (None, Some(_)) if !self.holdings.addresses(key).is_empty() => return None,
-            (_, Some(manager)) => (Left::Foreign, foreign(manager)),
+            (_, Some(manager)) => {
+                let asked = self.adoptions.get(key).unwrap_or(&Adoption::NotAsked);
+                (Left::Foreign, foreign(key, manager, asked))
+            }
         };
         let usage = Usage::of(view);
         let addresses = self.own(&view.assigned, view, &usage);
@@ -447,6 +468,7 @@ impl Allocator {
             order: &self.order,
             holdings: &self.holdings,
             surroundings: &self.surroundings,
+            deleting: &self.deleting,
             view,
             usage,
             request: &request,
@@ -468,37 +490,6 @@ impl Allocator {
             .pool_of(*addresses.first()?)
             .map(|pool| pool.name.clone())
     }
-}
-
-fn foreign(manager: &str) -> Refusal {
-    Refusal::new(
-        Reason::ForeignStatus,
-        format!(
-            "{manager} wrote this Service's status, so it is left alone: {}",
-            one_alone(manager)
-        ),
-    )
-}
-
-fn contested(rival: Option<&str>) -> Refusal {
-    let (who, does) = match rival {
-        Some(manager) => (manager, format!("{manager} rewrites")),
-        None => ("it", "a program without a name empties".to_owned()),
-    };
-    let minutes = CONTESTED_FOR.as_secs() / 60;
-    Refusal::new(
-        Reason::StatusContested,
-        format!(
-            "{does} this Service's status each time, so it is left as it is for {minutes} minutes: {}",
-            one_alone(who)
-        ),
-    )
-}
-
-fn one_alone(rival: &str) -> String {
-    format!(
-        "let one load balancer serve the Service: give it a spec.loadBalancerClass, or stop {rival}"
-    )
 }
 
 /// Whether a host could have it. A status may hold anything, `0.0.0.0` too.

@@ -32,14 +32,15 @@ mod pool;
 mod problem;
 mod render;
 mod selector;
-mod suggest;
 mod syntax;
+mod text_file;
 mod tree;
 
 pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
 pub use model::*;
 pub use pool::KEYS as POOL_KEYS;
 pub use problem::{Problem, Problems};
+pub use text_file::{NotText, text_of};
 
 use self::fields::Fields;
 use self::place::Origin;
@@ -108,9 +109,18 @@ impl fmt::Display for NotConfigured {
     }
 }
 
+/// What is accepted, and probably not meant; `None` if there is nothing, or if nothing is accepted.
+pub type Warnings = Option<Problems>;
+
 /// Reads the `data` of the `ConfigMap`.
 #[must_use]
 pub fn of_data(data: Option<&BTreeMap<String, String>>) -> Outcome {
+    of_data_with_warnings(data).0
+}
+
+/// The same, and what is probably not meant.
+#[must_use]
+pub fn of_data_with_warnings(data: Option<&BTreeMap<String, String>>) -> (Outcome, Warnings) {
     let value = data.and_then(|data| data.get(CONFIG_KEY));
     value.map_or_else(
         || {
@@ -118,29 +128,40 @@ pub fn of_data(data: Option<&BTreeMap<String, String>>) -> Outcome {
                 .into_iter()
                 .flat_map(|data| data.keys().cloned())
                 .collect();
-            Outcome::NotConfigured(NotConfigured::NoKey(keys))
+            (Outcome::NotConfigured(NotConfigured::NoKey(keys)), None)
         },
-        |text| parse(text),
+        |text| parse_with_warnings(text),
     )
 }
 
 /// Reads the value of the `ConfigMap`'s key. Positions in problems are those in `text`.
 #[must_use]
 pub fn parse(text: &str) -> Outcome {
+    parse_with_warnings(text).0
+}
+
+/// The same, and what is probably not meant.
+#[must_use]
+pub fn parse_with_warnings(text: &str) -> (Outcome, Warnings) {
     parse_within(text, text, &Origin::Whole)
 }
 
 /// Reads `text`, which stands in `outer` as `origin` says. Positions are those in `outer`.
-fn parse_within(text: &str, outer: &str, origin: &Origin) -> Outcome {
+fn parse_within(text: &str, outer: &str, origin: &Origin) -> (Outcome, Warnings) {
     let mut report = Report::new(outer, origin);
     let config = read(text, &mut report);
+    judged(config, report)
+}
+
+fn judged(config: Config, report: Report<'_>) -> (Outcome, Warnings) {
     if report.is_only_unfilled() {
-        return Outcome::NotConfigured(NotConfigured::Unfilled);
+        return (Outcome::NotConfigured(NotConfigured::Unfilled), None);
     }
-    match report.finish() {
-        Some(problems) => Outcome::Refused(problems),
-        None if config == Config::default() => Outcome::NotConfigured(NotConfigured::Empty),
-        None => Outcome::Valid(config),
+    let (problems, warnings) = report.finish();
+    match problems {
+        Some(problems) => (Outcome::Refused(problems), None),
+        None if config == Config::default() => (Outcome::NotConfigured(NotConfigured::Empty), None),
+        None => (Outcome::Valid(config), warnings),
     }
 }
 

@@ -166,6 +166,24 @@ impl<'a> Standings<'a> {
             .unwrap_or(Err(Reason::UnknownNode))
     }
 
+    /// Why no node may; `None` if one may. Of several reasons the one that a node comes furthest with.
+    #[must_use]
+    pub fn why_nobody(&self) -> Option<Reason> {
+        // In the order in which a node is judged.
+        const ORDER: [Reason; 4] = [
+            Reason::NetworkUnavailable,
+            Reason::NodeNotSelected,
+            Reason::StrictlyExcludedNode,
+            Reason::NoLocalEndpoint,
+        ];
+        if self.0.values().any(Result::is_ok) {
+            return None;
+        }
+        let reasons = self.0.values().filter_map(|standing| standing.err());
+        let place = |reason: &Reason| ORDER.iter().position(|one| one == reason);
+        reasons.max_by_key(place)
+    }
+
     /// The nodes that may, best tier first, then by rank for `address`.
     #[must_use]
     pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {

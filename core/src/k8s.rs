@@ -10,14 +10,15 @@ use k8s_openapi::api::core::v1::{
     Endpoints, LoadBalancerIngress, Namespace, Node, NodeCondition, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 
 use crate::address::{Family, canonical};
+use crate::annotations::unknown;
 use crate::labels::Labels;
 use crate::lease::LeaseView;
 use crate::names::{
-    ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, LABEL_EXCLUDE_FROM_LB,
-    LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
+    ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES,
+    LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
 };
 use crate::text::{LONGEST_VALUE, as_key, shortened};
 use crate::view::{
@@ -28,6 +29,8 @@ use crate::view::{
 /// Addresses of one object that are looked at. A Service of ours has two, a Node a few; a status may
 /// hold whatever fits into an object.
 const ADDRESSES: usize = 256;
+/// The API server takes 128 characters.
+const MAX_MANAGER: usize = 128;
 
 /// The view of a Service; `None` without namespace or name, which the API server never sends.
 #[must_use]
@@ -57,6 +60,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     let move_to = annotations.and_then(|annotations| annotations.get(ANNOTATION_MOVE_TO));
     let move_to = asked.name(move_to.map(|node| (ANNOTATION_MOVE_TO.to_owned(), node.as_str())));
     let address_requests = address_requests(service, &mut asked);
+    let status_entry = status_entry(meta.managed_fields.as_deref().unwrap_or_default());
     Some(ServiceView {
         uid: meta.uid.clone().unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
@@ -90,9 +94,28 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
             .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
             .is_some_and(|value| value == "true"),
         move_to,
+        adopt_from: annotations
+            .and_then(|annotations| annotations.get(ANNOTATION_ADOPT_FROM))
+            .map(|manager| manager.trim())
+            // No field manager has a longer name.
+            .filter(|manager| !manager.is_empty() && manager.chars().count() <= MAX_MANAGER)
+            .map(Into::into),
+        unknown_annotations: unknown(
+            annotations
+                .into_iter()
+                .flatten()
+                .map(|(key, _)| key.as_str()),
+        ),
+        deleting: deleting(meta),
         status_is_canonical: is_canonical(ingress, &assigned),
-        status_manager: status_manager(meta.managed_fields.as_deref().unwrap_or_default()),
+        status_manager: status_entry
+            .and_then(|entry| entry.manager.as_deref())
+            // The API server takes no longer one.
+            .map(|manager| shortened(manager, MAX_MANAGER)),
         too_long: asked.too_long,
+        status_written: status_entry
+            .and_then(|entry| entry.time.as_ref())
+            .map(|time| time.0),
         assigned,
         key,
     })
@@ -325,6 +348,8 @@ fn address_requests(service: &Service, asked: &mut Asked) -> Vec<AddressRequest>
     [field, annotation]
         .into_iter()
         .filter_map(|request| asked.value(request))
+        // A template whose parts are all blank leaves commas.
+        .filter(|(_, text)| text.split(',').any(|part| !part.trim().is_empty()))
         .map(|(source, text)| AddressRequest {
             source,
             text: text.to_owned(),
@@ -370,8 +395,8 @@ fn is_canonical(ingress: &[LoadBalancerIngress], assigned: &[IpAddr]) -> bool {
         })
 }
 
-/// The manager of the newest entry that owns `status.loadBalancer`.
-fn status_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
+/// The newest entry that owns `status.loadBalancer`.
+fn status_entry(entries: &[ManagedFieldsEntry]) -> Option<&ManagedFieldsEntry> {
     entries
         .iter()
         .filter(|entry| {
@@ -381,9 +406,18 @@ fn status_manager(entries: &[ManagedFieldsEntry]) -> Option<String> {
                 .is_some_and(owns_load_balancer_status)
         })
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-        .and_then(|entry| entry.manager.as_deref())
-        // The API server takes no longer one.
-        .map(|manager| shortened(manager, 128))
+}
+
+/// The finalizers of an object that is being deleted, in a text that is short whatever they are.
+fn deleting(meta: &ObjectMeta) -> Option<Box<str>> {
+    const SHOWN: usize = 3;
+    const MAX_BYTES: usize = 200;
+    meta.deletion_timestamp.as_ref()?;
+    let finalizers = meta.finalizers.as_deref().unwrap_or_default();
+    let shown: Vec<_> = finalizers.iter().take(SHOWN).map(String::as_str).collect();
+    let mut text = shown.join(", ");
+    text.truncate(text.floor_char_boundary(MAX_BYTES));
+    Some(text.into())
 }
 
 fn owns_load_balancer_status(FieldsV1(fields): &FieldsV1) -> bool {

@@ -15,7 +15,9 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod adopt;
 pub mod alloc;
+mod annotations;
 pub mod announce;
 pub mod config;
 pub mod conflict;
@@ -25,10 +27,12 @@ pub mod k8s;
 pub mod key_set;
 pub mod labels;
 pub mod lease;
+pub mod managers;
 pub mod names;
 pub mod ownership;
 mod reason;
 pub mod report;
+mod suggest;
 pub mod text;
 mod time;
 pub mod view;

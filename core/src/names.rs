@@ -9,6 +9,8 @@ pub mod annotation {
     pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
     /// Comma-separated wanted addresses, at most one of each family.
     pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+    /// `MetalLB` 0.13.9 and later write the pool's name there. Not read.
+    pub const IP_ALLOCATED_FROM_POOL: &str = "ip-allocated-from-pool";
 }
 
 /// `ferrolb.io/allow-node-ports: "true"` on a Service: it may take ports from a node that the node
@@ -26,6 +28,9 @@ pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-externa
 
 /// On a Service: the name of the node that shall announce its addresses, as long as it may.
 pub const ANNOTATION_MOVE_TO: &str = "ferrolb.io/move-to";
+
+/// On a Service: the field manager of another load balancer whose status may be taken over.
+pub const ANNOTATION_ADOPT_FROM: &str = "ferrolb.io/adopt-from";
 
 /// Taints of nodes that are about to go, or have gone.
 pub const TAINTS_OF_LEAVING: [&str; 3] = [
@@ -72,6 +77,14 @@ pub mod event {
     pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// Normal, on a Service: what another load balancer had left was taken over.
+    pub const STATUS_ADOPTED: &str = "StatusAdopted";
+    /// Warning, on a Service: nobody reads an annotation of it.
+    pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
+    /// Warning, on a Service: no node may announce its address; the text says why.
+    pub const NOT_ANNOUNCED: &str = "notAnnounced";
+    /// Warning, on the `ConfigMap`: it is in force, and something in it is probably not meant.
+    pub const CONFIG_WARNING: &str = "ConfigWarning";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
     pub const CONFIG_REFUSED: &str = "ConfigRefused";
     /// Normal, on the `ConfigMap`: it is in force.

@@ -73,6 +73,8 @@ reasons! {
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.
     StatusContested => "status_contested",
+    /// An annotation under one of our prefixes that nobody reads.
+    UnknownAnnotation => "unknown_annotation",
 
     // --- election ---
     /// The Service has no address yet.

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::address::Family;
 use crate::labels::Labels;
 use crate::names::{ADOPTED_MANAGERS, HAND_EDITS};
@@ -117,6 +119,14 @@ pub struct ServiceView {
     pub status_is_canonical: bool,
     /// The manager that last wrote `status.loadBalancer` (`metadata.managedFields`).
     pub status_manager: Option<String>,
+    /// When it did so.
+    pub status_written: Option<Timestamp>,
+    /// Annotation `ferrolb.io/adopt-from`: the manager whose status may be taken over.
+    pub adopt_from: Option<Box<str>>,
+    /// What is wrong with the names of its annotations, in a sentence.
+    pub unknown_annotations: Option<Box<str>>,
+    /// It is being deleted, and these finalizers hold it, with commas.
+    pub deleting: Option<Box<str>>,
     /// What the Service says at greater length than anybody reads: nothing of it is kept above.
     pub too_long: Vec<TooLong>,
 }
@@ -138,12 +148,14 @@ impl ServiceView {
         self.load_balancer && self.class.as_deref() == class
     }
 
-    /// The load balancer other than us and `MetalLB` that wrote the addresses in the status.
+    /// The load balancer other than us and `MetalLB` that wrote what the status shows: addresses, or
+    /// a host name, as some clouds do.
     #[must_use]
     pub fn foreign_manager(&self) -> Option<&str> {
         let manager = self.status_manager.as_deref()?;
         let foreign = !(ADOPTED_MANAGERS.contains(&manager) || manager.starts_with(HAND_EDITS));
-        (foreign && !self.assigned.is_empty()).then_some(manager)
+        let shows_nothing = self.assigned.is_empty() && self.status_is_canonical;
+        (foreign && !shows_nothing).then_some(manager)
     }
 }
 

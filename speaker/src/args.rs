@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
-use ferrolb_core::ownership::{CALM, FAST, Preference, Settings};
+use ferrolb_core::ownership::{CALM, FAST, PORT, Preference, Settings};
 
 /// Where a pod finds the namespace that it runs in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -64,6 +65,11 @@ pub struct Args {
     /// Directory of the keys that prove who is a speaker: each file is one, the last name signs
     #[arg(long, default_value = "/etc/ferrolb/peers")]
     pub peer_keys_dir: PathBuf,
+
+    /// UDP port of the speakers among themselves, the same for all of them
+    /// [env: FERROLB_PEERS_PORT, METALLB_ML_BIND_PORT] [default: 7946]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub peers_port: Option<u16>,
 
     /// How soon a silent node is taken for dead
     #[arg(long, value_enum, default_value_t = FailureDetection::Auto)]
@@ -160,7 +166,16 @@ impl Args {
             self.host = host.transpose()?;
         }
         self.namespace = self.namespace.or_else(|| variable("NAMESPACE"));
+        if self.peers_port.is_none() {
+            self.peers_port = peers_port(&environment)?;
+        }
         Ok(self)
+    }
+
+    /// The UDP port of the speakers among themselves.
+    #[must_use]
+    pub fn peers_port(&self) -> u16 {
+        self.peers_port.unwrap_or(PORT)
     }
 
     /// How addresses are announced.
@@ -200,6 +215,19 @@ impl Args {
             .or_else(from_pod)
             .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
     }
+}
+
+/// The variable of ours, or that of `MetalLB`'s manifests.
+fn peers_port(environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<u16>> {
+    for name in ["FERROLB_PEERS_PORT", "METALLB_ML_BIND_PORT"] {
+        if let Some(text) = environment(name).filter(|text| !text.is_empty()) {
+            let port: NonZeroU16 = text
+                .parse()
+                .with_context(|| format!("{name} {text:?} is no port from 1 to 65535"))?;
+            return Ok(Some(port.get()));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -271,6 +299,29 @@ mod tests {
         let asked = settings(&["--failback", "--failure-detection=calm"]);
         let preference = Preference::BestRank;
         assert_eq!(asked, Settings { preference, ..CALM });
+    }
+
+    #[test]
+    fn the_speakers_port_is_the_flag_our_variable_metallbs_or_the_usual_one() {
+        let port = |args: &[&str], variables: &[(&str, &str)]| {
+            let environment = [&[("METALLB_NODE_NAME", "n1")], variables].concat();
+            parse(args, &environment).map(|args| args.peers_port())
+        };
+        let metallbs = ("METALLB_ML_BIND_PORT", "7949");
+        assert_eq!(port(&[], &[]).unwrap(), 7946);
+        assert_eq!(port(&[], &[("METALLB_ML_BIND_PORT", "")]).unwrap(), 7946);
+        assert_eq!(port(&[], &[metallbs]).unwrap(), 7949);
+        let ours = ("FERROLB_PEERS_PORT", "7948");
+        assert_eq!(port(&[], &[metallbs, ours]).unwrap(), 7948);
+        assert_eq!(port(&["--peers-port=7947"], &[ours]).unwrap(), 7947);
+        assert!(port(&["--peers-port=0"], &[]).is_err());
+        for bad in ["0", "65536", "udp"] {
+            let error = port(&[], &[("FERROLB_PEERS_PORT", bad)]).unwrap_err();
+            assert!(
+                format!("{error:#}").contains("FERROLB_PEERS_PORT"),
+                "{error:#}"
+            );
+        }
     }
 
     #[test]

@@ -37,11 +37,19 @@ pub struct Note {
     pub message: String,
 }
 
+/// An Event in the queue.
+#[derive(Debug)]
+struct Queued {
+    note: Note,
+    /// Of one that several processes may tell: a number that stands for its words.
+    number: Option<u64>,
+}
+
 /// Writes Events one after the other, off the way of everything else.
 #[derive(Debug, Clone)]
 pub struct Events {
     me: String,
-    queue: mpsc::Sender<Note>,
+    queue: mpsc::Sender<Queued>,
 }
 
 impl Events {
@@ -51,8 +59,8 @@ impl Events {
         let (queue, mut received) = mpsc::channel(QUEUE);
         let host = me.clone();
         tokio::spawn(async move {
-            while let Some(note) = received.recv().await {
-                write(&client, &host, note).await;
+            while let Some(queued) = received.recv().await {
+                write(&client, &host, queued).await;
             }
         });
         Self { me, queue }
@@ -74,19 +82,34 @@ impl Events {
 
     /// Queues any.
     pub fn send(&self, note: Note) {
-        if let Err(error) = self.queue.try_send(note) {
+        self.queue(Queued { note, number: None });
+    }
+
+    /// Queues one that is written only if none of that number, which stands for its words, is there.
+    pub fn send_once(&self, note: Note, number: u64) {
+        let number = Some(number);
+        self.queue(Queued { note, number });
+    }
+
+    fn queue(&self, queued: Queued) {
+        if let Err(error) = self.queue.try_send(queued) {
             debug!(%error, "Event dropped");
         }
     }
 }
 
-async fn write(client: &Client, me: &str, note: Note) {
+async fn write(client: &Client, me: &str, queued: Queued) {
     let now = Timestamp::now();
+    let Queued { note, number } = queued;
     let key = note.service;
+    // Else as client-go names them: unique without a round trip.
+    let name = match number {
+        Some(number) => format!("{}.{number:016x}", key.name),
+        None => format!("{}.{:x}", key.name, now.as_nanosecond()),
+    };
     let event = Event {
         metadata: ObjectMeta {
-            // As client-go names them: unique without a round trip.
-            name: Some(format!("{}.{:x}", key.name, now.as_nanosecond())),
+            name: Some(name),
             namespace: Some(key.namespace.clone()),
             ..ObjectMeta::default()
         },
@@ -113,7 +136,14 @@ async fn write(client: &Client, me: &str, note: Note) {
         ..Event::default()
     };
     let api = Api::<Event>::namespaced(client.clone(), &key.namespace);
-    if let Err(error) = api.create(&PostParams::default(), &event).await {
+    let created = api.create(&PostParams::default(), &event).await;
+    let is_there = |error: &kube::Error| match error {
+        kube::Error::Api(status) => number.is_some() && status.is_already_exists(),
+        _ => false,
+    };
+    if let Err(error) = created
+        && !is_there(&error)
+    {
         warn!(service = %key, %error, "cannot write an Event");
     }
 }

@@ -28,6 +28,7 @@ pub mod port;
 pub mod question;
 pub mod run;
 pub mod store;
+pub mod unannounced;
 pub mod view;
 pub mod watch;
 pub mod who;

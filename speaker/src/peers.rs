@@ -84,6 +84,8 @@ pub struct Peers {
 pub struct Start {
     /// The name of this node.
     pub me: String,
+    /// The UDP port of all speakers.
+    pub port: u16,
     /// How eagerly a death is found.
     pub settings: Settings,
     /// Where announcements go.

@@ -15,6 +15,7 @@ use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{oneshot, watch as latest};
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::netlink;
 use crate::peers::{Notice, Peers, Start, Wish};
 use crate::port::privileges;
+use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
 use crate::watch::{self, Input};
 use crate::wire::{Heard, Wire};
@@ -75,6 +77,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let (wire, heard) = Wire::spawn(args.announce(), clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
+        port: args.peers_port(),
         settings: args.settings(),
         wire: wire.clone(),
         clock,
@@ -95,6 +98,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
     let speaker = Speaker {
         labels,
+        clock,
+        unannounced: Unannounced::default(),
         view: View::new(me.clone(), args.lb_class.clone(), args.exclude_label),
         events,
         conflicts,
@@ -174,6 +179,8 @@ impl Stop {
 /// The main thread's state.
 struct Speaker {
     me: String,
+    clock: Clock,
+    unannounced: Unannounced,
     view: View,
     /// Names of the labels that Nodes are watched with.
     labels: latest::Sender<Arc<LabelNames>>,
@@ -215,6 +222,8 @@ impl Speaker {
         loop {
             let mut dirty = Dirty::default();
             self.tell_what_is_missing();
+            let untold = self.unannounced.poll_timeout().filter(|_| self.joined);
+            let untold = untold.map(|at| self.clock.to_std(at));
             tokio::select! {
                 biased;
                 () = stop.wait() => {
@@ -237,6 +246,7 @@ impl Speaker {
                     self.hear(&heard);
                 }
                 _ = tidy.tick() => self.forget_retired(),
+                () = until(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
@@ -388,6 +398,31 @@ impl Speaker {
         }
     }
 
+    /// Events on the Services whose address nobody announces, if this speaker is the one to tell it.
+    async fn tell_unannounced(&mut self) {
+        let peers = self.peers.status().await.unwrap_or_default();
+        while let Some(untold) = self.unannounced.poll_untold(self.clock.now()) {
+            self.tell(
+                &untold,
+                is_told_by(&self.me, untold.address, &peers.members),
+            );
+        }
+    }
+
+    fn tell(&self, untold: &Untold, mine: bool) {
+        let Untold {
+            address, reason, ..
+        } = untold;
+        if !mine {
+            return;
+        }
+        warn!(%address, %reason, "no node announces it");
+        for service in self.view.services_at(*address) {
+            let (note, number) = untold.note(service, Timestamp::now());
+            self.events.send_once(note, number);
+        }
+    }
+
     fn missing(&self) -> Option<&'static str> {
         let joining = (!self.joined).then_some("the other speakers");
         self.view.missing().or(joining)
@@ -410,6 +445,10 @@ impl Speaker {
         };
         let mut changed = !self.told_wishes;
         for address in addresses {
+            let nobody = self.view.why_nobody(address);
+            let now = self.clock.now();
+            self.unannounced
+                .set(address, nobody, !self.told_wishes, now);
             let is_there = self.view.services_at(address).next().is_some();
             let wish = is_there.then(|| self.view.wish(address));
             if self.wishes.get(&address) != wish.as_ref() {
@@ -460,5 +499,13 @@ impl Speaker {
                 .set_announced(key, address, &self.me, now.contains(key));
         }
         *told = now;
+    }
+}
+
+/// Waits until then, for ever if there is no such time.
+async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::config::{self, Config, NotConfigured};
+use ferrolb_core::config::{self, Config, NotConfigured, Pool};
 use ferrolb_core::conflict::Report;
-use ferrolb_core::elect::{Backend, ExcludeLabel, is_ours, standings};
+use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
 use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -306,6 +306,36 @@ impl View {
 
     /// Who may announce `address`; `Err` if nobody should.
     pub fn wish(&self, address: IpAddr) -> Result<Wish, Reason> {
+        let (standings, pool) = self.standings(address)?;
+        let candidates = standings.candidates(address).into_iter();
+        let candidates = candidates.map(|(name, tier)| Candidate {
+            node: NodeId::of(name),
+            tier: tier.number(),
+        });
+        let own = standings.of(&self.me);
+        let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
+        Ok(Wish {
+            may: own.map(drop),
+            drawback: own.ok().and_then(|tier| tier.drawback()),
+            candidates: candidates.collect(),
+            interfaces: interfaces.unwrap_or_default(),
+            in_conflict: self.in_conflict.contains(&address),
+        })
+    }
+
+    /// Why no node announces an address that a Service of ours has; `None` if one does, or if that is
+    /// as it should be.
+    #[must_use]
+    pub fn why_nobody(&self, address: IpAddr) -> Option<Reason> {
+        match self.standings(address) {
+            Ok((standings, _)) => standings.why_nobody(),
+            Err(reason @ (Reason::NoEndpoint | Reason::BgpNotAnnounced)) => Some(reason),
+            // A node's own address, or another load balancer's.
+            Err(_) => None,
+        }
+    }
+
+    fn standings(&self, address: IpAddr) -> Result<(Standings<'_>, Option<&Pool>), Reason> {
         let config = self.config.as_ref();
         let pool = config.and_then(|config| config.pool_of(address));
         let mut refused = Reason::OtherClass;
@@ -321,20 +351,7 @@ impl View {
         }
         let nodes = self.nodes.views();
         let standings = standings(address, &backends, pool, nodes, self.exclude_label)?;
-        let candidates = standings.candidates(address).into_iter();
-        let candidates = candidates.map(|(name, tier)| Candidate {
-            node: NodeId::of(name),
-            tier: tier.number(),
-        });
-        let own = standings.of(&self.me);
-        let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
-        Ok(Wish {
-            may: own.map(drop),
-            drawback: own.ok().and_then(|tier| tier.drawback()),
-            candidates: candidates.collect(),
-            interfaces: interfaces.unwrap_or_default(),
-            in_conflict: self.in_conflict.contains(&address),
-        })
+        Ok((standings, pool))
     }
 
     fn backend<'a>(&'a self, service: &'a ServiceView, address: IpAddr) -> Backend<'a> {

@@ -19,6 +19,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+mod controller {
+    mod foreign;
+}
+
 /// Longer than anything takes here; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -16,6 +16,10 @@ use ferrolb_tests::daemon::{Daemon, program};
 use ferrolb_tests::observe::{ArpOperation, Frame, arp_ask, http_get};
 use ferrolb_tests::wait::wait_until;
 
+mod speaker {
+    mod words;
+}
+
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
 /// The nodes in the order of their rank for the address.
 fn by_rank(mut nodes: Vec<&str>, address: Ipv4Addr) -> Vec<&str> {

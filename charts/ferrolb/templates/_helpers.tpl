@@ -175,6 +175,10 @@ args:
   {{- include "ferrolb.announcing" .root | nindent 2 }}
   - --announce-rate={{ int $values.announceRate }}
   - --announce-refresh={{ int $values.announceRefreshSeconds }}
+  {{- /* Values that are reused from an older chart have no such key. */}}
+  {{- if ne (int (default 7946 $values.peersPort)) 7946 }}
+  - --peers-port={{ int $values.peersPort }}
+  {{- end }}
   {{- end }}
 ports:
   - name: monitoring

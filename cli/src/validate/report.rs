@@ -3,6 +3,7 @@
 use ferrolb_core::config::{Checked, Outcome, Pool, Problem};
 use serde::Serialize;
 
+use super::notes::of_object;
 use super::{MANY, is_valid, protocol, ranges};
 
 #[derive(Serialize)]
@@ -24,6 +25,10 @@ struct Configuration<'a> {
     message: Option<String>,
     pools: Vec<PoolSummary<'a>>,
     problems: Vec<Found<'a>>,
+    /// What is accepted, and probably not meant.
+    warnings: Vec<Warning<'a>>,
+    /// What FerroLB has to be told to read it.
+    notes: Vec<String>,
     /// With those that are not listed.
     #[serde(rename = "problemCount")]
     problem_count: usize,
@@ -43,6 +48,14 @@ struct PoolSummary<'a> {
 #[derive(Serialize)]
 struct Found<'a> {
     reason: &'static str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    help: &'a str,
+}
+
+#[derive(Serialize)]
+struct Warning<'a> {
     line: usize,
     column: usize,
     message: &'a str,
@@ -80,6 +93,13 @@ fn configuration(checked: &Checked) -> Configuration<'_> {
         message,
         pools,
         problems,
+        warnings: checked
+            .warnings
+            .iter()
+            .flat_map(|warnings| warnings.iter())
+            .map(warning)
+            .collect(),
+        notes: object.map(of_object).unwrap_or_default(),
         problem_count,
     }
 }
@@ -91,6 +111,15 @@ fn pool(pool: &Pool) -> PoolSummary<'_> {
         auto_assign: pool.auto_assign,
         ranges: ranges(pool),
         addresses: i64::try_from(pool.capacity().min(MANY)).unwrap_or(i64::MAX),
+    }
+}
+
+fn warning(problem: &Problem) -> Warning<'_> {
+    Warning {
+        line: problem.line,
+        column: problem.column,
+        message: &problem.message,
+        help: &problem.help,
     }
 }
 

@@ -16,6 +16,9 @@ impl Index {
         self.config_listed = true;
         match load(map, &self.source) {
             Loaded::Valid(config) => {
+                if let Some(map) = map {
+                    self.warn_of_config(map);
+                }
                 // At the start it is no news.
                 let object = map
                     .filter(|_| !first)
@@ -31,6 +34,20 @@ impl Index {
                 self.hold_back_none();
                 self.refuse_config(object, refusal, first);
             }
+        }
+    }
+
+    /// What is in force and probably not meant. Said once for the same words, by whichever replica.
+    fn warn_of_config(&mut self, map: &ConfigMapView) {
+        let warnings = map.warnings.as_ref().map(ToString::to_string);
+        let news = warnings
+            .clone()
+            .filter(|_| warnings != self.said_in_warning);
+        self.said_in_warning = warnings;
+        if let Some(warnings) = news {
+            tracing::warn!(config = self.source, "{warnings}");
+            let object = Object::config_map(&self.source, map);
+            self.say(Notice::warning(object, event::CONFIG_WARNING, warnings).no_news());
         }
     }
 

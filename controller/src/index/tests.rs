@@ -13,6 +13,7 @@ fn map(outcome: Parsed) -> ConfigMapView {
         uid: "map".to_owned(),
         resource_version: "1".to_owned(),
         outcome,
+        warnings: None,
     }
 }
 
@@ -23,7 +24,7 @@ fn key(name: &str) -> ServiceKey {
     }
 }
 
-fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
+pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
     ServiceView {
         key: key(name),
         uid: format!("uid-{name}"),
@@ -47,6 +48,10 @@ fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
         status_is_canonical: true,
         status_manager: None,
         too_long: Vec::new(),
+        status_written: None,
+        adopt_from: None,
+        unknown_annotations: None,
+        deleting: None,
         move_to: None,
     }
 }
@@ -57,7 +62,7 @@ fn listed(services: Vec<ServiceView>) -> Index {
     index
 }
 
-fn configured(services: Vec<ServiceView>) -> Index {
+pub(super) fn configured(services: Vec<ServiceView>) -> Index {
     let mut index = listed(services);
     index.set_config(Some(&map(parse(POOL_OF_TWO))));
     index.settle();
@@ -65,12 +70,12 @@ fn configured(services: Vec<ServiceView>) -> Index {
 }
 
 /// Every update that can be sent now: `name address…`.
-fn updates(index: &mut Index) -> Vec<Update> {
+pub(super) fn updates(index: &mut Index) -> Vec<Update> {
     index.settle();
     std::iter::from_fn(|| index.poll_update()).collect()
 }
 
-fn told(updates: &[Update]) -> Vec<String> {
+pub(super) fn told(updates: &[Update]) -> Vec<String> {
     let told = |update: &Update| format!("{} {}", update.key.name, joined(&update.addresses));
     updates
         .iter()
@@ -78,14 +83,14 @@ fn told(updates: &[Update]) -> Vec<String> {
         .collect()
 }
 
-fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
+pub(super) fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
     let notices = std::iter::from_fn(|| index.poll_notice());
     notices
         .map(|notice| (notice.reason, notice.message))
         .collect()
 }
 
-fn written(version: &str) -> Outcome {
+pub(super) fn written(version: &str) -> Outcome {
     Outcome::Written {
         resource_version: version.to_owned(),
     }
@@ -677,4 +682,32 @@ fn of_nodes_that_cannot_be_decoded_what_is_known_stays() {
     assert_eq!(node_of("10.0.0.1"), Some("n1"));
     assert_eq!(node_of("10.0.0.2"), None, "gone");
     assert_eq!(node_of("10.0.0.3"), Some("n3"));
+}
+
+#[test]
+fn what_a_configuration_probably_does_not_mean_is_said_once() {
+    let map = |addresses: &str| {
+        let text = POOL_OF_TWO.replace("10.0.0.1-10.0.0.2", addresses);
+        let (outcome, warnings) = ferrolb_core::config::parse_with_warnings(&text);
+        ConfigMapView {
+            warnings,
+            ..map(outcome)
+        }
+    };
+    let mut index = listed(vec![]);
+    let mut said = |addresses: &str| {
+        index.set_config(Some(&map(addresses)));
+        let said = notices(&mut index).into_iter();
+        let warnings = said.filter(|(reason, _)| *reason == event::CONFIG_WARNING);
+        warnings.map(|(_, message)| message).collect::<Vec<_>>()
+    };
+    let first = said("10.0.0.9/30");
+    assert_eq!(first.len(), 1);
+    assert!(
+        first[0].contains("it means 10.0.0.8 to 10.0.0.11"),
+        "{first:?}"
+    );
+    assert_eq!(said("10.0.0.9/30"), [""; 0]);
+    assert_eq!(said("10.0.0.8/30"), [""; 0]);
+    assert_eq!(said("10.0.0.9/30").len(), 1);
 }

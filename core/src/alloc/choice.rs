@@ -13,7 +13,7 @@ use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool};
 use crate::names::ALLOW_NODE_PORTS;
-use crate::view::{Protocol, ServiceView};
+use crate::view::{Protocol, ServiceKey, ServiceView};
 
 /// Everything that a choice depends on.
 pub(super) struct Choice<'a> {
@@ -22,6 +22,8 @@ pub(super) struct Choice<'a> {
     pub(super) order: &'a [usize],
     pub(super) holdings: &'a Holdings,
     pub(super) surroundings: &'a Surroundings,
+    /// Services that are being deleted, each with the finalizers that hold it.
+    pub(super) deleting: &'a BTreeMap<ServiceKey, Box<str>>,
     pub(super) view: &'a ServiceView,
     pub(super) usage: &'a Usage,
     pub(super) request: &'a Request,
@@ -253,16 +255,46 @@ impl<'a> Choice<'a> {
             }
             let conflict = self.holdings.conflict(*address, &self.view.key, self.usage);
             if let Some((user, obstacle)) = conflict {
-                return Err(Refusal::new(
-                    Reason::RequestedAddressInUse,
-                    format!(
-                        "{address} is in use by Service {user} ({obstacle}): ask for another \
-                         address, or free it there"
-                    ),
-                ));
+                let leaving = self.deleting.get(user);
+                let text = leaving.map_or_else(
+                    || {
+                        format!(
+                            "{address} is in use by Service {user} ({obstacle}): ask for another \
+                             address, or free it there"
+                        )
+                    },
+                    |finalizers| still_there(*address, user, finalizers),
+                );
+                return Err(Refusal::new(Reason::RequestedAddressInUse, text));
             }
         }
         Ok(())
+    }
+
+    /// Which of the families that the Service needs `pools` do not have.
+    fn lacking(&self, pools: &[&Pool], names: &str) -> String {
+        let needed = self.request.families.iter();
+        let lacking: Vec<_> = needed
+            .filter(|family| !pools.iter().any(|pool| pool.has_family(**family)))
+            .copied()
+            .collect();
+        if lacking.is_empty() {
+            return format!(
+                "no single pool of {names} has {} addresses, and ipFamilyPolicy: RequireDualStack \
+                 takes both from one: add to one of them what it lacks, or set ipFamilyPolicy: \
+                 PreferDualStack",
+                listed(&self.request.families)
+            );
+        }
+        let instead = if lacking.len() < self.request.families.len() {
+            "set ipFamilyPolicy: PreferDualStack for the Service to have what there is"
+        } else {
+            "change the Service's ipFamilies"
+        };
+        format!(
+            "pool {names} has no {} addresses: add some to it, or {instead}",
+            listed(&lacking)
+        )
     }
 
     /// Why none of `pools` could give what is asked for.
@@ -316,11 +348,7 @@ impl<'a> Choice<'a> {
             );
             Refusal::new(Reason::PoolExhausted, text)
         } else {
-            let text = format!(
-                "pool {names} has no {families} addresses: add some to it, or change the Service's \
-                 ipFamilies"
-            );
-            Refusal::new(Reason::NoPoolMatches, text)
+            Refusal::new(Reason::NoPoolMatches, self.lacking(pools, &names))
         }
     }
 }
@@ -356,6 +384,19 @@ fn shadows_node(what: &str, protocol: Protocol, port: u16) -> Refusal {
              with {ALLOW_NODE_PORTS}: \"true\""
         ),
     )
+}
+
+/// Whoever waits for a Service that is being deleted has to know what keeps it.
+fn still_there(address: IpAddr, user: &ServiceKey, finalizers: &str) -> String {
+    let what = format!("{address} is in use by Service {user}, which is being deleted");
+    if finalizers.is_empty() {
+        format!("{what}: it is free as soon as that one is gone")
+    } else {
+        format!(
+            "{what} and is held by its finalizers ({finalizers}): see why whoever set them does not \
+             remove them; the address is free as soon as that Service is gone"
+        )
+    }
 }
 
 fn joined(addresses: &[IpAddr]) -> String {

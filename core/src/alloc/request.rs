@@ -7,7 +7,7 @@ use super::Refusal;
 use crate::Reason;
 use crate::address::{Family, canonical};
 use crate::text::LONGEST_VALUE;
-use crate::view::{FamilyPolicy, ServiceView};
+use crate::view::{AddressRequest, FamilyPolicy, ServiceView};
 
 /// What a Service asks for, free of contradictions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,47 +61,73 @@ pub(super) fn families(view: &ServiceView) -> Vec<Family> {
     families.filter(|family| seen.insert(*family)).collect()
 }
 
-fn addresses(view: &ServiceView, families: &[Family]) -> Result<BTreeMap<Family, IpAddr>, Refusal> {
-    let bad = |text: String| Err(Refusal::new(Reason::BadRequestedAddress, text));
-    let request = match view.address_requests.as_slice() {
-        [] => return Ok(BTreeMap::new()),
-        [request] => request,
-        [one, other, ..] => {
-            return bad(format!(
-                "{} and {} are both set: remove one of them",
-                one.source, other.source
-            ));
-        }
+type Wanted = BTreeMap<Family, IpAddr>;
+
+/// What is asked for. Field and annotation may both be set if they ask for the same: charts that
+/// are written for several load balancers set both.
+fn addresses(view: &ServiceView, families: &[Family]) -> Result<Wanted, Refusal> {
+    let mut read = Vec::new();
+    for request in &view.address_requests {
+        read.push((request, wanted(request, families)?));
+    }
+    read.retain(|(_, addresses)| !addresses.is_empty());
+    let mut read = read.into_iter();
+    let Some((first, addresses)) = read.next() else {
+        return Ok(Wanted::new());
     };
-    let mut wanted = BTreeMap::new();
-    for text in request.text.split(',') {
+    for (other, others) in read {
+        if others != addresses {
+            return Err(bad(format!(
+                "{} asks for {} and {} for {}: remove one of them, or let both ask for the same",
+                first.source,
+                said(&addresses),
+                other.source,
+                said(&others)
+            )));
+        }
+    }
+    Ok(addresses)
+}
+
+fn bad(text: String) -> Refusal {
+    Refusal::new(Reason::BadRequestedAddress, text)
+}
+
+/// The addresses in one request. Nothing between two commas, or after the last one, asks for nothing.
+fn wanted(request: &AddressRequest, families: &[Family]) -> Result<Wanted, Refusal> {
+    let source = &request.source;
+    let texts = request.text.split(',').map(str::trim);
+    let mut wanted = Wanted::new();
+    for text in texts.filter(|text| !text.is_empty()) {
         let Some(address) = canonical(text) else {
-            return bad(format!(
-                "{} asks for {:?}, which is no IP address: write addresses separated by commas",
-                request.source,
-                text.trim()
-            ));
+            return Err(bad(format!(
+                "{source} asks for {text:?}, which is no IP address: write addresses separated by \
+                 commas"
+            )));
         };
         let family = Family::of(address);
         if !families.contains(&family) {
-            return bad(format!(
-                "{} asks for {address}, but the Service has no {family} cluster IP: ask for {} or \
-                 change spec.ipFamilies",
-                request.source,
+            return Err(bad(format!(
+                "{source} asks for {address}, but the Service has no {family} cluster IP: ask for \
+                 {} or change spec.ipFamilies",
                 listed(families)
-            ));
+            )));
         }
         if let Some(other) = wanted
             .insert(family, address)
             .filter(|other| *other != address)
         {
-            return bad(format!(
-                "{} asks for {other} and {address}: ask for at most one {family} address",
-                request.source
-            ));
+            return Err(bad(format!(
+                "{source} asks for {other} and {address}: ask for at most one {family} address"
+            )));
         }
     }
     Ok(wanted)
+}
+
+fn said(addresses: &Wanted) -> String {
+    let addresses: Vec<_> = addresses.values().map(ToString::to_string).collect();
+    addresses.join(" and ")
 }
 
 /// `IPv4`, or `IPv4 and IPv6`.
@@ -112,3 +138,6 @@ pub(super) fn listed(families: &[Family]) -> String {
         .collect::<Vec<_>>()
         .join(" and ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,11 +51,15 @@ pub(super) fn service(name: &str) -> ServiceView {
         status_is_canonical: true,
         status_manager: None,
         too_long: Vec::new(),
+        status_written: None,
+        adopt_from: None,
+        unknown_annotations: None,
+        deleting: None,
         move_to: None,
     }
 }
 
-fn dual(name: &str, policy: FamilyPolicy) -> ServiceView {
+pub(super) fn dual(name: &str, policy: FamilyPolicy) -> ServiceView {
     let cluster_ips = vec![address("10.96.0.1"), address("fd96::1")];
     ServiceView {
         cluster_ips,
@@ -64,7 +68,7 @@ fn dual(name: &str, policy: FamilyPolicy) -> ServiceView {
     }
 }
 
-fn asking(text: &str, view: ServiceView) -> ServiceView {
+pub(super) fn asking(text: &str, view: ServiceView) -> ServiceView {
     let request = AddressRequest {
         source: "spec.loadBalancerIP".to_owned(),
         text: text.to_owned(),
@@ -94,7 +98,7 @@ pub(super) fn unconfigured() -> Refusal {
     Refusal::new(Reason::NotConfigured, "no configuration yet")
 }
 
-fn configured(pools: Vec<Pool>) -> Allocator {
+pub(super) fn configured(pools: Vec<Pool>) -> Allocator {
     let mut allocator = Allocator::new(unconfigured());
     allocator.set_config(Config {
         pools,
@@ -104,12 +108,12 @@ fn configured(pools: Vec<Pool>) -> Allocator {
 }
 
 /// Pool `default` with 10.0.0.1 to 10.0.0.3.
-fn three() -> Allocator {
+pub(super) fn three() -> Allocator {
     configured(vec![pool("default", &[("10.0.0.1", "10.0.0.3")])])
 }
 
 /// Settles the view alone, and says in a few words what came of it.
-fn ensure(allocator: &mut Allocator, view: &ServiceView) -> String {
+pub(super) fn ensure(allocator: &mut Allocator, view: &ServiceView) -> String {
     let decision = allocator.ensure(view);
     allocator.holdings.check();
     told(&decision)
@@ -275,7 +279,7 @@ fn an_impossible_request_is_refused_with_its_reason() {
         let mut view = asking("10.0.0.2", service("a"));
         view.address_requests.push(AddressRequest {
             source: "metallb.io/loadBalancerIPs".to_owned(),
-            text: "10.0.0.2".to_owned(),
+            text: "10.0.0.3".to_owned(),
         });
         view
     };
@@ -927,4 +931,42 @@ fn two_services_of_ten_thousand_ports_share_unless_one_is_in_common() {
     assert_eq!(shares.addresses(), first.addresses());
     let clashes = allocator.ensure(&with("c", 10_000..10_020));
     assert_ne!(clashes.addresses(), first.addresses());
+}
+
+fn a_family_that_no_pool_has_is_named_alone() {
+    let require = dual("a", FamilyPolicy::RequireDualStack);
+    let text = |pools| {
+        let decision = configured(pools).ensure(&require);
+        let refusal = decision.refusal().unwrap().clone();
+        assert_eq!(refusal.reason, Reason::NoPoolMatches);
+        refusal.text
+    };
+    let four = || pool("four", &[("10.0.0.1", "10.0.0.3")]);
+    let six = || pool("six", &[("fd00::1", "fd00::3")]);
+    let said = text(vec![four()]);
+    assert!(
+        said.starts_with("pool four has no IPv6 addresses:"),
+        "{said}"
+    );
+    assert!(said.contains("PreferDualStack"), "{said}");
+    let said = text(vec![six()]);
+    assert!(
+        said.starts_with("pool six has no IPv4 addresses:"),
+        "{said}"
+    );
+    let said = text(vec![four(), six()]);
+    assert!(
+        said.starts_with("no single pool of four, six has IPv4 and IPv6 addresses"),
+        "{said}"
+    );
+    let single = ServiceView {
+        cluster_ips: vec![address("fd96::1")],
+        ..service("a")
+    };
+    let decision = configured(vec![four()]).ensure(&single);
+    let said = decision.refusal().unwrap().to_string();
+    assert!(
+        said.ends_with("or change the Service's ipFamilies"),
+        "{said}"
+    );
 }

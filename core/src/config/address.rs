@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, ip_mask_to_prefix};
 
-use super::problem::{Report, quoted};
-use super::tree::{Node, Value};
+use super::problem::{Report, is_invisible, quoted};
+use super::tree::{Node, Span, Value};
 use crate::address::{AddressRange, Family, canonical, to_number};
 
 const FORMS: &str = "write a range such as `192.168.1.240-192.168.1.250`, a prefix such as \
@@ -30,8 +30,12 @@ impl BadEntry {
 /// The range that an entry stands for.
 pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange> {
     match &node.value {
+        Value::Scalar(_) if node.is_null() => blank(node, report),
         Value::Scalar(scalar) => match parse(&scalar.text) {
-            Ok(range) => Some(range),
+            Ok(range) => {
+                warn_of_host_bits(&scalar.text, range, &node.span, report);
+                Some(range)
+            }
             Err(BadEntry { message, help }) => {
                 report.add(&node.span, message, help);
                 None
@@ -77,10 +81,66 @@ pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange
     }
 }
 
+/// `MetalLB` masks them off without a word, and the lowest address is given first: none that the user
+/// has written.
+fn warn_of_host_bits(text: &str, range: AddressRange, span: &Span, report: &mut Report<'_>) {
+    let Some((written, prefix)) = text.trim().split_once('/') else {
+        return;
+    };
+    let (first, last) = (range.first(), range.last());
+    let written = canonical(written).unwrap_or(first);
+    if written == first {
+        return;
+    }
+    let begin = if written == last {
+        format!("`{written}`")
+    } else {
+        format!("`{written}-{last}`")
+    };
+    report.warn(
+        span,
+        format!(
+            "{} is not on a boundary of its prefix: it means {first} to {last}",
+            quoted(text.trim())
+        ),
+        format!(
+            "write `{first}/{}` if that is meant, or {begin} to begin at {written}",
+            prefix.trim()
+        ),
+    );
+}
+
+/// Null, however it is written, is the empty text.
+fn blank(node: &Node, report: &mut Report<'_>) -> Option<AddressRange> {
+    if let Err(BadEntry { message, help }) = parse("") {
+        report.add(&node.span, message, help);
+    }
+    None
+}
+
 /// Reads an entry as `MetalLB` did: blanks around `-`, host bits of a prefix masked off. A bare
 /// address, which it refused, is a range of one.
 pub(super) fn parse(text: &str) -> Result<AddressRange, BadEntry> {
     let text = text.trim();
+    // Blanks of any kind do no harm around `-` and `/`.
+    read(text).map_err(|error| hidden_character(text).unwrap_or(error))
+}
+
+/// Nobody finds what cannot be seen.
+fn hidden_character(text: &str) -> Option<BadEntry> {
+    let hidden = text.chars().find(|c| is_invisible(*c))?;
+    let plain: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    Some(BadEntry::new(
+        format!(
+            "{} has a character that cannot be seen (U+{:04X})",
+            quoted(text),
+            u32::from(hidden)
+        ),
+        format!("type it anew: {}", quoted(&plain)),
+    ))
+}
+
+fn read(text: &str) -> Result<AddressRange, BadEntry> {
     if text.is_empty() {
         return Err(BadEntry::new(
             "an address is blank",

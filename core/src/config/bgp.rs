@@ -6,9 +6,9 @@ use super::BgpAdvertisement;
 use super::address::shortest_prefix;
 use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
 use super::problem::{Report, quoted};
-use super::suggest::nearest;
 use super::tree::{Node, Span, Value};
 use crate::address::{AddressRange, Family};
+use crate::suggest::nearest;
 
 const COMMUNITY_FORM: &str = "write two numbers from 0 to 65535 with a colon: `64512:100`";
 
@@ -128,7 +128,7 @@ fn advertisement<'n>(
         "localpref",
         "communities",
     ];
-    let fields = Fields::read(node, "a BGP advertisement", &keys, report)?;
+    let fields = Fields::read_entry(node, "a BGP advertisement", &keys, report)?;
     let mut length = |key, longest, family| {
         let node = fields.get(key)?;
         let length = integer(node, key, 0..=longest, report)?;

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::problem::{Report, quoted};
-use super::suggest::nearest;
 use super::tree::{Node, Span, Style, Value};
+use crate::suggest::nearest;
 
 /// A mapping with known keys, each at most once.
 pub(super) struct Fields<'n> {
@@ -49,6 +49,25 @@ impl<'n> Fields<'n> {
             what: what.to_owned(),
             entries,
             misspelt,
+        })
+    }
+
+    /// Like `read`; null is a mapping without keys. An entry of a list that is null was all defaults
+    /// for the Go library that read these files; what may not lack a key says so.
+    pub(super) fn read_entry(
+        node: &'n Node,
+        what: &str,
+        known: &[&'static str],
+        report: &mut Report<'_>,
+    ) -> Option<Self> {
+        if !node.is_null() {
+            return Self::read(node, what, known, report);
+        }
+        Some(Self {
+            place: node.headline(),
+            what: what.to_owned(),
+            entries: Vec::new(),
+            misspelt: Vec::new(),
         })
     }
 
@@ -126,6 +145,10 @@ fn report_unknown(
     let meant = meant.filter(|word| known.contains(word));
     let meant = meant.or_else(|| nearest(name, known.iter().copied()));
     let help = match meant {
+        // Of the chart's values: a whole configuration stands under it.
+        _ if name == "configInline" => {
+            "remove this line, and move what stands under it to its place".to_owned()
+        }
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("remove it, or use one of {}", list_of(known)),
     };
@@ -149,6 +172,10 @@ fn list_of(words: &[&str]) -> String {
 /// Any single value as the text that stands there: the Go library that read these files took
 /// `name: 123` and `name: yes` for texts, too.
 pub(super) fn text<'n>(node: &'n Node, what: &str, report: &mut Report<'_>) -> Option<&'n str> {
+    // As for the Go library, also in a list: null is the empty text, however it is written.
+    if node.is_null() {
+        return Some("");
+    }
     if let Some(scalar) = node.scalar() {
         return Some(&scalar.text);
     }

@@ -5,8 +5,18 @@ use std::fmt;
 use super::place::Origin;
 use super::problem::Report;
 use super::tree::{self, Node, Style, Value};
-use super::{NotConfigured, Outcome, parse, parse_within};
+use super::{
+    Config, NotConfigured, Outcome, Warnings, judged, parse_with_warnings, parse_within,
+    root_fields,
+};
 use crate::names::CONFIG_KEY;
+
+/// The key of the chart's values, ours and `MetalLB`'s, that holds a configuration.
+const INLINE: &str = "configInline";
+/// The key that makes a text a configuration.
+const POOLS: &str = "address-pools";
+/// `MetalLB`'s objects, from 0.13 on.
+const METALLB_GROUP: &str = "metallb.io/";
 
 /// Namespace and name of a manifest's object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,53 +45,113 @@ pub struct Checked {
     pub object: Option<ObjectName>,
     /// What it says.
     pub outcome: Outcome,
+    /// What it says, and probably does not mean.
+    pub warnings: Warnings,
     /// The text that problems point into if it is not the file: the value of a key that is written
     /// in quotes or folded, whose lines are not those of the file.
     pub value: Option<String>,
 }
 
-/// A file of manifests without a `ConfigMap` that holds a configuration.
+/// A file of manifests without a `ConfigMap` that holds a configuration. Its text says what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoConfiguration;
+pub struct NoConfiguration {
+    /// There are objects of `MetalLB` 0.13 or later, of this kind.
+    metallbs: Option<String>,
+}
 
 impl fmt::Display for NoConfiguration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no ConfigMap with key `{CONFIG_KEY}` in it")
+        match &self.metallbs {
+            None => write!(f, "no ConfigMap with key `{CONFIG_KEY}` in it"),
+            Some(kind) => write!(
+                f,
+                "no ConfigMap with key `{CONFIG_KEY}` in it, but MetalLB's objects ({kind}): kubectl \
+                 ferrolb migrate FILE writes the ConfigMap that says the same"
+            ),
+        }
     }
 }
 
 impl std::error::Error for NoConfiguration {}
 
 /// Reads a file: every `ConfigMap` in it with key `config` (in any of its documents, also in a
-/// `kind: List`), or the bare configuration. Positions in problems are those in the file.
+/// `kind: List`), values for the chart, or the bare configuration. Positions in problems are those in
+/// the file. A `ConfigMap` whose key has another name and which holds pools is not configured.
 ///
 /// # Errors
-/// If it holds manifests, and none of them is a `ConfigMap` with that key.
+/// If it holds manifests, and none of them is such a `ConfigMap`.
 pub fn check_file(text: &str) -> Result<Vec<Checked>, NoConfiguration> {
-    let bare = || {
-        Ok(vec![Checked {
-            object: None,
-            outcome: parse(text),
-            value: None,
-        }])
-    };
     // What is no YAML is no manifest either; reading it as a configuration tells why.
     let Ok(documents) = tree::load(text) else {
-        return bare();
+        return Ok(vec![bare(text)]);
     };
     let objects: Vec<&Node> = documents.iter().flat_map(objects).collect();
     if objects.is_empty() {
-        return bare();
+        let inline = documents.iter().find_map(inline_of_chart);
+        return Ok(vec![
+            inline.map_or_else(|| bare(text), |inline| in_values(inline, text)),
+        ]);
     }
-    let checked: Vec<_> = objects
-        .into_iter()
-        .filter_map(|object| check(object, text))
-        .collect();
+    let checked = objects.iter().filter_map(|object| check(object, text));
+    let checked: Vec<_> = checked.collect();
     if checked.is_empty() {
-        Err(NoConfiguration)
+        let metallbs = objects.iter().filter_map(|object| kind_of_metallb(object));
+        Err(NoConfiguration {
+            metallbs: metallbs.map(str::to_owned).next(),
+        })
     } else {
         Ok(checked)
     }
+}
+
+fn bare(text: &str) -> Checked {
+    let (outcome, warnings) = parse_with_warnings(text);
+    Checked {
+        object: None,
+        outcome,
+        warnings,
+        value: None,
+    }
+}
+
+/// `configInline` of the chart's values, also where the chart is part of another one.
+fn inline_of_chart(values: &Node) -> Option<&Node> {
+    let inline = |node: &Node| node.get(INLINE).is_some();
+    if inline(values) {
+        return values.get(INLINE);
+    }
+    let Value::Map(entries) = &values.value else {
+        return None;
+    };
+    let of_part = entries
+        .iter()
+        .map(|(_, part)| part)
+        .find(|part| inline(part));
+    of_part.and_then(|part| part.get(INLINE))
+}
+
+fn in_values(inline: &Node, text: &str) -> Checked {
+    let mut report = Report::new(text, &Origin::Whole);
+    let config = if inline.is_null() {
+        Config::default()
+    } else {
+        root_fields(inline, &mut report)
+    };
+    let (outcome, warnings) = judged(config, report);
+    Checked {
+        object: None,
+        outcome,
+        warnings,
+        value: None,
+    }
+}
+
+fn kind_of_metallb(object: &Node) -> Option<&str> {
+    let version = word(object, "apiVersion")?;
+    version
+        .starts_with(METALLB_GROUP)
+        .then(|| word(object, "kind"))
+        .flatten()
 }
 
 /// The manifests in a document.
@@ -102,7 +172,6 @@ fn check(object: &Node, text: &str) -> Option<Checked> {
     if word(object, "kind") != Some("ConfigMap") {
         return None;
     }
-    let value = object.get("data")?.get(CONFIG_KEY)?;
     let metadata = object.get("metadata");
     let name = ObjectName {
         namespace: metadata
@@ -113,17 +182,48 @@ fn check(object: &Node, text: &str) -> Option<Checked> {
             .unwrap_or_default()
             .to_owned(),
     };
-    let (outcome, value) = check_value(value, text);
+    let data = object.get("data")?;
+    let Some(value) = data.get(CONFIG_KEY) else {
+        // As the daemons say it of theirs. Other ConfigMaps are no concern of ours.
+        return keys_with_pools(data).map(|keys| Checked {
+            object: Some(name),
+            outcome: Outcome::NotConfigured(NotConfigured::NoKey(keys)),
+            warnings: None,
+            value: None,
+        });
+    };
+    let (outcome, warnings, value) = check_value(value, text);
     Some(Checked {
         object: Some(name),
         outcome,
+        warnings,
         value,
     })
 }
 
-fn check_value(value: &Node, text: &str) -> (Outcome, Option<String>) {
+/// The keys whose values look like a configuration.
+fn keys_with_pools(data: &Node) -> Option<Vec<String>> {
+    let Value::Map(entries) = &data.value else {
+        return None;
+    };
+    let has_pools = |value: &Node| match value.scalar() {
+        Some(scalar) => scalar
+            .text
+            .lines()
+            .any(|line| line.trim_start_matches('\u{feff}').starts_with(POOLS)),
+        None => value.get(POOLS).is_some(),
+    };
+    let keys: Vec<_> = entries
+        .iter()
+        .filter(|(_, value)| has_pools(value))
+        .filter_map(|(key, _)| Some(key.scalar()?.text.clone()))
+        .collect();
+    (!keys.is_empty()).then_some(keys)
+}
+
+fn check_value(value: &Node, text: &str) -> (Outcome, Warnings, Option<String>) {
     if value.is_null() {
-        return (Outcome::NotConfigured(NotConfigured::Empty), None);
+        return (Outcome::NotConfigured(NotConfigured::Empty), None, None);
     }
     let Some(scalar) = value.scalar() else {
         let mut report = Report::new(text, &Origin::Whole);
@@ -132,14 +232,20 @@ fn check_value(value: &Node, text: &str) -> (Outcome, Option<String>) {
             format!("`{CONFIG_KEY}` must be a text, not {}", value.kind()),
             format!("write `{CONFIG_KEY}: |` and leave the lines below indented"),
         );
-        let problems = report.finish().expect("a problem was just added");
-        return (Outcome::Refused(problems), None);
+        let (outcome, warnings) = judged(Config::default(), report);
+        return (outcome, warnings, None);
     };
     let origin = (scalar.style == Style::Literal)
         .then(|| Origin::of_literal(&scalar.text, text, value.span.start))
         .flatten();
     match origin {
-        Some(origin) => (parse_within(&scalar.text, text, &origin), None),
-        None => (parse(&scalar.text), Some(scalar.text.clone())),
+        Some(origin) => {
+            let (outcome, warnings) = parse_within(&scalar.text, text, &origin);
+            (outcome, warnings, None)
+        }
+        None => {
+            let (outcome, warnings) = parse_with_warnings(&scalar.text);
+            (outcome, warnings, Some(scalar.text.clone()))
+        }
     }
 }

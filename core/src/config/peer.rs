@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::fields::{Fields, boolean, integer, list, text};
 use super::problem::{Report, quoted};
-use super::selector::selectors;
-use super::suggest::nearest;
+use super::selector::metallbs_selectors;
 use super::tree::{Node, Span};
 use super::{BfdProfile, Peer, duration};
 use crate::address::canonical;
+use crate::suggest::nearest;
 
 const KEYS: [&str; 12] = [
     "my-asn",
@@ -71,7 +71,8 @@ fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option
     let hold_time = hold_time(&fields, report);
     let keepalive_time = keepalive_time(&fields, hold_time, report);
     let node_selectors = fields.get("node-selectors");
-    let node_selectors = node_selectors.map(|node| selectors(node, "node-selectors", report));
+    let node_selectors =
+        node_selectors.map(|node| metallbs_selectors(node, "node-selectors", report));
     let password = fields
         .get("password")
         .and_then(|node| password(&fields, node, report));

@@ -7,10 +7,10 @@ use super::fields::{Fields, boolean, integer, list, text};
 use super::overlap::{overlapping, rest};
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
-use super::suggest::nearest;
 use super::tree::{Node, Span, Value};
 use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, address};
 use crate::address::AddressRange;
+use crate::suggest::nearest;
 
 /// The keys of an entry.
 pub const KEYS: [&str; 12] = [

@@ -50,6 +50,14 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// `None` if there are none.
+    fn of(mut list: Vec<Problem>) -> Option<Self> {
+        list.sort_by_key(|problem| problem.span.start);
+        let uncounted = list.len().saturating_sub(MAX_PROBLEMS);
+        list.truncate(MAX_PROBLEMS);
+        (!list.is_empty()).then_some(Self { list, uncounted })
+    }
+
     /// The problems, at most 100.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
@@ -111,6 +119,8 @@ pub(super) struct Report<'t> {
     origin: &'t Origin,
     positions: Positions<'t>,
     list: Vec<Problem>,
+    /// What is accepted, and probably not meant.
+    warnings: Vec<Problem>,
     unfilled: usize,
 }
 
@@ -121,22 +131,38 @@ impl<'t> Report<'t> {
             origin,
             positions: Positions::new(text),
             list: Vec::new(),
+            warnings: Vec::new(),
             unfilled: 0,
         }
     }
 
     pub(super) fn add(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        let problem = self.problem(span, message.into(), help.into());
+        self.list.push(problem);
+    }
+
+    /// What is accepted, since `MetalLB` accepts it, and probably not meant.
+    pub(super) fn warn(
+        &mut self,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let problem = self.problem(span, message.into(), help.into());
+        self.warnings.push(problem);
+    }
+
+    fn problem(&self, span: &Span, message: String, help: String) -> Problem {
         let span = self.origin.outer(span);
         let Position { line, column } = self.positions.of(span.start);
-        let (message, help) = (message.into(), help.into());
-        self.list.push(Problem {
+        Problem {
             span,
             line,
             column,
             message,
             help,
             related: None,
-        });
+        }
     }
 
     /// Like `add`, and points at a second place.
@@ -169,15 +195,9 @@ impl<'t> Report<'t> {
         self.unfilled > 0 && self.unfilled == self.list.len()
     }
 
-    /// The problems in the order of the text; `None` if there are none.
-    pub(super) fn finish(mut self) -> Option<Problems> {
-        self.list.sort_by_key(|problem| problem.span.start);
-        let uncounted = self.list.len().saturating_sub(MAX_PROBLEMS);
-        self.list.truncate(MAX_PROBLEMS);
-        (!self.list.is_empty()).then_some(Problems {
-            list: self.list,
-            uncounted,
-        })
+    /// The problems and the warnings, both in the order of the text; `None` if there are none.
+    pub(super) fn finish(self) -> (Option<Problems>, Option<Problems>) {
+        (Problems::of(self.list), Problems::of(self.warnings))
     }
 }
 
@@ -192,9 +212,22 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 fn visible(c: char) -> Vec<char> {
-    if c.is_control() {
-        c.escape_default().collect()
+    if c.is_control() || is_invisible(c) {
+        c.escape_unicode().collect()
     } else {
         vec![c]
     }
+}
+
+/// Unicode's format characters that do appear in texts, and blanks other than the ordinary one: they
+/// come along with a text that is copied from a web page or a chat.
+pub(super) const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{1680}'
+            | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{2000}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }

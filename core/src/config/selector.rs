@@ -9,7 +9,24 @@ use super::{LabelExpression, LabelOperator, LabelSelector};
 
 const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";
 
-/// A list of selectors under the key `what`.
+/// A list of selectors under a key of `MetalLB`'s: an entry that is null selects everything, as `{}`
+/// does.
+pub(super) fn metallbs_selectors(
+    node: &Node,
+    what: &str,
+    report: &mut Report<'_>,
+) -> Vec<LabelSelector> {
+    let items = list(node, what, report);
+    let selector = |item: &Node| {
+        if item.is_null() {
+            return Some(LabelSelector::default());
+        }
+        selector(item, what, report)
+    };
+    items.iter().filter_map(selector).collect()
+}
+
+/// A list of selectors under the key `what`, which is ours: a blank entry opens no pool to everybody.
 pub(super) fn selectors(node: &Node, what: &str, report: &mut Report<'_>) -> Vec<LabelSelector> {
     let items = list(node, what, report);
     items

@@ -2,8 +2,10 @@ mod events;
 mod files;
 mod golden;
 mod meaning;
+mod nulls;
 mod properties;
 mod rows;
+mod slips;
 mod yaml;
 
 use super::*;

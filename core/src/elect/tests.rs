@@ -377,3 +377,32 @@ fn the_two_meanings_of_the_exclude_label_are_read_as_they_are_written() {
     }
     assert!("stict".parse::<ExcludeLabel>().is_err());
 }
+
+#[test]
+fn why_nobody_announces_is_the_reason_that_a_node_comes_furthest_with() {
+    let why = |marked: &str, selected: &[&str], local: &str| {
+        let (nodes, pool) = (nodes(marked), pool_for(selected));
+        let endpoints = endpoints(local);
+        let backend = Backend {
+            policy: TrafficPolicy::Local,
+            endpoints: endpoints.iter().collect(),
+            move_to: None,
+        };
+        let standings = standings(
+            address(),
+            &[backend],
+            Some(&pool),
+            &nodes,
+            ExcludeLabel::Strict,
+        );
+        standings.unwrap().why_nobody()
+    };
+    assert_eq!(why("n1 n2", &[], "n2"), None);
+    assert_eq!(why("n1! n2", &[], "n1"), Some(Reason::NoLocalEndpoint));
+    assert_eq!(why("n1 n2", &["n3"], "n1"), Some(Reason::NodeNotSelected));
+    assert_eq!(
+        why("n1- n2", &["n1"], "n1"),
+        Some(Reason::StrictlyExcludedNode)
+    );
+    assert_eq!(why("n1! n2!", &[], "n1"), Some(Reason::NetworkUnavailable));
+}

@@ -277,3 +277,72 @@ fn ten_thousand_ports_are_all_kept_and_each_once() {
     let view = service(named(json!({ "spec": { "ports": ports } })));
     assert_eq!(view.ports.len(), 10_000);
 }
+
+#[test]
+fn who_wrote_a_status_and_when_and_whom_it_may_be_taken_from_is_read() {
+    let entry = |manager: &str, time: &str| {
+        json!({
+            "manager": manager,
+            "time": time,
+            "fieldsV1": { "f:status": { "f:loadBalancer": { "f:ingress": {} } } },
+        })
+    };
+    let view = |annotation: &str| {
+        service(json!({
+            "metadata": {
+                "namespace": "shop",
+                "name": "web",
+                "annotations": { "ferrolb.io/adopt-from": annotation },
+                "managedFields": [
+                    entry("kube-vip", "2026-11-29T11:00:00Z"),
+                    entry("k3s", "2026-11-29T12:00:00Z"),
+                ],
+            },
+            "spec": { "type": "LoadBalancer" },
+            "status": { "loadBalancer": { "ingress": [{ "hostname": "lb.example.com" }] } },
+        }))
+    };
+    let asks = view(" k3s ");
+    assert_eq!(
+        asks.foreign_manager(),
+        Some("k3s"),
+        "a host name is something, too"
+    );
+    let written = asks.status_written.map(|time| time.to_string());
+    assert_eq!(written.as_deref(), Some("2026-11-29T12:00:00Z"));
+    assert_eq!(asks.adopt_from.as_deref(), Some("k3s"));
+    for nobody in ["", "  ", &"x".repeat(100_000)] {
+        assert_eq!(view(nobody).adopt_from, None);
+    }
+}
+
+#[test]
+fn slips_in_annotations_and_what_holds_a_deletion_are_kept_short() {
+    let finalizers: Vec<_> = (0..1_000)
+        .map(|n| format!("example.com/{n}{}", "x".repeat(100)))
+        .collect();
+    let view = service(json!({
+        "metadata": {
+            "namespace": "shop",
+            "name": "web",
+            "annotations": { "metallb.universe.tf/loadBalancerIP": "192.168.64.27" },
+            "deletionTimestamp": "2026-11-29T12:00:00Z",
+            "finalizers": finalizers,
+        },
+        "spec": { "type": "LoadBalancer" },
+    }));
+    let said = view.unknown_annotations.unwrap();
+    assert!(
+        said.ends_with("did you mean metallb.universe.tf/loadBalancerIPs?"),
+        "{said}"
+    );
+    let held = view.deleting.unwrap();
+    assert!(
+        held.starts_with("example.com/0x") && held.len() <= 200,
+        "{held}"
+    );
+    let alive = service(json!({
+        "metadata": { "namespace": "shop", "name": "web", "finalizers": ["example.com/a"] },
+    }));
+    assert_eq!((alive.deleting, alive.unknown_annotations), (None, None));
+}

@@ -64,8 +64,8 @@ impl Reason {
             ),
             Self::BadRequestedAddress => (
                 "what the Service asks for is no address, or contradicts itself",
-                "ask once, by spec.loadBalancerIP or by the annotation loadBalancerIPs, for at most \
-                 one address of each family that the Service has",
+                "ask by spec.loadBalancerIP or by the annotation loadBalancerIPs, or by both for the \
+                 same, for at most one address of each family that the Service has",
             ),
             Self::ValueTooLong => (
                 "an annotation or field by which the Service asks for something is longer than 1,024 \
@@ -99,14 +99,21 @@ impl Reason {
             Self::ForeignStatus => (
                 "another load balancer wrote the addresses in the Service's status, so it is left \
                  alone",
-                "let one of them serve the Service: give it a spec.loadBalancerClass, or switch the \
-                 other one off",
+                "if the other one shall serve it: nothing; else switch the other one off, then \
+                 kubectl ferrolb adopt svc/NAME (or annotate the Service with \
+                 ferrolb.io/adopt-from and the other one's name in metadata.managedFields): an \
+                 address that lies in a pool is kept",
             ),
             Self::StatusContested => (
                 "another program rewrote or emptied the status that FerroLB had written, twice within \
                  30 s; FerroLB gave in for ten minutes, because two writers would go on for ever",
-                "switch the other one off or give the Service a spec.loadBalancerClass; then empty \
-                 its status, or create it anew to have its address at once",
+                "switch the other one off; what it leaves in the status is taken over with kubectl \
+                 ferrolb adopt svc/NAME ten minutes after it wrote last, or at once if you empty the \
+                 status or create the Service anew",
+            ),
+            Self::UnknownAnnotation => (
+                "an annotation of the Service begins as ours or MetalLB's do, and nobody reads it",
+                "correct its name, letter by letter and with the same capitals, or remove it",
             ),
             // --- who announces ---
             Self::NoAddress => (
@@ -168,7 +175,8 @@ impl Reason {
             ),
             Self::SpeakerSilent => (
                 "the speaker of that node does not answer",
-                "see its pod and its node; UDP 7946 between nodes must be open",
+                "see its pod and its node; UDP 7946 (or the speakers' --peers-port) between nodes must be \
+                 open",
             ),
             Self::NodeNotSelected => (
                 "the pool's node-selectors leave the node out",
@@ -199,7 +207,8 @@ impl Reason {
             Self::Leaving => ("the speaker is leaving and hands over what it has", NOTHING),
             Self::Isolated => (
                 "the speaker hears no other one: it keeps what it has, and takes nothing",
-                "see whether the node has lost its network, and whether UDP 7946 is open",
+                "see whether the node has lost its network, and whether UDP 7946 (or the speakers' \
+                 --peers-port) is open",
             ),
             Self::NameShared => (
                 "another speaker runs under this node's name",
@@ -214,11 +223,13 @@ impl Reason {
             Self::PeerBlocked => (
                 "that node lives, and its speaker cannot be heard; who announces what is only seen on the \
                  wire, so a takeover takes up to 16 s",
-                "let UDP 7946 through between the nodes, both ways",
+                "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
+                 all speakers the same port",
             ),
             Self::PeerAnnounces => (
                 "a node announces the address whose speaker cannot be heard",
-                "let UDP 7946 through between the nodes, both ways",
+                "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
+                 all speakers the same port",
             ),
             Self::KernelSilent => (
                 "that node answers neither ARP nor ping, so its death is found after a second, not after \

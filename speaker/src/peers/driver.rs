@@ -90,9 +90,9 @@ impl Driver {
             wire: start.wire,
             tell,
             woken,
-            socket: PeerSocket::new(),
+            socket: PeerSocket::new(start.port),
             // Differs from boot to boot: a late answer is nobody's.
-            prober: Prober::new((boot & 0xffff) as u16),
+            prober: Prober::new((boot & 0xffff) as u16, start.port),
             key_ring: KeyRing::default(),
             keys: None,
             told_problems: Vec::new(),
@@ -345,8 +345,9 @@ impl Driver {
                     "a node answers neither ARP nor echo: its death is found after a second"
                 ),
                 Event::Blocked { node } => warn!(
-                    node = self.name(node), reason = %Reason::PeerBlocked,
-                    "a node lives, and its speaker cannot be heard: let UDP 7946 through"
+                    node = self.name(node), reason = %Reason::PeerBlocked, port = self.socket.port(),
+                    "a node lives, and its speaker cannot be heard: let that UDP port through, and give \
+                     all speakers the same one"
                 ),
                 Event::Link {
                     network,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::{Link, LinkId};
-use ferrolb_core::ownership::{KernelAnswer, PORT};
+use ferrolb_core::ownership::KernelAnswer;
 use ferrolb_core::wire::{self, MacAddr, Message, icmp};
 use tracing::{debug, warn};
 
@@ -52,6 +52,8 @@ pub(super) struct Prober {
     gateways: Vec<IpAddr>,
     /// Marks our echo requests among those of others on this node.
     identifier: u16,
+    /// Of the speakers: a kernel says of it that no process listens.
+    port: u16,
     sequence: u16,
     listen_until: Instant,
     frames: u64,
@@ -60,7 +62,7 @@ pub(super) struct Prober {
 impl Prober {
     /// Opens what is there from the start. A kernel without one of the families lacks its socket.
     #[must_use]
-    pub(super) fn new(identifier: u16) -> Self {
+    pub(super) fn new(identifier: u16, port: u16) -> Self {
         let open = |family| match IcmpSocket::open(family) {
             Ok(socket) => Some((family, socket)),
             Err(error) => {
@@ -81,6 +83,7 @@ impl Prober {
             links: BTreeMap::new(),
             gateways: Vec::new(),
             identifier,
+            port,
             sequence: 0,
             listen_until: Instant::START,
             frames: 0,
@@ -273,7 +276,7 @@ impl Prober {
             }
             // Only the node itself can say it, not a firewall in between.
             icmp::Answer::PortUnreachable { to, port } => {
-                (to == from && port == PORT).then_some(KernelAnswer::PortUnreachable)
+                (to == from && port == self.port).then_some(KernelAnswer::PortUnreachable)
             }
         }
     }
@@ -358,7 +361,7 @@ mod tests {
     /// Needs root.
     #[test]
     fn a_kernel_answers_echoes_and_says_that_nobody_listens() {
-        let mut prober = Prober::new(0xfe11);
+        let mut prober = Prober::new(0xfe11, ferrolb_core::ownership::PORT);
         for own in ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
             if std::net::UdpSocket::bind((own, 0)).is_err() {
                 continue;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_core::Instant;
-use ferrolb_core::ownership::PORT;
 use tracing::warn;
 
 /// How long to try again for a port that is taken, e.g. by the predecessor of this process.
@@ -14,9 +13,15 @@ const PORT_PATIENCE: Duration = Duration::from_secs(10);
 /// A speaker that restarts is missed: it looks often.
 const PORT_RETRY: Duration = Duration::from_millis(20);
 
+/// What to do about a port that another program keeps.
+const TAKEN: &str = "; another program on this node has the port (Docker Swarm and MetalLB use 7946): stop \
+                     it, or give all speakers another port with --peers-port (in the chart \
+                     speaker.peersPort)";
+
 /// A socket, or the next attempt to get one.
 #[derive(Debug)]
 pub(super) struct PeerSocket {
+    port: u16,
     own: Option<IpAddr>,
     socket: Option<UdpSocket>,
     retry_at: Option<Instant>,
@@ -24,15 +29,21 @@ pub(super) struct PeerSocket {
 }
 
 impl PeerSocket {
-    /// None yet.
+    /// None yet, for this port.
     #[must_use]
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(port: u16) -> Self {
         Self {
+            port,
             own: None,
             socket: None,
             retry_at: None,
             give_up_at: Instant::START,
         }
+    }
+
+    /// The UDP port of all speakers.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Binds to this node's own address, so that datagrams leave with it. The attempt is made by
@@ -54,19 +65,23 @@ impl PeerSocket {
         if now < at {
             return Ok(());
         }
-        match bind(own) {
+        let port = self.port;
+        match bind(own, port) {
             Ok(socket) => {
                 self.socket = Some(socket);
                 self.retry_at = None;
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && now < self.give_up_at => {
                 if at + PORT_PATIENCE == self.give_up_at {
-                    warn!("UDP port {PORT} is taken, trying again for {PORT_PATIENCE:?}");
+                    warn!("UDP port {port} is taken, trying again for {PORT_PATIENCE:?}");
                 }
                 self.retry_at = Some(now + PORT_RETRY);
             }
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot listen on UDP {own}:{PORT}"));
+                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+                let remedy = if is_taken { TAKEN } else { "" };
+                return Err(error)
+                    .with_context(|| format!("cannot listen on UDP {own}:{port}{remedy}"));
             }
         }
         Ok(())
@@ -97,21 +112,21 @@ impl PeerSocket {
             _ => to,
         };
         socket
-            .send_to(datagram, SocketAddr::new(to, PORT))
+            .send_to(datagram, SocketAddr::new(to, self.port))
             .map(drop)
     }
 }
 
 /// Where no interface has this node's address (behind address translation) the kernel chooses one.
-fn bind(own: IpAddr) -> io::Result<UdpSocket> {
-    let socket = match UdpSocket::bind((own, PORT)) {
+fn bind(own: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let socket = match UdpSocket::bind((own, port)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             warn!(address = %own, "no interface has this node's own address: without a key the \
                    other speakers take no datagram from another one");
-            match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)) {
+            match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
                 // A kernel without IPv6.
                 Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                    UdpSocket::bind(("0.0.0.0", PORT))
+                    UdpSocket::bind(("0.0.0.0", port))
                 }
                 bound => bound,
             }
@@ -151,6 +166,8 @@ pub async fn patiently<T, F: Future<Output = io::Result<T>>>(
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::ownership::PORT;
+
     use super::*;
 
     /// An address of its own within 127.0.0.0/8: another test may run beside this one.
@@ -163,7 +180,7 @@ mod tests {
     fn the_port_is_had_as_soon_as_its_holder_lets_it_go() {
         let own = loopback();
         let holder = UdpSocket::bind((own, PORT)).unwrap();
-        let mut socket = PeerSocket::new();
+        let mut socket = PeerSocket::new(PORT);
         let start = Instant::from_millis(1);
         socket.set_own(own, start);
         socket.handle_timeout(start).unwrap();
@@ -174,13 +191,38 @@ mod tests {
         socket.handle_timeout(next).unwrap();
         assert!(socket.socket().is_some());
         assert_eq!(socket.poll_timeout(), None);
-        let mut late = PeerSocket::new();
+        let mut late = PeerSocket::new(PORT);
         late.set_own(own, start);
         let error = late.handle_timeout(start + PORT_PATIENCE).unwrap_err();
         assert!(
-            format!("{error:#}").contains(&format!("{own}:7946")),
+            format!("{error:#}").contains(&format!("{own}:7946; another program")),
             "{error:#}"
         );
+        assert!(format!("{error:#}").contains("--peers-port"), "{error:#}");
+    }
+
+    #[test]
+    fn another_port_is_used_beside_a_program_that_has_the_usual_one() {
+        let [_, a, b, c] = std::process::id().to_be_bytes();
+        let own = IpAddr::from([127, c, b, a.max(1)]);
+        let swarm = UdpSocket::bind((own, PORT)).unwrap();
+        let start = Instant::from_millis(1);
+        let mut socket = PeerSocket::new(PORT + 1);
+        socket.set_own(own, start);
+        socket.handle_timeout(start).unwrap();
+        let peer = IpAddr::from([127, c, b, a.max(1).wrapping_add(1).max(1)]);
+        let other = UdpSocket::bind((peer, PORT + 1)).unwrap();
+        other
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        socket.send(peer, b"beat").unwrap();
+        let mut buffer = [0; 8];
+        let (length, from) = other.recv_from(&mut buffer).unwrap();
+        assert_eq!(
+            (&buffer[..length], from),
+            (&b"beat"[..], SocketAddr::new(own, PORT + 1))
+        );
+        drop(swarm);
     }
 
     #[tokio::test]

@@ -201,6 +201,7 @@ fn changes() -> Vec<Change> {
         ("failback", "--failback", "true", "''"),
         ("announceRate", "--announce-rate", "500", "'500'"),
         ("announceRefreshSeconds", "--announce-refresh", "0", "'0'"),
+        ("peersPort", "--peers-port", "7947", "'7947'"),
         ("excludeLabel", "--exclude-label", "strict", "strict"),
         ("interfaces", "--interfaces", "[eth1, eth2]", "'eth1,eth2'"),
     ] {

