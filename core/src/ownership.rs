@@ -22,6 +22,7 @@
 //! | L14 links that no beat passes | `links` |
 //! | B1 to B3 members that cannot be heard | `blocked` |
 //! | G1 to G4 who is let in | `gate` |
+//! | K1 to K4 keys, while they are changed | `key_ring` |
 //! | N1 to N3 numbers that only grow | `numbers` |
 //!
 //! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
