@@ -223,7 +223,7 @@ impl Speaker {
             let mut dirty = Dirty::default();
             self.tell_what_is_missing();
             let untold = self.unannounced.poll_timeout().filter(|_| self.joined);
-            let untold = untold.map(|at| self.clock.to_std(at));
+            let untold = untold.map(|at| at.saturating_since(self.clock.now()));
             tokio::select! {
                 biased;
                 () = stop.wait() => {
@@ -246,7 +246,7 @@ impl Speaker {
                     self.hear(&heard);
                 }
                 _ = tidy.tick() => self.forget_retired(),
-                () = until(untold) => self.tell_unannounced().await,
+                () = wait_for(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
                     let input = input.context("the watches have ended")?;
@@ -502,10 +502,10 @@ impl Speaker {
     }
 }
 
-/// Waits until then, for ever if there is no such time.
-async fn until(at: Option<std::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+/// Waits for so long, for ever without a time.
+async fn wait_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
     }
 }

@@ -933,6 +933,7 @@ fn two_services_of_ten_thousand_ports_share_unless_one_is_in_common() {
     assert_ne!(clashes.addresses(), first.addresses());
 }
 
+#[test]
 fn a_family_that_no_pool_has_is_named_alone() {
     let require = dual("a", FamilyPolicy::RequireDualStack);
     let text = |pools| {

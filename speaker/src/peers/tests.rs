@@ -44,6 +44,7 @@ impl Lan {
         let (wire, _) = Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
         let start = Start {
             me: me.clone(),
+            port: PORT,
             settings: FAST,
             wire,
             clock,
