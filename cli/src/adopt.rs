@@ -17,8 +17,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Scope, pages};
-use crate::output::{Format, WARNING, counted};
+use crate::output::{Format, counted};
 use crate::services::name_of;
+use crate::terminal::WARNING;
 
 /// Something that was named is not taken over.
 const NOT_ALL: u8 = 1;

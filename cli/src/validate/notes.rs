@@ -6,7 +6,7 @@ use ferrolb_core::config::{Checked, ObjectName};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 
 use crate::daemons::USUAL_NAMESPACE;
-use crate::output::WARNING;
+use crate::terminal::WARNING;
 
 pub(super) fn print(out: &mut impl Write, name: &str, checked: &Checked) -> io::Result<()> {
     let place = match checked.value {
