@@ -16,10 +16,13 @@ const HOSTS: usize = 3;
 /// Speakers look for keys this often.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// What a Secret holds.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// Each host with what its kubelet has mounted, and since when.
 struct Cluster {
     world: World,
-    mounts: Vec<Vec<(Duration, BTreeMap<String, Vec<u8>>)>>,
+    mounts: Vec<Vec<(Duration, Files)>>,
     rings: Vec<KeyRing>,
     began: Instant,
 }
@@ -44,7 +47,7 @@ impl Cluster {
                 format!("{name}: 16 bytes or more").into(),
             )
         };
-        let mut files: BTreeMap<String, Vec<u8>> = keys.iter().map(key).collect();
+        let mut files: Files = keys.iter().map(key).collect();
         files.insert(".created".into(), today(Duration::ZERO).to_string().into());
         for (mounts, delay) in self.mounts.iter_mut().zip(delays) {
             mounts.push((after + Duration::from_secs(delay), files.clone()));
