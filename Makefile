@@ -80,6 +80,10 @@ check-%:
 test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
 	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
 
+.PHONY: test-long
+test-long: build ## Tests that take too long for each change, at their full size (root)
+	FERROLB_LONG=1 cargo test --locked -p ferrolb-tests --test sizes -- --test-threads=1 --nocapture
+
 .PHONY: bench
 bench: build ## Failover, idle cost, answers to ARP and the controller's speed, in labs (root, an idle machine)
 	for area in failover idle arp controller; do \

@@ -86,20 +86,26 @@ fn a_tenants_big_objects_kill_nobody_and_others_are_served_meanwhile() -> Result
 }
 
 /// 100 Services of 1.4 MB, mostly of labels, of which ten have EndpointSlices, which copy them, and 300
-/// with as many annotations as there may be.
+/// with as many annotations as there may be. It takes minutes to create them, so a quarter of each has to
+/// do, unless `FERROLB_LONG` is set (make test-long).
 fn big_objects() -> impl Iterator<Item = Value> {
+    let part = if std::env::var_os("FERROLB_LONG").is_some() {
+        1
+    } else {
+        4
+    };
     // The API server writes each name a second time, into managedFields.
     let labels: Map<_, _> = (0..7_000)
         .map(|n| (format!("label-{n:057}"), json!("v".repeat(63))))
         .collect();
-    let labelled = (0..100).map(move |n| {
+    let labelled = (0..100 / part).map(move |n| {
         let mut service = load_balancer(&format!("labels-{n:03}"), &labels, &Map::new());
         if n < 10 {
             service["spec"]["selector"] = json!({ "app": "nothing" });
         }
         service
     });
-    let annotated = (0..300).map(|n| {
+    let annotated = (0..300 / part).map(|n| {
         let (name, value) = match n % 3 {
             0 => ("example.com/note", "n"),
             1 => ("metallb.io/allow-shared-ip", "k"),
