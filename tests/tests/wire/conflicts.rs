@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ferrolb_core::conflict::{self, Report};
+use ferrolb_core::conflict::{self, Cause, Report};
 use ferrolb_core::elect::rank;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::report::{SpeakerStatus, WhoStatus};
@@ -182,7 +182,7 @@ fn is_told(cluster: &Cluster, vip: IpAddr, by: &Host) -> Result<()> {
     wait_until(SOON, || Ok(report()?.is_some()), || Ok(())).context("no report")?;
     let report = report()?.context("a report")?;
     assert_eq!(report.address, vip);
-    assert_eq!(report.mac, MacAddr::from(mac.0));
+    assert_eq!(report.cause, Cause::Host(MacAddr::from(mac.0)));
     assert_eq!(report.node, by.name);
     assert_eq!(report.service.to_string(), "default/web");
     Ok(())
