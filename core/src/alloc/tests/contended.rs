@@ -260,12 +260,11 @@ fn of_two_families_the_one_in_use_stays_when_the_other_is_replaced() {
         web.assigned,
         "nothing to give in its pool"
     );
-    let mut config = Config::default();
-    config.pools = vec![pool(
-        "a",
-        &[("10.0.0.1", "10.0.0.3"), ("fd00::", "fd00::5")],
-    )];
-    allocator.set_config(config);
+    let wider = pool("a", &[("10.0.0.1", "10.0.0.3"), ("fd00::", "fd00::5")]);
+    allocator.set_config(Config {
+        pools: vec![wider],
+        ..Config::default()
+    });
     let decision = allocator.ensure(&web);
     assert_eq!(
         decision.addresses(),
