@@ -1,17 +1,20 @@
-//! Reports of addresses that other hosts use, and their end: they are taken back after a while, so
-//! that an address whose stranger has left is used again. Its first announcement probes for it anew.
+//! Reports of addresses that cannot serve, and their end: they are taken back after a while, so that an
+//! address whose stranger has left is used again. Its first announcement probes for it anew.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
-use ferrolb_core::conflict::Report;
+use ferrolb_core::conflict::{Cause, Finding, MOST_REPORTS, Report};
 use jiff::Timestamp;
 
 /// How long an address is put aside. A host that was switched on by mistake is gone by then, and a
 /// probe each ten minutes disturbs nobody.
 const PUT_ASIDE: Duration = Duration::from_secs(10 * 60);
+/// The same of one that no host can have: only another subnet changes that. The speaker that announces it
+/// reports it again each half a day.
+const NO_HOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// At least so long from when it was first seen: the clock of a node may be wrong.
 const AT_LEAST: Duration = Duration::from_secs(10);
 
@@ -65,39 +68,47 @@ impl Conflicts {
                     .as_ref()
                     .map(|report| time.duration_since(report.time));
                 let age = age.and_then(|age| Duration::try_from(age).ok());
-                let left = PUT_ASIDE.saturating_sub(age.unwrap_or_default());
+                let is_hosts = |report: &Report| matches!(report.cause, Cause::Host(_));
+                let lasts = match report.as_ref().is_none_or(is_hosts) {
+                    true => PUT_ASIDE,
+                    false => NO_HOST,
+                };
+                let left = lasts.saturating_sub(age.unwrap_or_default());
                 (text, report, now + left.max(AT_LEAST))
             });
             self.entries.insert(key, entry);
         }
     }
 
-    /// The addresses that are put aside, each with the host that uses it.
+    /// The addresses that are put aside, each with why.
     #[must_use]
-    pub fn addresses(&self) -> BTreeMap<IpAddr, String> {
+    pub fn findings(&self) -> BTreeMap<IpAddr, Finding> {
         let reports = self
             .entries
             .values()
             .filter_map(|(_, report, _)| report.as_ref());
-        let host = |report: &Report| {
-            format!(
-                "the host with MAC {} (heard by node {})",
-                report.mac, report.node
-            )
-        };
         reports
-            .map(|report| (report.address, host(report)))
+            .map(|report| (report.address, report.finding()))
             .collect()
     }
 
-    /// The entries whose time is over.
+    /// The entries whose time is over, and beyond [`MOST_REPORTS`] those whose time is over next: a
+    /// `ConfigMap` that is full takes no more.
     #[must_use]
     pub fn poll_removal(&self, now: Instant) -> Option<Removal> {
-        let over = self
+        let too_many = self.entries.len().saturating_sub(MOST_REPORTS);
+        let mut by_end: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, (_, _, until))| *until <= now);
-        let keys: Vec<_> = over.map(|(key, _)| key.clone()).collect();
+            .map(|(key, (_, _, until))| (*until, key))
+            .collect();
+        by_end.sort_unstable();
+        let mut over = by_end.into_iter().enumerate();
+        let keys: Vec<_> = over
+            .by_ref()
+            .take_while(|(place, (until, _))| *until <= now || *place < too_many)
+            .map(|(_, (_, key))| key.clone())
+            .collect();
         (!keys.is_empty()).then(|| Removal {
             resource_version: self.resource_version.clone(),
             keys,
@@ -107,6 +118,9 @@ impl Conflicts {
     /// When to poll again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.entries.len() > MOST_REPORTS {
+            return Some(Instant::START);
+        }
         self.entries.values().map(|(_, _, until)| *until).min()
     }
 }
@@ -154,12 +168,12 @@ mod tests {
             clock(0),
             at(0),
         );
-        let hosts = conflicts.addresses();
-        assert_eq!(hosts.len(), 2);
-        let host = &hosts[&"10.0.0.1".parse::<IpAddr>().unwrap()];
+        let findings = conflicts.findings();
+        assert_eq!(findings.len(), 2);
+        let finding = &findings[&"10.0.0.1".parse::<IpAddr>().unwrap()];
         assert_eq!(
-            host,
-            "the host with MAC 02:00:c0:a8:40:64 (heard by node n1)"
+            (finding.cause, finding.node.as_str()),
+            (Cause::Host("02:00:c0:a8:40:64".parse().unwrap()), "n1")
         );
         assert_eq!(conflicts.poll_timeout(), Some(at(600)));
         conflicts.handle_reports(
@@ -176,7 +190,7 @@ mod tests {
         conflicts.handle_reports(reports("3", &[("10.0.0.2", LATER)]), clock(600), at(600));
         assert_eq!(conflicts.poll_timeout(), Some(at(900)));
         conflicts.handle_reports(None, clock(601), at(601));
-        assert_eq!(conflicts.addresses().len(), 0);
+        assert_eq!(conflicts.findings().len(), 0);
     }
 
     #[test]
@@ -198,7 +212,38 @@ mod tests {
             .entries
             .insert("10.0.0.1".to_owned(), "nonsense".to_owned());
         conflicts.handle_reports(Some(nonsense), clock(0), at(0));
-        assert_eq!(conflicts.addresses().len(), 0);
+        assert_eq!(conflicts.findings().len(), 0);
         assert!(conflicts.poll_removal(at(600)).is_some());
+    }
+
+    #[test]
+    fn what_no_host_can_have_is_put_aside_for_a_day() {
+        let mut conflicts = Conflicts::default();
+        let mut found = reports("1", &[("10.0.0.0", EARLY)]).unwrap();
+        for text in found.entries.values_mut() {
+            *text = text.replace(r#""node""#, r#""subnet":"10.0.0.0/24","node""#);
+        }
+        conflicts.handle_reports(Some(found), clock(3_600), at(5));
+        let findings = conflicts.findings();
+        let finding = findings.values().next().unwrap();
+        assert_eq!(finding.cause, Cause::Subnet("10.0.0.0/24".parse().unwrap()));
+        assert_eq!(conflicts.poll_timeout(), Some(at(5 + 23 * 3_600)));
+    }
+
+    #[test]
+    fn of_too_many_reports_the_oldest_go_at_once() {
+        let keys: Vec<_> = (0..=MOST_REPORTS)
+            .map(|n| format!("10.0.{}.{}", n / 250, n % 250 + 1))
+            .collect();
+        let mut entries: Vec<_> = keys.iter().map(|key| (key.as_str(), LATER)).collect();
+        entries[7].1 = EARLY;
+        let mut conflicts = Conflicts::default();
+        conflicts.handle_reports(reports("1", &entries), clock(301), at(0));
+        assert!(conflicts.poll_timeout() <= Some(at(0)));
+        let removal = conflicts.poll_removal(at(0)).unwrap();
+        assert_eq!(removal.keys, ["10.0.0.8"]);
+        entries.remove(7);
+        conflicts.handle_reports(reports("2", &entries), clock(301), at(0));
+        assert_eq!(conflicts.poll_removal(at(0)), None);
     }
 }

@@ -356,7 +356,8 @@ impl Control {
         };
         self.conflicts
             .handle_reports(reports, Timestamp::now(), self.clock.now());
-        self.index.set_conflicts(self.conflicts.addresses());
+        let findings = self.conflicts.findings();
+        self.index.set_conflicts(findings, self.clock.now());
         self.take_success();
         self.publish();
     }
@@ -417,6 +418,8 @@ impl Control {
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
         self.metrics.set_leader(self.leads);
+        let findings = self.index.findings().filter(|_| self.leads);
+        self.metrics.set_conflicts(findings);
     }
 
     fn blockers(&self) -> Vec<String> {

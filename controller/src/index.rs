@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, PoolUsage, Refusal};
 use ferrolb_core::config::Config;
+use ferrolb_core::conflict::Finding;
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
@@ -77,8 +78,8 @@ pub struct Index {
     config_listed: bool,
     nodes: Known<String, Vec<IpAddr>>,
     namespaces: Known<String, Labels>,
-    /// Who else uses an address.
-    conflicts: Known<IpAddr, String>,
+    /// Why an address cannot serve.
+    conflicts: Known<IpAddr, Finding>,
     config: Option<Config>,
     labelling: Labelling,
     config_stale: bool,
@@ -172,6 +173,7 @@ impl Index {
 
     /// A Service was created or changed.
     pub fn apply(&mut self, view: ServiceView, now: Instant) {
+        self.allocator.handle_timeout(now);
         if !view.is_for(self.class.as_deref()) {
             self.delete(&view.key);
             return;
@@ -292,7 +294,7 @@ impl Index {
         if let Some(refusal) = refusal.filter(|_| news) {
             tracing::warn!(service = %key, reason = %refusal.reason, "{refusal}");
             let object = Object::service(&entry.view);
-            let notice = Notice::warning(object, event::ALLOCATION_FAILED, refusal.text);
+            let notice = Notice::warning(object, event_of(refusal.reason), refusal.text);
             self.say(if first { notice.no_news() } else { notice });
         }
         // What was said of the same names before is not said again, by whichever replica.
@@ -330,11 +332,13 @@ impl Index {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dates = self.contested.values().chain(self.adopting.values());
-        dates.min().copied()
+        let dates = dates.min().copied();
+        dates.into_iter().chain(self.allocator.poll_timeout()).min()
     }
 
-    /// A rival has had a status for long enough: ours is tried again.
+    /// A rival has had a status for long enough: ours is tried again. Or an address has come into use.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.allocator.handle_timeout(now);
         let over = self.contested.extract_if(.., |_, until| *until <= now);
         for (key, _) in over {
             self.allocator.release(&key);
@@ -422,6 +426,15 @@ fn unknown_annotation(view: &ServiceView, text: Box<str>) -> Notice {
         event::UNKNOWN_ANNOTATION,
         text.into(),
     )
+}
+
+/// What the Event of a refusal is called.
+const fn event_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::AddressConflict => event::ADDRESS_CONFLICT,
+        Reason::NoHostAddress => event::ADDRESS_UNUSABLE,
+        _ => event::ALLOCATION_FAILED,
+    }
 }
 
 impl Entry {

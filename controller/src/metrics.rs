@@ -1,11 +1,13 @@
 //! Metrics: `MetalLB`'s names and labels, then ours.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ferrolb_core::Reason;
 use ferrolb_core::alloc::PoolUsage;
+use ferrolb_core::conflict::{Cause, Finding};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -28,6 +30,14 @@ struct OutcomeLabel {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConflictLabel {
+    ip: String,
+    /// Empty for what no host can have.
+    mac: String,
+    reason: &'static str,
+}
+
 /// Every number that the controller shows.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -45,6 +55,8 @@ pub struct Metrics {
     /// Decisions about Services, also those that changed nothing.
     pub decisions: Counter,
     leader: Gauge,
+    /// As many as there may be reports, whatever the network says.
+    conflicts: Family<ConflictLabel, Gauge>,
     /// Objects that could not be decoded.
     pub unreadable: Counter,
     /// Events that were not written.
@@ -68,6 +80,7 @@ impl Default for Metrics {
             write_seconds: Histogram::new(WRITE_BUCKETS),
             decisions: Counter::default(),
             leader: Gauge::default(),
+            conflicts: Family::default(),
             unreadable: Counter::default(),
             events_lost: Counter::default(),
         }
@@ -134,6 +147,11 @@ impl Metrics {
             self.leader.clone(),
         );
         registry.register(
+            "ferrolb_addresses_in_conflict",
+            "1 for each address that cannot serve, with the host that has it",
+            self.conflicts.clone(),
+        );
+        registry.register(
             "ferrolb_undecodable_objects",
             "Objects of the API that could not be decoded",
             self.unreadable.clone(),
@@ -184,6 +202,23 @@ impl Metrics {
         self.write_seconds.observe(took.as_secs_f64());
     }
 
+    /// Shows which addresses cannot serve.
+    pub fn set_conflicts<'a>(&self, findings: impl Iterator<Item = (IpAddr, &'a Finding)>) {
+        self.conflicts.clear();
+        for (address, finding) in findings {
+            let (mac, reason) = match finding.cause {
+                Cause::Host(mac) => (mac.to_string(), Reason::AddressConflict),
+                Cause::Subnet(_) => (String::new(), Reason::NoHostAddress),
+            };
+            let label = ConflictLabel {
+                ip: address.to_string(),
+                mac,
+                reason: reason.as_str(),
+            };
+            self.conflicts.get_or_create(&label).set(1);
+        }
+    }
+
     /// Shows whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(leads.into());
@@ -219,6 +254,12 @@ mod tests {
         metrics.set_config(true, false);
         metrics.count_write("written", Duration::from_millis(7));
         metrics.set_leader(true);
+        let finding = Finding {
+            cause: Cause::Host("02:00:c0:a8:40:64".parse().unwrap()),
+            node: "n1".to_owned(),
+        };
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        metrics.set_conflicts([(address, &finding)].into_iter());
         metrics.updates.inc();
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a String");
@@ -233,6 +274,7 @@ mod tests {
             "ferrolb_writes_total{outcome=\"written\"} 1",
             "ferrolb_write_seconds_bucket{le=\"0.01\"} 1",
             "ferrolb_leader 1",
+            "ferrolb_addresses_in_conflict{ip=\"10.0.0.1\",mac=\"02:00:c0:a8:40:64\",reason=\"address_conflict\"} 1",
         ] {
             assert!(
                 text.lines().any(|one| one == line),

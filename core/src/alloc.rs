@@ -7,16 +7,18 @@
 //! ```
 //!
 //! An address that a Service has stays with it: no busy or impossible request, and no change of
-//! the configuration takes it away. Two things do: another host that uses the address, if there is
-//! another one to give; and a port that a node needs, on the node's own address, because nobody can
-//! repair a cluster that he is locked out of. What cannot be done is said in a [`Refusal`] and tried again
-//! as soon as anything is given up or the configuration changes.
+//! the configuration takes it away, nor does anything that is heard on the network, once it is in use
+//! (see [`FIRST_USE`]). Three things do, if there is another one to give: another host that has the
+//! address before it is in use; an address that no host can have; and a port that a node needs, on the
+//! node's own address, because nobody can repair a cluster that he is locked out of. What cannot be done is
+//! said in a [`Refusal`] and tried again as soon as anything is given up or the configuration changes.
 //!
 //! Equal inputs give equal results: pools are tried by priority, then in the order of the file,
 //! addresses ascend, and Services that wait together are served in the order of their keys, those
 //! that ask for an address by name first.
 
 mod choice;
+mod first_use;
 mod foreign;
 mod holdings;
 #[cfg(test)]
@@ -32,15 +34,18 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::Reason;
 use crate::address::Family;
 use crate::adopt::Adoption;
 use crate::config::{Config, Pool};
+use crate::conflict::Finding;
 use crate::labels::Labels;
 use crate::text::shortened;
 use crate::view::{ServiceKey, ServiceView};
+use crate::{Instant, Reason};
 
 use choice::Choice;
+use first_use::FirstUse;
+pub use first_use::{FIRST_USE, MOST_REPLACED, REPLACED_WITHIN};
 use foreign::{contested, foreign};
 use holdings::{Holdings, Usage};
 use request::{Request, families};
@@ -125,6 +130,13 @@ struct Outcome {
     warning: Option<Refusal>,
 }
 
+/// What was decided for a Service.
+struct Decided {
+    outcome: Outcome,
+    /// Whether it gets other addresses in place of some that cannot serve.
+    replaces: bool,
+}
+
 /// How full a pool is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolUsage {
@@ -159,6 +171,7 @@ pub struct Allocator {
     order: Vec<usize>,
     holdings: Holdings,
     surroundings: Surroundings,
+    first_use: FirstUse,
     /// Services whose status is left to another load balancer. What it shows counts as held.
     left: BTreeMap<ServiceKey, Left>,
     /// What stands in the way of taking such a status over, where somebody asks for it.
@@ -180,6 +193,7 @@ impl Allocator {
             order: Vec::new(),
             holdings: Holdings::default(),
             surroundings: Surroundings::default(),
+            first_use: FirstUse::default(),
             left: BTreeMap::new(),
             adoptions: BTreeMap::new(),
             deleting: BTreeMap::new(),
@@ -228,13 +242,25 @@ impl Allocator {
         news
     }
 
-    /// The addresses that other hosts use: put aside until they are no longer among them. Every
-    /// Service has to be settled anew if it returns true.
-    pub fn set_conflicts(&mut self, conflicts: BTreeSet<IpAddr>) -> bool {
+    /// The addresses that cannot serve: put aside until they are no longer among them. Every Service
+    /// has to be settled anew if it returns true.
+    pub fn set_conflicts(&mut self, conflicts: BTreeMap<IpAddr, Finding>) -> bool {
         let news = self.surroundings.conflicts != conflicts;
         self.surroundings.conflicts = conflicts;
         self.freed |= news;
         news
+    }
+
+    /// Time has passed: an address may have come into use. Whatever is decided, is decided at this time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.freed |= self.first_use.handle_timeout(now) && !self.surroundings.conflicts.is_empty();
+    }
+
+    /// When to call [`Self::handle_timeout`], at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let is_needed = !self.surroundings.conflicts.is_empty();
+        self.first_use.poll_timeout().filter(|_| is_needed)
     }
 
     /// The node whose own address it is.
@@ -253,6 +279,7 @@ impl Allocator {
     /// Forgets what every Service holds; what is known of the world stays.
     pub fn forget_holdings(&mut self) {
         self.holdings = Holdings::default();
+        self.first_use.forget_all();
         self.left.clear();
         self.adoptions.clear();
         self.deleting.clear();
@@ -266,6 +293,9 @@ impl Allocator {
         self.waiting.remove(key);
         self.left.remove(key);
         self.deleting.remove(key);
+        for address in self.holdings.addresses(key) {
+            self.first_use.forget(*address);
+        }
         self.freed |= self.holdings.release(key);
     }
 
@@ -296,12 +326,23 @@ impl Allocator {
         }
         let usage = Usage::of(view);
         let current = self.keepable(view, &usage);
-        let outcome = self
-            .decide(view, &usage, &current)
-            .unwrap_or_else(|refusal| Outcome {
+        for address in view.assigned.iter().filter(|one| current.contains(one)) {
+            self.first_use.show(*address);
+        }
+        let outcome = self.decide(view, &usage, &current);
+        let outcome = match outcome {
+            Ok(Decided { outcome, replaces }) => {
+                if replaces {
+                    self.first_use.count_replaced();
+                }
+                outcome
+            }
+            Err(refusal) => Outcome {
                 addresses: current,
                 warning: Some(refusal),
-            });
+            },
+        };
+        self.begin_use(view, &outcome.addresses);
         self.hold(&view.key, outcome.addresses.clone(), usage);
         if outcome.warning.is_some() {
             self.waiting.insert(view.key.clone());
@@ -399,6 +440,20 @@ impl Allocator {
         Some(why)
     }
 
+    /// Follows which addresses nobody has used before.
+    fn begin_use(&mut self, view: &ServiceView, addresses: &[IpAddr]) {
+        for former in self.holdings.addresses(&view.key) {
+            if !addresses.contains(former) {
+                self.first_use.forget(*former);
+            }
+        }
+        for address in addresses {
+            if !(self.holdings.is_held(*address) || view.assigned.contains(address)) {
+                self.first_use.give(*address);
+            }
+        }
+    }
+
     fn hold(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) {
         // A first assignment helps nobody who waits; a change may.
         let held_before = !self.holdings.addresses(key).is_empty();
@@ -451,14 +506,17 @@ impl Allocator {
         view: &ServiceView,
         usage: &Usage,
         current: &[IpAddr],
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Decided, Refusal> {
         let config = match &self.config {
             Ok(config) => config,
             Err(unconfigured) if current.is_empty() => return Err(unconfigured.clone()),
             Err(_) => {
-                return Ok(Outcome {
-                    addresses: current.to_vec(),
-                    warning: None,
+                return Ok(Decided {
+                    outcome: Outcome {
+                        addresses: current.to_vec(),
+                        warning: None,
+                    },
+                    replaces: false,
                 });
             }
         };
@@ -469,19 +527,24 @@ impl Allocator {
             holdings: &self.holdings,
             surroundings: &self.surroundings,
             deleting: &self.deleting,
+            first_use: &self.first_use,
             view,
             usage,
             request: &request,
             current,
         };
-        let chosen = if !current.is_empty() && choice.current_is_as_requested() {
+        let stays = !current.is_empty() && choice.current_is_as_requested();
+        let chosen = if stays {
             choice
-                .without_conflict()
+                .without_contended()
                 .map_or_else(|| choice.complete_current(), Ok)
         } else {
             choice.choose()
         };
-        chosen.map(|outcome| choice.with_conflict_said(outcome))
+        chosen.map(|outcome| Decided {
+            replaces: stays && choice.has_replaced(&outcome),
+            outcome: choice.with_contention_said(outcome),
+        })
     }
 
     fn pool_name(&self, addresses: &[IpAddr]) -> Option<String> {

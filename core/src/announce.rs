@@ -5,7 +5,7 @@
 //! ```text
 //!            ┌─probe_first─▶ probing ──nobody answered──┐
 //!            │                 ▲ │                      │
-//!            │     after a while │ another host has it  ▼
+//!            │   after 1 to 30 s │ another host has it  ▼
 //! absent ────┤                 │ ▼                  claiming ──no round left──▶ held
 //!    ▲       │              conflicting                 ▲                         │
 //!    │       └─────────────── else ─────────────────────┘                         │
@@ -30,6 +30,7 @@ use claim::{Claim, State, Step};
 pub use link::{Link, LinkId, Wanted, carrying, on_a_subnet};
 use pace::Pace;
 
+use crate::subnet::{no_host, of_host};
 use crate::wire::{self, Frame, MacAddr};
 use crate::{Instant, Reason};
 
@@ -53,14 +54,19 @@ pub struct Settings {
     /// a network whose switches still wake up; here the link is up, and kube-proxy takes about 1 s
     /// before it serves a new Service anyway.
     pub probe_spacing: Duration,
-    /// After which time an address that another host has is probed again.
+    /// After which time an address that another host has is probed again; doubled each time that the
+    /// host still answers.
     pub conflict_retry: Duration,
+    /// That time at most.
+    pub conflict_retry_at_most: Duration,
     /// At most one announcement against another host in this time (`DEFEND_INTERVAL`, RFC 5227
     /// §1.1), and one event.
     pub defend_interval: Duration,
     /// After which time a conflict that goes on is told again: before the controller forgets it,
-    /// which it does after ten minutes, though it is looked for each minute alone.
+    /// which it does after ten minutes.
     pub repeat: Duration,
+    /// The same of an address that no host can have: the controller remembers it for a day.
+    pub repeat_no_host: Duration,
 }
 
 impl Default for Settings {
@@ -74,9 +80,11 @@ impl Default for Settings {
             burst: 64,
             probes: 3,
             probe_spacing: Duration::from_millis(80),
-            conflict_retry: Duration::from_mins(1),
+            conflict_retry: Duration::from_secs(1),
+            conflict_retry_at_most: Duration::from_secs(30),
             defend_interval: Duration::from_secs(10),
             repeat: Duration::from_mins(8),
+            repeat_no_host: Duration::from_hours(12),
         }
     }
 }
@@ -332,6 +340,16 @@ impl Announcer {
         let step = claim.advance(&self.settings, now);
         self.due.extend(claim.next.map(|next| (next, vip, id)));
         let mac = link.mac;
+        let mut prefixes = link.prefixes.iter();
+        if let Some(prefix) = prefixes.find(|prefix| no_host(vip, **prefix).is_some())
+            && claim.tells_of_no_host(&self.settings, now)
+        {
+            self.events.push_back(Event::NoHost {
+                vip,
+                link: id,
+                subnet: of_host(*prefix),
+            });
+        }
         match step {
             Step::Probe => self.send(id, vip, Kind::Probe, [wire::probe(vip, mac)]),
             Step::Announce => {

@@ -1,33 +1,110 @@
-//! How a speaker tells the controller that another host has an address: one entry of the `ConfigMap`
+//! How a speaker tells the controller that an address cannot serve: one entry of the `ConfigMap`
 //! [`CONFLICTS_NAME`](crate::names::CONFLICTS_NAME) per address, in the namespace of both.
 //!
 //! ```text
 //! data:
 //!   192.168.64.200: '{"address":"192.168.64.200","mac":"02:00:c0:a8:40:64","node":"n1",
 //!                     "service":"shop/web","time":"2026-11-25T18:00:00Z","announced":false}'
+//!   192.168.64.255: '{"address":"192.168.64.255","mac":"00:00:00:00:00:00","node":"n1",
+//!                     "service":"shop/db","time":"2026-11-25T18:00:00Z","announced":true,
+//!                     "subnet":"192.168.64.0/24"}'
 //!   fd00_64__200: …
 //! ```
 
 use std::net::{AddrParseError, IpAddr};
 
+use ipnetwork::{IpNetwork, IpNetworkError};
 use jiff::Timestamp;
 use pnet_base::{MacAddr, ParseMacAddrErr};
 use serde::{Deserialize, Serialize};
 
-use crate::view::ServiceKey;
+use crate::address::canonical;
+use crate::names::{ANNOTATION_PREFIXES, LOAD_BALANCER_IP, annotation};
+use crate::subnet::no_host;
+use crate::view::{AddressRequest, ServiceKey};
 
-/// Another host has an address that a Service was given.
+/// Entries that there may be. With the longest names an entry has 700 bytes, and a `ConfigMap` may have
+/// 1 MiB.
+pub const MOST_REPORTS: usize = 1_000;
+/// The longest name of a Node; namespaces and Services have shorter ones.
+const LONGEST_NAME: usize = 253;
+
+/// Why an address cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The host with this hardware address has it.
+    Host(MacAddr),
+    /// No host of this subnet, a node's, can have it: see [`no_host`].
+    Subnet(IpNetwork),
+}
+
+/// What a speaker found out about an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub cause: Cause,
+    /// The speaker's node.
+    pub node: String,
+}
+
+impl Finding {
+    /// Who or what has `address`, as the end of a sentence: `, which …`.
+    #[must_use]
+    pub fn which(&self, address: IpAddr) -> String {
+        let node = &self.node;
+        match self.cause {
+            Cause::Host(mac) => {
+                format!("which the host with MAC {mac} (heard by node {node}) uses")
+            }
+            Cause::Subnet(subnet) => {
+                let what = no_host(address, subnet).map_or_else(String::new, |it| it.to_string());
+                format!("which is {what} of {subnet}, the subnet of node {node}, and no host's")
+            }
+        }
+    }
+}
+
+/// The command by which a person gives `service` another address in place of one that it did not ask
+/// for by name.
+#[must_use]
+pub fn give_another(service: &ServiceKey, requests: &[AddressRequest]) -> String {
+    let ServiceKey { namespace, name } = service;
+    let request = requests.first();
+    // The other family's request stays. Only addresses of it: people copy the command into a shell.
+    let wanted = request.into_iter().flat_map(|one| one.text.split(','));
+    let wanted = wanted.filter_map(canonical).take(1);
+    let wanted = wanted.map(|one| one.to_string());
+    let wanted: Vec<_> = wanted.chain(["ADDRESS".to_owned()]).collect();
+    let wanted = wanted.join(",");
+    if request.is_some_and(|one| one.source == LOAD_BALANCER_IP) {
+        return format!(
+            "kubectl patch -n {namespace} service {name} -p \
+             '{{\"spec\":{{\"loadBalancerIP\":\"{wanted}\"}}}}'"
+        );
+    }
+    let prefix = request
+        .and_then(|one| one.source.split_once('/'))
+        .map(|(prefix, _)| format!("{prefix}/"))
+        .filter(|prefix| ANNOTATION_PREFIXES.contains(&prefix.as_str()));
+    let prefix = prefix.as_deref().unwrap_or(ANNOTATION_PREFIXES[0]);
+    let annotation = annotation::LOAD_BALANCER_IPS;
+    format!(
+        "kubectl annotate -n {namespace} service {name} --overwrite {prefix}{annotation}={wanted}"
+    )
+}
+
+/// An address that a Service was given cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The address.
     pub address: IpAddr,
-    /// The host's hardware address.
-    pub mac: MacAddr,
-    /// The node whose speaker heard it.
+    /// Why.
+    pub cause: Cause,
+    /// The node whose speaker found it out.
     pub node: String,
     /// The Service that the address was given to.
     pub service: ServiceKey,
-    /// When the speaker heard it.
+    /// When the speaker found it out.
     pub time: Timestamp,
     /// Whether the address was announced already, and is so still. Else it is silent, and a node that
     /// takes it over probes it first.
@@ -56,6 +133,17 @@ pub enum Unreadable {
         /// What is wrong with it.
         error: ParseMacAddrErr,
     },
+    /// `subnet`
+    #[error("subnet {text:?}: {error}")]
+    Subnet {
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        error: IpNetworkError,
+    },
+    /// `node`
+    #[error("node has {0} bytes, which no name of a Node has")]
+    Node(usize),
     /// `service`
     #[error("service {0:?} is not namespace/name")]
     Service(String),
@@ -70,18 +158,29 @@ pub enum Unreadable {
     /// The entry is another address's.
     #[error("it is about {0}, which is not its key")]
     Key(IpAddr),
+    /// A host of the subnet can have the address.
+    #[error("a host of {subnet} can have {address}")]
+    Possible {
+        /// The subnet.
+        subnet: IpNetwork,
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 /// The value of an entry.
 #[derive(Serialize, Deserialize)]
 struct Fields {
     address: String,
+    /// Of zeros beside a subnet.
     mac: String,
     node: String,
     service: String,
     time: String,
     #[serde(default)]
     announced: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subnet: Option<String>,
 }
 
 /// The key of an address: a `ConfigMap` allows no colon in it.
@@ -93,13 +192,18 @@ pub fn key(address: IpAddr) -> String {
 impl Report {
     /// The value of its entry.
     pub fn encode(&self) -> serde_json::Result<String> {
+        let (mac, subnet) = match self.cause {
+            Cause::Host(mac) => (mac, None),
+            Cause::Subnet(subnet) => (MacAddr::zero(), Some(subnet.to_string())),
+        };
         serde_json::to_string(&Fields {
             address: self.address.to_string(),
-            mac: self.mac.to_string(),
+            mac: mac.to_string(),
             node: self.node.clone(),
             service: self.service.to_string(),
             time: self.time.to_string(),
             announced: self.announced,
+            subnet,
         })
     }
 
@@ -112,9 +216,18 @@ impl Report {
         if key(address) != entry {
             return Err(Unreadable::Key(address));
         }
-        let text = fields.mac;
-        let mac = text.parse();
-        let mac = mac.map_err(|error| Unreadable::Mac { text, error })?;
+        let cause = match fields.subnet {
+            Some(text) => no_hosts(address, text)?,
+            None => {
+                let text = fields.mac;
+                let mac = text.parse();
+                Cause::Host(mac.map_err(|error| Unreadable::Mac { text, error })?)
+            }
+        };
+        // It goes into Events and metrics.
+        if fields.node.len() > LONGEST_NAME {
+            return Err(Unreadable::Node(fields.node.len()));
+        }
         let (namespace, name) = fields
             .service
             .split_once('/')
@@ -128,13 +241,30 @@ impl Report {
         let time = time.map_err(|error| Unreadable::Time { text, error })?;
         Ok(Self {
             address,
-            mac,
+            cause,
             node: fields.node,
             service,
             time,
             announced: fields.announced,
         })
     }
+
+    /// What it says of the address.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        Finding {
+            cause: self.cause,
+            node: self.node.clone(),
+        }
+    }
+}
+
+/// Believed of the first and the last address of a subnet alone.
+fn no_hosts(address: IpAddr, text: String) -> Result<Cause, Unreadable> {
+    let subnet = text.parse();
+    let subnet = subnet.map_err(|error| Unreadable::Subnet { text, error })?;
+    no_host(address, subnet).ok_or(Unreadable::Possible { subnet, address })?;
+    Ok(Cause::Subnet(subnet))
 }
 
 #[cfg(test)]
@@ -144,7 +274,7 @@ mod tests {
     fn report(address: &str) -> Report {
         Report {
             address: address.parse().unwrap(),
-            mac: MacAddr(0x02, 0, 0xc0, 0xa8, 0x40, 0x64),
+            cause: Cause::Host(MacAddr(0x02, 0, 0xc0, 0xa8, 0x40, 0x64)),
             node: "n1".to_owned(),
             service: ServiceKey {
                 namespace: "shop".to_owned(),
@@ -173,6 +303,88 @@ mod tests {
             let older = text.replace(",\"announced\":false", "");
             assert_eq!(Report::decode(entry, &older).unwrap(), report);
         }
+    }
+
+    #[test]
+    fn a_report_of_a_subnet_is_written_so_that_the_version_before_reads_it_too() {
+        for (address, subnet) in [
+            ("192.168.64.255", "192.168.64.0/24"),
+            ("fd00:64::", "fd00:64::/64"),
+        ] {
+            let found = Report {
+                cause: Cause::Subnet(subnet.parse().unwrap()),
+                announced: true,
+                ..report(address)
+            };
+            let text = found.encode().unwrap();
+            let fields = r#""mac":"00:00:00:00:00:00","node":"n1","service":"shop/web","time":"2026-11-25T18:00:00Z","announced":true,"#;
+            assert!(text.contains(fields), "{text}");
+            assert_eq!(Report::decode(&key(found.address), &text).unwrap(), found);
+            // It is a word about the first or the last address, and no way to take any other.
+            let another = text.replace(subnet, "192.168.0.0/16");
+            let error = Report::decode(&key(found.address), &another).unwrap_err();
+            assert!(matches!(error, Unreadable::Possible { .. }), "{error}");
+            let nonsense = text.replace(subnet, "192.168.64.0/33");
+            let error = Report::decode(&key(found.address), &nonsense).unwrap_err();
+            assert!(error.to_string().starts_with("subnet"), "{error}");
+        }
+    }
+
+    #[test]
+    fn so_many_reports_as_there_may_be_fit_into_a_config_map() {
+        let longest = Report {
+            cause: Cause::Subnet(
+                "1111:2222:3333:4444:5555:6666:7777:8880/124"
+                    .parse()
+                    .unwrap(),
+            ),
+            node: "n".repeat(LONGEST_NAME),
+            service: ServiceKey {
+                namespace: "s".repeat(63),
+                name: "w".repeat(63),
+            },
+            time: "2026-11-25T18:00:00.123456789Z".parse().unwrap(),
+            ..report("1111:2222:3333:4444:5555:6666:7777:8880")
+        };
+        let entry = key(longest.address).len() + longest.encode().unwrap().len();
+        assert!(entry * MOST_REPORTS < 800 << 10, "{entry} bytes each");
+        let longer = Report {
+            node: "n".repeat(LONGEST_NAME + 1),
+            ..longest
+        };
+        let error = Report::decode(&key(longer.address), &longer.encode().unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("node has 254"), "{error}");
+    }
+
+    #[test]
+    fn the_command_for_another_address_follows_how_the_service_asks_for_addresses() {
+        let asks = |request: Option<(&str, &str)>| {
+            let request = request.map(|(source, text)| AddressRequest {
+                source: source.to_owned(),
+                text: text.to_owned(),
+            });
+            give_another(&report("fd00::2").service, request.as_slice())
+        };
+        let annotate = "kubectl annotate -n shop service web --overwrite ";
+        let rows = [
+            (None, "metallb.io/loadBalancerIPs=ADDRESS"),
+            (
+                Some(("metallb.universe.tf/loadBalancerIPs", " fd00::1 ")),
+                "metallb.universe.tf/loadBalancerIPs=fd00::1,ADDRESS",
+            ),
+            // What a tenant wrote goes into no shell.
+            (
+                Some(("metallb.io/loadBalancerIPs", "fd00::1;reboot,$(reboot)")),
+                "metallb.io/loadBalancerIPs=ADDRESS",
+            ),
+        ];
+        for (request, end) in rows {
+            assert_eq!(asks(request), format!("{annotate}{end}"));
+        }
+        assert_eq!(
+            asks(Some(("spec.loadBalancerIP", "fd00::1"))),
+            r#"kubectl patch -n shop service web -p '{"spec":{"loadBalancerIP":"fd00::1,ADDRESS"}}'"#
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::labels::Labels;
 use crate::lease::LeaseView;
 use crate::names::{
     ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES,
-    LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, TAINTS_OF_LEAVING, annotation,
+    LABEL_EXCLUDE_FROM_LB, LABEL_SERVICE_NAME, LOAD_BALANCER_IP, TAINTS_OF_LEAVING, annotation,
 };
 use crate::text::{LONGEST_VALUE, as_key, shortened};
 use crate::view::{
@@ -342,7 +342,7 @@ fn address_requests(service: &Service, asked: &mut Asked) -> Vec<AddressRequest>
         .spec
         .as_ref()
         .and_then(|spec| spec.load_balancer_ip.as_deref())
-        .map(|text| ("spec.loadBalancerIP".to_owned(), text));
+        .map(|text| (LOAD_BALANCER_IP.to_owned(), text));
     let annotations = service.metadata.annotations.as_ref();
     let annotation = annotated(annotations, annotation::LOAD_BALANCER_IPS);
     [field, annotation]

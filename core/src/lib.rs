@@ -32,6 +32,7 @@ pub mod names;
 pub mod ownership;
 mod reason;
 pub mod report;
+pub mod subnet;
 mod suggest;
 pub mod text;
 mod time;

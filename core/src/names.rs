@@ -17,6 +17,9 @@ pub mod annotation {
 /// itself needs.
 pub const ALLOW_NODE_PORTS: &str = "ferrolb.io/allow-node-ports";
 
+/// The field of a Service that asks for an address.
+pub const LOAD_BALANCER_IP: &str = "spec.loadBalancerIP";
+
 /// Prefixes of the annotations that we read; the first one that is present wins.
 pub const ANNOTATION_PREFIXES: [&str; 2] = ["metallb.io/", "metallb.universe.tf/"];
 
@@ -71,6 +74,8 @@ pub mod event {
     pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
     /// Warning, on a Service: another host has its address; the text names the host.
     pub const ADDRESS_CONFLICT: &str = "addressConflict";
+    /// Warning, on a Service: no host can have its address; the text says why.
+    pub const ADDRESS_UNUSABLE: &str = "addressUnusable";
     /// Warning, on a Service: the kernel of a node answers for its address; the text says why.
     pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
     /// Normal, on a Service: its address is a node's own.

@@ -177,6 +177,8 @@ reasons! {
     BadSenderHardware => "bad_sender_hardware",
     /// Another station says that it has an address that we announce.
     AddressConflict => "address_conflict",
+    /// The address is the network or broadcast address of a node's subnet, or that of all its routers.
+    NoHostAddress => "no_host_address",
     /// An ARP operation other than request and reply.
     UnknownOperation => "unknown_operation",
     /// An ARP reply or a neighbour advertisement about another address: nothing to answer.

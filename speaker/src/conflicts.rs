@@ -1,15 +1,15 @@
-//! Other hosts that have our addresses: told to the user by an Event and a metric, and to the
-//! controller by a report, so that it can give another address.
+//! Addresses of ours that cannot serve, since other hosts have them or no host can: told to the user by an
+//! Event and a metric, and to the controller by a report, so that it can give another address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Event;
-use ferrolb_core::conflict::{self, Report};
+use ferrolb_core::conflict::{self, Cause, MOST_REPORTS, Report, give_another};
 use ferrolb_core::names::{CONFLICTS_NAME, SPEAKER_COMPONENT, event};
+use ferrolb_core::subnet::no_host;
 use ferrolb_core::view::ServiceView;
-use ferrolb_core::wire::MacAddr;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -59,10 +59,16 @@ impl Conflicts {
         }
     }
 
-    /// Something was heard about the address of these Services.
-    pub fn tell<'a>(&self, heard: &Heard, services: impl Iterator<Item = &'a ServiceView>) {
+    /// Something came to light about the address of these Services. Without `has_room` the `ConfigMap` of
+    /// reports takes no further entry.
+    pub fn tell<'a>(
+        &self,
+        heard: &Heard,
+        services: impl Iterator<Item = &'a ServiceView>,
+        has_room: bool,
+    ) {
         let link = &*heard.link;
-        match &heard.event {
+        let found = match &heard.event {
             Event::Announced {
                 vip,
                 was_in_conflict,
@@ -72,25 +78,31 @@ impl Conflicts {
                     info!(%vip, link, "the address is free now, and announced");
                     self.report(Entry(conflict::key(*vip), None));
                 }
+                return;
             }
+            Event::NoHost { vip, subnet, .. } => Found {
+                vip: *vip,
+                cause: Cause::Subnet(*subnet),
+                before_use: false,
+                node: None,
+            },
             Event::Conflict {
                 vip,
                 mac,
                 before_use,
                 node,
                 ..
-            } => {
-                let found = Found {
-                    vip: *vip,
-                    mac: *mac,
-                    before_use: *before_use,
-                    node: node.as_deref(),
-                };
-                warn!(%vip, %mac, link, node, reason = %found.reason(), "{}", found.tell(&self.me, link));
-                self.metrics.conflict(*vip, found.kind());
-                self.tell_users(&found, link, services);
-            }
-        }
+            } => Found {
+                vip: *vip,
+                cause: Cause::Host(*mac),
+                before_use: *before_use,
+                node: node.as_deref(),
+            },
+        };
+        let vip = found.vip;
+        warn!(%vip, link, node = found.node, reason = %found.reason(), "{}", found.tell(&self.me, link));
+        self.metrics.conflict(vip, found.kind());
+        self.tell_users(&found, link, services, has_room);
     }
 
     fn tell_users<'a>(
@@ -98,23 +110,36 @@ impl Conflicts {
         found: &Found<'_>,
         link: &str,
         services: impl Iterator<Item = &'a ServiceView>,
+        has_room: bool,
     ) {
         let mut is_reported = found.node.is_some();
         for service in services {
+            let command = give_another(&service.key, &service.address_requests);
+            let what = found.tell(&self.me, link);
+            let message = match found.node {
+                Some(_) => what,
+                None => format!("{what}; to give the Service another address: {command}"),
+            };
             self.events.send(Note {
                 service: service.key.clone(),
                 uid: service.uid.clone(),
                 severity: "Warning",
                 reason: found.event(),
-                message: found.tell(&self.me, link),
+                message,
             });
             // One report for an address, however many Services share it.
             if std::mem::replace(&mut is_reported, true) {
                 continue;
             }
+            if !has_room {
+                let vip = found.vip;
+                warn!(%vip, "not reported to the controller: ConfigMap {CONFLICTS_NAME} has \
+                       {MOST_REPORTS} entries already");
+                continue;
+            }
             let report = Report {
                 address: found.vip,
-                mac: found.mac,
+                cause: found.cause,
                 node: self.me.clone(),
                 service: service.key.clone(),
                 time: Timestamp::now(),
@@ -134,42 +159,55 @@ impl Conflicts {
     }
 }
 
-/// Another station with one of our addresses.
+/// What is wrong with one of our addresses.
 struct Found<'a> {
     vip: IpAddr,
-    mac: MacAddr,
+    cause: Cause,
     before_use: bool,
-    /// The node of the cluster that it is.
+    /// The node of the cluster whose kernel answers.
     node: Option<&'a str>,
 }
 
 impl Found<'_> {
     const fn reason(&self) -> Reason {
-        match self.node {
-            Some(_) => Reason::PeerKernelAnswers,
-            None => Reason::AddressConflict,
+        match (self.cause, self.node) {
+            (Cause::Subnet(_), _) => Reason::NoHostAddress,
+            (_, Some(_)) => Reason::PeerKernelAnswers,
+            (_, None) => Reason::AddressConflict,
         }
     }
 
     const fn event(&self) -> &'static str {
-        match self.node {
-            Some(_) => event::PEER_KERNEL_ANSWERS,
-            None => event::ADDRESS_CONFLICT,
+        match (self.cause, self.node) {
+            (Cause::Subnet(_), _) => event::ADDRESS_UNUSABLE,
+            (_, Some(_)) => event::PEER_KERNEL_ANSWERS,
+            (_, None) => event::ADDRESS_CONFLICT,
         }
     }
 
     /// The metric's label.
     const fn kind(&self) -> &'static str {
-        match (self.node, self.before_use) {
-            (Some(_), _) => "peer_kernel",
-            (None, true) => "before_use",
-            (None, false) => "in_use",
+        match (self.cause, self.node, self.before_use) {
+            (Cause::Subnet(_), ..) => "no_host",
+            (_, Some(_), _) => "peer_kernel",
+            (_, None, true) => "before_use",
+            (_, None, false) => "in_use",
         }
     }
 
     /// What, where, and what to do.
     fn tell(&self, me: &str, link: &str) -> String {
-        let Self { vip, mac, .. } = self;
+        let Self { vip, .. } = self;
+        let mac = match self.cause {
+            Cause::Host(mac) => mac,
+            Cause::Subnet(subnet) => {
+                let what = no_host(*vip, subnet).map_or_else(String::new, |it| it.to_string());
+                return format!(
+                    "{vip} is {what} of {subnet}, the subnet of node \"{me}\" on {link}, so no host \
+                     can be reached at it: take it out of the pool"
+                );
+            }
+        };
         match (self.node, self.before_use) {
             (Some(node), _) => format!(
                 "the kernel of node \"{node}\" ({mac}) answers for {vip}, beside the speaker of node \
@@ -248,13 +286,15 @@ fn fresh(patch: &Value) -> ConfigMap {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::wire::MacAddr;
+
     use super::*;
 
     #[test]
     fn a_message_names_the_host_the_address_the_place_and_what_to_do() {
         let found = |before_use, node| Found {
             vip: "192.168.64.200".parse().unwrap(),
-            mac: MacAddr(2, 0, 0, 0, 0, 0x64),
+            cause: Cause::Host(MacAddr(2, 0, 0, 0, 0, 0x64)),
             before_use,
             node,
         };
@@ -278,5 +318,24 @@ mod tests {
             }
             assert_eq!(found.kind(), kind);
         }
+    }
+
+    #[test]
+    fn an_address_that_no_host_can_have_is_told_of_with_its_subnet() {
+        let found = Found {
+            vip: "192.168.64.255".parse().unwrap(),
+            cause: Cause::Subnet("192.168.64.0/24".parse().unwrap()),
+            before_use: false,
+            node: None,
+        };
+        assert_eq!(
+            found.tell("n1", "eth0"),
+            "192.168.64.255 is the broadcast address of 192.168.64.0/24, the subnet of node \"n1\" on \
+             eth0, so no host can be reached at it: take it out of the pool"
+        );
+        assert_eq!(
+            (found.kind(), found.event(), found.reason()),
+            ("no_host", event::ADDRESS_UNUSABLE, Reason::NoHostAddress)
+        );
     }
 }

@@ -309,7 +309,9 @@ impl Speaker {
     /// The wire thread tells of a Vip.
     fn hear(&mut self, heard: &Heard) {
         let vip = heard.event.vip();
-        self.conflicts.tell(heard, self.view.services_at(vip));
+        let has_room = self.view.has_room_for_a_report(vip);
+        let services = self.view.services_at(vip);
+        self.conflicts.tell(heard, services, has_room);
         let Some(owned) = self.owned.get_mut(&vip) else {
             return;
         };
@@ -331,7 +333,7 @@ impl Speaker {
                 node: None,
                 ..
             } => owned.in_conflict = before_use,
-            Event::Conflict { .. } => {}
+            Event::Conflict { .. } | Event::NoHost { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::config::{self, Config, NotConfigured, Pool};
-use ferrolb_core::conflict::Report;
+use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
 use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
@@ -241,6 +241,15 @@ impl View {
             .addresses
             .extend(self.in_conflict.symmetric_difference(&now));
         self.in_conflict = now;
+    }
+
+    /// Whether the `ConfigMap` of reports may take one of `address`: it has one already, or few others.
+    #[must_use]
+    pub fn has_room_for_a_report(&self, address: IpAddr) -> bool {
+        let reports = self.reports.views().get(&());
+        reports.is_none_or(|reports| {
+            reports.len() < MOST_REPORTS || reports.contains_key(&conflict::key(address))
+        })
     }
 
     /// What has not been listed yet; `None` if nothing is missing.

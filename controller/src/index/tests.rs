@@ -1,4 +1,5 @@
 use ferrolb_core::config::{NotConfigured, Outcome as Parsed, parse};
+use ferrolb_core::conflict::Cause;
 use ferrolb_core::view::{FamilyPolicy, Protocol, TrafficPolicy};
 
 use super::writing::joined;
@@ -88,6 +89,10 @@ pub(super) fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
     notices
         .map(|notice| (notice.reason, notice.message))
         .collect()
+}
+
+fn second(second: u64) -> Instant {
+    Instant::from_millis(second * 1_000)
 }
 
 pub(super) fn written(version: &str) -> Outcome {
@@ -550,20 +555,95 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
     );
 }
 
+fn by_a_host() -> BTreeMap<IpAddr, Finding> {
+    let finding = Finding {
+        cause: Cause::Host("02:00:00:00:00:01".parse().unwrap()),
+        node: "n1".to_owned(),
+    };
+    BTreeMap::from([("10.0.0.1".parse().unwrap(), finding)])
+}
+
 #[test]
-fn an_address_that_another_host_uses_is_replaced_and_it_is_said_which_host() {
-    let mut index = configured(vec![service("web", "1", &["10.0.0.1"])]);
-    let host = "the host with MAC 02:00:00:00:00:01 (heard by node n1)".to_owned();
-    let address = "10.0.0.1".parse().unwrap();
-    index.set_conflicts(BTreeMap::from([(address, host)]));
+fn an_address_that_another_host_has_is_replaced_before_it_is_in_use_and_it_is_said_which_host() {
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.handle_outcome(&sent[0], &written("2"));
+    index.apply(service("web", "2", &["10.0.0.1"]), second(1));
+    notices(&mut index);
+    index.set_conflicts(by_a_host(), second(2));
     let sent = updates(&mut index);
     assert_eq!(told(&sent), ["web 10.0.0.2"]);
-    index.handle_outcome(&sent[0], &written("2"));
+    index.handle_outcome(&sent[0], &written("3"));
     assert_eq!(
         notices(&mut index).pop().unwrap().1,
         "assigned 10.0.0.2 from pool default instead of 10.0.0.1, which the host with MAC \
          02:00:00:00:00:01 (heard by node n1) uses"
     );
+}
+
+#[test]
+fn an_address_in_use_stays_whatever_is_reported_and_it_is_said_who_contends_and_what_to_do() {
+    let command = "kubectl annotate -n shop service web --overwrite \
+                   metallb.io/loadBalancerIPs=ADDRESS";
+    let is_told = |index: &mut Index| {
+        assert_eq!(told(&updates(index)), [""; 0], "nothing changes");
+        let (reason, message) = notices(index).pop().unwrap();
+        assert_eq!(reason, event::ADDRESS_CONFLICT);
+        for part in ["MAC 02:00:00:00:00:01", command] {
+            assert!(message.contains(part), "{message}");
+        }
+        let services = index.service_statuses();
+        let problem = services[0].problem.as_ref().unwrap();
+        assert_eq!(
+            (problem.reason.as_str(), &problem.message),
+            ("address_conflict", &message)
+        );
+    };
+    // In a status that was there before this process.
+    let mut index = configured(vec![service("web", "1", &["10.0.0.1"])]);
+    index.set_conflicts(by_a_host(), second(1));
+    is_told(&mut index);
+    // Another one that leads from now on, with the report there already.
+    index.follow();
+    index.lead();
+    index.reset(
+        vec![service("web", "1", &["10.0.0.1"])],
+        &BTreeSet::new(),
+        second(2),
+    );
+    is_told(&mut index);
+    // Given by this process, and shown for ten seconds.
+    let mut index = configured(vec![service("web", "1", &[])]);
+    let sent = updates(&mut index);
+    index.handle_outcome(&sent[0], &written("2"));
+    index.apply(service("web", "2", &["10.0.0.1"]), second(100));
+    updates(&mut index);
+    notices(&mut index);
+    index.set_conflicts(by_a_host(), second(110));
+    is_told(&mut index);
+    assert_eq!(index.poll_timeout(), None);
+}
+
+#[test]
+fn who_has_no_other_address_is_told_the_command_once_the_address_is_in_use() {
+    let mut index = configured(vec![service("other", "1", &["10.0.0.2"])]);
+    index.apply(service("web", "2", &[]), second(0));
+    let sent = updates(&mut index);
+    index.handle_outcome(&sent[0], &written("3"));
+    index.apply(service("web", "3", &["10.0.0.1"]), second(1));
+    index.settle();
+    notices(&mut index);
+    index.set_conflicts(by_a_host(), second(2));
+    index.settle();
+    let (_, message) = notices(&mut index).pop().unwrap();
+    assert!(message.contains("no other is free"), "{message}");
+    assert_eq!(index.poll_timeout(), Some(second(11)));
+    index.handle_timeout(second(11));
+    // Too late: it stays, although there is another one now.
+    index.delete(&key("other"));
+    assert_eq!(told(&updates(&mut index)), [""; 0]);
+    let (_, message) = notices(&mut index).pop().unwrap();
+    assert!(message.contains("kubectl annotate"), "{message}");
 }
 
 #[test]

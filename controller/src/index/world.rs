@@ -1,9 +1,11 @@
 //! What the index knows beside Services and the configuration: nodes, namespaces, and addresses that
-//! other hosts use. Only what the controller may read; the rest is taken for empty.
+//! cannot serve. Only what the controller may read; the rest is taken for empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ferrolb_core::Instant;
+use ferrolb_core::conflict::Finding;
 use ferrolb_core::view::NamespaceView;
 
 use super::Index;
@@ -83,7 +85,7 @@ impl Index {
         self.namespaces.await_list();
     }
 
-    /// The same of the addresses that other hosts use.
+    /// The same of the addresses that cannot serve.
     pub const fn await_conflicts(&mut self) {
         self.conflicts.await_list();
     }
@@ -115,18 +117,25 @@ impl Index {
         }
     }
 
-    /// The addresses that other hosts use, each with what is known of the host.
-    pub fn set_conflicts(&mut self, conflicts: BTreeMap<IpAddr, String>) {
-        let addresses: BTreeSet<_> = conflicts.keys().copied().collect();
-        self.conflicts.list(conflicts.into_iter());
-        if self.allocator.set_conflicts(addresses) {
+    /// The addresses that cannot serve, each with why.
+    pub fn set_conflicts(&mut self, conflicts: BTreeMap<IpAddr, Finding>, now: Instant) {
+        self.allocator.handle_timeout(now);
+        self.conflicts
+            .list(conflicts.iter().map(|(at, it)| (*at, it.clone())));
+        if self.allocator.set_conflicts(conflicts) {
             self.settle_all();
         }
     }
 
-    /// The other host that uses `address`.
-    pub(super) fn conflict_at(&self, address: IpAddr) -> Option<&str> {
-        self.conflicts.objects.get(&address).map(String::as_str)
+    /// Why `address` cannot serve.
+    pub(super) fn finding_at(&self, address: IpAddr) -> Option<&Finding> {
+        self.conflicts.objects.get(&address)
+    }
+
+    /// The addresses that cannot serve, each with why.
+    pub fn findings(&self) -> impl Iterator<Item = (IpAddr, &Finding)> {
+        let findings = self.conflicts.objects.iter();
+        findings.map(|(address, finding)| (*address, finding))
     }
 
     pub(super) fn settle_all(&mut self) {

@@ -189,7 +189,7 @@ impl Index {
             let instead = if former.is_empty() {
                 String::new()
             } else {
-                format!(" instead of {former}{}", self.used_by(&update.former))
+                format!(" instead of {former}{}", self.why_not(&update.former))
             };
             let message = format!("assigned {addresses}{pool}{instead}");
             Notice::normal(object, event::IP_ALLOCATED, message)
@@ -201,11 +201,11 @@ impl Index {
         }
     }
 
-    /// `, which … uses`, if another host does.
-    fn used_by(&self, addresses: &[IpAddr]) -> String {
-        let mut hosts = addresses.iter().filter_map(|one| self.conflict_at(*one));
-        let host = hosts.next();
-        host.map_or_else(String::new, |host| format!(", which {host} uses"))
+    /// `, which …`, if one of them cannot serve.
+    fn why_not(&self, addresses: &[IpAddr]) -> String {
+        let which = |address: &IpAddr| Some(self.finding_at(*address)?.which(*address));
+        let which = addresses.iter().find_map(which);
+        which.map_or_else(String::new, |which| format!(", {which}"))
     }
 
     /// The Event that tells of a node's own address among those that are new.

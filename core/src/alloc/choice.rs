@@ -1,10 +1,12 @@
 //! Which addresses a Service can have: the pools that may serve it, and what is left in them.
 
 mod candidates;
+mod contended;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::first_use::FirstUse;
 use super::holdings::{Holdings, Usage};
 use super::request::{Request, listed};
 use super::surroundings::{Surroundings, needed_port};
@@ -24,6 +26,7 @@ pub(super) struct Choice<'a> {
     pub(super) surroundings: &'a Surroundings,
     /// Services that are being deleted, each with the finalizers that hold it.
     pub(super) deleting: &'a BTreeMap<ServiceKey, Box<str>>,
+    pub(super) first_use: &'a FirstUse,
     pub(super) view: &'a ServiceView,
     pub(super) usage: &'a Usage,
     pub(super) request: &'a Request,
@@ -188,7 +191,7 @@ impl<'a> Choice<'a> {
         let (holdings, surroundings) = (self.holdings, self.surroundings);
         let sound = |address: &IpAddr| {
             usable(address)
-                && !surroundings.conflicts.contains(address)
+                && !surroundings.conflicts.contains_key(address)
                 && (!surroundings.nodes.contains_key(address)
                     || surroundings.only_nodes_in(pool, family))
         };
@@ -197,54 +200,6 @@ impl<'a> Choice<'a> {
         }
         lowest_free(pool, family, holdings, surroundings, Some(self.view))
             .map(|address| (address, false))
-    }
-
-    /// Other addresses in place of those that another host uses, if the Service did not ask for
-    /// just them, and if there are any.
-    pub(super) fn without_conflict(&self) -> Option<Outcome> {
-        let asked_for = |address: &IpAddr| {
-            self.request
-                .addresses
-                .values()
-                .any(|asked_for| asked_for == address)
-        };
-        let conflicts = &self.surroundings.conflicts;
-        let keeps = |address: &&IpAddr| !conflicts.contains(*address) || asked_for(address);
-        let current: Vec<_> = self.current.iter().filter(keeps).copied().collect();
-        if current.len() == self.current.len() {
-            return None;
-        }
-        let choice = Choice {
-            current: &current,
-            ..*self
-        };
-        let outcome = choice.choose().ok()?;
-        (outcome.addresses.len() >= self.current.len()).then_some(outcome)
-    }
-
-    /// Says that another host uses an address, if nothing else is to be said.
-    pub(super) fn with_conflict_said(&self, outcome: Outcome) -> Outcome {
-        let conflicts = &self.surroundings.conflicts;
-        let mut addresses = outcome.addresses.iter();
-        let conflict = addresses.find(|address| conflicts.contains(*address));
-        let warning = conflict.map(|address| {
-            let why = if self.request.addresses.values().any(|one| one == address) {
-                "the Service asks for it: ask for another one"
-            } else {
-                "no other is free: add addresses to the pool"
-            };
-            Refusal::new(
-                Reason::AddressConflict,
-                format!(
-                    "{address} is in use by another host of the network, and {why}, or take it \
-                     from that host"
-                ),
-            )
-        });
-        Outcome {
-            warning: outcome.warning.or(warning),
-            ..outcome
-        }
     }
 
     fn check_requested_are_free(&self) -> Result<(), Refusal> {
@@ -368,7 +323,7 @@ pub(super) fn lowest_free(
     }
     let avoids = |address: IpAddr| {
         pool.avoids(address)
-            || surroundings.conflicts.contains(&address)
+            || surroundings.conflicts.contains_key(&address)
             || (!only_nodes && surroundings.nodes.contains_key(&address))
     };
     let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);

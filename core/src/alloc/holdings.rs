@@ -104,6 +104,11 @@ impl Holdings {
             .map_or(&[], |holding| holding.addresses.as_slice())
     }
 
+    /// Whether anyone holds the address.
+    pub(super) fn is_held(&self, address: IpAddr) -> bool {
+        self.users.contains_key(&address)
+    }
+
     /// Every address that is held by anyone.
     pub(super) const fn taken(&self) -> &Runs {
         &self.taken

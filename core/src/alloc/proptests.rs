@@ -4,7 +4,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::tests::{address, pool, service, unconfigured};
+use super::tests::{address, contended, pool, service, unconfigured};
 use super::*;
 use crate::address::{AddressRange, successor};
 use crate::config::Pool;
@@ -30,6 +30,8 @@ enum Step {
     SetNodes(BTreeSet<u8>),
     /// Addresses that other hosts use, of the same.
     SetConflicts(BTreeSet<u8>),
+    /// Seconds pass.
+    Wait(u8),
     /// The process starts anew and knows only the statuses.
     Restart,
     /// Another replica has led meanwhile: again only the statuses count.
@@ -81,6 +83,7 @@ fn steps(
         1 => (0_u8..4).prop_map(Step::SetConfig),
         surroundings => some().prop_map(Step::SetNodes),
         surroundings => some().prop_map(Step::SetConflicts),
+        2 => (0_u8..70).prop_map(Step::Wait),
         1 => Just(Step::Restart),
         1 => Just(Step::Lead),
     ];
@@ -132,6 +135,9 @@ struct World {
     config: Config,
     nodes: BTreeSet<IpAddr>,
     conflicts: BTreeSet<IpAddr>,
+    now: Instant,
+    /// What statuses show, and since when.
+    shown: BTreeMap<(ServiceKey, IpAddr), Instant>,
     allocator: Allocator,
     decisions: BTreeMap<ServiceKey, Decision>,
 }
@@ -143,6 +149,8 @@ impl World {
             config: Config::default(),
             nodes: BTreeSet::new(),
             conflicts: BTreeSet::new(),
+            now: Instant::START,
+            shown: BTreeMap::new(),
             allocator: Allocator::new(unconfigured()),
             decisions: BTreeMap::new(),
         };
@@ -162,6 +170,7 @@ impl World {
                 let key = named(*name);
                 self.views.remove(&key);
                 self.decisions.remove(&key);
+                self.shown.retain(|(shown, _), _| *shown != key);
                 self.allocator.release(&key);
             }
             Step::SetConfig(variant) => {
@@ -177,15 +186,20 @@ impl World {
             }
             Step::SetConflicts(octets) => {
                 self.conflicts = low(octets);
-                if self.allocator.set_conflicts(self.conflicts.clone()) {
+                if self.allocator.set_conflicts(self.found()) {
                     changed = self.views.keys().cloned().collect();
                 }
+            }
+            Step::Wait(seconds) => {
+                self.now = self.now + Duration::from_secs((*seconds).into());
+                self.allocator.handle_timeout(self.now);
             }
             Step::Restart => {
                 self.allocator = Allocator::new(unconfigured());
                 self.allocator.set_config(self.config.clone());
                 self.allocator.set_nodes(self.named_nodes());
-                self.allocator.set_conflicts(self.conflicts.clone());
+                self.allocator.set_conflicts(self.found());
+                self.allocator.handle_timeout(self.now);
                 changed = self.views.keys().cloned().collect();
             }
             Step::Lead => {
@@ -195,6 +209,14 @@ impl World {
         }
         let decided = self.allocator.settle(changed, |key| self.views.get(key));
         self.decisions.extend(decided);
+    }
+
+    /// Hosts have all of them.
+    fn found(&self) -> BTreeMap<IpAddr, Finding> {
+        let conflicts = self.conflicts.iter();
+        conflicts
+            .map(|address| (*address, contended::by_a_host()))
+            .collect()
     }
 
     fn named_nodes(&self) -> BTreeMap<IpAddr, String> {
@@ -244,12 +266,34 @@ impl World {
         view
     }
 
+    /// The statuses are written, and the watch shows them.
     fn write_statuses(&mut self) {
+        let mut changed = BTreeSet::new();
         for (key, decision) in &self.decisions {
-            if let Some(view) = self.views.get_mut(key) {
+            if let Some(view) = self.views.get_mut(key)
+                && view.assigned != decision.addresses()
+            {
                 view.assigned = decision.addresses().to_vec();
+                changed.insert(key.clone());
             }
         }
+        let former = std::mem::take(&mut self.shown);
+        for view in self.views.values() {
+            for address in &view.assigned {
+                let place = (view.key.clone(), *address);
+                let since = former.get(&place).copied().unwrap_or(self.now);
+                self.shown.insert(place, since);
+            }
+        }
+        let decided = self.allocator.settle(changed, |key| self.views.get(key));
+        self.decisions.extend(decided);
+    }
+
+    /// What statuses have shown for long enough, by a naive model.
+    fn in_use(&self) -> BTreeSet<IpAddr> {
+        let old = self.shown.iter();
+        let old = old.filter(|(_, at)| self.now.saturating_since(**at) >= FIRST_USE);
+        old.map(|((_, address), _)| *address).collect()
     }
 
     fn held(&self) -> BTreeMap<ServiceKey, Vec<IpAddr>> {
@@ -299,6 +343,7 @@ proptest! {
         for (step, written) in steps {
             let before = world.held();
             let waited = world.allocator.waiting.clone();
+            let in_use = world.in_use();
             world.take(&step);
             world.allocator.holdings.check();
             let after = world.held();
@@ -306,7 +351,10 @@ proptest! {
                 Step::Apply(name, _) | Step::Delete(name) => named(*name) == *key,
                 // After a restart only the statuses count; those are compared below.
                 Step::Restart | Step::Lead => true,
-                Step::SetConfig(_) | Step::SetNodes(_) | Step::SetConflicts(_) => false,
+                Step::SetConfig(_)
+                | Step::SetNodes(_)
+                | Step::SetConflicts(_)
+                | Step::Wait(_) => false,
             };
             for (key, had) in &before {
                 let has = after.get(key);
@@ -314,9 +362,10 @@ proptest! {
                 let asked = world.views.get(key).and_then(|view| view.requested_pool.as_deref());
                 let pool = world.config.pool_of(had[0]).map(|pool| pool.name.as_str());
                 let elsewhere = asked.is_some() && pool.is_some() && asked != pool;
-                // Another host uses it, or its ports would lock people out.
+                // Another host uses it, and no status has shown it; or its ports would lock people out.
                 let dangerous = |one: &IpAddr| {
-                    world.conflicts.contains(one) || world.nodes.contains(one)
+                    (world.conflicts.contains(one) && !in_use.contains(one))
+                        || world.nodes.contains(one)
                 };
                 if had.iter().any(dangerous) {
                     continue;

@@ -1,11 +1,12 @@
 //! What a choice depends on beside pools and Services: the nodes' own addresses, the labels of
-//! namespaces, and addresses that other hosts use.
+//! namespaces, and addresses that cannot serve.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::address::Family;
 use crate::config::Pool;
+use crate::conflict::Finding;
 use crate::labels::Labels;
 use crate::view::{Protocol, ServiceView};
 
@@ -30,8 +31,8 @@ pub(super) struct Surroundings {
     pub(super) nodes: BTreeMap<IpAddr, String>,
     /// Labels by namespace; `None` where namespaces cannot be read.
     pub(super) namespaces: Option<BTreeMap<String, Labels>>,
-    /// Addresses that another host uses.
-    pub(super) conflicts: BTreeSet<IpAddr>,
+    /// Addresses that cannot serve, and why.
+    pub(super) conflicts: BTreeMap<IpAddr, Finding>,
 }
 
 impl Surroundings {

@@ -3,6 +3,8 @@ use crate::address::AddressRange;
 use crate::config::{Announcement, LabelSelector, Pool};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
+pub(super) mod contended;
+
 pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -719,46 +721,6 @@ fn an_address_whose_ports_would_lock_people_out_is_taken_away_again() {
     assert!(allocator.ensure(&dangerous).addresses().is_empty());
     let elsewhere = on_port(6443, service("web"));
     assert_eq!(ensure(&mut allocator, &elsewhere), "10.0.0.5");
-}
-
-#[test]
-fn an_address_that_another_host_uses_is_put_aside_until_it_is_free_again() {
-    let mut allocator = three();
-    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.1");
-    assert!(allocator.set_conflicts(BTreeSet::from([address("10.0.0.1")])));
-    assert_eq!(ensure(&mut allocator, &service("a")), "10.0.0.2");
-    assert_eq!(ensure(&mut allocator, &service("b")), "10.0.0.3");
-    let waits = allocator.ensure(&service("c"));
-    assert_eq!(waits.refusal().unwrap().reason, Reason::PoolExhausted);
-    assert!(allocator.set_conflicts(BTreeSet::new()));
-    assert_eq!(
-        ensure(&mut allocator, &service("a")),
-        "10.0.0.2",
-        "it stays"
-    );
-    assert_eq!(ensure(&mut allocator, &service("c")), "10.0.0.1");
-}
-
-#[test]
-fn a_conflict_takes_nothing_from_whom_has_no_other_choice() {
-    let mut allocator = configured(vec![pool("default", &[("10.0.0.1", "10.0.0.1")])]);
-    ensure(&mut allocator, &service("a"));
-    allocator.set_conflicts(BTreeSet::from([address("10.0.0.1")]));
-    let kept = allocator.ensure(&service("a"));
-    assert_eq!(kept.addresses(), [address("10.0.0.1")]);
-    let refusal = kept.refusal().unwrap();
-    assert_eq!(refusal.reason, Reason::AddressConflict);
-    assert!(refusal.text.contains("no other is free"), "{refusal}");
-
-    let mut allocator = three();
-    allocator.set_conflicts(BTreeSet::from([address("10.0.0.2")]));
-    let given = allocator.ensure(&asking("10.0.0.2", service("b")));
-    assert_eq!(given.addresses(), [address("10.0.0.2")]);
-    let refusal = given.refusal().unwrap();
-    assert!(
-        refusal.text.contains("the Service asks for it"),
-        "{refusal}"
-    );
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
 
 use super::{Due, LinkId, Settings, Wanted};
 use crate::Instant;
@@ -24,6 +27,16 @@ pub enum Event {
         /// nobody from announcing; else it is a foreign host (`address_conflict`).
         node: Option<String>,
     },
+    /// No host of a link's subnet can have a Vip (see [`no_host`](crate::subnet::no_host)): it is
+    /// announced all the same, for who asked for just that.
+    NoHost {
+        /// The Vip.
+        vip: IpAddr,
+        /// The link.
+        link: LinkId,
+        /// The subnet.
+        subnet: IpNetwork,
+    },
     /// A Vip is announced and answered for from now on.
     Announced {
         /// The Vip.
@@ -39,14 +52,17 @@ impl Event {
     /// The Vip that it is about.
     #[must_use]
     pub const fn vip(&self) -> IpAddr {
-        let (Self::Conflict { vip, .. } | Self::Announced { vip, .. }) = self;
+        let (Self::Conflict { vip, .. } | Self::NoHost { vip, .. } | Self::Announced { vip, .. }) =
+            self;
         *vip
     }
 
     /// The link that it was heard on, or that the Vip is announced on.
     #[must_use]
     pub const fn link(&self) -> LinkId {
-        let (Self::Conflict { link, .. } | Self::Announced { link, .. }) = self;
+        let (Self::Conflict { link, .. }
+        | Self::NoHost { link, .. }
+        | Self::Announced { link, .. }) = self;
         *link
     }
 }
@@ -97,6 +113,12 @@ pub(super) struct Claim {
     defended: Option<Instant>,
     /// Of whom the last event told, and when.
     told: Option<(MacAddr, Instant)>,
+    /// After which time one may tell of another host.
+    tells_of_others_after: Duration,
+    /// How often it has given way since it was announced.
+    gave_way_times: u32,
+    /// When it was told last that no host can have the Vip.
+    no_host_told: Option<Instant>,
     /// Another host was in the way, and its event has not been taken back.
     pub(super) gave_way: bool,
 }
@@ -123,6 +145,9 @@ impl Claim {
             next: Some(now),
             defended: None,
             told: None,
+            tells_of_others_after: Duration::ZERO,
+            gave_way_times: 0,
+            no_host_told: None,
             gave_way: wanted.in_conflict && !claimed,
         }
     }
@@ -146,6 +171,7 @@ impl Claim {
             settings.refresh
         };
         self.next = wait.map(|wait| now + wait);
+        self.gave_way_times = 0;
         Step::Announce
     }
 
@@ -165,10 +191,18 @@ impl Claim {
         due.insert((next, vip, id));
     }
 
-    /// Another host has the address, before this node announced it: silent from now on.
-    pub(super) fn give_way(&mut self) {
+    /// Another host has the address, before this node announced it: silent from now on. After which
+    /// time to ask again, unless that is settled: what the host goes on saying puts it off no further.
+    pub(super) fn give_way(&mut self, settings: &Settings) -> Option<Duration> {
         self.gave_way = true;
+        if self.state == State::Conflicting {
+            return None;
+        }
         self.state = State::Conflicting;
+        let doubled = 1_u32.checked_shl(self.gave_way_times).unwrap_or(u32::MAX);
+        self.gave_way_times = self.gave_way_times.saturating_add(1);
+        let wait = settings.conflict_retry.saturating_mul(doubled);
+        Some(wait.min(settings.conflict_retry_at_most))
     }
 
     /// Whether to announce against another host now: RFC 5227 §2.4 (c), the way of a host that keeps
@@ -189,18 +223,38 @@ impl Claim {
         self.state == State::Conflicting && other
     }
 
-    /// Whether the station is to be told of now.
+    /// Whether the station is to be told of now. Stations that take turns are told of less and less
+    /// often: each time costs an Event and a report.
     pub(super) fn tells(&mut self, mac: MacAddr, settings: &Settings, now: Instant) -> bool {
-        let due = self.told.is_none_or(|(told, at)| {
-            let silence = if told == mac {
-                settings.repeat
-            } else {
-                settings.defend_interval
-            };
-            now.saturating_since(at) >= silence
+        let silent = self.told.map(|(told, at)| (told, now.saturating_since(at)));
+        let due = silent.is_none_or(|(told, silent)| {
+            silent
+                >= if told == mac {
+                    settings.repeat
+                } else {
+                    self.tells_of_others_after
+                }
         });
         if due {
+            // Who goes on is told of more often than that.
+            let is_new = silent.is_none_or(|(_, silent)| silent >= settings.repeat * 2);
+            self.tells_of_others_after = if is_new {
+                settings.defend_interval
+            } else {
+                (self.tells_of_others_after * 2).min(settings.repeat)
+            };
             self.told = Some((mac, now));
+        }
+        due
+    }
+
+    /// Whether it is to be told now that no host can have the Vip.
+    pub(super) fn tells_of_no_host(&mut self, settings: &Settings, now: Instant) -> bool {
+        let due = self
+            .no_host_told
+            .is_none_or(|at| now.saturating_since(at) >= settings.repeat_no_host);
+        if due {
+            self.no_host_told = Some(now);
         }
         due
     }

@@ -87,9 +87,9 @@ impl Announcer {
             return reason;
         }
         if before_use {
-            claim.give_way();
-            let retry = now + self.settings.conflict_retry;
-            claim.reschedule(retry, &mut self.due, (vip, id));
+            if let Some(wait) = claim.give_way(&self.settings) {
+                claim.reschedule(now + wait, &mut self.due, (vip, id));
+            }
         } else if claim.defends(&self.settings, now)
             && let Some(link) = self.links.get(&id)
         {

@@ -243,9 +243,16 @@ impl Reason {
             ),
             // --- the network ---
             Self::AddressConflict => (
-                "another host of the network has the address",
-                "find the host by its MAC address, and take the address from it or out of the pool; \
-                 see what a DHCP server gives out",
+                "another host of the network says that it has the address; once a Service uses an \
+                 address, nothing that is heard on the network takes it away again",
+                "find the host by its MAC address and take the address from it; see what a DHCP \
+                 server gives out, and whether a router answers for all (proxy_arp); or give the \
+                 Service another address: the Event has the command",
+            ),
+            Self::NoHostAddress => (
+                "the address is the network or broadcast address of a node's subnet, or the one that \
+                 all its routers have (IPv6), so no host can be reached at it",
+                "take it out of the pool; a Service that asks for just that one has to ask for another",
             ),
             Self::PeerKernelAnswers => (
                 "the kernel of a cluster node answers ARP for the address",

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
+use ferrolb_core::conflict::Cause;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 
 use super::*;
@@ -369,12 +370,30 @@ fn what_is_not_listed_yet_is_named() {
 }
 
 #[test]
+fn reports_are_written_until_there_are_a_thousand_and_those_that_are_there_anew() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let address = ADDRESS.parse().unwrap();
+    for (others, has_it, has_room) in [
+        (0, false, true),
+        (MOST_REPORTS - 1, false, true),
+        (MOST_REPORTS, false, false),
+        (MOST_REPORTS, true, true),
+    ] {
+        let entries = (0..others).map(|n| (format!("fd00__{n:x}"), String::new()));
+        let mine = has_it.then(|| (ADDRESS.to_owned(), String::new()));
+        let data = entries.chain(mine).collect();
+        cluster.take(Input::Reports(Event::Apply(((), Some(data)))));
+        assert_eq!(cluster.view.has_room_for_a_report(address), has_room);
+    }
+}
+
+#[test]
 fn an_address_that_another_host_has_is_known_until_its_report_is_gone() {
     let mut cluster = Cluster::new(Some(POOLS));
     let address = ADDRESS.parse().unwrap();
     let report = |announced| Report {
         address,
-        mac: "02:00:c0:a8:40:64".parse().unwrap(),
+        cause: Cause::Host("02:00:c0:a8:40:64".parse().unwrap()),
         node: "n1".into(),
         service: key("web"),
         time: "2026-11-25T18:00:00Z".parse().unwrap(),

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
-use ferrolb_core::conflict::{self, Report};
+use ferrolb_core::conflict::{self, Cause, Report};
 use ferrolb_core::elect::rank;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::report::{SpeakerStatus, WhoStatus};
 use ferrolb_core::wire::{MacAddr, announcement};
+use ferrolb_tests::cluster::PORT;
 use ferrolb_tests::observe::{http_get, send_frame};
+use serde_json::json;
 
 use crate::*;
 
@@ -85,6 +87,135 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
         !events.contains("nodeAssigned"),
         "nobody announces it: {events}"
     );
+    Ok(())
+}
+
+/// A Service that asks for nothing: only such a one could be given another address.
+fn create_undemanding(cluster: &Cluster) -> Result<()> {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "web" },
+        "spec": { "type": "LoadBalancer", "selector": { "app": "web" },
+                  "ports": [{ "port": PORT, "targetPort": 3000 }] },
+    });
+    cluster.lab.apply(&service.to_string()).map(drop)
+}
+
+fn held(cluster: &Cluster) -> Result<String> {
+    let path = "jsonpath={.status.loadBalancer.ingress[*].ip}";
+    cluster
+        .lab
+        .kubectl(&["get", "service", "web", "-o", path])
+        .map(|held| held.trim().to_owned())
+}
+
+#[test]
+fn an_address_in_use_outlasts_a_forged_frame_and_a_restart_of_all_beside_a_host_that_has_it()
+-> Result<()> {
+    let cluster = start("kept", 2, "192.168.64.200-192.168.64.209")?;
+    create_undemanding(&cluster)?;
+    let vip = IpAddr::V4(VIP);
+    let first = seen(&cluster, "announcement", |frame| announces(frame, vip))?;
+    let owner = node_at(&cluster, first.source)?;
+    // What stands in a status when a leader begins is in use.
+    let controller = Daemon::controller("cp").process_name();
+    cluster.lab.stop(&controller)?;
+    cluster.lab.start(&controller)?;
+
+    let client = cluster.lab.client()?.clone();
+    let forged = announcement(vip, MacAddr::from(client.mac.0));
+    for frame in forged {
+        client.enter(|| send_frame("eth0", frame.as_bytes()))??;
+    }
+    is_told(&cluster, vip, &owner)?;
+    has_the_command(&cluster)?;
+    let kind = format!("ferrolb_conflicts_total{{ip=\"{vip}\",kind=\"in_use\"}} 1");
+    ensure!(cluster.metrics(&owner.name)?.has(&kind), "not counted");
+    assert_eq!(held(&cluster)?, VIP.to_string(), "it stays");
+    cluster.page(vip)?;
+
+    // All speakers are gone, and a host takes the address.
+    let speakers = ["n1", "n2"].map(|node| Daemon::speaker(node).process_name());
+    for speaker in &speakers {
+        cluster.lab.stop(speaker)?;
+    }
+    let address = format!("{VIP}/24 dev eth0");
+    ip_batch(&client.namespace, &[format!("addr add {address}")])?;
+    let restarted = Instant::now();
+    for speaker in &speakers {
+        cluster.lab.start(speaker)?;
+    }
+    let later_probe = |frame: &Frame| frame.at >= restarted && probes(frame, VIP);
+    seen(&cluster, "probe", later_probe)?;
+    // It goes on asking.
+    let asked = Instant::now();
+    seen(&cluster, "a later probe", |frame| {
+        frame.at >= asked + Duration::from_millis(500) && probes(frame, VIP)
+    })?;
+    let announced =
+        |frame: &Frame| frame.at >= restarted && announces(frame, vip) && !frame.outgoing;
+    ensure!(
+        !cluster.frames.seen().iter().any(announced),
+        "{}",
+        cluster.frames.transcript()
+    );
+    assert_eq!(
+        held(&cluster)?,
+        VIP.to_string(),
+        "it stays, although silent"
+    );
+
+    // 30 s is the longest pause between two questions.
+    ip_batch(&client.namespace, &[format!("addr del {address}")])?;
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let frame = cluster.frames.wait_for(announced, deadline);
+    frame.map_err(|missing| anyhow::anyhow!("announcement: {missing}"))?;
+    wait_until(SOON, || Ok(cluster.page(vip).is_ok()), || Ok(()))?;
+    assert_eq!(held(&cluster)?, VIP.to_string());
+    Ok(())
+}
+
+/// The controller's Event and the speaker's say how a person gives the Service another address.
+fn has_the_command(cluster: &Cluster) -> Result<()> {
+    let command = "kubectl annotate -n default service web --overwrite \
+                   metallb.io/loadBalancerIPs=ADDRESS";
+    let told = || {
+        let columns = "custom-columns=R:.reason,F:.source.component,M:.message";
+        let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;
+        let by = |component: &str| {
+            events.lines().any(|line| {
+                line.starts_with("addressConflict")
+                    && line.contains(component)
+                    && line.contains(command)
+            })
+        };
+        Ok(by("ferrolb-speaker") && by("ferrolb-controller"))
+    };
+    wait_until(SOON, told, || Ok(())).context("no Event with the command")
+}
+
+#[test]
+fn the_network_address_of_the_nodes_subnet_is_found_and_another_one_given() -> Result<()> {
+    let cluster = start(
+        "subnet",
+        2,
+        "192.168.64.0/32, 192.168.64.255/32, 192.168.64.200/32",
+    )?;
+    create_undemanding(&cluster)?;
+    let given = || Ok(held(&cluster)? == VIP.to_string());
+    wait_until(SOON, given, || Ok(())).with_context(|| format!("holds {:?}", held(&cluster)))?;
+    seen(&cluster, "announcement", |frame| {
+        announces(frame, VIP.into())
+    })?;
+    let columns = "custom-columns=R:.reason,M:.message";
+    let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;
+    for what in ["network", "broadcast"] {
+        let told = events.lines().any(|line| {
+            line.starts_with("addressUnusable")
+                && line.contains(&format!("the {what} address of 192.168.64.0/24"))
+        });
+        ensure!(told, "{what} is not in: {events}");
+    }
     Ok(())
 }
 
@@ -182,7 +313,7 @@ fn is_told(cluster: &Cluster, vip: IpAddr, by: &Host) -> Result<()> {
     wait_until(SOON, || Ok(report()?.is_some()), || Ok(())).context("no report")?;
     let report = report()?.context("a report")?;
     assert_eq!(report.address, vip);
-    assert_eq!(report.mac, MacAddr::from(mac.0));
+    assert_eq!(report.cause, Cause::Host(MacAddr::from(mac.0)));
     assert_eq!(report.node, by.name);
     assert_eq!(report.service.to_string(), "default/web");
     Ok(())
