@@ -79,7 +79,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         pulse,
         metrics: Arc::clone(&metrics),
     })?;
-    let failed = netlink::spawn(peers.clone(), args.interfaces.clone())?;
+    let ended_netlink = netlink::spawn(peers.clone(), args.interfaces.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
@@ -113,7 +113,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         ended = show(args, pages) => ended,
         ended = read_keys(args, &peers, look) => ended,
         ended = kube_proxy::watch(peers.clone()) => ended,
-        error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
+        Err(_) = ended_netlink => Err(anyhow::anyhow!("the netlink thread has ended")),
     };
     wire.stop();
     info!("stopped");
