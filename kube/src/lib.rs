@@ -4,4 +4,5 @@
 //! crate nor the daemons.
 
 pub mod admin;
+pub mod events;
 pub mod port;
