@@ -64,7 +64,7 @@ reproduce: build build-arm64 ## Build once more elsewhere: the same programs, by
 check: ## The quick inner loop: format, lints, unit tests, purity of core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
+	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-kube -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
 	tests/check-core-is-pure
 
 .PHONY: check-systems

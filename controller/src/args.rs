@@ -19,6 +19,9 @@ pub struct Args {
     /// Address to serve them on [default: $FERROLB_HOST, $METALLB_HOST, else all]
     #[arg(long)]
     pub host: Option<IpAddr>,
+    /// Address of the node, which its kubelet asks them from [default: $FERROLB_NODE_IP]
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
     /// Name of the ConfigMap
     #[arg(long, default_value = DEFAULT_CONFIG_NAME)]
     pub config: String,
@@ -90,13 +93,17 @@ impl Args {
     /// # Errors
     /// A variable holds no address.
     pub fn host(&self) -> anyhow::Result<Option<IpAddr>> {
-        let Some(text) = variable("HOST").filter(|_| self.host.is_none()) else {
-            return Ok(self.host);
-        };
-        let address = text
-            .parse()
-            .with_context(|| format!("not an IP address: {text:?}"))?;
-        Ok(Some(address))
+        self.host
+            .map_or_else(|| address("HOST"), |host| Ok(Some(host)))
+    }
+
+    /// The address of the node, if anything tells it.
+    ///
+    /// # Errors
+    /// A variable holds no address.
+    pub fn node_ip(&self) -> anyhow::Result<Option<IpAddr>> {
+        let told = |address| Ok(Some(address));
+        self.node_ip.map_or_else(|| address("NODE_IP"), told)
     }
 
     /// The class to serve; the empty one is none.
@@ -104,6 +111,15 @@ impl Args {
     pub fn class(&self) -> Option<String> {
         self.lb_class.clone().filter(|class| !class.is_empty())
     }
+}
+
+/// The address in that environment variable.
+fn address(name: &str) -> anyhow::Result<Option<IpAddr>> {
+    let parse = |text: String| {
+        let address = text.parse();
+        address.with_context(|| format!("{name}: not an IP address: {text:?}"))
+    };
+    variable(name).map(parse).transpose()
 }
 
 /// The environment variable of that name with our prefix, or with MetalLB's.

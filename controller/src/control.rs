@@ -9,6 +9,7 @@ use ferrolb_core::labels::LabelNames;
 use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
+use ferrolb_kube::admin::Readiness;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::admin::{Admin, Question};
+use crate::admin::Question;
 use crate::args::Args;
 use crate::backoff::delay;
 use crate::clock::Clock;
@@ -60,7 +61,7 @@ pub struct Control {
     /// Who writes the Events: the pod's name.
     instance: String,
     metrics: Metrics,
-    admin: Admin,
+    readiness: Readiness,
     asked: mpsc::Receiver<Question>,
     services: BoxStream<'static, Vec<Seen<ServiceView>>>,
     config: BoxStream<'static, Seen<ConfigMapView>>,
@@ -88,7 +89,7 @@ impl Control {
         client: Client,
         rights: Rights,
         metrics: Metrics,
-        (admin, asked): (Admin, mpsc::Receiver<Question>),
+        (readiness, asked): (Readiness, mpsc::Receiver<Question>),
     ) -> Self {
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
         let mut index = Index::new(args.class(), format!("{namespace}/{}", args.config));
@@ -126,7 +127,7 @@ impl Control {
             election,
             instance,
             metrics,
-            admin,
+            readiness,
             asked,
             config: watch_map(&client, namespace, &args.config, ConfigMapView::of),
             config_name: args.config.clone(),
@@ -151,7 +152,7 @@ impl Control {
             self.look_at_the_election();
             // Each time: anything may have been the last that was waited for, and who follows may
             // become ready without having anything to decide.
-            self.admin.set_blockers(self.blockers());
+            self.readiness.set_missing(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
             let index_due = self.index.poll_timeout().map(|at| self.clock.timer(at));

@@ -1,10 +1,9 @@
 //! Events for people. Core v1: `events.k8s.io` is forbidden under the RBAC of older manifests.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use ferrolb_core::names::{CONTROLLER_COMPONENT, FIELD_MANAGER};
 use ferrolb_core::text::shortened;
 use ferrolb_core::view::ServiceView;
+use ferrolb_kube::events::fingerprint;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -132,9 +131,7 @@ impl Notice {
     /// The same for the same words on the same object, in whichever replica: who takes over repeats
     /// nothing.
     fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (&self.object.uid, self.reason, &self.message).hash(&mut hasher);
-        hasher.finish()
+        fingerprint(&[&self.object.uid, self.reason, &self.message])
     }
 
     fn event(&self, instance: &str, now: Timestamp) -> Event {

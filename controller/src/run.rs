@@ -4,12 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use ferrolb_kube::admin::{Readiness, Server, probes_come_from};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use crate::admin::Admin;
+use crate::admin;
 use crate::args::Args;
 use crate::backoff::delay;
 use crate::client;
@@ -31,7 +32,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    let (admin, asked) = Admin::new(registry);
+    let readiness = Readiness::waiting_for("start: the API server did not answer yet");
+    let (pages, asked) = admin::pages(registry, readiness.clone());
     let mut stop = std::pin::pin!(stop_signal()?);
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(
@@ -41,18 +43,28 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         "controller starts"
     );
 
-    let (host, port, server) = (args.host()?, args.port, admin.clone());
-    let mut serving =
-        tokio::spawn(async move { server.serve(Admin::bind(host, port).await?).await });
+    let (host, port) = (args.host()?, args.port);
+    let node = probes_come_from(args.node_ip()?);
+    let mut serving = tokio::spawn(async move {
+        Server::bind(host, port, node).await?.serve(pages).await;
+        anyhow::Ok(())
+    });
     let rights = tokio::select! {
-        rights = read_rights(&client, &namespace, &args, &admin) => rights,
+        rights = read_rights(&client, &namespace, &args, &readiness) => rights,
         ended = &mut serving => return Err(ended_early("monitoring server", ended)),
         () = &mut stop => return Ok(()),
     };
     if let Some(name) = &args.peers_secret {
         ensure_peers_key(&client, &namespace, name).await;
     }
-    let mut control = Control::new(&args, &namespace, client, rights, metrics, (admin, asked));
+    let mut control = Control::new(
+        &args,
+        &namespace,
+        client,
+        rights,
+        metrics,
+        (readiness, asked),
+    );
     let ended = tokio::select! {
         never = control.run() => match never {},
         ended = &mut serving => Err(ended_early("monitoring server", ended)),
@@ -66,7 +78,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 /// Asks until there is an answer: without one, nothing else would work either. Where a leader has to
 /// be elected, until that is allowed: a role may be bound a moment after the pod has started, and two
 /// controllers that lead alone would write against each other.
-async fn read_rights(client: &Client, namespace: &str, args: &Args, admin: &Admin) -> Rights {
+async fn read_rights(
+    client: &Client,
+    namespace: &str,
+    args: &Args,
+    readiness: &Readiness,
+) -> Rights {
     let (elect, lease) = (args.leader_elect, &args.lease_name);
     let mut failures = 0;
     loop {
@@ -86,7 +103,7 @@ async fn read_rights(client: &Client, namespace: &str, args: &Args, admin: &Admi
         if failures == 1 {
             tracing::warn!("{problem:#}");
         }
-        admin.set_blockers(vec![format!("start: {problem:#}")]);
+        readiness.set_missing(vec![format!("start: {problem:#}")]);
         sleep(delay(failures)).await;
     }
 }

@@ -1,8 +1,14 @@
-//! What both daemons share with the Kubernetes API.
+//! What both daemons share with Kubernetes.
+//!
+//! `core` decides and knows nothing of this crate; the daemons use both; the plugin sees neither this
+//! crate nor the daemons.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod answer;
+pub mod events;
 pub mod log;
 mod pieces;
+pub mod port;
 pub mod watch;

@@ -2,6 +2,7 @@
 
 use ferrolb_core::names::{SPEAKER_COMPONENT, event};
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::events::fingerprint;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -12,6 +13,9 @@ use tracing::{debug, warn};
 
 /// Events that wait for a slow API server; further ones are dropped, and logged as all are.
 const QUEUE: usize = 1_024;
+
+/// Events of one node about one Service that differ only in what they say of other hosts.
+const VARIANTS: u64 = 8;
 
 /// "This node announces the Service's address."
 #[derive(Debug)]
@@ -101,12 +105,11 @@ impl Events {
 async fn write(client: &Client, me: &str, queued: Queued) {
     let now = Timestamp::now();
     let Queued { note, number } = queued;
-    let key = note.service;
-    // Else as client-go names them: unique without a round trip.
     let name = match number {
-        Some(number) => format!("{}.{number:016x}", key.name),
-        None => format!("{}.{:x}", key.name, now.as_nanosecond()),
+        Some(number) => format!("{}.{number:016x}", note.service.name),
+        None => name(&note, me, now),
     };
+    let key = note.service;
     let event = Event {
         metadata: ObjectMeta {
             name: Some(name),
@@ -136,14 +139,73 @@ async fn write(client: &Client, me: &str, queued: Queued) {
         ..Event::default()
     };
     let api = Api::<Event>::namespaced(client.clone(), &key.namespace);
-    let created = api.create(&PostParams::default(), &event).await;
-    let is_there = |error: &kube::Error| match error {
-        kube::Error::Api(status) => number.is_some() && status.is_already_exists(),
-        _ => false,
-    };
-    if let Err(error) = created
-        && !is_there(&error)
-    {
-        warn!(service = %key, %error, "cannot write an Event");
+    match api.create(&PostParams::default(), &event).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            debug!(service = %key, "an Event says so already");
+        }
+        Err(error) => warn!(service = %key, %error, "cannot write an Event"),
+    }
+}
+
+/// Each time that a node begins to announce is an Event of its own. What is said of other hosts has a
+/// name that follows from the words, as in the controller: whoever is on the LAN can make us say it
+/// again and again, in as many words as there are hardware addresses. So there are at most
+/// [`VARIANTS`] of them, until the API server forgets them after an hour.
+fn name(note: &Note, me: &str, now: Timestamp) -> String {
+    let service = &note.service.name;
+    if note.reason == event::NODE_ASSIGNED {
+        // As client-go names them: unique without a round trip.
+        return format!("{service}.{:x}", now.as_nanosecond());
+    }
+    let about = fingerprint(&[&note.uid, note.reason, me]);
+    let variant = fingerprint(&[&note.message]) % VARIANTS;
+    format!("{service}.{about:016x}{variant:x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn note(reason: &'static str, message: &str) -> Note {
+        Note {
+            service: ServiceKey {
+                namespace: "shop".into(),
+                name: "web".into(),
+            },
+            uid: "1-2-3".to_owned(),
+            severity: "Warning",
+            reason,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_another_host_is_one_event_and_of_a_thousand_hosts_a_few() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let of = |mac: u32, second| {
+            let message = format!("another host, {mac:x}, has 192.168.64.200");
+            name(&note(event::ADDRESS_CONFLICT, &message), "n1", at(second))
+        };
+        assert_eq!(of(1, 1), of(1, 9_999));
+        let all: BTreeSet<_> = (0..1_000).map(|mac| of(mac, i64::from(mac))).collect();
+        assert_eq!(all.len(), usize::try_from(VARIANTS).unwrap());
+        let other = note(
+            event::PEER_KERNEL_ANSWERS,
+            "another host, 1, has 192.168.64.200",
+        );
+        assert_ne!(name(&other, "n1", at(1)), of(1, 1));
+        assert_ne!(name(&other, "n1", at(1)), name(&other, "n2", at(1)));
+    }
+
+    #[test]
+    fn that_a_node_announces_is_an_event_each_time() {
+        let name = |second| {
+            let now = Timestamp::from_second(second).unwrap();
+            name(&note(event::NODE_ASSIGNED, "announcing"), "n1", now)
+        };
+        assert_ne!(name(1), name(2));
     }
 }

@@ -1,5 +1,6 @@
 //! The default gateways, as rtnetlink tells them: who else on the LAN is there for sure.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
@@ -9,24 +10,26 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 
-/// Calls `changed` with all default gateways, now and after each change, as long as the kernel
-/// tells.
-pub async fn watch(mut changed: impl FnMut(Vec<IpAddr>)) -> anyhow::Result<()> {
+use crate::links::AbortOnDrop;
+
+/// Calls `found` with all default gateways, now and after each event, until that fails.
+pub async fn watch(found: &mut dyn FnMut(Vec<IpAddr>)) -> anyhow::Error {
+    match follow(found).await {
+        Err(error) => error,
+        Ok(never) => match never {},
+    }
+}
+
+async fn follow(found: &mut dyn FnMut(Vec<IpAddr>)) -> anyhow::Result<Infallible> {
     let groups = [MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
         .context("cannot open a netlink socket for route events")?;
-    let connection = tokio::spawn(connection);
+    let _connection = AbortOnDrop(tokio::spawn(connection));
     let mut events = messages.ready_chunks(1_024);
-    let mut last = None;
     loop {
-        let gateways = Some(list(&handle).await?);
-        if gateways != last {
-            changed(gateways.clone().unwrap_or_default());
-            last = gateways;
-        }
+        found(list(&handle).await?);
         loop {
             let Some(batch) = events.next().await else {
-                connection.abort();
                 anyhow::bail!("the netlink socket for route events was closed");
             };
             // A node on which pods come and go has many routes, that change often.

@@ -1,6 +1,7 @@
 //! The network interfaces that we may announce on, as rtnetlink tells them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
@@ -11,6 +12,7 @@ use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
+use tokio::task::JoinHandle;
 
 /// Interfaces of pods, tunnels and virtual bridges, by the beginning of their names: nobody on the
 /// LAN is behind them. `MetalLB`'s list.
@@ -30,12 +32,22 @@ pub const EXCLUDED: [&str; 13] = [
     "lxc",
 ];
 
-/// Calls `changed` with all links, now and after each change, as long as the kernel tells. If `named`
-/// are any, they are the only ones, and none of them is left out for its name.
+/// Calls `found` with all links, now and after each event, until that fails. If `named` are any, they
+/// are the only ones, and none of them is left out for its name.
 pub async fn watch(
     named: &[String],
-    mut changed: impl FnMut(BTreeMap<LinkId, Link>),
-) -> anyhow::Result<()> {
+    found: &mut dyn FnMut(BTreeMap<LinkId, Link>),
+) -> anyhow::Error {
+    match follow(named, found).await {
+        Err(error) => error,
+        Ok(never) => match never {},
+    }
+}
+
+async fn follow(
+    named: &[String],
+    found: &mut dyn FnMut(BTreeMap<LinkId, Link>),
+) -> anyhow::Result<Infallible> {
     let groups = [
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
@@ -43,19 +55,13 @@ pub async fn watch(
     ];
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
         .context("cannot open a netlink socket for link events")?;
-    let connection = tokio::spawn(connection);
+    let _connection = AbortOnDrop(tokio::spawn(connection));
     // Each event is taken as "look again": nothing can be missed or seen in the wrong order, also
     // when the kernel dropped events because there were too many.
     let mut events = messages.ready_chunks(1_024);
-    let mut last = None;
     loop {
-        let links = Some(list(&handle, named).await?);
-        if links != last {
-            changed(links.clone().unwrap_or_default());
-            last = links;
-        }
+        found(list(&handle, named).await?);
         if events.next().await.is_none() {
-            connection.abort();
             anyhow::bail!("the netlink socket for link events was closed");
         }
     }
@@ -65,10 +71,17 @@ pub async fn watch(
 pub async fn now(named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {
     let (connection, handle, _) =
         rtnetlink::new_connection().context("cannot open a netlink socket")?;
-    let connection = tokio::spawn(connection);
-    let links = list(&handle, named).await;
-    connection.abort();
-    links
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    list(&handle, named).await
+}
+
+/// The task behind a netlink socket; it ends with whoever asks by it.
+pub(crate) struct AbortOnDrop(pub(crate) JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {

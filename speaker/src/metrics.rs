@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ferrolb_core::Reason;
@@ -359,15 +359,13 @@ impl Metrics {
         self.config_stale.set(stale.into());
     }
 
-    /// All of it in Prometheus' text format 0.0.4.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
-        if let Ok(registry) = self.registry.lock() {
-            // Writing to a String fails only if a metric's own encoder does, and none here does.
-            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-        }
-        text
+    /// Writes all of it in Prometheus' text format 0.0.4.
+    ///
+    /// # Errors
+    /// Those of `text`; a `String` has none.
+    pub fn encode(&self, text: &mut String) -> fmt::Result {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        prometheus_client::encoding::text::encode(text, &registry)
     }
 }
 
@@ -380,6 +378,12 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn text_of(metrics: &Metrics) -> String {
+        let mut text = String::new();
+        metrics.encode(&mut text).unwrap();
+        text
+    }
 
     #[test]
     fn of_an_address_that_is_forgotten_no_series_is_left() {
@@ -421,7 +425,7 @@ mod tests {
         metrics.frame_sent(&lan, Kind::Reply, ip, true);
         metrics.frame_sent(&lan, Kind::Gratuitous, ip, true);
         metrics.frame_sent(&lan, Kind::Gratuitous, ip, false);
-        let text = metrics.encode();
+        let text = text_of(&metrics);
         for line in [
             r#"metallb_speaker_announced{service="shop/web",protocol="layer2",node="n1",ip="192.168.64.200"} 1"#,
             "# TYPE metallb_layer2_requests_received counter",
@@ -439,7 +443,7 @@ mod tests {
         }
         metrics.set_announced(&key, ip, "n1", false);
         assert!(
-            !metrics.encode().contains("shop/web"),
+            !text_of(&metrics).contains("shop/web"),
             "a withdrawn series is gone"
         );
     }

@@ -23,7 +23,6 @@ use ferrolb_core::announce::{Link, LinkId};
 use ferrolb_core::ownership::{Candidate, Cause, Leaving, Settings};
 use tokio::sync::{mpsc as channel, oneshot};
 
-pub use socket::patiently;
 pub use status::Status;
 
 use crate::clock::{Clock, Pulse};

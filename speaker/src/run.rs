@@ -13,6 +13,7 @@ use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::admin::{Pages, Readiness, Server};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
@@ -22,7 +23,7 @@ use tokio::sync::{oneshot, watch as latest};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, info, warn};
 
-use crate::admin::{self, Pages, Readiness, Statuses};
+use crate::admin::{self, OfThisNode};
 use crate::args::Args;
 use crate::client;
 use crate::clock::{Clock, Pulse};
@@ -73,7 +74,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let clock = Clock::start();
     let pulse = Pulse::default();
     let metrics = Arc::new(Metrics::new());
-    let readiness = Readiness::default();
+    let readiness = Readiness::waiting_for("the API server");
     let (wire, heard) = Wire::spawn(args.announce(), clock, pulse.clone(), Arc::clone(&metrics))?;
     let (peers, notices) = Peers::spawn(Start {
         me: me.clone(),
@@ -84,7 +85,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         pulse,
         metrics: Arc::clone(&metrics),
     })?;
-    let failed = netlink::spawn(peers.clone(), args.interfaces.clone())?;
+    let ended_netlink = netlink::spawn(peers.clone(), args.interfaces.clone())?;
     let client = client::connect(args.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
@@ -114,26 +115,28 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         announced: BTreeMap::new(),
         retired: Default::default(),
     };
-    let (status, questions) = Statuses::new();
-    let pages = Pages {
-        metrics,
-        readiness,
-        status,
-        interfaces: args.interfaces.as_slice().into(),
-    };
+    let (pages, questions) = admin::pages(metrics, readiness, args.interfaces.clone());
     let inputs = watch::all(&client, &namespace, &args.config, wanted_labels);
     let mut look = interval(LOOK_FOR_KEYS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
         ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
-        ended = admin::serve(args.host, args.port, pages) => ended,
+        ended = show(args, pages) => ended,
         ended = read_keys(args, &peers, look) => ended,
         ended = kube_proxy::watch(peers.clone()) => ended,
-        error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the netlink thread has ended"))),
+        Err(_) = ended_netlink => Err(anyhow::anyhow!("the netlink thread has ended")),
     };
     wire.stop();
     info!("stopped");
     ended
+}
+
+/// Serves the pages for ever. A speaker is in its node's network: a kubelet's probe comes from the very
+/// address that it goes to.
+async fn show(args: &Args, pages: Pages<OfThisNode>) -> anyhow::Result<()> {
+    let server = Server::bind(args.host, args.port, Vec::new()).await?;
+    server.serve(pages).await;
+    anyhow::bail!("the monitoring server has ended")
 }
 
 /// Hands out the keys again and again: also time alone changes which one signs.
@@ -431,8 +434,8 @@ impl Speaker {
     }
 
     fn tell_what_is_missing(&self) {
-        self.readiness
-            .set_missing(self.missing().unwrap_or_default());
+        let missing = self.missing().map(str::to_owned);
+        self.readiness.set_missing(missing.into_iter().collect());
         let (loaded, stale) = self.view.config_state();
         self.metrics.set_config(loaded, stale);
     }

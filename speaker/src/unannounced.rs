@@ -1,7 +1,6 @@
 //! Addresses that a Service has and no node announces: an Event says so, once, from one speaker.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use ferrolb_core::names::event;
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::view::ServiceView;
 use ferrolb_core::{Instant, Reason};
+use ferrolb_kube::events::fingerprint;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::events::Note;
@@ -94,17 +94,10 @@ pub fn is_told_by(me: &str, address: IpAddr, members: &[MemberStatus]) -> bool {
         nodes.push(me);
     }
     nodes.sort_unstable();
-    let place = number(&address) % nodes.len() as u64;
+    let place = fingerprint(&[&address.to_string()]) % nodes.len() as u64;
     nodes
         .get(usize::try_from(place).unwrap_or_default())
         .is_some_and(|node| *node == me)
-}
-
-/// The same in every process of a release.
-fn number(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Untold {
@@ -123,8 +116,8 @@ impl Untold {
             reason: event::NOT_ANNOUNCED,
             message,
         };
-        let time = (!self.from_start).then(|| now.as_second() / 300);
-        let number = number(&(&note.uid, &note.message, time));
+        let time = (!self.from_start).then(|| (now.as_second() / 300).to_string());
+        let number = fingerprint(&[&note.uid, &note.message, &time.unwrap_or_default()]);
         (note, number)
     }
 }

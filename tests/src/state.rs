@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! /run/ferrolb-lab/NAME/
+//!   id           of this lab alone, also in the note of its data directory
 //!   owner        locked for as long as the lab's process lives
 //!   detached     exists once `lab up` is done: the lab stays without an owner
 //!   resources    one line each: "netns NAME", "cgroup PATH"
@@ -26,6 +27,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::process::{self, ProcessId, ProcessRecord};
 
+mod data;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,7 @@ impl State {
         for sub in ["logs", "processes"] {
             fs::create_dir(dir.join(sub)).with_context(|| format!("cannot create {sub}"))?;
         }
+        fs::write(dir.join("id"), data::fresh_id()?).context("cannot write the lab's id")?;
         let state = Self::at(name, dir);
         *state.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
         Ok(state)
@@ -116,8 +119,14 @@ impl State {
     /// A directory for what is large. It goes with the lab, too.
     pub fn data_dir(&self) -> Result<PathBuf> {
         let path = data_dir(&self.name);
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let id = self.id().context("the lab has no id")?;
+        data::claim(&path, &id, &data::this_boot()?)?;
         Ok(path)
+    }
+
+    /// What tells this lab from another one with its name.
+    fn id(&self) -> Option<String> {
+        fs::read_to_string(self.dir.join("id")).ok()
     }
 
     /// The log file of process `name`.
@@ -278,10 +287,10 @@ impl State {
 
 /// Names of all labs that have a state, dead or alive.
 pub fn lab_names() -> Vec<String> {
-    names_in(ROOT)
+    names_in(Path::new(ROOT))
 }
 
-fn names_in(root: &str) -> Vec<String> {
+fn names_in(root: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(root)
         .into_iter()
         .flatten()

@@ -4,7 +4,7 @@
 //! plane.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -821,10 +821,10 @@ impl Cluster {
     }
 }
 
-/// What the controller on `host` answers.
+/// What the controller on `host` answers there, over the loopback interface.
 fn page(lab: &Lab, host: &str, path: &str) -> Result<String> {
     let host = lab.host(host)?;
-    let at = SocketAddr::from((host.ipv4, 7472));
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
     let fetch = || http_get(at, path, Duration::from_secs(2));
     // The port comes a moment after the process.
     let page = host.enter(|| eventually(|| Ok(fetch()?)))??;

@@ -236,6 +236,31 @@ affinity:
 {{- end }}
 {{- end -}}
 
+{{/*
+The matchers of a pool's series: of this installation, without the pools that nobody wants to hear of.
+Takes root, rule (the values of an alert).
+*/}}
+{{- define "ferrolb.ofPools" -}}
+{{- $without := list -}}
+{{- range concat .root.Values.prometheus.prometheusRule.excludePools (default list .rule.excludePools) -}}
+{{- $without = append $without (regexQuoteMeta .) -}}
+{{- end -}}
+{namespace={{ .root.Release.Namespace | quote }}
+{{- with $without }}, pool!~{{ join "|" . | quote }}{{ end -}}
+}
+{{- end -}}
+
+{{/*
+The pools without a free address, if a Service waits for one: an expression. No metric tells which of
+several full pools it is. Takes the top scope.
+*/}}
+{{- define "ferrolb.poolsWaitedFor" -}}
+{{- $of := include "ferrolb.ofPools" (dict "root" . "rule" .Values.prometheus.prometheusRule.addressPoolExhausted) -}}
+max by (pool) (metallb_allocator_addresses_in_use_total{{ $of }})
+>= max by (pool) (metallb_allocator_addresses_total{{ $of }})
+and on () max(ferrolb_pending_services{namespace={{ .Release.Namespace | quote }}, reason="pool_exhausted"}) > 0
+{{- end -}}
+
 {{/* The labels of an alert. Takes its values. */}}
 {{- define "ferrolb.alertLabels" -}}
 labels:

@@ -2,16 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_core::Instant;
+use ferrolb_kube::port::{PATIENCE, RETRY};
 use tracing::warn;
-
-/// How long to try again for a port that is taken, e.g. by the predecessor of this process.
-const PORT_PATIENCE: Duration = Duration::from_secs(10);
-/// A speaker that restarts is missed: it looks often.
-const PORT_RETRY: Duration = Duration::from_millis(20);
 
 /// What to do about a port that another program keeps.
 const TAKEN: &str = "; another program on this node has the port (Docker Swarm and MetalLB use 7946): stop \
@@ -53,7 +48,7 @@ impl PeerSocket {
             self.own = Some(own);
             self.socket = None;
             self.retry_at = Some(now);
-            self.give_up_at = now + PORT_PATIENCE;
+            self.give_up_at = now + PATIENCE;
         }
     }
 
@@ -72,10 +67,10 @@ impl PeerSocket {
                 self.retry_at = None;
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && now < self.give_up_at => {
-                if at + PORT_PATIENCE == self.give_up_at {
-                    warn!("UDP port {port} is taken, trying again for {PORT_PATIENCE:?}");
+                if at + PATIENCE == self.give_up_at {
+                    warn!("UDP port {port} is taken, trying again for {PATIENCE:?}");
                 }
-                self.retry_at = Some(now + PORT_RETRY);
+                self.retry_at = Some(now + RETRY);
             }
             Err(error) => {
                 let is_taken = error.kind() == io::ErrorKind::AddrInUse;
@@ -137,33 +132,6 @@ fn bind(own: IpAddr, port: u16) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Repeats `bind` as long as somebody else has the port, at most [`PORT_PATIENCE`].
-pub async fn patiently<T, F: Future<Output = io::Result<T>>>(
-    what: &str,
-    bind: impl Fn() -> F,
-) -> io::Result<T> {
-    let end = tokio::time::Instant::now() + PORT_PATIENCE;
-    let mut told = false;
-    loop {
-        match bind().await {
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse
-                    && tokio::time::Instant::now() < end =>
-            {
-                if !told {
-                    warn!(
-                        port = what,
-                        "the port is taken, trying again for {PORT_PATIENCE:?}"
-                    );
-                    told = true;
-                }
-                tokio::time::sleep(PORT_RETRY).await;
-            }
-            bound => return bound,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ferrolb_core::ownership::PORT;
@@ -186,14 +154,14 @@ mod tests {
         socket.handle_timeout(start).unwrap();
         assert!(socket.socket().is_none());
         let next = socket.poll_timeout().unwrap();
-        assert_eq!(next, start + PORT_RETRY);
+        assert_eq!(next, start + RETRY);
         drop(holder);
         socket.handle_timeout(next).unwrap();
         assert!(socket.socket().is_some());
         assert_eq!(socket.poll_timeout(), None);
         let mut late = PeerSocket::new(PORT);
         late.set_own(own, start);
-        let error = late.handle_timeout(start + PORT_PATIENCE).unwrap_err();
+        let error = late.handle_timeout(start + PATIENCE).unwrap_err();
         assert!(
             format!("{error:#}").contains(&format!("{own}:7946; another program")),
             "{error:#}"
@@ -223,13 +191,5 @@ mod tests {
             (&b"beat"[..], SocketAddr::new(own, PORT + 1))
         );
         drop(swarm);
-    }
-
-    #[tokio::test]
-    async fn any_other_error_is_told_at_once() {
-        // TEST-NET-1 (RFC 5737): no interface has it.
-        let bind = || std::future::ready(std::net::TcpListener::bind("192.0.2.1:7472"));
-        let error = patiently("TCP", bind).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

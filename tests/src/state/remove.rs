@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use rustix::process::Signal;
 
-use super::{DATA_ROOT, State, data_dir, lab_dir, lab_names, lock_all_labs, names_in};
+use super::{DATA_ROOT, State, data, data_dir, lab_dir, lab_names, lock_all_labs};
 use crate::process::{self, ProcessId};
 
 /// After SIGKILL only the kernel's own work is left.
@@ -28,11 +28,9 @@ pub fn remove_dead_labs() -> Result<Vec<(String, Result<()>)>> {
         }
     }
     // A reboot forgets a lab's state, but not its data.
-    for name in names_in(DATA_ROOT) {
-        if !lab_dir(&name).exists() {
-            remove_dir(&data_dir(&name))?;
-        }
-    }
+    data::sweep(Path::new(DATA_ROOT), &data::this_boot()?, |name| {
+        lab_dir(name).exists()
+    })?;
     Ok(removed)
 }
 
@@ -64,7 +62,10 @@ impl State {
                 .filter_map(|name| delete_netns(name).err()),
         );
         if errors.is_empty() {
-            remove_dir(&data_dir(&self.name))?;
+            let data = data_dir(&self.name);
+            if data::is_of(&data, self.id().as_deref()) {
+                remove_dir(&data)?;
+            }
             return remove_dir(&self.dir);
         }
         let list: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();

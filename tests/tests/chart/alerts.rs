@@ -4,24 +4,43 @@ use std::fs;
 use std::process::Command;
 
 use ferrolb_tests::command::stdout_of;
+use serde_yaml::Value;
 
 use super::rendered::Rendered;
 
 const TESTS: &str = include_str!("alerts.yaml");
 
+/// What the rules say of pools that nobody wants to hear of.
+const EXCLUDED: &str = include_str!("alerts-of-excluded-pools.yaml");
+
+#[test]
+fn pools_that_are_excluded_have_no_alerts_and_their_waiting_services_have_one() {
+    let rules = "prometheus: {prometheusRule: {enabled: true, excludePools: [a.b], \
+                 addressPoolUsage: {excludePools: [c]}}}";
+    judge(&rules_of(rules), EXCLUDED);
+}
+
 #[test]
 fn each_alert_fires_when_it_should_and_not_before() {
-    let rendered = Rendered::of("prometheus: {prometheusRule: {enabled: true}}");
-    let spec = rendered.get("PrometheusRule/ferrolb", &["spec"]).unwrap();
+    let spec = rules_of("prometheus: {prometheusRule: {enabled: true}}");
     let rules = spec["groups"][0]["rules"].as_sequence().unwrap();
     for rule in rules {
         let name = rule["alert"].as_str().unwrap();
         assert!(TESTS.contains(&format!("alertname: {name}")), "{name}");
     }
+    judge(&spec, TESTS);
+}
+
+fn rules_of(values: &str) -> Value {
+    let rendered = Rendered::of(values);
+    rendered.get("PrometheusRule/ferrolb", &["spec"]).unwrap()
+}
+
+fn judge(rules: &Value, tests: &str) {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("rules.yaml", &serde_yaml::to_string(&spec).unwrap());
-    write("alerts.yaml", TESTS);
+    write("rules.yaml", &serde_yaml::to_string(rules).unwrap());
+    write("alerts.yaml", tests);
     let mut promtool = Command::new("promtool");
     promtool.current_dir(folder.path());
     let said = stdout_of(promtool.args(["test", "rules", "alerts.yaml"]), "");

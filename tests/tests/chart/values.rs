@@ -20,6 +20,17 @@ pub(super) struct Change {
     expected: Option<&'static str>,
 }
 
+const EXHAUSTED_BUT_A: &str = r#"
+    >-
+      max by (pool) (metallb_allocator_addresses_in_use_total{namespace="metallb-system", pool!~"a"})
+      >= max by (pool) (metallb_allocator_addresses_total{namespace="metallb-system", pool!~"a"})
+      and on () max(ferrolb_pending_services{namespace="metallb-system", reason="pool_exhausted"}) > 0
+"#;
+const USAGE_BUT_A: &str = r#"
+    >-
+      100 * max by (pool) (metallb_allocator_addresses_in_use_total{namespace="metallb-system", pool!~"a"})
+      / (max by (pool) (metallb_allocator_addresses_total{namespace="metallb-system", pool!~"a"}) >= 4) > 75 <= 85
+"#;
 const POD: [&str; 3] = ["spec", "template", "spec"];
 const METADATA: [&str; 3] = ["spec", "template", "metadata"];
 
@@ -43,9 +54,9 @@ fn each_value_acts_on_the_object_that_it_names() {
     }
 }
 
-/// Values that cannot be changed together with the others: they rename or remove what the others
+/// Values that cannot be changed together with the others: they rename, remove or change what the others
 /// act on.
-const ALONE: [&str; 9] = [
+const ALONE: [&str; 12] = [
     "configInline",
     "nameOverride",
     "fullnameOverride",
@@ -55,6 +66,10 @@ const ALONE: [&str; 9] = [
     "controller.serviceAccount.name",
     "speaker.serviceAccount.create",
     "speaker.serviceAccount.name",
+    // These are in one expression.
+    "prometheus.prometheusRule.excludePools",
+    "prometheus.prometheusRule.addressPoolExhausted.excludePools",
+    "prometheus.prometheusRule.addressPoolUsage.excludePools",
 ];
 
 /// The changes that go together and remove nothing, and the values that make all of them.
@@ -340,6 +355,27 @@ fn monitoring() -> Vec<Change> {
         "rules",
         "alert=MetalLBAddressPoolUsage75Percent",
     ];
+    for value in ["excludePools", "addressPoolExhausted.excludePools"] {
+        changes.push(rule(
+            value,
+            "[a]",
+            &[
+                "spec",
+                "groups",
+                "name=ferrolb",
+                "rules",
+                "alert=MetalLBAddressPoolExhausted",
+                "expr",
+            ],
+            EXHAUSTED_BUT_A,
+        ));
+    }
+    changes.push(rule(
+        "addressPoolUsage.excludePools",
+        "[a]",
+        &[&usage[..], &["expr"]].concat(),
+        USAGE_BUT_A,
+    ));
     changes.push(switched_off(rule(
         "addressPoolUsage.enabled",
         "false",
