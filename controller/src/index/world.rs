@@ -1,7 +1,7 @@
 //! What the index knows beside Services and the configuration: nodes, namespaces, and addresses that
 //! cannot serve. Only what the controller may read; the rest is taken for empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;

@@ -42,7 +42,7 @@ impl Allocator {
         let usage = Usage::of(view);
         let kept = self.own(&in_pools, view, &usage);
         let addresses = match self.decide(view, &usage, &kept) {
-            Ok(outcome) => outcome.addresses,
+            Ok(decided) => decided.outcome.addresses,
             Err(_) if !kept.is_empty() => kept,
             Err(refusal) => return Err(why_not(refusal)),
         };

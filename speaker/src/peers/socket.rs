@@ -134,6 +134,8 @@ fn bind(own: IpAddr, port: u16) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ferrolb_core::ownership::PORT;
 
     use super::*;

@@ -137,7 +137,7 @@ impl Speaker {
     }
 
     fn counted(&self, series: &str) -> u64 {
-        let text = self.metrics.encode();
+        let text = self.metrics.text();
         let line = text.lines().find_map(|line| line.strip_prefix(series));
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
@@ -169,7 +169,7 @@ async fn a_stranger_learns_nothing_and_silences_nobody_in_a_speakers_first_minut
     let refused = r#"ferrolb_peer_datagrams_total{outcome="bad_signature"}"#;
     let began = Instant::now();
     while speaker.counted(refused) < 8 {
-        assert!(began.elapsed() < SOON, "{}", speaker.metrics.encode());
+        assert!(began.elapsed() < SOON, "{}", speaker.metrics.text());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -191,7 +191,7 @@ async fn during_a_flood_the_speakers_beat_on_and_pronounce_no_verdict() {
     for speaker in &speakers {
         speaker.hears_all().await;
     }
-    let before = speakers.each_ref().map(|one| one.metrics.encode());
+    let before = speakers.each_ref().map(|one| one.metrics.text());
     let (ends, stranger) = (Arc::new(AtomicBool::new(false)), lan.stranger());
     let ended = Arc::clone(&ends);
     let flood = thread::spawn(move || {
@@ -234,7 +234,7 @@ async fn during_a_flood_the_speakers_beat_on_and_pronounce_no_verdict() {
     assert!(received.1 <= 5 && missed.1 <= 5, "beats were late");
     assert!(looked_at <= 10_000, "{looked_at} signatures were looked at");
     for (speaker, before) in speakers.iter().zip(before) {
-        let after = speaker.metrics.encode();
+        let after = speaker.metrics.text();
         assert_eq!(verdicts(&after), verdicts(&before));
         speaker.hears_all().await;
     }
