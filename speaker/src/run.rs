@@ -310,6 +310,9 @@ impl Speaker {
     fn hear(&mut self, heard: &Heard) {
         let vip = heard.event.vip();
         self.conflicts.tell(heard, self.view.services_at(vip));
+        if matches!(heard.event, Event::Announced { .. }) {
+            self.peers.set_announced(vip);
+        }
         let Some(owned) = self.owned.get_mut(&vip) else {
             return;
         };
@@ -347,6 +350,8 @@ impl Speaker {
             let vip = vip.map(|vip| self.refine(vip));
             let vip = vip.unwrap_or_else(|reason| VipStatus {
                 address: *address,
+                links: Vec::new(),
+                standby_links: Vec::new(),
                 services: Vec::new(),
                 owner: None,
                 epoch: None,
