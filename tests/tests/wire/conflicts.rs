@@ -7,7 +7,7 @@ use ferrolb_core::elect::rank;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::report::{SpeakerStatus, WhoStatus};
 use ferrolb_core::wire::{MacAddr, announcement};
-use ferrolb_tests::observe::{http_get, send_frame};
+use ferrolb_tests::observe::{arp_ask, http_get, send_frame};
 
 use crate::*;
 
@@ -84,6 +84,41 @@ fn an_address_that_a_host_has_already_is_not_announced_and_the_host_is_named() -
     ensure!(
         !events.contains("nodeAssigned"),
         "nobody announces it: {events}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_address_that_was_given_back_may_have_another_host_by_now_and_is_probed_again() -> Result<()> {
+    let cluster = start("freed", 2, &format!("{VIP}/32, {VIP6}/128"))?;
+    create_service(&cluster, "web", &BOTH)?;
+    for vip in BOTH {
+        seen(&cluster, "announcement", |frame| announces(frame, vip))?;
+    }
+    cluster.lab.kubectl(&["delete", "service", "web"])?;
+    let client = cluster.lab.client()?;
+    let is_silent = || Ok(client.enter(|| arp_ask("eth0", VIP, ASK))??.is_empty());
+    wait_until(SOON, is_silent, || Ok(())).context("it is still answered")?;
+    ip_batch(
+        &client.namespace,
+        &[
+            format!("addr add {VIP}/24 dev eth0"),
+            format!("addr add {VIP6}/64 dev eth0 nodad"),
+        ],
+    )?;
+    let since = Instant::now();
+    create_service(&cluster, "web", &BOTH)?;
+    for vip in BOTH {
+        let asks = |frame: &Frame| frame.at >= since && asks_for(frame, vip) && !frame.outgoing;
+        let probe = seen(&cluster, "probe", asks)?;
+        is_told(&cluster, vip, &node_at(&cluster, probe.source)?)?;
+    }
+    let announced =
+        |frame: &Frame| frame.at >= since && !frame.outgoing && announces(frame, VIP.into());
+    ensure!(
+        !cluster.frames.seen().iter().any(announced),
+        "{}",
+        cluster.frames.transcript()
     );
     Ok(())
 }
