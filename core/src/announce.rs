@@ -20,6 +20,7 @@ mod claim;
 mod hear;
 mod link;
 mod pace;
+mod station;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -27,8 +28,9 @@ use std::time::Duration;
 
 pub use claim::Event;
 use claim::{Claim, State, Step};
-pub use link::{Link, LinkId, Wanted, carrying, on_a_subnet};
+pub use link::{Link, LinkId, Wanted, on_a_subnet};
 use pace::Pace;
+pub use station::{carrying, standing_by};
 
 use crate::subnet::{no_host, of_host};
 use crate::wire::{self, Frame, MacAddr};

@@ -14,9 +14,11 @@
 //! | L10 finding each other again | `contact` |
 //! | C1 to C4, C6, C8 claims | `claims` |
 //! | C5 whose turn it is | `claims::turns` |
+//! | C9 what was free is probed | `claims::freedom` |
 //! | C7 publishing and repair | `sync` |
 //! | J1 joining | `join` |
 //! | H1, H2 handing over and leaving | `handover` |
+//! | H3 two views, one order | `consent` |
 //! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
 //! | L13 kernels that never answer | `kernels` |
 //! | L14 links that no beat passes | `links` |
@@ -33,6 +35,7 @@
 mod beats;
 mod blocked;
 mod claims;
+mod consent;
 mod contact;
 mod gate;
 mod handover;

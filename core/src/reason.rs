@@ -105,6 +105,8 @@ reasons! {
     NoLink => "no_link",
     /// The address lies on no subnet of this node: it is announced on every link.
     NoLinkOnSubnet => "no_link_on_subnet",
+    /// Another link of this node leads into the same subnet, and announces the address.
+    StandbyLink => "standby_link",
     /// The speaker of that node is held gone.
     SpeakerSilent => "speaker_silent",
     /// The pool's `node-selectors` do not select the node.

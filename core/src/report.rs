@@ -164,6 +164,12 @@ pub struct VipStatus {
     pub reason: Option<String>,
     /// What the node is ranked behind others for, and announces it none the less: no better one may.
     pub drawback: Option<String>,
+    /// The links that announce it, if this node does.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// The links into the same subnet that leave it to the one that announces (`standby_link`).
+    #[serde(default)]
+    pub standby_links: Vec<String>,
 }
 
 /// What a speaker's LAN answered when it asked for an address: `/who?address=…`.

@@ -56,6 +56,7 @@ fn owner() -> Announcer {
         prefixes: ["192.168.64.11/24", "fd00:64::11/64"]
             .map(|prefix| prefix.parse().unwrap())
             .into(),
+        routes: BTreeMap::new(),
         carrier: true,
     };
     announcer.set_links([(LAN, link)].into(), Instant::START);

@@ -129,6 +129,7 @@ mod tests {
             name: "eth0".into(),
             mac: MacAddr(2, 0, 0, 0, 0, 9),
             prefixes: Vec::new(),
+            routes: BTreeMap::new(),
             carrier: true,
         };
         let links = [(LinkId(1), link)].into();

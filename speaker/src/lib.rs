@@ -26,6 +26,7 @@ pub mod netlink;
 pub mod peers;
 pub mod port;
 pub mod question;
+pub mod routes;
 pub mod run;
 pub mod store;
 pub mod unannounced;

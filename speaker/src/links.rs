@@ -9,10 +9,14 @@ use ferrolb_core::announce::{Link, LinkId};
 use ferrolb_core::wire::MacAddr;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ipnetwork::IpNetwork;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
+
+use crate::routes;
 
 /// Interfaces of pods, tunnels and virtual bridges, by the beginning of their names: nobody on the
 /// LAN is behind them. `MetalLB`'s list.
@@ -52,6 +56,8 @@ async fn follow(
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
         MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Route,
     ];
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)
         .context("cannot open a netlink socket for link events")?;
@@ -60,9 +66,23 @@ async fn follow(
     // when the kernel dropped events because there were too many.
     let mut events = messages.ready_chunks(1_024);
     loop {
-        found(list(&handle, named).await?);
-        if events.next().await.is_none() {
-            anyhow::bail!("the netlink socket for link events was closed");
+        let links = list(&handle, named).await?;
+        let shared = routes::shared(&links);
+        found(links);
+        loop {
+            let Some(batch) = events.next().await else {
+                anyhow::bail!("the netlink socket for link events was closed");
+            };
+            // A node on which pods come and go has many routes, that change often.
+            if batch.iter().any(|(message, _)| match &message.payload {
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
+                ) => routes::network(route).is_some_and(|network| shared.contains(&network)),
+                // Also where events were lost.
+                _ => true,
+            }) {
+                break;
+            }
         }
     }
 }
@@ -108,6 +128,17 @@ async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<Link
             link.prefixes.extend(prefix(message));
         }
     }
+    // Most nodes have one link into each subnet, and need not ask.
+    let shared = routes::shared(&links);
+    if !shared.is_empty() {
+        for (network, order) in routes::list(handle, &shared).await? {
+            for (id, place) in order.into_iter().zip(0..) {
+                if let Some(link) = links.get_mut(&id) {
+                    link.routes.entry(network).or_insert(place);
+                }
+            }
+        }
+    }
     Ok(links)
 }
 
@@ -137,6 +168,7 @@ fn announceable(message: &LinkMessage, named: &[String]) -> Option<(LinkId, Link
         name: name.into(),
         mac: MacAddr::from(mac?),
         prefixes: Vec::new(),
+        routes: BTreeMap::new(),
         carrier: flags.contains(LinkFlags::LowerUp),
     };
     usable.then_some((LinkId(message.header.index), link))

@@ -67,6 +67,7 @@ enum Command {
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
     Doubtful(bool),
+    Announced(IpAddr),
     Leave(Leaving),
     Status(oneshot::Sender<Status>),
 }
@@ -139,6 +140,11 @@ impl Peers {
     /// Whether this node's forwarding is in doubt.
     pub fn set_doubtful(&self, doubtful: bool) {
         self.send(Command::Doubtful(doubtful));
+    }
+
+    /// No other host has this Vip, and it is announced.
+    pub fn set_announced(&self, vip: IpAddr) {
+        self.send(Command::Announced(vip));
     }
 
     /// Tells the others that this speaker stops; [`Notice::MayExit`] follows.

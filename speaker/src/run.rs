@@ -315,6 +315,9 @@ impl Speaker {
         let has_room = self.view.has_room_for_a_report(vip);
         let services = self.view.services_at(vip);
         self.conflicts.tell(heard, services, has_room);
+        if matches!(heard.event, Event::Announced { .. }) {
+            self.peers.set_announced(vip);
+        }
         let Some(owned) = self.owned.get_mut(&vip) else {
             return;
         };
@@ -352,6 +355,8 @@ impl Speaker {
             let vip = vip.map(|vip| self.refine(vip));
             let vip = vip.unwrap_or_else(|reason| VipStatus {
                 address: *address,
+                links: Vec::new(),
+                standby_links: Vec::new(),
                 services: Vec::new(),
                 owner: None,
                 epoch: None,

@@ -204,6 +204,7 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
     ensure!(said.status.success(), "{said:?}");
     assert_eq!(announcer_but(&cluster, &third, asked)?.0, second);
     assert_eq!(cluster.owner(VIP)?, second);
+    moves_against_each_other(&cluster, &second)?;
     let udp = probe.stop();
     assert_eq!(udp.lost(), 0, "make before break: {udp}");
     for node in NODES {
@@ -214,6 +215,29 @@ fn a_node_that_is_cut_off_or_cordoned_is_replaced_and_takes_nothing_back() -> Re
     }
     kube_proxy::a_node_without_it_keeps_what_it_has_and_takes_nothing(&cluster, &second)?;
     second_lan::a_port_that_dies_silently_is_noticed_by_its_own_node(&cluster)
+}
+
+/// A person changes their mind, and speakers hear of it at different times: each order moves the address
+/// once at most.
+fn moves_against_each_other(cluster: &Cluster, owner: &str) -> Result<()> {
+    let others: Vec<_> = NODES.into_iter().filter(|node| *node != owner).collect();
+    let orders = [others[0], owner, others[0], others[2], others[1]];
+    let since = Instant::now();
+    for node in orders {
+        let order = format!("ferrolb.io/move-to={node}");
+        let order = ["annotate", "--overwrite", "service", "web", &order];
+        cluster.lab.kubectl(&order)?;
+    }
+    let is_there = || Ok(cluster.owner(VIP)? == others[1]);
+    wait_until(SOON, is_there, || Ok(())).context("the last order is not carried out")?;
+    no_move(cluster, others[1], Instant::now())?;
+    let announcers = cluster.announcers(VIP, since)?;
+    println!("{} orders, announced by: {announcers:?}", orders.len());
+    ensure!(announcers.len() <= orders.len() + 1, "{announcers:?}");
+    let said = cluster.lab.plugin(&["move", &VIP.to_string(), owner])?;
+    ensure!(said.status.success(), "{said:?}");
+    ensure!(cluster.owner(VIP)? == owner);
+    Ok(())
 }
 
 /// A process that is stopped does not answer, and its node does: nothing moves.

@@ -9,6 +9,7 @@ mod wire {
     mod links;
     mod ports;
     mod small_memory;
+    mod two_links;
 }
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -23,6 +23,10 @@ pub(super) struct Announcement {
     nodes: Vec<String>,
     /// What that node is ranked behind others for: no better one may announce it.
     drawback: Option<String>,
+    /// The links that it announces it on.
+    links: Vec<String>,
+    /// Its links into the same subnet that leave it to those.
+    standby_links: Vec<String>,
     others: Vec<Others>,
 }
 
@@ -60,6 +64,8 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
         address,
         nodes: Vec::new(),
         drawback: None,
+        links: Vec::new(),
+        standby_links: Vec::new(),
         others: Vec::new(),
     };
     for (node, said) in said {
@@ -67,6 +73,8 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
             Ok(Some(vip)) if vip.announced_here => {
                 announcement.nodes.push(node.clone());
                 announcement.drawback.clone_from(&vip.drawback);
+                announcement.links.clone_from(&vip.links);
+                announcement.standby_links.clone_from(&vip.standby_links);
                 continue;
             }
             Ok(Some(vip)) => (vip.reason.as_deref(), None),
@@ -117,6 +125,16 @@ impl Announcement {
         }
         if let Some(drawback) = &self.drawback {
             writeln!(out, "  for want of a better node: {drawback}")?;
+        }
+        if !self.standby_links.is_empty() {
+            let reason = Reason::StandbyLink;
+            writeln!(
+                out,
+                "  on {}, not on {}: {reason}: {}",
+                named(&self.links),
+                named(&self.standby_links),
+                reason.explanation().what
+            )?;
         }
         for one in &self.others {
             writeln!(
@@ -204,6 +222,20 @@ mod tests {
         192.168.64.241 is announced by n1.
           for want of a better node: excluded_node
           not by n2: strictly_excluded_node: the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and the speakers are told to take it strictly
+        ");
+    }
+
+    #[test]
+    fn of_two_links_into_one_subnet_the_one_that_announces_is_named() {
+        let mut nodes = said(&[("n1", None), ("n2", Some("not_owner"))]);
+        if let Ok(status) = &mut nodes[0].1 {
+            status.vips[0].links = vec!["eth0".to_owned()];
+            status.vips[0].standby_links = vec!["wlan0".to_owned()];
+        }
+        insta::assert_snapshot!(shown(&nodes), @r"
+        192.168.64.241 is announced by n1.
+          on eth0, not on wlan0: standby_link: another network interface of the node leads into the same subnet and announces the address
+          not by n2: not_owner: another node announces the address
         ");
     }
 

@@ -21,6 +21,9 @@ pub struct Link {
     pub mac: MacAddr,
     /// The addresses on it with their prefixes.
     pub prefixes: Vec<IpNetwork>,
+    /// The networks that the kernel reaches by it directly, each with the link's place among all
+    /// such links: it takes the least.
+    pub routes: BTreeMap<IpNetwork, u32>,
     /// Whether frames can leave it.
     pub carrier: bool,
 }
@@ -30,30 +33,13 @@ pub struct Link {
 pub struct Wanted {
     /// Names of the links that it may be announced on; empty means any (`interfaces` of a pool).
     pub interfaces: BTreeSet<String>,
-    /// Whether to make sure first that no other host has it: for an address that nobody in the
-    /// cluster has announced yet. Never at a takeover: the address is known to be ours, and its
-    /// users wait.
+    /// Whether to make sure first that no other host has it: for an address that was free, since
+    /// nobody in the cluster announced it. Never at a takeover: the address is known to be ours, and
+    /// its users wait.
     pub probe_first: bool,
     /// Whether another host had it when a node looked last, and it was silent for that: then a
     /// takeover takes nothing from anybody, and is probed, too.
     pub in_conflict: bool,
-}
-
-/// The links that carry `vip` now: of those that are allowed, the ones with a prefix that contains
-/// it; all, if it lies on no link's subnet. A subnet's link without carrier is not replaced by a
-/// link of another subnet: nobody there would ask for the address.
-pub fn carrying(
-    vip: IpAddr,
-    wanted: &Wanted,
-    links: &BTreeMap<LinkId, Link>,
-) -> impl Iterator<Item = LinkId> {
-    let subnet_only = on_a_subnet(vip, wanted, links);
-    let links = links.iter();
-    links
-        .filter(move |(_, link)| {
-            allows(wanted, link) && link.carrier && (!subnet_only || is_on_subnet(vip, link))
-        })
-        .map(|(id, _)| *id)
 }
 
 /// Whether `vip` lies on the subnet of a link that it may be announced on.
@@ -64,7 +50,7 @@ pub fn on_a_subnet(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>)
         .any(|link| allows(wanted, link) && is_on_subnet(vip, link))
 }
 
-fn allows(wanted: &Wanted, link: &Link) -> bool {
+pub(super) fn allows(wanted: &Wanted, link: &Link) -> bool {
     wanted.interfaces.is_empty() || wanted.interfaces.contains(&*link.name)
 }
 

@@ -68,6 +68,7 @@ fn link(name: &str, mac: MacAddr, prefixes: [&str; 2]) -> Link {
         name: name.into(),
         mac,
         prefixes: prefixes.map(|prefix| prefix.parse().unwrap()).into(),
+        routes: BTreeMap::new(),
         carrier: true,
     }
 }

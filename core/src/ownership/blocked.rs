@@ -88,16 +88,9 @@ impl Member {
 impl Ownership {
     /// Another station announced a wanted address. To be called while [`Self::needs_the_wire`].
     pub fn handle_announcement(&mut self, vip: IpAddr, from: MacAddr, now: Instant) {
-        self.received(now);
-        let Some(id) = self.members.by_mac(from) else {
+        let Some(id) = self.hear_claimant(vip, from, now) else {
             return;
         };
-        // Those who are heard settle it by their claims.
-        if id == self.me || self.members.is_live(id) || self.claims.wanted(vip).is_none() {
-            return;
-        }
-        self.blocked.heard.insert(vip, (id, now));
-        self.claims.dirty.insert(vip);
         if !self.claims.owned.contains_key(&vip) {
             return;
         }
@@ -106,6 +99,37 @@ impl Ownership {
         } else {
             self.insist(vip, now);
         }
+    }
+
+    /// Another station asks whether anybody has a wanted address. To be called as
+    /// [`Self::handle_announcement`]. A member that asks is about to announce it (C9): nobody else
+    /// claims it meanwhile. Of two that ask the one of lower rank gives up; whoever announces it
+    /// already says so again, unless the other one is the better.
+    pub fn handle_probe(&mut self, vip: IpAddr, from: MacAddr, now: Instant) {
+        let Some(id) = self.hear_claimant(vip, from, now) else {
+            return;
+        };
+        let Some(owned) = self.claims.owned.get(&vip) else {
+            return;
+        };
+        match (self.ranks_before_this(vip, id), owned.claim.asking) {
+            (true, true) => self.withdraw(vip, Reason::PeerAnnounces),
+            (false, false) => self.insist(vip, now),
+            _ => {}
+        }
+    }
+
+    /// The member, if it is one that only the wire tells of.
+    fn hear_claimant(&mut self, vip: IpAddr, from: MacAddr, now: Instant) -> Option<NodeId> {
+        self.received(now);
+        let id = self.members.by_mac(from)?;
+        // Those who are heard settle it by their claims.
+        if id == self.me || self.members.is_live(id) || self.claims.wanted(vip).is_none() {
+            return None;
+        }
+        self.blocked.heard.insert(vip, (id, now));
+        self.claims.dirty.insert(vip);
+        Some(id)
     }
 
     /// Whether announcements have to be listened to.

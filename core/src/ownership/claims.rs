@@ -1,12 +1,15 @@
 //! C1 to C4, C6, C8: what this member claims, keeps and gives up.
 
+mod freedom;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::handover::Give;
+use freedom::Held;
+
+use super::handover::{Give, Offered};
 use super::members::Claim;
 use super::numbers::next_epoch;
 use super::wire::{MAX_PAYLOAD, Message};
@@ -21,7 +24,7 @@ const GATEWAY_FRESH: Duration = Duration::from_millis(500);
 /// Neighbours may have learned another owner while a member was away: they are told again.
 const REMIND: Duration = Duration::from_millis(50);
 /// Most addresses in one datagram.
-pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 20;
+pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 21;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claims {
@@ -31,12 +34,14 @@ pub(super) struct Claims {
     newborn: BTreeSet<IpAddr>,
     /// Wanted and held by nobody, since when.
     pending: BTreeMap<IpAddr, Instant>,
+    /// Wanted, and announced by somebody now or before (C9).
+    held: BTreeMap<IpAddr, Held>,
     /// Given up by a member that is still there, just now.
     released: BTreeSet<IpAddr>,
     /// To be looked at again.
     pub(super) dirty: BTreeSet<IpAddr>,
-    /// What others want to hand over to this member, with their epochs.
-    pub(super) offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>>,
+    /// What others want to hand over to this member.
+    pub(super) offers: BTreeMap<NodeId, Vec<Offered>>,
     /// The own record changed.
     pub(super) publish: bool,
     /// Addresses given up to a better claim, and to whom: still to be told, and told once.
@@ -93,6 +98,7 @@ impl Ownership {
                 .extend(new.keys().filter(|vip| !old.contains_key(vip)));
         }
         self.claims.newborn.retain(|vip| new.contains_key(vip));
+        self.claims.held.retain(|vip, _| new.contains_key(vip));
         let changed = old
             .keys()
             .chain(new.keys())
@@ -132,6 +138,7 @@ impl Ownership {
             self.withdraw_all(Reason::NameShared);
         }
         while let Some(vip) = self.claims.dirty.pop_first() {
+            self.note_holder(vip, now);
             if self.claims.owned.contains_key(&vip) {
                 self.review_owned(vip, now);
             } else {
@@ -155,6 +162,7 @@ impl Ownership {
                 self.events.push_back(Event::Announce {
                     vip,
                     cause: Cause::Reminder,
+                    probe_first: false,
                 });
             }
         }
@@ -227,11 +235,13 @@ impl Ownership {
         }
     }
 
-    pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, now: Instant) {
+    /// `asking` if another host may have it.
+    pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, asking: bool, now: Instant) {
         let claim = Claim {
             strong: self.sees_majority(now),
             epoch: next_epoch(self.members.index().floor(vip)),
             rank: rank(&self.identity.node, vip).prefix(),
+            asking,
         };
         let contested = cause == Cause::Handover;
         self.claims.owned.insert(
@@ -246,7 +256,12 @@ impl Ownership {
         self.claims.pending.remove(&vip);
         self.members.set_own_claim(vip, Some(claim));
         self.claims.publish = true;
-        self.events.push_back(Event::Announce { vip, cause });
+        self.note_holder(vip, now);
+        self.events.push_back(Event::Announce {
+            vip,
+            cause,
+            probe_first: asking,
+        });
     }
 
     pub(super) fn withdraw(&mut self, vip: IpAddr, reason: Reason) {

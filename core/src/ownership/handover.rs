@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::claims::VIPS_OF;
+use super::consent::Consent;
 use super::members::Stage;
 use super::numbers::is_newer;
-use super::wire::{Death, Message};
-use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Verdict};
+use super::wire::{Death, Message, Offer};
+use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Settings, Verdict};
 use crate::{Instant, Reason};
+
+/// Once everybody has been asked in vain, the pause grows to this: for whom has to give, and for
+/// whom may keep it.
+const LONGEST_PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1_000)];
 
 /// An address on its way to another owner.
 #[derive(Debug, Clone)]
@@ -18,12 +24,23 @@ pub(super) struct Give {
     next: Instant,
     to: Option<NodeId>,
     tries: u32,
-    /// Who refused or was silent; once all have, everybody is asked again.
+    /// Who refused, declined or was silent; once all have, everybody is asked again, after a pause.
     tried: BTreeSet<NodeId>,
+    /// Those of them that cannot take it.
+    unable: BTreeSet<NodeId>,
+    pause: Duration,
+}
+
+/// What another one wants to hand over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offered {
+    vip: IpAddr,
+    epoch: u32,
+    consent: Consent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     /// This node may not keep it: if nobody takes it in time it falls silent anyway.
     Must,
     /// Somebody better is there (H2).
@@ -73,12 +90,15 @@ impl Ownership {
             owned.give = None;
         } else if why.is_none() && has_better {
             owned.give = Some(Give::new(Why::Better, now));
+        } else if let Some(give) = &mut owned.give {
+            // Whoever is better may be another one by now.
+            (give.pause, give.next) = (Duration::ZERO, give.next.min(now));
         }
     }
 
     /// Joined candidates to whom the address may go for this cause, the best first. To one whose
     /// forwarding is in doubt it goes only if it has to go, and to nobody else.
-    fn successors(&self, vip: IpAddr, why: Why) -> impl Iterator<Item = NodeId> {
+    pub(super) fn successors(&self, vip: IpAddr, why: Why) -> impl Iterator<Item = NodeId> {
         let doubtful = (why == Why::Must).then(|| self.suitable(vip, why, Stage::Doubtful));
         self.suitable(vip, why, Stage::Serving)
             .chain(doubtful.into_iter().flatten())
@@ -129,27 +149,42 @@ impl Ownership {
             .filter(|(_, give)| give.next <= now)
             .map(|(vip, give)| (vip, give.why))
             .collect();
-        let mut offers: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
+        let mut gives: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
+        let mut offers: BTreeMap<NodeId, Vec<Offer>> = BTreeMap::new();
         for (vip, why) in due {
             let successors: Vec<NodeId> = self.successors(vip, why).collect();
             if self.has_given_in(vip, successors.is_empty(), now) {
                 continue;
             }
-            let tries = self.settings.give_tries;
             let Some(owned) = self.claims.owned.get_mut(&vip) else {
                 continue;
             };
-            let Some(give) = &mut owned.give else {
+            let (epoch, Some(give)) = (owned.claim.epoch, &mut owned.give) else {
                 continue;
             };
-            give.next = now + self.settings.give_retry;
-            if let Some(to) = give.next_successor(&successors, tries) {
-                offers.entry(to).or_default().push((vip, owned.claim.epoch));
+            let Some(to) = give.next_successor(&successors, &self.settings, now) else {
+                continue;
+            };
+            let member = self.members.get(to);
+            if why == Why::Better && member.is_some_and(|member| member.record.consents) {
+                let mut before = successors.iter().take_while(|id| **id != to);
+                offers.entry(to).or_default().push(Offer {
+                    vip,
+                    epoch,
+                    others_cannot: before.all(|id| give.unable.contains(id)),
+                });
+            } else {
+                gives.entry(to).or_default().push((vip, epoch));
+            }
+        }
+        for (to, gives) in gives {
+            for chunk in gives.chunks(VIPS_OF) {
+                self.send(to, &Message::Give(chunk.to_vec()));
             }
         }
         for (to, offers) in offers {
             for chunk in offers.chunks(VIPS_OF) {
-                self.send(to, &Message::Give(chunk.to_vec()));
+                self.send(to, &Message::Offer(chunk.to_vec()));
             }
         }
     }
@@ -162,6 +197,8 @@ impl Ownership {
         let Some(give) = &owned.give else { return true };
         let is_over = now >= give.since + self.settings.give_limit;
         if give.why != Why::Must {
+            // H3: who is better may hear of it later than this member.
+            let is_over = is_over && give.why != Why::Better;
             if is_over || nobody {
                 owned.give = None;
             }
@@ -181,22 +218,47 @@ impl Ownership {
 
     /// Offers wait until everything received is known: after a stop, what was offered may have
     /// another owner long since.
-    pub(super) fn handle_give(&mut self, from: NodeId, offers: Vec<(IpAddr, u32)>) {
-        self.claims.offers.entry(from).or_default().extend(offers);
+    pub(super) fn handle_give(&mut self, from: NodeId, gives: &[(IpAddr, u32)]) {
+        let offered = gives.iter().map(|&(vip, epoch)| Offered {
+            vip,
+            epoch,
+            consent: Consent::Needless,
+        });
+        self.claims.offers.entry(from).or_default().extend(offered);
+    }
+
+    pub(super) fn handle_offer(&mut self, from: NodeId, offers: &[Offer]) {
+        let offered = offers.iter().map(|offer| Offered {
+            vip: offer.vip,
+            epoch: offer.epoch,
+            consent: match offer.others_cannot {
+                true => Consent::OthersCannot,
+                false => Consent::Needed,
+            },
+        });
+        self.claims.offers.entry(from).or_default().extend(offered);
     }
 
     /// H1: the successor judges its own eligibility, announces, then publishes.
     pub(super) fn take_offers(&mut self, now: Instant) {
         for (from, offers) in std::mem::take(&mut self.claims.offers) {
-            let mut refused = Vec::new();
+            let (mut refused, mut declined) = (Vec::new(), Vec::new());
             let mut is_repeated = false;
-            for (vip, epoch) in offers {
+            for Offered {
+                vip,
+                epoch,
+                consent,
+            } in offers
+            {
                 if self.claims.owned.contains_key(&vip) {
                     is_repeated = true;
-                } else if self.accepts(vip, from, epoch, now) {
-                    self.claim(vip, Cause::Handover, now);
-                } else {
+                } else if !self.accepts(vip, from, epoch, now) {
                     refused.push(vip);
+                } else if !self.agrees(vip, from, consent) {
+                    declined.push(vip);
+                } else {
+                    let asking = self.is_asked_for_by(from, vip);
+                    self.claim(vip, Cause::Handover, asking, now);
                 }
             }
             if is_repeated {
@@ -205,6 +267,9 @@ impl Ownership {
             }
             for chunk in refused.chunks(VIPS_OF) {
                 self.send(from, &Message::Refuse(chunk.to_vec()));
+            }
+            for chunk in declined.chunks(VIPS_OF) {
+                self.send(from, &Message::Decline(chunk.to_vec()));
             }
         }
     }
@@ -220,16 +285,25 @@ impl Ownership {
 
     pub(super) fn handle_refuse(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
         for vip in vips {
-            let give = self
-                .claims
-                .owned
-                .get_mut(vip)
-                .and_then(|owned| owned.give.as_mut());
-            if let Some(give) = give.filter(|give| give.to == Some(from)) {
-                give.to = None;
-                give.next = now;
+            if let Some(give) = self.give_to(from, *vip) {
+                give.unable.insert(from);
+                (give.to, give.next) = (None, now);
             }
         }
+    }
+
+    pub(super) fn handle_decline(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
+        for vip in vips {
+            if let Some(give) = self.give_to(from, *vip) {
+                (give.to, give.next) = (None, now);
+            }
+        }
+    }
+
+    /// The handover to this member that goes on.
+    fn give_to(&mut self, to: NodeId, vip: IpAddr) -> Option<&mut Give> {
+        let give = self.claims.owned.get_mut(&vip)?.give.as_mut();
+        give.filter(|give| give.to == Some(to))
     }
 
     /// H2: a leaver with nothing left says so, and is gone. That comes before anything else: one that
@@ -287,24 +361,36 @@ impl Give {
             to: None,
             tries: 0,
             tried: BTreeSet::new(),
+            unable: BTreeSet::new(),
+            pause: Duration::ZERO,
         }
     }
 
-    /// The same one until it refused, vanished or was asked often enough; then the next.
-    fn next_successor(&mut self, successors: &[NodeId], tries: u32) -> Option<NodeId> {
+    /// The same one until it refused, vanished or was asked often enough; then the next. Once all have
+    /// been asked, nobody for a while, which doubles each time.
+    fn next_successor(
+        &mut self,
+        successors: &[NodeId],
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<NodeId> {
+        self.next = now + settings.give_retry;
         let stays = self
             .to
-            .is_some_and(|to| self.tries < tries && successors.contains(&to));
+            .is_some_and(|to| self.tries < settings.give_tries && successors.contains(&to));
         if !stays {
-            if successors.iter().all(|id| self.tried.contains(id)) {
-                self.tried.clear();
-            }
-            self.to = successors
-                .iter()
-                .copied()
-                .find(|id| !self.tried.contains(id));
-            self.tried.extend(self.to);
+            let next = successors.iter().copied();
+            self.to = next.clone().find(|id| !self.tried.contains(id));
             self.tries = 0;
+            if self.to.is_none() {
+                self.tried.clear();
+                self.unable.clear();
+                let longest = LONGEST_PAUSE[usize::from(self.why == Why::Better)];
+                self.pause = (2 * self.pause).clamp(settings.give_retry, longest);
+                self.next = now + self.pause;
+                return None;
+            }
+            self.tried.extend(self.to);
         }
         self.tries += 1;
         self.to

@@ -57,10 +57,10 @@ impl Ownership {
         let Some(former) = self.members.own().former.clone() else {
             return;
         };
-        for &vip in former.record.claims.keys() {
+        for (&vip, claim) in &former.record.claims {
             let is_free = self.members.owner(vip).is_none();
             if is_free && self.claims.is_eligible(vip) {
-                self.claim(vip, Cause::Restart, now);
+                self.claim(vip, Cause::Restart, claim.asking, now);
             }
         }
     }

@@ -136,9 +136,9 @@ impl Verdict {
 /// Why a claim was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Nobody held it, and nobody ever had.
+    /// It was free: nobody held it until now, or not for a while (C9).
     New,
-    /// Its holder is gone, or gave it up.
+    /// Its holder is gone, or gave it up, just now.
     Orphan,
     /// Its holder handed it over.
     Handover,
@@ -171,6 +171,9 @@ pub enum Event {
         vip: IpAddr,
         /// Why.
         cause: Cause,
+        /// Only after making sure that no other host has it: it was free (C9). Once it is announced,
+        /// [`Ownership::set_announced`](super::Ownership::set_announced) follows.
+        probe_first: bool,
     },
     /// Fall silent for this address at once.
     Withdraw {

@@ -187,7 +187,9 @@ impl Ownership {
             } => {
                 self.handle_sync(from, answer, joined, &buckets, now);
             }
-            Message::Give(offers) => self.handle_give(from, offers),
+            Message::Give(offers) => self.handle_give(from, &offers),
+            Message::Offer(offers) => self.handle_offer(from, &offers),
+            Message::Decline(vips) => self.handle_decline(from, &vips, now),
             Message::Refuse(vips) => self.handle_refuse(from, &vips, now),
             Message::Yield(vips) => self.handle_yield(&vips),
         }

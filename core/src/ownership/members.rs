@@ -96,14 +96,9 @@ impl Members {
             .map(|(id, _)| id)
     }
 
-    /// By the hardware address of its record, or else the one that its kernel answers with.
     pub(super) fn by_mac(&self, mac: MacAddr) -> Option<NodeId> {
-        let has_it = |member: &Member| match member.life {
-            Some(_) => member.record.mac == mac,
-            None => member.kernel_mac == mac,
-        };
         let mut all = self.iter();
-        all.find(|(_, member)| !mac.is_zero() && has_it(member))
+        all.find(|(_, member)| !mac.is_zero() && member.station() == mac)
             .map(|(id, _)| id)
     }
 
@@ -211,13 +206,16 @@ impl Members {
 
     /// Whose boot before held `vip` and may claim it again before anybody else (R2).
     pub(super) fn reserved_to(&self, vip: IpAddr) -> Option<NodeId> {
-        self.index.reserving.iter().copied().find(|id| {
-            let member = &self.all[id];
-            (member.is_live() || member.is_held())
-                && member
-                    .former
-                    .as_ref()
-                    .is_some_and(|former| former.record.claims.contains_key(&vip))
+        self.reservation(vip).map(|(id, _)| id)
+    }
+
+    /// With the claim that it had.
+    pub(super) fn reservation(&self, vip: IpAddr) -> Option<(NodeId, Claim)> {
+        self.index.reserving.iter().find_map(|&id| {
+            let member = &self.all[&id];
+            let former = member.former.as_ref()?;
+            let claim = former.record.claims.get(&vip)?;
+            (member.is_live() || member.is_held()).then_some((id, *claim))
         })
     }
 

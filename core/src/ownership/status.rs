@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::members::{Life, Stage};
+use super::node::mix;
 use super::{NodeId, Ownership, Verdict};
 use crate::wire::MacAddr;
 use crate::{Instant, Reason};
@@ -76,8 +77,15 @@ impl Ownership {
     #[must_use]
     pub fn version(&self) -> (u64, usize, usize) {
         let index = self.members.index();
+        let unheard = self.members.iter().filter(|(_, one)| one.life.is_none());
+        let stations = unheard.map(|(id, one)| {
+            one.kernel_mac
+                .octets()
+                .into_iter()
+                .fold(id.0, |hash, octet| mix(hash ^ u64::from(octet)))
+        });
         (
-            index.digest(),
+            index.digest() ^ stations.fold(0, |sum, one| sum ^ one),
             index.live.len(),
             self.members.iter().count(),
         )
@@ -99,7 +107,7 @@ impl Ownership {
                 },
                 incarnation: member.inc,
                 heard_at: member.heard_at,
-                mac: member.record.mac,
+                mac: member.station(),
                 addresses: member.record.claims.len(),
                 reason: self.impediment(node),
             }

@@ -163,6 +163,7 @@ impl Ownership {
         let record = Record {
             seq: self.members.own().record.seq + 1,
             stage: self.stage(),
+            consents: true,
             mac: self.identity.mac,
             links: self.links.own(),
             claims: self.claims.own(),

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 pub(super) use auth::Signature;
 pub use auth::{Key, KeyTooShort, Keys};
-pub(super) use message::{Death, Entry, MAX_LINKS, Message, PARTS_OF};
+pub(super) use message::{Death, Entry, MAX_LINKS, Message, Offer, PARTS_OF};
 pub(super) use replay::Window;
 
 use super::node::NodeId;

@@ -173,6 +173,10 @@ impl Reason {
                 "the address lies on no subnet of this node, so it is announced on every interface",
                 "choose addresses of the nodes' own subnet, unless a router knows better",
             ),
+            Self::StandbyLink => (
+                "another network interface of the node leads into the same subnet and announces the address",
+                "nothing; to choose another one, name it in the pool's interfaces or lower its route metric",
+            ),
             Self::SpeakerSilent => (
                 "the speaker of that node does not answer",
                 "see its pod and its node; UDP 7946 (or the speakers' --peers-port) between nodes must be \

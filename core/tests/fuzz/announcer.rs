@@ -79,6 +79,7 @@ fn links(choice: u8) -> BTreeMap<LinkId, Link> {
         prefixes: prefixes
             .map(|prefix| prefix.parse().expect("a prefix"))
             .into(),
+        routes: BTreeMap::new(),
         carrier,
     };
     let lan = ["192.168.64.11/24", "fd00:64::11/64"];

@@ -77,6 +77,9 @@ impl World {
         let client = self.hosts.len();
         let owners = self.owners(vip);
         let [owner] = owners[..] else { return };
+        if self.hosts[owner].asking.contains_key(&vip) {
+            return;
+        }
         if self.network.connects(owner, client) && self.neighbours.get(&vip) != Some(&owner) {
             let heard = self.neighbours.get(&vip);
             self.violate(

@@ -53,6 +53,10 @@ pub(crate) enum Fault {
     Eligible(Vip, Vec<bool>),
     /// The node serves only as long as no other one does.
     Cordon(Station, bool),
+    /// The node has the exclude label.
+    Exclude(Station, bool),
+    /// The address is wanted on this node, if anywhere.
+    MoveTo(Vip, Option<Station>),
     Want(Vip, bool),
     /// It is wanted, and these hosts may announce it.
     WantOn(Vip, Vec<bool>),
@@ -156,16 +160,20 @@ impl World {
             }
             Fault::Cordon(host, is) => {
                 let id = self.hosts[host].id;
-                if is {
-                    self.cordoned.insert(id);
-                } else {
-                    self.cordoned.remove(&id);
+                set(&mut self.cordoned, id, is);
+                self.offer_again();
+            }
+            Fault::Exclude(host, is) => {
+                let id = self.hosts[host].id;
+                set(&mut self.excluded, id, is);
+                self.offer_again();
+            }
+            Fault::MoveTo(vip, to) => {
+                match to {
+                    Some(to) => drop(self.move_to.insert(vip, self.hosts[to].id)),
+                    None => drop(self.move_to.remove(&vip)),
                 }
-                let wanted = self.truth.wanted.iter();
-                let offers: Vec<_> = wanted
-                    .map(|(&vip, (eligible, _))| (vip, self.offer(vip, eligible.clone())))
-                    .collect();
-                self.change_truth(|truth| truth.wanted.extend(offers));
+                self.offer_again();
             }
             Fault::Want(vip, true) => {
                 self.inflict(Fault::WantOn(vip, vec![true; self.hosts.len()]));
@@ -202,6 +210,15 @@ impl World {
         }
     }
 
+    /// Who may announce what, after somebody changed it.
+    fn offer_again(&mut self) {
+        let wanted = self.truth.wanted.iter();
+        let offers: Vec<_> = wanted
+            .map(|(&vip, (eligible, _))| (vip, self.offer(vip, eligible.clone())))
+            .collect();
+        self.change_truth(|truth| truth.wanted.extend(offers));
+    }
+
     fn disturb(&mut self) {
         self.disturbed_at = self.disturbed_at.max(self.now);
     }
@@ -211,6 +228,7 @@ impl World {
         host.speaker = None;
         host.leaving = false;
         host.announcing.clear();
+        host.asking.clear();
         host.inbox.clear();
         host.stopped_until = Instant::START;
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ferrolb_core::ownership::{KernelAnswer, Ownership, Transmit};
 
-use crate::network::Station;
-use crate::world::{Happening, Input, Vip, World, on_second_lan};
+use crate::network::{Kind, Station};
+use crate::world::{Happening, Input, World, on_second_lan};
 
 /// A socket's receive buffer holds about so many small datagrams (212,992 bytes by default).
 const SOCKET_BUFFER: usize = 256;
@@ -90,20 +90,24 @@ impl World {
         {
             *version += 1;
         }
+        if [from, to]
+            .iter()
+            .any(|host| self.asks_nobody.contains(host))
+        {
+            as_of_a_version_that_asks_nobody(&mut bytes);
+        }
         bytes
     }
 
     /// Those who cannot hear each other's datagrams listen to the wire.
-    pub(crate) fn tell_listeners(&mut self, host: Station, vip: Vip) {
-        let by = self.hosts[host].mac;
+    pub(crate) fn tell_listeners(&mut self, host: Station, input: &Input) {
         for listener in (0..self.hosts.len()).filter(|&listener| listener != host) {
             let speaker = self.hosts[listener].speaker.as_ref();
             if !speaker.is_some_and(Ownership::needs_the_wire) {
                 continue;
             }
             for delay in self.network.deliver(host, listener, &mut self.random) {
-                let input = Input::Announcement { vip, by };
-                self.put(self.now + delay, Happening::Arrive(listener, input));
+                self.put(self.now + delay, Happening::Arrive(listener, input.clone()));
             }
         }
     }
@@ -156,6 +160,30 @@ impl World {
             .take(1)
         {
             self.put(now + delay, Happening::Arrive(asker, input.clone()));
+        }
+    }
+}
+
+/// What release 0.1 says and hears of a record: two flags of it mean nothing there.
+fn as_of_a_version_that_asks_nobody(bytes: &mut [u8]) {
+    const HEADER: usize = 40;
+    const ASKING: u8 = 0b10;
+    const CONSENTS: u8 = 0b10;
+    if bytes.get(3) != Some(&(Kind::Records as u8)) {
+        return;
+    }
+    let count =
+        |bytes: &[u8], at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+    let mut at = HEADER + 2;
+    for _ in 0..count(bytes, HEADER) {
+        bytes[at + 30] &= !CONSENTS;
+        at += 53;
+        at += 2 + 17 * count(bytes, at);
+        let claims = count(bytes, at);
+        at += 2;
+        for _ in 0..claims {
+            bytes[at + 24] &= !ASKING;
+            at += 25;
         }
     }
 }

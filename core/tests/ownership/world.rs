@@ -21,6 +21,9 @@ use crate::random::Random;
 
 pub(crate) type Vip = IpAddr;
 
+/// Three probes and a pause after each, as the announcer sends them.
+const PROBING: Duration = Duration::from_millis(240);
+
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -54,6 +57,8 @@ pub(crate) struct Host {
     pub(crate) speaker: Option<Ownership>,
     /// What the speaker was told to announce and not to withdraw.
     pub(crate) announcing: BTreeSet<Vip>,
+    /// Of these, what it asks for first, since when (C9).
+    pub(crate) asking: BTreeMap<Vip, Instant>,
     /// What it was told last that the cluster wants.
     pub(crate) wanted: BTreeSet<Vip>,
     /// The speaker's process is stopped until then; the kernel is not.
@@ -81,6 +86,7 @@ pub(crate) enum Input {
     Kernel { from: IpAddr, answer: KernelAnswer },
     Gateway,
     Announcement { vip: Vip, by: MacAddr },
+    Probe { vip: Vip, by: MacAddr },
     Api(Arc<Truth>),
 }
 
@@ -88,6 +94,10 @@ pub(crate) enum Input {
 pub(crate) enum Happening {
     Wake(Station),
     Arrive(Station, Input),
+    /// It probes this address, if it still asks.
+    Probe(Station, Vip),
+    /// Its probes were not answered.
+    Free(Station, Vip),
     Do(Fault),
 }
 
@@ -118,9 +128,16 @@ pub(crate) struct World {
     pub(crate) keys: Keys,
     /// Hosts whose speakers have another version of the protocol.
     pub(crate) newer: BTreeSet<Station>,
+    /// Hosts whose speakers neither make offers nor answer them (H3).
+    pub(crate) asks_nobody: BTreeSet<Station>,
+    /// What a host cannot announce, and the API does not know.
+    pub(crate) unable: BTreeSet<(Vip, Station)>,
     pub(crate) truth: Arc<Truth>,
-    /// Nodes of the second tier.
+    /// Nodes of worse tiers.
     pub(crate) cordoned: BTreeSet<NodeId>,
+    pub(crate) excluded: BTreeSet<NodeId>,
+    /// Where somebody wants an address.
+    pub(crate) move_to: BTreeMap<Vip, NodeId>,
     /// The longest time until a speaker learns what the API says.
     pub(crate) api_lag: Duration,
     pub(crate) api_down: bool,
@@ -135,6 +152,10 @@ pub(crate) struct World {
     /// Announcements of any kind: when, by whom, why.
     pub(crate) announcements: Vec<(Instant, Station, Vip, Cause)>,
     pub(crate) withdrawals: Vec<(Instant, Station, Vip)>,
+    /// What was asked for first, because it was free.
+    pub(crate) probes: Vec<(Instant, Station, Vip)>,
+    /// Addresses that another host has.
+    pub(crate) taken: BTreeSet<Vip>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
     /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
     pub(crate) silent_kernels: Vec<(Station, NodeId)>,
@@ -163,6 +184,10 @@ impl World {
             settings: settings.clone(),
             keys: Keys::default(),
             newer: BTreeSet::new(),
+            asks_nobody: BTreeSet::new(),
+            unable: BTreeSet::new(),
+            excluded: BTreeSet::new(),
+            move_to: BTreeMap::new(),
             truth: Arc::default(),
             cordoned: BTreeSet::new(),
             api_lag: ms(20),
@@ -175,6 +200,8 @@ impl World {
             moves: Vec::new(),
             announcements: Vec::new(),
             withdrawals: Vec::new(),
+            probes: Vec::new(),
+            taken: BTreeSet::new(),
             verdicts: Vec::new(),
             silent_kernels: Vec::new(),
             blocked: Vec::new(),
@@ -211,6 +238,7 @@ impl World {
         self.moves.clear();
         self.announcements.clear();
         self.withdrawals.clear();
+        self.probes.clear();
         self.verdicts.clear();
         self.dark.clear();
         for host in &mut self.hosts {
@@ -226,7 +254,12 @@ impl World {
             .filter(|(_, is)| **is)
             .map(|(host, _)| host)
             .collect();
-        let tier = |host: &Host| u8::from(self.cordoned.contains(&host.id));
+        let chosen = self.move_to.get(&vip);
+        let tier = |host: &Host| {
+            4 * u8::from(self.cordoned.contains(&host.id))
+                + 2 * u8::from(self.excluded.contains(&host.id))
+                + u8::from(chosen.is_some_and(|chosen| *chosen != host.id))
+        };
         hosts.sort_by_key(|host| (tier(host), rank(&host.name, vip)));
         let candidates = hosts.iter().map(|host| Candidate {
             node: host.id,
@@ -316,6 +349,13 @@ impl World {
             match happening {
                 Happening::Wake(host) => self.wake(host),
                 Happening::Arrive(host, input) => self.arrive(host, input),
+                Happening::Probe(host, vip) => {
+                    let by = self.hosts[host].mac;
+                    if self.hosts[host].asking.contains_key(&vip) {
+                        self.tell_listeners(host, &Input::Probe { vip, by });
+                    }
+                }
+                Happening::Free(host, vip) => self.find_free(host, vip),
                 Happening::Do(fault) => self.inflict(fault),
             }
         }
@@ -373,6 +413,7 @@ impl World {
                 }
                 Input::Kernel { from, answer } => speaker.handle_kernel_answer(from, answer, now),
                 Input::Announcement { vip, by } => speaker.handle_announcement(vip, by, now),
+                Input::Probe { vip, by } => speaker.handle_probe(vip, by, now),
                 Input::Gateway => speaker.handle_gateway_answer(now),
                 Input::Api(truth) => self.tell_api(host, &truth, &mut speaker),
             }
@@ -387,6 +428,7 @@ impl World {
         }
         if is_done {
             self.hosts[host].announcing.clear();
+            self.hosts[host].asking.clear();
             return;
         }
         if let Some((at, _)) = speaker.poll_timeout() {
@@ -402,7 +444,7 @@ impl World {
             (
                 vip,
                 Wanted {
-                    eligible: eligible[host],
+                    eligible: eligible[host] && !self.unable.contains(&(vip, host)),
                     candidates: Arc::clone(candidates),
                 },
             )
@@ -418,7 +460,11 @@ impl World {
             println!("{:>10} n{host} {event:?}", self.now.as_micros());
         }
         match event {
-            Event::Announce { vip, cause } => {
+            Event::Announce {
+                vip,
+                cause,
+                probe_first,
+            } => {
                 if !self.hosts[host].wanted.contains(&vip) {
                     self.violate(
                         "ever",
@@ -427,10 +473,20 @@ impl World {
                 }
                 self.hosts[host].announcing.insert(vip);
                 self.announcements.push((self.now, host, vip, cause));
-                self.hear_announcement(host, vip);
+                if probe_first {
+                    self.probes.push((self.now, host, vip));
+                    self.hosts[host].asking.insert(vip, self.now);
+                    for pause in [0, 80, 160] {
+                        self.put(self.now + ms(pause), Happening::Probe(host, vip));
+                    }
+                    self.put(self.now + PROBING, Happening::Free(host, vip));
+                } else if !self.hosts[host].asking.contains_key(&vip) {
+                    self.hear_announcement(host, vip);
+                }
             }
             Event::Withdraw { vip, .. } => {
                 self.hosts[host].announcing.remove(&vip);
+                self.hosts[host].asking.remove(&vip);
                 self.withdrawals.push((self.now, host, vip));
                 self.note_darkness(vip);
             }
@@ -447,8 +503,28 @@ impl World {
         false
     }
 
+    /// Unless another host has it, for good.
+    pub(crate) fn find_free(&mut self, host: Station, vip: Vip) {
+        let since = self.hosts[host].asking.get(&vip);
+        if since.is_none_or(|&since| self.now < since + PROBING) || self.taken.contains(&vip) {
+            return;
+        }
+        self.hosts[host].asking.remove(&vip);
+        if let Some(speaker) = &mut self.hosts[host].speaker {
+            speaker.set_announced(vip);
+            self.hear_announcement(host, vip);
+            self.wake_host(host, self.now);
+        }
+    }
+
     fn hear_announcement(&mut self, host: Station, vip: Vip) {
-        self.tell_listeners(host, vip);
+        self.tell_listeners(
+            host,
+            &Input::Announcement {
+                vip,
+                by: self.hosts[host].mac,
+            },
+        );
         let client = self.hosts.len();
         let from = self.neighbours.get(&vip).copied();
         if !self.network.connects(host, client) || from == Some(host) {
@@ -489,6 +565,7 @@ impl Host {
             powered: true,
             speaker: None,
             announcing: BTreeSet::new(),
+            asking: BTreeMap::new(),
             wanted: BTreeSet::new(),
             stopped_until: Instant::START,
             inbox: VecDeque::new(),

@@ -1,6 +1,6 @@
 //! The loop around [`Ownership`]: sockets and commands in, frames' orders and datagrams out.
 
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
 use ferrolb_core::ownership::{
-    self, Cause, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership,
-    Settings, Transmit,
+    self, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
+    Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -63,8 +63,8 @@ pub(super) struct Driver {
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
     pub(super) doubtful: bool,
     pub(super) leaving: Option<Leaving>,
-    /// What this node announces, and why it began to.
-    announced: BTreeMap<IpAddr, Cause>,
+    /// What this node announces, and whether it makes sure first that no other host has it.
+    announced: BTreeMap<IpAddr, bool>,
     poll: Poll,
     /// What others were told last.
     told_wire: BTreeMap<IpAddr, Wanted>,
@@ -181,6 +181,11 @@ impl Driver {
                     ownership.set_doubtful(doubtful);
                 }
             }
+            Command::Announced(vip) => {
+                if let Some(ownership) = &mut self.ownership {
+                    ownership.set_announced(vip);
+                }
+            }
             Command::Leave(why) => {
                 self.leaving = Some(why);
                 match &mut self.ownership {
@@ -263,6 +268,7 @@ impl Driver {
                     ownership.handle_kernel_answer(from, answer, now);
                 }
                 Heard::Announcement(vip, by) => ownership.handle_announcement(vip, by, now),
+                Heard::Probe(vip, by) => ownership.handle_probe(vip, by, now),
                 Heard::Frame => ownership.handle_any_frame(now),
             }
         }
@@ -291,12 +297,20 @@ impl Driver {
         let mut changed = false;
         while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
             match event {
-                Event::Announce { vip, cause } => {
-                    let Entry::Vacant(entry) = self.announced.entry(vip) else {
+                Event::Announce {
+                    vip,
+                    cause,
+                    probe_first,
+                } => {
+                    if self.announced.contains_key(&vip) {
                         remind = true;
                         continue;
-                    };
-                    entry.insert(cause);
+                    }
+                    if probe_first && self.told_wire.contains_key(&vip) {
+                        // It was given up just now, and is claimed afresh.
+                        self.tell_wire();
+                    }
+                    self.announced.insert(vip, probe_first);
                     changed = true;
                     self.metrics.moved(cause);
                     let _ = self.tell.send(Notice::Owned(vip, cause));
@@ -331,7 +345,12 @@ impl Driver {
     fn say(&mut self) {
         for event in std::mem::take(&mut self.unsaid) {
             match event {
-                Event::Announce { vip, cause } => info!(%vip, ?cause, "announcing"),
+                Event::Announce {
+                    vip,
+                    cause,
+                    probe_first: true,
+                } => info!(%vip, ?cause, "asking whether another host has it, then announcing"),
+                Event::Announce { vip, cause, .. } => info!(%vip, ?cause, "announcing"),
                 Event::Withdraw { vip, reason } => info!(%vip, %reason, "silent"),
                 Event::Gone { node, verdict } => {
                     warn!(node = self.name(node), ?verdict, "a speaker is gone");
@@ -381,14 +400,11 @@ impl Driver {
     /// other duties.
     pub(super) fn tell_wire(&mut self) {
         let wishes = self.wishes.as_ref();
-        let announced = self.announced.iter().map(|(vip, cause)| {
+        let announced = self.announced.iter().map(|(vip, probe_first)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
-            // Nobody in the cluster had it, so another host may. Never at a takeover: its users
-            // wait.
-            let probe_first = *cause == Cause::New;
             let on_links = wish.map(on_links).unwrap_or_default();
             let wanted = Wanted {
-                probe_first,
+                probe_first: *probe_first,
                 ..on_links
             };
             (*vip, wanted)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ferrolb_core::announce::{Link, LinkId, Wanted, carrying};
+use ferrolb_core::announce::{Link, LinkId, Wanted, carrying, on_a_subnet, standing_by};
 use ferrolb_core::ownership::{self, Identity, NodeId, Ownership};
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -100,6 +100,19 @@ impl Driver {
         carried.map(drop).ok_or(Reason::NoLink)
     }
 
+    /// The links that announce the Vip if this node does, and those in the same subnet that leave it
+    /// to them.
+    pub(super) fn links_of(&self, vip: IpAddr, wish: &Wish) -> [Vec<String>; 2] {
+        let Some(links) = &self.links else {
+            return Default::default();
+        };
+        let wanted = on_links(wish);
+        let name = |id: LinkId| links.get(&id).map(|link| link.name.to_string());
+        let carrying = carrying(vip, &wanted, links).filter_map(name).collect();
+        let standing_by = standing_by(vip, &wanted, links).into_iter();
+        [carrying, standing_by.filter_map(name).collect()]
+    }
+
     fn follow_further_links(&mut self) {
         let own = self.nodes.as_ref().and_then(|nodes| nodes.get(&self.me));
         let own = own.and_then(|addresses| addresses.first());
@@ -121,9 +134,12 @@ fn further_links(
     links: &BTreeMap<LinkId, Link>,
 ) -> BTreeMap<IpNetwork, IpAddr> {
     let mut further = BTreeMap::new();
+    // Beats leave by the link that the kernel prefers, whatever other one has the node's address.
+    let main = station(own, links);
     for (vip, wish) in wishes {
         let on_links = on_links(wish);
-        let carrying = carrying(*vip, &on_links, links).filter_map(|id| links.get(&id));
+        let carrying = carrying(*vip, &on_links, links).filter(|id| Some(*id) != main);
+        let carrying = carrying.filter_map(|id| links.get(&id));
         for link in carrying.filter(|link| !has(link, own)) {
             let mut prefixes = link.prefixes.iter();
             if let Some(prefix) = prefixes.find(|prefix| prefix.contains(*vip))
@@ -144,10 +160,20 @@ pub(super) fn on_links(wish: &Wish) -> Wanted {
     }
 }
 
-/// The hardware address that answers ARP for `address`; none if it is on no link.
+/// The hardware address by which `address` is reached; none if it is on no link. Linux answers ARP for
+/// it on every link into its subnet: of several the one counts that announces, so that other speakers
+/// know its announcements for this node's.
 fn mac_of(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> MacAddr {
-    let link = links.values().find(|link| has(link, address));
-    link.map_or(MacAddr::zero(), |link| link.mac)
+    let owner = links.values().find(|link| has(link, address));
+    let station = station(address, links).and_then(|id| links.get(&id));
+    owner.map_or(MacAddr::zero(), |owner| station.unwrap_or(owner).mac)
+}
+
+/// The link that this node reaches the subnet of its own `address` by.
+fn station(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> Option<LinkId> {
+    let any = Wanted::default();
+    let is_there = on_a_subnet(address, &any, links);
+    carrying(address, &any, links).next().filter(|_| is_there)
 }
 
 fn has(link: &Link, address: IpAddr) -> bool {
@@ -164,6 +190,7 @@ mod tests {
             name: name.into(),
             mac: MacAddr(2, 0, 0, 0, 0, 1),
             prefixes: prefixes.collect(),
+            routes: BTreeMap::new(),
             carrier,
         }
     }

@@ -32,6 +32,8 @@ pub(super) enum Heard {
     Kernel(IpAddr, KernelAnswer),
     /// A station says that it has this address.
     Announcement(IpAddr, MacAddr),
+    /// A station asks whether anybody has this address, to take it.
+    Probe(IpAddr, MacAddr),
     /// Some frame of anybody.
     Frame,
 }
@@ -251,8 +253,8 @@ impl Prober {
             let mut buffer = [0; MAX_FRAME];
             drain(|| {
                 let length = socket.receive(&mut buffer)?;
-                if let Some((vip, by)) = announcement(&buffer[..length]) {
-                    hear(Heard::Announcement(vip, by));
+                if let Some(heard) = claimant(&buffer[..length]) {
+                    hear(heard);
                 }
                 Ok(())
             });
@@ -310,12 +312,18 @@ fn ask(socket: &PacketSocket, link: &Link, to: IpAddr, own: IpAddr) {
     }
 }
 
-/// What a frame announces to all, and which station. A kernel's answer is none.
-fn announcement(frame: &[u8]) -> Option<(IpAddr, MacAddr)> {
+/// What a frame tells all that a station announces, or is about to. A kernel's answer is neither.
+fn claimant(frame: &[u8]) -> Option<Heard> {
     let message = Message::parse(frame).ok()?;
-    let is_one = message.is_to_many() && !message.is_kernels_answer();
-    let vip = message.claimed().filter(|_| is_one)?;
-    Some((vip, message.sender_hardware()))
+    let by = message.sender_hardware();
+    if !message.is_to_many() || message.is_kernels_answer() {
+        return None;
+    }
+    match message.claimed() {
+        Some(vip) => Some(Heard::Announcement(vip, by)),
+        None if message.sender().is_unspecified() => Some(Heard::Probe(message.asked()?, by)),
+        None => None,
+    }
 }
 
 /// Takes what is there, as much as has its turn.

@@ -66,8 +66,14 @@ impl Driver {
             None => Some(Reason::Joining),
             Some(status) => status.reason.map(|reason| self.refine(vip, reason)),
         };
+        let wish = self.wishes.as_ref().and_then(|wishes| wishes.get(&vip));
+        let [links, standby_links] = wish
+            .map(|wish| self.links_of(vip, wish))
+            .unwrap_or_default();
         VipStatus {
             address: vip,
+            links,
+            standby_links,
             services: Vec::new(),
             owner: owner.map(|(node, _)| self.name(node)),
             epoch: owner.map(|(_, epoch)| epoch),

@@ -63,6 +63,7 @@ impl Lan {
             mac: MacAddr::from([2, 0, 0, 0, 0, host]),
             prefixes: vec![format!("{}/24", self.address(host)).parse().unwrap()],
             carrier: true,
+            routes: Default::default(),
         };
         peers.set_links([(LinkId(1), loopback)].into());
         let node = NodeId::of(&me);

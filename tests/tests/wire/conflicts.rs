@@ -8,7 +8,7 @@ use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::report::{SpeakerStatus, WhoStatus};
 use ferrolb_core::wire::{MacAddr, announcement};
 use ferrolb_tests::cluster::PORT;
-use ferrolb_tests::observe::{http_get, send_frame};
+use ferrolb_tests::observe::{arp_ask, http_get, send_frame};
 use serde_json::json;
 
 use crate::*;
@@ -216,6 +216,41 @@ fn the_network_address_of_the_nodes_subnet_is_found_and_another_one_given() -> R
         });
         ensure!(told, "{what} is not in: {events}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_address_that_was_given_back_may_have_another_host_by_now_and_is_probed_again() -> Result<()> {
+    let cluster = start("freed", 2, &format!("{VIP}/32, {VIP6}/128"))?;
+    create_service(&cluster, "web", &BOTH)?;
+    for vip in BOTH {
+        seen(&cluster, "announcement", |frame| announces(frame, vip))?;
+    }
+    cluster.lab.kubectl(&["delete", "service", "web"])?;
+    let client = cluster.lab.client()?;
+    let is_silent = || Ok(client.enter(|| arp_ask("eth0", VIP, ASK))??.is_empty());
+    wait_until(SOON, is_silent, || Ok(())).context("it is still answered")?;
+    ip_batch(
+        &client.namespace,
+        &[
+            format!("addr add {VIP}/24 dev eth0"),
+            format!("addr add {VIP6}/64 dev eth0 nodad"),
+        ],
+    )?;
+    let since = Instant::now();
+    create_service(&cluster, "web", &BOTH)?;
+    for vip in BOTH {
+        let asks = |frame: &Frame| frame.at >= since && asks_for(frame, vip) && !frame.outgoing;
+        let probe = seen(&cluster, "probe", asks)?;
+        is_told(&cluster, vip, &node_at(&cluster, probe.source)?)?;
+    }
+    let announced =
+        |frame: &Frame| frame.at >= since && !frame.outgoing && announces(frame, VIP.into());
+    ensure!(
+        !cluster.frames.seen().iter().any(announced),
+        "{}",
+        cluster.frames.transcript()
+    );
     Ok(())
 }
 

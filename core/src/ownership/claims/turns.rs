@@ -8,7 +8,7 @@ use crate::ownership::members::{Member, Stage};
 use crate::ownership::{Candidate, Cause, NodeId, Ownership, Preference};
 
 /// Nobody waits longer for its turn than the 20th candidate.
-const MAX_PLACE: u32 = 20;
+pub(super) const MAX_PLACE: u32 = 20;
 
 /// How many addresses each candidate has, while several are being distributed.
 #[derive(Debug)]
@@ -42,8 +42,9 @@ impl Ownership {
                 continue;
             };
             if now >= since + self.settings.skew * place {
-                let is_new = self.members.index().floor(vip) == 0;
-                self.claim(vip, if is_new { Cause::New } else { Cause::Orphan }, now);
+                let was_free = self.was_free(vip, now);
+                let cause = if was_free { Cause::New } else { Cause::Orphan };
+                self.claim(vip, cause, was_free, now);
             }
         }
     }

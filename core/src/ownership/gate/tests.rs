@@ -127,6 +127,7 @@ fn entry(claims: &[(IpAddr, Claim)]) -> Entry {
         mac: MacAddr::from([2, 0, 0, 0, 0, 2]),
         stage: Stage::Serving,
         former: false,
+        consents: false,
         seq: 1,
         part: 0,
         parts: 1,
@@ -140,6 +141,7 @@ fn claim(epoch: u32) -> Claim {
         strong: true,
         epoch,
         rank: 0,
+        asking: false,
     }
 }
 

@@ -189,6 +189,7 @@ impl Member {
                 links: record.links.clone(),
                 stage: record.stage,
                 former,
+                consents: record.consents,
                 seq: record.seq,
                 part,
                 parts,
@@ -242,6 +243,7 @@ impl Assembly {
         Some(Record {
             seq: entry.seq,
             stage: entry.stage,
+            consents: entry.consents,
             mac: entry.mac,
             links: entry.links.clone(),
             claims,

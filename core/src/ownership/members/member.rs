@@ -69,6 +69,8 @@ pub(in super::super) struct Claim {
     pub(in super::super) epoch: u32,
     /// The claimant's rank for the address: not everybody may know its name yet.
     pub(in super::super) rank: u32,
+    /// It is not announced yet: the claimant makes sure first that no other host has it (C9).
+    pub(in super::super) asking: bool,
 }
 
 impl Claim {
@@ -97,6 +99,8 @@ pub(in super::super) struct LinkAddress {
 pub(in super::super) struct Record {
     pub(in super::super) seq: u32,
     pub(in super::super) stage: Stage,
+    /// It answers offers (H3).
+    pub(in super::super) consents: bool,
     pub(in super::super) mac: MacAddr,
     pub(in super::super) links: Vec<LinkAddress>,
     pub(in super::super) claims: BTreeMap<IpAddr, Claim>,
@@ -107,6 +111,7 @@ impl Record {
         Self {
             seq: 0,
             stage: Stage::Joining,
+            consents: false,
             mac: MacAddr::zero(),
             links: Vec::new(),
             claims: BTreeMap::new(),
@@ -194,6 +199,14 @@ impl Member {
             window: Window::default(),
             assembly: Assembly::default(),
             former_assembly: Assembly::default(),
+        }
+    }
+
+    /// Its hardware address: the one of its record, or else the one that its kernel answers with.
+    pub(in super::super) fn station(&self) -> MacAddr {
+        match self.life {
+            Some(_) => self.record.mac,
+            None => self.kernel_mac,
         }
     }
 

@@ -25,6 +25,7 @@ fn claim(epoch: u32) -> Claim {
         strong: true,
         epoch,
         rank: 7,
+        asking: false,
     }
 }
 
@@ -39,6 +40,7 @@ fn entry(node: &str, boot: u64, inc: u32, life: Life, seq: u32) -> Entry {
         mac: MacAddr::from([2, 0, 0, 0, 0, 2]),
         stage: Stage::Serving,
         former: false,
+        consents: false,
         seq,
         part: 0,
         parts: 1,
@@ -165,6 +167,7 @@ fn a_strong_claim_beats_a_higher_epoch_and_that_beats_rank() {
         strong,
         epoch,
         rank,
+        asking: false,
     };
     let (a, b) = (NodeId::of("a"), NodeId::of("b"));
     let beats = |x: Claim, y: Claim| x.strength(2, a) > y.strength(2, b);

@@ -48,8 +48,12 @@ pub(in super::super) enum Message {
     },
     /// "Take these over", with the epoch that the claim must exceed.
     Give(Vec<(IpAddr, u32)>),
+    /// "Take these over if you, too, know that they belong to you" (H3).
+    Offer(Vec<Offer>),
     /// "I cannot take these."
     Refuse(Vec<IpAddr>),
+    /// "As far as I know these do not belong to me" (H3).
+    Decline(Vec<IpAddr>),
     /// "Your claim is better: I have fallen silent."
     Yield(Vec<IpAddr>),
 }
@@ -61,6 +65,16 @@ pub(in super::super) struct Death {
     pub(in super::super) boot: u64,
     pub(in super::super) inc: u32,
     pub(in super::super) verdict: Verdict,
+}
+
+/// An address that its owner may keep, and another one should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Offer {
+    pub(in super::super) vip: IpAddr,
+    /// The claim must exceed it.
+    pub(in super::super) epoch: u32,
+    /// Whoever should have it rather than the receiver has refused: it cannot take it.
+    pub(in super::super) others_cannot: bool,
 }
 
 /// What is known of one member, or one part of it: a member with many claims takes several.
@@ -75,6 +89,8 @@ pub(in super::super) struct Entry {
     pub(in super::super) stage: Stage,
     /// The last record of the boot before: its addresses are reserved to the member (R2).
     pub(in super::super) former: bool,
+    /// The member answers offers (H3); one of a version before does not.
+    pub(in super::super) consents: bool,
     pub(in super::super) seq: u32,
     pub(in super::super) part: u16,
     pub(in super::super) parts: u16,
@@ -111,6 +127,8 @@ const SYNC: u8 = 8;
 const GIVE: u8 = 9;
 const REFUSE: u8 = 10;
 const YIELD: u8 = 11;
+const OFFER: u8 = 12;
+const DECLINE: u8 = 13;
 
 impl Message {
     pub(super) const fn kind(&self) -> u8 {
@@ -126,6 +144,8 @@ impl Message {
             Self::Give(_) => GIVE,
             Self::Refuse(_) => REFUSE,
             Self::Yield(_) => YIELD,
+            Self::Offer(_) => OFFER,
+            Self::Decline(_) => DECLINE,
         }
     }
 
@@ -197,7 +217,15 @@ impl Message {
                     out.extend(epoch.to_be_bytes());
                 }
             }
-            Self::Refuse(vips) | Self::Yield(vips) => {
+            Self::Offer(offers) => {
+                out.extend(count(offers));
+                for offer in offers {
+                    out.extend(address_octets(offer.vip));
+                    out.extend(offer.epoch.to_be_bytes());
+                    out.push(flags([offer.others_cannot, false, false, false]));
+                }
+            }
+            Self::Refuse(vips) | Self::Yield(vips) | Self::Decline(vips) => {
                 out.extend(count(vips));
                 vips.iter().for_each(|vip| out.extend(address_octets(*vip)));
             }
@@ -268,6 +296,16 @@ impl Message {
                 Some((reader.address()?, reader.u32()?))
             })?),
             REFUSE => Self::Refuse(read_many(reader, |reader| reader.address())?),
+            OFFER => Self::Offer(read_many(reader, |reader| {
+                let (vip, epoch) = (reader.address()?, reader.u32()?);
+                let [others_cannot, ..] = read_flags(reader)?;
+                Some(Offer {
+                    vip,
+                    epoch,
+                    others_cannot,
+                })
+            })?),
+            DECLINE => Self::Decline(read_many(reader, |reader| reader.address())?),
             YIELD => Self::Yield(read_many(reader, |reader| reader.address())?),
             _ => return None,
         };
@@ -285,7 +323,7 @@ impl Entry {
         out.extend(self.parts.to_be_bytes());
         out.push(self.life as u8);
         out.push(self.stage as u8);
-        out.push(flags([self.former, false, false, false]));
+        out.push(flags([self.former, self.consents, false, false]));
         out.extend(self.mac.octets());
         out.extend(address_octets(self.address));
         out.extend(count(&self.links));
@@ -298,7 +336,7 @@ impl Entry {
             out.extend(address_octets(*vip));
             out.extend(claim.epoch.to_be_bytes());
             out.extend(claim.rank.to_be_bytes());
-            out.push(flags([claim.strong, false, false, false]));
+            out.push(flags([claim.strong, claim.asking, false, false]));
         }
     }
 
@@ -308,7 +346,7 @@ impl Entry {
         let (part, parts) = (reader.u16()?, reader.u16()?);
         let life = Life::from_code(reader.byte()?)?;
         let stage = Stage::from_code(reader.byte()?)?;
-        let [former, ..] = read_flags(reader)?;
+        let [former, consents, ..] = read_flags(reader)?;
         let mac = MacAddr::from(reader.array()?);
         let address = reader.address()?;
         let links = read_many(reader, |reader| {
@@ -319,13 +357,14 @@ impl Entry {
         let claims = read_many(reader, |reader| {
             let vip = reader.address()?;
             let (epoch, rank) = (reader.u32()?, reader.u32()?);
-            let [strong, ..] = read_flags(reader)?;
+            let [strong, asking, ..] = read_flags(reader)?;
             Some((
                 vip,
                 Claim {
                     strong,
                     epoch,
                     rank,
+                    asking,
                 },
             ))
         })?;
@@ -338,6 +377,7 @@ impl Entry {
             mac,
             stage,
             former,
+            consents,
             seq,
             part,
             parts,

@@ -33,6 +33,7 @@ fn entry() -> Entry {
         mac: MacAddr::from([2, 0, 0, 0, 0, 12]),
         stage: Stage::Serving,
         former: true,
+        consents: false,
         seq: 9,
         part: 0,
         parts: 1,
@@ -47,6 +48,7 @@ fn entry() -> Entry {
                     strong: true,
                     epoch: 4,
                     rank: 0xabcd,
+                    asking: false,
                 },
             ),
             (
@@ -55,6 +57,7 @@ fn entry() -> Entry {
                     strong: false,
                     epoch: 1,
                     rank: 1,
+                    asking: false,
                 },
             ),
         ],
@@ -109,6 +112,35 @@ fn every_kind() -> Vec<Message> {
         Message::Give(vec![(vip, 4)]),
         Message::Refuse(vec![vip]),
         Message::Yield(vec![vip, "fd00::1".parse().unwrap()]),
+        Message::Offer(vec![
+            Offer {
+                vip,
+                epoch: 4,
+                others_cannot: false,
+            },
+            Offer {
+                vip: "fd00::1".parse().unwrap(),
+                epoch: 5,
+                others_cannot: true,
+            },
+        ]),
+        Message::Decline(vec![vip]),
+        // Flags that a version before reads past.
+        Message::Records(vec![Entry {
+            former: false,
+            consents: true,
+            links: Vec::new(),
+            claims: vec![(
+                vip,
+                Claim {
+                    strong: true,
+                    epoch: 4,
+                    rank: 0xabcd,
+                    asking: true,
+                },
+            )],
+            ..entry()
+        }]),
     ]
 }
 
@@ -255,6 +287,7 @@ fn the_largest_record_and_offer_fit_into_a_datagram() {
             strong: true,
             epoch: 1,
             rank: 1,
+            asking: false,
         },
     );
     let record = Message::Records(vec![Entry {
@@ -262,7 +295,12 @@ fn the_largest_record_and_offer_fit_into_a_datagram() {
         claims: vec![claim; PARTS_OF],
         ..entry()
     }]);
-    let offer = Message::Give(vec![(claim.0, 1); crate::ownership::claims::VIPS_OF]);
+    let offer = Offer {
+        vip: claim.0,
+        epoch: 1,
+        others_cannot: true,
+    };
+    let offer = Message::Offer(vec![offer; crate::ownership::claims::VIPS_OF]);
     for message in [record, offer] {
         let len = seal(&Keys::default(), here(), &header(), &message).len();
         assert!((MAX_DATAGRAM - 25..=MAX_DATAGRAM).contains(&len), "{len}");
@@ -290,7 +328,7 @@ proptest! {
 
     #[test]
     fn no_damage_to_a_datagram_panics(
-        index in 0_usize..11,
+        index in 0_usize..14,
         at in 0_usize..1_200,
         byte in any::<u8>(),
         cut in 0_usize..1_200,
@@ -304,7 +342,7 @@ proptest! {
 
     #[test]
     fn with_a_key_no_damage_is_accepted(
-        index in 0_usize..11,
+        index in 0_usize..14,
         at in 0_usize..1_200,
         flip in 1_u8..=255,
     ) {

@@ -1,0 +1,51 @@
+//! H3: whoever may keep an address gives it only to one that agrees.
+//!
+//! Speakers hear of an order (a move, a cordon, a label) at different times, so that two of them
+//! would hand an address to and fro, a hundred times a second, until both have heard. Therefore an
+//! owner that is not forced offers, and a taker accepts what belongs to it as far as it knows
+//! itself. Who took an address then gives it on only after its own view has changed, so each order
+//! moves an address once at most. Who must give (H1) asks for no consent: somebody has to serve.
+
+use std::net::IpAddr;
+
+use super::handover::Why;
+use super::{NodeId, Ownership, Preference};
+
+/// Whose view has to agree with a handover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// The owner may not keep it.
+    Needless,
+    /// The taker must be the best that there is, as far as it knows.
+    Needed,
+    /// The same, but whoever is better than the taker cannot.
+    OthersCannot,
+}
+
+impl Ownership {
+    /// Whether `vip` belongs here rather than to `from`.
+    pub(super) fn agrees(&self, vip: IpAddr, from: NodeId, consent: Consent) -> bool {
+        if consent == Consent::Needless {
+            return true;
+        }
+        let is_best = || self.successors(vip, Why::Better).all(|id| id == from);
+        self.is_better_than(vip, from) && (consent == Consent::OthersCannot || is_best())
+    }
+
+    fn is_better_than(&self, vip: IpAddr, other: NodeId) -> bool {
+        let place = |id: NodeId| {
+            let candidates = &self.claims.wanted(vip)?.candidates;
+            let place = candidates.iter().position(|one| one.node == id)?;
+            Some((place, candidates[place].tier))
+        };
+        let (Some(own), Some(its)) = (place(self.me), place(other)) else {
+            // It may not serve, as far as this member knows.
+            return true;
+        };
+        let is_before = match self.settings.preference {
+            Preference::Sticky => own.1 < its.1,
+            Preference::BestRank => own.0 < its.0,
+        };
+        is_before || self.is_silent_at(other, vip)
+    }
+}
