@@ -5,7 +5,7 @@ use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::lab::NodeKind;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::PATIENCE;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{CONFIG, Chart, Rendered};
 use super::{rights, values};
@@ -82,12 +82,22 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
     assert_eq!(config().unwrap(), "mine");
     let ours = [
         "get",
-        "all,serviceaccount,role,rolebinding,clusterrole,clusterrolebinding",
+        "services,daemonsets,deployments,replicasets,jobs,poddisruptionbudgets,serviceaccount,role,\
+         rolebinding,clusterrole,clusterrolebinding",
     ];
     let labelled = ["-A", "-l", "app.kubernetes.io/instance=ferrolb"];
     let ours = [&ours[..], &labelled, &["-o", "name"]].concat();
-    // Pods are collected behind their owners, and helm waits for the owners alone.
-    let nothing_left = || Ok(lab.kubectl(&ours)?.is_empty());
+    let pods = [&["get", "pods"][..], &labelled, &["-o", "json"]].concat();
+    // Pods are collected behind their owners, and helm waits for the owners alone. No kubelet ends those
+    // that the scheduler has given to the node by then.
+    let nothing_left = || {
+        let pods: Value = serde_json::from_str(&lab.kubectl(&pods)?)?;
+        let pods = pods["items"].as_array().into_iter().flatten();
+        let all_end = pods
+            .map(|pod| &pod["metadata"]["deletionTimestamp"])
+            .all(Value::is_string);
+        Ok(all_end && lab.kubectl(&ours)?.is_empty())
+    };
     wait_until(PATIENCE, nothing_left, || Ok(())).unwrap();
 
     lab.kubectl(&["-n", NAMESPACE, "delete", "configmap", "config"])

@@ -33,7 +33,7 @@ fn plug_in(node: &Host) -> Result<()> {
 /// All stations that answer, once one does.
 fn stations(cluster: &Cluster) -> Result<Vec<MacAddress>> {
     let client = cluster.lab.client()?;
-    let asked = || client.enter(|| arp_ask("eth0", VIP, ASK))?;
+    let asked = || Ok::<_, anyhow::Error>(client.enter(|| arp_ask("eth0", VIP, ASK))??);
     wait_until(SOON, || Ok(!asked()?.is_empty()), || Ok(())).context("nobody answers")?;
     Ok(asked()?.iter().map(|answer| answer.mac).collect())
 }
