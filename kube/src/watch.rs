@@ -26,7 +26,7 @@ use kube::core::Status;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::pieces::{ListBody, Piece};
 
@@ -332,7 +332,7 @@ where
                 if is_short {
                     return Err(Error::Broken(error));
                 }
-                debug!(%error, "a watch broke off, going on");
+                info!(%error, "a watch broke off, going on");
                 Ok(None)
             }
         }

@@ -98,7 +98,11 @@ fn an_hour_ago(cluster: &Cluster, name: &str, manager: &str) -> Result<()> {
     let entry = of_manager.context("the manager wrote nothing")?;
     let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
     entry["time"] = json!(hour_ago.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    let patch = json!({ "metadata": { "managedFields": service["metadata"]["managedFields"] } });
+    // Of a change of times alone the API server makes none.
+    let patch = json!({ "metadata": {
+        "managedFields": service["metadata"]["managedFields"],
+        "annotations": { "example.com/written": "an-hour-ago" },
+    } });
     let patch = patch.to_string();
     let patch = [
         "patch",
