@@ -494,7 +494,10 @@ fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
     cluster.create(&["a", "b"])?;
     let before = cluster.until("both have an address", |held| held.len() == 2)?;
     cluster.lab.stop("kube-apiserver")?;
-    cluster.log_until(|line| line.to_string().contains("watch broke off"))?;
+    cluster.log_until(|line| {
+        let line = line.to_string();
+        line.contains("watch broke off") || line.contains("watch failed")
+    })?;
     cluster.lab.start("kube-apiserver")?;
     cluster.lab.wait_until_ready()?;
     cluster.create(&["c"])?;
@@ -516,7 +519,10 @@ fn an_api_server_that_falls_silent_is_noticed_within_seconds() -> Result<()> {
     // No packet says that the connection is dead: kube's own client would wait for 295 s.
     let cut = Instant::now();
     cluster.lab.cut("cp", false)?;
-    cluster.log_until(|line| line.to_string().contains("watch broke off"))?;
+    cluster.log_until(|line| {
+        let line = line.to_string();
+        line.contains("watch broke off") || line.contains("watch failed")
+    })?;
     let noticed = cut.elapsed();
     assert!(
         noticed < Duration::from_secs(15),
