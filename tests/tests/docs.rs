@@ -27,6 +27,63 @@ fn every_link_to_a_file_of_the_repository_leads_somewhere() {
 }
 
 #[test]
+fn every_file_that_a_page_names_is_there() {
+    let sources = sources();
+    let mut named = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let page = page.file_name().unwrap().to_string_lossy().into_owned();
+        // Within code, as a whole word: `a/b.rs`, and `b.rs` in a drawing.
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "_-./".contains(c)));
+        for word in words.map(|word| word.trim_end_matches(['.', '/'])) {
+            let is_source = word.ends_with(".rs") && word.len() > ".rs".len();
+            let is_ours = TOP.iter().any(|top| word.starts_with(top));
+            if !is_source && !is_ours {
+                continue;
+            }
+            let there = root().join(word).exists()
+                || sources
+                    .iter()
+                    .any(|source| source.ends_with(Path::new(word)));
+            assert!(there, "{page} names {word}, which does not exist");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "only {named} files were found");
+}
+
+/// Folders whose files pages name with their path.
+const TOP: [&str; 9] = [
+    "charts/ferrolb/",
+    "cli/src/",
+    "controller/src/",
+    "core/",
+    "docs/",
+    "examples/",
+    "kube/src/",
+    "speaker/src/",
+    "tests/",
+];
+
+fn sources() -> Vec<PathBuf> {
+    let mut sources = Vec::new();
+    let mut folders: Vec<_> = ["core", "kube", "controller", "speaker", "cli", "tests"]
+        .map(|name| root().join(name))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push(path);
+            }
+        }
+    }
+    sources
+}
+
+#[test]
 fn every_numbered_example_is_named_where_its_key_is_explained() {
     let page = fs::read_to_string(root().join("docs/configure.md")).unwrap();
     for entry in fs::read_dir(root().join("examples")).unwrap() {

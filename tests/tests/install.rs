@@ -47,7 +47,6 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         );
         life.install()?;
         life.deploy()?;
-        lab.apply(WAITS)?;
         life.configure()?;
         assert_eq!(external_ip(lab, "left-by-metallb")?, METALLBS);
         life.fetch()?;
@@ -55,6 +54,12 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
 
         let checked = lab.plugin(&["check"])?;
         assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        lab.apply(WAITS)?;
+        let checked = lab.plugin(&["check"])?;
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(1), "somebody waits: {said}");
+        assert_eq!(said.matches("PROBLEM").count(), 1, "{said}");
+        assert!(said.contains("unknown_pool: default/waits"), "{said}");
         // A client that has heard the announcement may not ask, and questions are counted, too.
         assert_eq!(answering_macs(lab, address)?.len(), 1);
         each_metric_of_alerts_and_dashboard_is_there(lab)?;
