@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +82,41 @@ fn sources() -> Vec<PathBuf> {
         }
     }
     sources
+}
+
+#[test]
+fn every_rule_of_the_protocol_that_the_code_cites_is_written_down_and_the_other_way_round() {
+    let page = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let written = page.lines().filter_map(|line| line.strip_prefix("- **"));
+    let written = written.filter_map(|line| line.split('.').next());
+    let written: BTreeSet<_> = written.filter(|word| is_label(word)).collect();
+    let code: String = sources()
+        .iter()
+        .filter(|path| {
+            path.components()
+                .any(|part| part.as_os_str() == "ownership" || part.as_os_str() == "ownership.rs")
+        })
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|one| one == "rs" || one == "txt")
+        })
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let cited: BTreeSet<_> = words.filter(|word| is_label(word)).collect();
+    assert_eq!(
+        written, cited,
+        "written in docs/protocol.md; cited in the code"
+    );
+    assert!(written.len() > 35, "{written:?}");
+}
+
+/// `L4`, `C10`: a part of the protocol, and the number of a rule.
+fn is_label(word: &str) -> bool {
+    let mut chars = word.chars();
+    let part = chars.next().is_some_and(|c| "LCJHRBGKN".contains(c));
+    let number = chars.as_str();
+    part && matches!(number.len(), 1 | 2) && number.bytes().all(|c| c.is_ascii_digit())
 }
 
 #[test]
