@@ -10,6 +10,9 @@ use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use ferrolb_kube::admin::Readiness;
+use ferrolb_kube::backoff::delay;
+use ferrolb_kube::clock::Clock;
+use ferrolb_kube::events::Author;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -22,13 +25,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::admin::Question;
 use crate::args::Args;
-use crate::backoff::delay;
-use crate::clock::Clock;
 use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
 use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
 use crate::metrics::Metrics;
-use crate::notice::Notice;
+use crate::notice::{Notice, author};
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
 use crate::watch::{Seen, watch, watch_nothing};
@@ -92,7 +93,10 @@ impl Control {
         (readiness, asked): (Readiness, mpsc::Receiver<Question>),
     ) -> Self {
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
-        let mut index = Index::new(args.class(), format!("{namespace}/{}", args.config));
+        let mut index = Index::new(
+            args.shared.class(),
+            format!("{namespace}/{}", args.shared.config),
+        );
         let election = if rights.elect {
             index.follow();
             Election::by_lease(client.clone(), namespace, &args.lease_name, &instance)
@@ -129,8 +133,8 @@ impl Control {
             metrics,
             readiness,
             asked,
-            config: watch_map(&client, namespace, &args.config, ConfigMapView::of),
-            config_name: args.config.clone(),
+            config: watch_map(&client, namespace, &args.shared.config, ConfigMapView::of),
+            config_name: args.shared.config.clone(),
             nodes,
             namespaces,
             reports,
@@ -278,7 +282,7 @@ impl Control {
             };
             if self.rights.create_events {
                 self.events
-                    .push(send(notice, self.client.clone(), self.instance.clone()).boxed());
+                    .push(send(notice, self.client.clone(), author(&self.instance)).boxed());
             }
         }
     }
@@ -544,11 +548,11 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Whether the Event was written. It is not tried again: the log says the same.
-async fn send(notice: Notice, client: Client, instance: String) -> bool {
-    match timeout(EVENT_TIMEOUT, notice.write(&client, &instance)).await {
+async fn send(notice: Notice, client: Client, author: Author) -> bool {
+    match timeout(EVENT_TIMEOUT, notice.write(&client, &author)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(%error, reason = notice.reason, "event not written");
+            tracing::debug!(%error, reason = notice.words.reason, "event not written");
             false
         }
         Err(_) => false,

@@ -14,8 +14,8 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::{sleep_until, timeout};
 
-use crate::clock::{Clock, identity};
 use crate::watch::{Seen, watch};
+use ferrolb_kube::clock::{Clock, identity};
 
 /// The election, as one replica takes part in it.
 pub enum Election {

@@ -24,7 +24,8 @@ use ferrolb_core::view::{ServiceKey, ServiceView};
 use ferrolb_core::{Instant, Reason};
 use jiff::Timestamp;
 
-use crate::notice::{Notice, Object};
+use crate::notice::Notice;
+use ferrolb_kube::events::Object;
 
 mod adopting;
 mod configuring;

@@ -10,14 +10,10 @@
 
 pub mod admin;
 pub mod args;
-pub mod backoff;
-pub mod client;
-pub mod clock;
 pub mod conflicts;
 pub mod control;
 pub mod election;
 pub mod index;
-pub mod logs;
 pub mod metrics;
 pub mod notice;
 pub mod peers_key;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use ferrolb_kube::admin::{Readiness, Server, probes_come_from};
+use ferrolb_kube::backoff::delay;
+use ferrolb_kube::client;
 use kube::Client;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,8 +14,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::args::Args;
-use crate::backoff::delay;
-use crate::client;
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::peers_key;
@@ -27,8 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The start failed, or a task ended that never should.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let namespace = args.namespace()?;
-    let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let args = args.complete(|name| std::env::var(name).ok())?;
+    let namespace = args.shared.namespace();
+    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -39,27 +40,27 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tracing::info!(
         version,
         namespace,
-        config = args.config,
+        config = args.shared.config,
         "controller starts"
     );
 
-    let (host, port) = (args.host()?, args.port);
-    let node = probes_come_from(args.node_ip()?);
+    let (host, port) = (args.shared.host, args.shared.port);
+    let node = probes_come_from(args.node_ip);
     let mut serving = tokio::spawn(async move {
         Server::bind(host, port, node).await?.serve(pages).await;
         anyhow::Ok(())
     });
     let rights = tokio::select! {
-        rights = read_rights(&client, &namespace, &args, &readiness) => rights,
+        rights = read_rights(&client, namespace, &args, &readiness) => rights,
         ended = &mut serving => return Err(ended_early("monitoring server", ended)),
         () = &mut stop => return Ok(()),
     };
     if let Some(name) = &args.peers_secret {
-        ensure_peers_key(&client, &namespace, name).await;
+        ensure_peers_key(&client, namespace, name).await;
     }
     let mut control = Control::new(
         &args,
-        &namespace,
+        namespace,
         client,
         rights,
         metrics,

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::backoff::delay;
 use ferrolb_kube::watch::{self, Error, Event};
 use futures::stream::{BoxStream, Stream, StreamExt, unfold};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::sleep;
-
-use crate::backoff::delay;
 
 /// What a watch saw.
 #[derive(Debug)]

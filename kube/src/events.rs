@@ -1,4 +1,167 @@
-//! Names of Kubernetes Events.
+//! Kubernetes Events. Core v1: `events.k8s.io` is forbidden under the rights of older manifests.
+
+use ferrolb_core::text::shortened;
+use ferrolb_core::view::ServiceView;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+/// The API server refuses longer messages.
+const MESSAGE: usize = 1_024;
+
+/// What an Event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// `Service`, `ConfigMap`.
+    pub kind: &'static str,
+    /// Its `metadata.namespace`.
+    pub namespace: String,
+    /// Its `metadata.name`.
+    pub name: String,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Its `metadata.resourceVersion`, if that is known.
+    pub resource_version: Option<String>,
+}
+
+impl Object {
+    /// A Service.
+    #[must_use]
+    pub fn service(view: &ServiceView) -> Self {
+        let version = &view.resource_version;
+        Self {
+            kind: "Service",
+            namespace: view.key.namespace.clone(),
+            name: view.key.name.clone(),
+            uid: view.uid.clone(),
+            resource_version: (!version.is_empty()).then(|| version.clone()),
+        }
+    }
+}
+
+/// Whether somebody has to do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// All is as it should be.
+    Normal,
+    /// Somebody has to do something.
+    Warning,
+}
+
+impl Severity {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// What it is about.
+    pub object: Object,
+    /// Whether somebody has to do something.
+    pub severity: Severity,
+    /// One of `ferrolb_core::names::event`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Who says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The program.
+    pub component: &'static str,
+    /// Which of them: a pod, or a node.
+    pub instance: String,
+    /// The node, where that matters.
+    pub host: Option<String>,
+}
+
+/// What to do with an Event of that name that is there already: the same was said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// It gets the new time.
+    Renew,
+    /// It stays as it is.
+    Keep,
+}
+
+impl Words {
+    /// Writes them into their object's namespace; the API server takes an Event nowhere else. It is
+    /// called by its object and `suffix`, and two of one name are one Event.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn write(
+        &self,
+        client: &Client,
+        author: &Author,
+        suffix: &str,
+        before: Before,
+    ) -> kube::Result<()> {
+        let api: Api<Event> = Api::namespaced(client.clone(), &self.object.namespace);
+        let params = PostParams {
+            field_manager: Some(author.component.to_owned()),
+            dry_run: false,
+        };
+        let event = self.event(author, suffix, Timestamp::now());
+        match (api.create(&params, &event).await, before) {
+            (Err(kube::Error::Api(status)), before) if status.is_already_exists() => {
+                if before == Before::Keep {
+                    return Ok(());
+                }
+            }
+            (created, _) => return created.map(drop),
+        }
+        let again = Patch::Merge(json!({ "lastTimestamp": event.last_timestamp }));
+        let name = event.metadata.name.as_deref().unwrap_or_default();
+        let params = PatchParams {
+            field_manager: Some(author.component.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch(name, &params, &again).await.map(drop)
+    }
+
+    fn event(&self, author: &Author, suffix: &str, now: Timestamp) -> Event {
+        let object = self.object.clone();
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{suffix}", object.name)),
+                namespace: Some(object.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            involved_object: ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some(object.kind.to_owned()),
+                namespace: Some(object.namespace),
+                name: Some(object.name),
+                uid: Some(object.uid),
+                resource_version: object.resource_version,
+                field_path: None,
+            },
+            type_: Some(self.severity.as_str().to_owned()),
+            reason: Some(self.reason.to_owned()),
+            message: Some(shortened(&self.message, MESSAGE)),
+            source: Some(EventSource {
+                component: Some(author.component.to_owned()),
+                host: author.host.clone(),
+            }),
+            reporting_component: Some(author.component.to_owned()),
+            reporting_instance: Some(author.instance.clone()),
+            first_timestamp: Some(Time(now)),
+            last_timestamp: Some(Time(now)),
+            count: Some(1),
+            ..Event::default()
+        }
+    }
+}
 
 /// The same for the same words, in whichever process, release and architecture: an Event whose name
 /// follows from what it says is one object, however often it is said and by how many.

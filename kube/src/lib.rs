@@ -7,6 +7,10 @@
 
 pub mod admin;
 pub mod answer;
+pub mod args;
+pub mod backoff;
+pub mod client;
+pub mod clock;
 pub mod events;
 pub mod log;
 mod pieces;

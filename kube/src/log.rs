@@ -1,15 +1,89 @@
-//! Log lines, bounded. What we say is short; but libraries print what an API server sent.
+//! Log lines on standard error, bounded. What we say is short; but libraries print what an API server
+//! sent.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::str::FromStr;
 
 use ferrolb_core::text::shortened;
 use serde_json::Value;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// What our own crates are called, as targets of log lines.
+const OURS: &str = "ferrolb";
 
 /// The longest line.
 const LINE: usize = 8 << 10;
 /// The longest text in a longer one that is JSON.
 const TEXT: usize = 1 << 10;
+
+/// `--log-level`: one of `MetalLB`'s words, or a list of `target=level`.
+#[derive(Debug, Clone)]
+pub struct Level(Targets);
+
+impl FromStr for Level {
+    type Err = String;
+
+    /// # Errors
+    /// It is neither, in a sentence that says what is possible.
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Libraries speak up at DEBUG only when everything is asked for: the API client alone writes
+        // more than all of us.
+        let (ours, theirs) = match text {
+            "all" | "trace" => (LevelFilter::TRACE, LevelFilter::DEBUG),
+            "debug" => (LevelFilter::DEBUG, LevelFilter::INFO),
+            "info" => (LevelFilter::INFO, LevelFilter::ERROR),
+            "warn" => (LevelFilter::WARN, LevelFilter::ERROR),
+            "error" => (LevelFilter::ERROR, LevelFilter::ERROR),
+            "none" | "off" => (LevelFilter::OFF, LevelFilter::OFF),
+            list if list.contains('=') => {
+                let targets = list.parse().map(Self);
+                return targets.map_err(|error| format!("no list of target=level: {error}"));
+            }
+            _ => {
+                return Err(
+                    "choose error, warn, info, debug, all or none; or give a list of \
+                            target=level, such as ferrolb_core=debug"
+                        .to_owned(),
+                );
+            }
+        };
+        let targets = Targets::new().with_default(theirs).with_target(OURS, ours);
+        Ok(Self(targets))
+    }
+}
+
+/// `--log-format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One JSON object per line
+    Json,
+    /// For a terminal
+    Text,
+}
+
+/// Writes log lines from now on.
+pub fn start(level: Level, format: Format) {
+    let layer = fmt::layer().with_writer(Bounded(io::stderr));
+    let layer = match format {
+        Format::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
+        Format::Text => layer
+            .with_target(false)
+            .with_ansi(io::stderr().is_terminal())
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(level.0))
+        .init();
+}
 
 /// Writes each line to what `M` makes, in a bounded form.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +146,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::{Layer as _, fmt};
+    use tracing::Level as At;
 
     use super::*;
 
@@ -110,6 +183,27 @@ mod tests {
         });
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn libraries_speak_up_less_than_we_do_unless_they_are_named() {
+        let would = |level: &str, target: &str, at: At| {
+            level.parse::<Level>().unwrap().0.would_enable(target, &at)
+        };
+        assert!(would("info", "ferrolb_core::alloc", At::INFO));
+        assert!(!would("info", "kube_client", At::WARN));
+        assert!(would("debug", "ferrolb_speaker", At::DEBUG));
+        assert!(!would("debug", "kube_client", At::DEBUG));
+        assert!(would("all", "kube_client", At::DEBUG));
+        assert!(!would("none", "ferrolb_speaker", At::ERROR));
+        assert!(would(
+            "kube_client=trace,ferrolb=warn",
+            "kube_client",
+            At::TRACE
+        ));
+        for wrong in ["loud", "", "ferrolb=loud"] {
+            assert!(wrong.parse::<Level>().is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The command line, compatible with `MetalLB`'s speaker.
 
-use std::fs;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +8,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
 use ferrolb_core::elect::ExcludeLabel;
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::ownership::{CALM, FAST, PORT, Preference, Settings};
-
-/// Where a pod finds the namespace that it runs in.
-const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
-const DEFAULT_NAMESPACE: &str = "metallb-system";
+use ferrolb_kube::args::{Shared, variable};
 
 /// Announces the addresses of Services that this node owns.
 #[derive(Debug, Clone, Parser)]
@@ -24,33 +18,12 @@ pub struct Args {
     #[command(subcommand)]
     pub verb: Option<Verb>,
 
+    #[command(flatten)]
+    pub shared: Shared,
+
     /// Name of this node, as in the API [env: FERROLB_NODE_NAME, METALLB_NODE_NAME]
     #[arg(long)]
     pub node_name: Option<String>,
-
-    /// Address to serve metrics and health on [env: FERROLB_HOST, METALLB_HOST] [default: any]
-    #[arg(long)]
-    pub host: Option<IpAddr>,
-
-    /// TCP port of /metrics, /healthz and /readyz
-    #[arg(long, default_value_t = 7472)]
-    pub port: u16,
-
-    /// Name of the ConfigMap with the configuration
-    #[arg(long, default_value = DEFAULT_CONFIG_NAME)]
-    pub config: String,
-
-    /// Namespace of the ConfigMap [env: FERROLB_NAMESPACE, METALLB_NAMESPACE] [default: the pod's]
-    #[arg(long)]
-    pub namespace: Option<String>,
-
-    /// A kubeconfig, to run outside of a cluster
-    #[arg(long)]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Serve only Services of this spec.loadBalancerClass [default: Services without a class]
-    #[arg(long)]
-    pub lb_class: Option<String>,
 
     /// What the Node label node.kubernetes.io/exclude-from-external-load-balancers means: prefer other
     /// nodes, or strict: announce nothing there
@@ -86,14 +59,6 @@ pub struct Args {
     /// each time, connections through the other one are reset
     #[arg(long)]
     pub failback: bool,
-
-    /// error, warn, info, debug, trace; all and none as well
-    #[arg(long, default_value = "info")]
-    pub log_level: String,
-
-    /// How log lines look
-    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
-    pub log_format: LogFormat,
 }
 
 /// What to do instead of announcing.
@@ -131,44 +96,24 @@ impl FailureDetection {
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
 impl Args {
     /// Fills what was not given from the environment. `environment` looks a variable up.
     pub fn complete(
         mut self,
         environment: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Self> {
-        let variable = |name: &str| {
-            ["FERROLB_", "METALLB_"]
-                .iter()
-                .filter_map(|prefix| environment(&format!("{prefix}{name}")))
-                .find(|value| !value.is_empty())
-        };
-        self.node_name = self.node_name.or_else(|| variable("NODE_NAME"));
+        self.node_name = self
+            .node_name
+            .or_else(|| variable(&environment, "NODE_NAME"));
         anyhow::ensure!(
             self.node_name.is_some(),
             "the name of this node is not known: set --node-name or FERROLB_NODE_NAME (in a pod \
              from fieldRef spec.nodeName)"
         );
-        if self.host.is_none() {
-            let host = variable("HOST").map(|host| {
-                host.parse()
-                    .with_context(|| format!("FERROLB_HOST or METALLB_HOST {host:?}"))
-            });
-            self.host = host.transpose()?;
-        }
-        self.namespace = self.namespace.or_else(|| variable("NAMESPACE"));
         if self.peers_port.is_none() {
             self.peers_port = peers_port(&environment)?;
         }
+        self.shared.complete(environment)?;
         Ok(self)
     }
 
@@ -201,19 +146,6 @@ impl Args {
         } else {
             settings
         }
-    }
-
-    /// The namespace of the configuration.
-    #[must_use]
-    pub fn namespace(&self) -> String {
-        let from_pod = || {
-            let namespace = fs::read_to_string(NAMESPACE_FILE).ok()?;
-            Some(namespace.trim().to_owned()).filter(|namespace| !namespace.is_empty())
-        };
-        self.namespace
-            .clone()
-            .or_else(from_pod)
-            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
     }
 }
 
@@ -251,8 +183,7 @@ mod tests {
         ];
         let args = parse(&["--port=7472", "--config=config"], &environment).unwrap();
         assert_eq!(args.node_name.as_deref(), Some("n1"));
-        assert_eq!(args.host, Some(IpAddr::from([192, 168, 64, 11])));
-        assert_eq!((args.port, args.config.as_str()), (7472, "config"));
+        assert_eq!(args.shared.host, Some([192, 168, 64, 11].into()));
     }
 
     #[test]
@@ -322,15 +253,5 @@ mod tests {
                 "{error:#}"
             );
         }
-    }
-
-    #[test]
-    fn a_host_that_is_no_address_is_named() {
-        let environment = [("METALLB_NODE_NAME", "n1"), ("METALLB_HOST", "n1.example")];
-        let error = format!("{:#}", parse(&[], &environment).unwrap_err());
-        assert!(
-            error.contains("METALLB_HOST") && error.contains("n1.example"),
-            "{error}"
-        );
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use ferrolb_core::announce::{Link, LinkId, Wanted, carrying};
 use ferrolb_core::wire::MacAddr;
+use ferrolb_kube::client;
 use futures::StreamExt as _;
 use tokio::sync::watch as latest;
 use tokio::time::timeout;
@@ -18,14 +19,13 @@ use tokio::time::timeout;
 use crate::args::Args;
 use crate::question::{self, Answers};
 use crate::view::{Dirty, View};
-use crate::{client, links, log, port, watch};
+use crate::{links, port, watch};
 
 /// The API server tells everything within seconds, or not at all.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Asks, prints what comes of it, and fails if it is not as it should be.
 pub fn ask(args: Args) -> anyhow::Result<()> {
-    log::start(&args.log_level, args.log_format)?;
     let args = args.complete(|name| std::env::var(name).ok())?;
     port::privileges::keep_net_raw_only()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -36,7 +36,7 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
         let view = timeout(KNOWN_WITHIN, known(&args))
             .await
             .context("the API server does not tell what there is")??;
-        let here = local::announced_here(args.port).await;
+        let here = local::announced_here(args.shared.port).await;
         anyhow::Ok((view, links::now(&args.interfaces).await?, here))
     })?;
     let mut wrong = Vec::new();
@@ -83,10 +83,15 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
 /// The cluster, as soon as all of it is known.
 async fn known(args: &Args) -> anyhow::Result<View> {
     let me = args.node_name.clone().unwrap_or_default();
-    let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
     let (labels, wanted) = latest::channel(Arc::default());
-    let mut inputs = watch::all(&client, &args.namespace(), &args.config, wanted);
-    let mut view = View::new(me, args.lb_class.clone(), args.exclude_label);
+    let mut inputs = watch::all(
+        &client,
+        args.shared.namespace(),
+        &args.shared.config,
+        wanted,
+    );
+    let mut view = View::new(me, args.shared.class(), args.exclude_label);
     while view.missing().is_some() {
         let input = inputs.next().await.context("the watches have ended")?;
         view.handle(input, &mut Dirty::default());

@@ -10,6 +10,7 @@ use ferrolb_core::conflict::{self, Cause, MOST_REPORTS, Report, give_another};
 use ferrolb_core::names::{CONFLICTS_NAME, SPEAKER_COMPONENT, event};
 use ferrolb_core::subnet::no_host;
 use ferrolb_core::view::ServiceView;
+use ferrolb_kube::events::{Object, Severity, Words};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use crate::events::{Events, Note};
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::wire::Heard;
 
@@ -120,10 +121,9 @@ impl Conflicts {
                 Some(_) => what,
                 None => format!("{what}; to give the Service another address: {command}"),
             };
-            self.events.send(Note {
-                service: service.key.clone(),
-                uid: service.uid.clone(),
-                severity: "Warning",
+            self.events.send(Words {
+                object: Object::service(service),
+                severity: Severity::Warning,
                 reason: found.event(),
                 message,
             });

@@ -21,13 +21,14 @@ use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce::{Link, LinkId};
 use ferrolb_core::ownership::{Candidate, Cause, Leaving, Settings};
+use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as channel, oneshot};
 
 pub use status::Status;
 
-use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Waker;
+use crate::pulse::Pulse;
 use crate::wire::Wire;
 
 /// What the cluster says of one Vip that somebody should announce.

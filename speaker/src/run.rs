@@ -14,6 +14,8 @@ use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
 use ferrolb_kube::admin::{Pages, Readiness, Server};
+use ferrolb_kube::client;
+use ferrolb_kube::clock::Clock;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
@@ -25,17 +27,15 @@ use tracing::{debug, info, warn};
 
 use crate::admin::{self, OfThisNode};
 use crate::args::Args;
-use crate::client;
-use crate::clock::{Clock, Pulse};
 use crate::conflicts::Conflicts;
-use crate::events::{Events, NodeAssigned};
+use crate::events::Events;
 use crate::keys;
 use crate::kube_proxy;
-use crate::log;
 use crate::metrics::Metrics;
 use crate::netlink;
 use crate::peers::{Notice, Peers, Start, Wish};
 use crate::port::privileges;
+use crate::pulse::Pulse;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
 use crate::watch::{self, Input};
@@ -50,7 +50,6 @@ const LEAVING: Duration = Duration::from_millis(2_500);
 
 /// The whole life of the process.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    log::start(&args.log_level, args.log_format)?;
     let args = args.complete(|name| std::env::var(name).ok())?;
     privileges::keep_net_raw_only()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -62,11 +61,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let me = args.node_name.clone().unwrap_or_default();
-    let namespace = args.namespace();
+    let namespace = args.shared.namespace();
     info!(
         node = me,
         namespace,
-        config = args.config,
+        config = args.shared.config,
         "speaker {}",
         env!("CARGO_PKG_VERSION")
     );
@@ -86,12 +85,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
     })?;
     let ended_netlink = netlink::spawn(peers.clone(), args.interfaces.clone())?;
-    let client = client::connect(args.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
     let conflicts = Conflicts::spawn(
         client.clone(),
-        &namespace,
+        namespace,
         me.clone(),
         events.clone(),
         counters,
@@ -101,7 +100,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         labels,
         clock,
         unannounced: Unannounced::default(),
-        view: View::new(me.clone(), args.lb_class.clone(), args.exclude_label),
+        view: View::new(me.clone(), args.shared.class(), args.exclude_label),
         events,
         conflicts,
         me,
@@ -116,7 +115,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         retired: Default::default(),
     };
     let (pages, questions) = admin::pages(metrics, readiness, args.interfaces.clone());
-    let inputs = watch::all(&client, &namespace, &args.config, wanted_labels);
+    let inputs = watch::all(&client, namespace, &args.shared.config, wanted_labels);
     let mut look = interval(LOOK_FOR_KEYS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
@@ -134,7 +133,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 /// Serves the pages for ever. A speaker is in its node's network: a kubelet's probe comes from the very
 /// address that it goes to.
 async fn show(args: &Args, pages: Pages<OfThisNode>) -> anyhow::Result<()> {
-    let server = Server::bind(args.host, args.port, Vec::new()).await?;
+    let server = Server::bind(args.shared.host, args.shared.port, Vec::new()).await?;
     server.serve(pages).await;
     anyhow::bail!("the monitoring server has ended")
 }
@@ -401,10 +400,7 @@ impl Speaker {
 
     fn write_events(&self, vip: IpAddr) {
         for service in self.view.services_at(vip) {
-            self.events.node_assigned(NodeAssigned {
-                service: service.key.clone(),
-                uid: service.uid.clone(),
-            });
+            self.events.node_assigned(service);
         }
     }
 

@@ -8,10 +8,8 @@ use ferrolb_core::names::event;
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::view::ServiceView;
 use ferrolb_core::{Instant, Reason};
-use ferrolb_kube::events::fingerprint;
+use ferrolb_kube::events::{Object, Severity, Words, fingerprint};
 use k8s_openapi::jiff::Timestamp;
-
-use crate::events::Note;
 
 /// Pods that are replaced are ready again within this time, as a rule, and so is a first one whose
 /// image is there.
@@ -104,21 +102,20 @@ impl Untold {
     /// The Event on `service`, and a number for its name: the same in whichever process and at whatever
     /// time if it was so from the start, else the same within five minutes.
     #[must_use]
-    pub fn note(&self, service: &ServiceView, now: Timestamp) -> (Note, u64) {
+    pub fn note(&self, service: &ServiceView, now: Timestamp) -> (Words, u64) {
         let Self {
             address, reason, ..
         } = self;
         let message = format!("no node announces {address}: {} ({reason})", why(*reason));
-        let note = Note {
-            service: service.key.clone(),
-            uid: service.uid.clone(),
-            severity: "Warning",
+        let words = Words {
+            object: Object::service(service),
+            severity: Severity::Warning,
             reason: event::NOT_ANNOUNCED,
             message,
         };
         let time = (!self.from_start).then(|| (now.as_second() / 300).to_string());
-        let number = fingerprint(&[&note.uid, &note.message, &time.unwrap_or_default()]);
-        (note, number)
+        let number = fingerprint(&[&service.uid, &words.message, &time.unwrap_or_default()]);
+        (words, number)
     }
 }
 

@@ -19,12 +19,13 @@ use ferrolb_core::announce::{
 };
 use ferrolb_core::wire::ndp;
 use ferrolb_core::{Instant, Reason};
+use ferrolb_kube::clock::Clock;
 use tokio::sync::mpsc as events;
 use tracing::{debug, info, trace, warn};
 
-use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker, prefer_soon_to_long};
+use crate::pulse::Pulse;
 
 /// Frames that are read from one link before the others have their turn.
 const TURN: usize = 64;

@@ -6,11 +6,12 @@ use ferrolb_core::adopt::{Adoption, adoption, writer};
 use ferrolb_core::alloc::Decision;
 use ferrolb_core::names::{ANNOTATION_ADOPT_FROM, event};
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::events::Object;
 use jiff::{SignedDuration, Timestamp};
 
 use super::writing::joined;
 use super::{Entry, Index};
-use crate::notice::{Notice, Object};
+use crate::notice::Notice;
 
 impl Index {
     /// The wall clock shows `wall` at `now`. Without ever being told, nothing is taken over.

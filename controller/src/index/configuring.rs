@@ -4,9 +4,10 @@ use ferrolb_core::Reason;
 use ferrolb_core::alloc::Refusal;
 use ferrolb_core::config::Config;
 use ferrolb_core::names::event;
+use ferrolb_kube::events::Object;
 
 use super::Index;
-use crate::notice::{Notice, Object};
+use crate::notice::{Notice, config_map};
 use crate::source::{ConfigMapView, Loaded, load};
 
 impl Index {
@@ -22,7 +23,7 @@ impl Index {
                 // At the start it is no news.
                 let object = map
                     .filter(|_| !first)
-                    .map(|map| Object::config_map(&self.source, map));
+                    .map(|map| config_map(&self.source, map));
                 self.accept_with_labels(object, config);
             }
             // As with MetalLB, removing all pools is a change like any other.
@@ -30,7 +31,7 @@ impl Index {
                 self.accept_with_labels(None, Config::default());
             }
             Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
-                let object = map.map(|map| Object::config_map(&self.source, map));
+                let object = map.map(|map| config_map(&self.source, map));
                 self.hold_back_none();
                 self.refuse_config(object, refusal, first);
             }
@@ -46,7 +47,7 @@ impl Index {
         self.said_in_warning = warnings;
         if let Some(warnings) = news {
             tracing::warn!(config = self.source, "{warnings}");
-            let object = Object::config_map(&self.source, map);
+            let object = config_map(&self.source, map);
             self.say(Notice::warning(object, event::CONFIG_WARNING, warnings).no_news());
         }
     }

@@ -6,7 +6,7 @@ use ferrolb_core::config::Config;
 use ferrolb_core::labels::LabelNames;
 
 use super::Index;
-use crate::notice::Object;
+use ferrolb_kube::events::Object;
 
 #[derive(Debug, Default)]
 pub(super) struct Labelling {

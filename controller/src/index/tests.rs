@@ -87,7 +87,7 @@ pub(super) fn told(updates: &[Update]) -> Vec<String> {
 pub(super) fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
     let notices = std::iter::from_fn(|| index.poll_notice());
     notices
-        .map(|notice| (notice.reason, notice.message))
+        .map(|notice| (notice.words.reason, notice.words.message))
         .collect()
 }
 

@@ -6,9 +6,10 @@ use ferrolb_core::alloc::Decision;
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::events::Object;
 
 use super::Index;
-use crate::notice::{Notice, Object};
+use crate::notice::Notice;
 
 /// A status to write, and the version of the Service that it was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]

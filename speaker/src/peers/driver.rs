@@ -15,6 +15,7 @@ use ferrolb_core::ownership::{
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
+use ferrolb_kube::clock::Clock;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
@@ -24,9 +25,9 @@ use super::follow::on_links;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
-use crate::clock::{Clock, Pulse};
 use crate::metrics::Metrics;
 use crate::port::Poll;
+use crate::pulse::Pulse;
 use crate::wire::Wire;
 
 /// The wire thread takes this one for stopped after a second.

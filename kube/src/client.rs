@@ -26,13 +26,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read --kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
+            let named = || format!("--kubeconfig {}", path.display());
+            let file = Kubeconfig::read_from(path).with_context(named)?;
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            config.with_context(named)?
         }
         None => Config::infer()
             .await
-            .context("no API server: run in a pod with a ServiceAccount, or give --kubeconfig")?,
+            .context("no API server: run in a pod with a ServiceAccount, or set --kubeconfig")?,
     };
     build(config)
 }
@@ -47,13 +49,19 @@ fn build(config: Config) -> anyhow::Result<Client> {
     http.set_keepalive_retries(Some(KEEPALIVE_PROBES));
     #[cfg(target_os = "linux")]
     http.set_tcp_user_timeout(Some(USER_TIMEOUT));
-    let https = config.rustls_https_connector_with_connector(http)?;
+    let https = config
+        .rustls_https_connector_with_connector(http)
+        .context("cannot set up TLS for the API server")?;
     let hyper =
         hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
     // No retry layer: watches have their own back-off, and a write is decided anew.
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
+        .option_layer(
+            config
+                .auth_layer()
+                .context("credentials for the API server")?,
+        )
         .map_err(BoxError::from)
         .service(hyper);
     Ok(ClientBuilder::new(service, config.default_namespace).build())

@@ -1,39 +1,10 @@
-//! The one place where the real clock becomes core's [`Instant`].
+//! L12: whether this process was stopped, and may have missed that others took over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ferrolb_core::Instant;
-use rustix::time::{ClockId, clock_gettime};
-
-/// A clock that all threads of a process share. It goes on while the machine is suspended, as the
-/// others' clocks do: std's, which is `CLOCK_MONOTONIC`, would not show that this one was away (L12).
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    start: Duration,
-}
-
-impl Clock {
-    /// A clock that begins now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self {
-            start: since_boot(),
-        }
-    }
-
-    /// The time.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        Instant::START + since_boot().saturating_sub(self.start)
-    }
-}
-
-fn since_boot() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    Duration::try_from(time).unwrap_or_default()
-}
 
 /// Longer than any pause of a busy machine, and far longer than the peers' thread ever sleeps.
 const STOPPED: Duration = Duration::from_secs(1);
@@ -90,21 +61,6 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// `/proc/uptime` has the same clock, to 10 ms.
-    #[test]
-    fn the_clock_counts_from_boot_and_never_goes_back() {
-        let uptime = || -> f64 {
-            let text = std::fs::read_to_string("/proc/uptime").unwrap();
-            text.split(' ').next().unwrap().parse().unwrap()
-        };
-        let (before, clock, after) = (uptime(), Clock::start(), uptime());
-        let start = clock.start.as_secs_f64();
-        assert!((before - 0.01..=after + 0.01).contains(&start), "{start}");
-        let first = clock.now();
-        assert!(clock.now() >= first);
-        assert!(first.saturating_since(Instant::START) < Duration::from_secs(60));
-    }
 
     #[test]
     fn who_was_stopped_for_more_than_a_second_has_to_catch_up() {

@@ -1,12 +1,13 @@
-//! The clock, as core's points in time.
+//! The one place where the real clock becomes core's [`Instant`].
 
 use std::time::Duration;
 
 use ferrolb_core::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts from its making, also while the machine is suspended: a leader that slept has to know that
-/// another one leads by now. tokio's clock, which is `CLOCK_MONOTONIC`, stands still meanwhile.
+/// Counts from its making, also while the machine is suspended: a process that slept has to know that
+/// others have gone on, as leader or as owner of its addresses (L12). std's clock and tokio's, which are
+/// `CLOCK_MONOTONIC`, stand still meanwhile. All threads of a process share one.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Duration,
@@ -56,7 +57,7 @@ mod tests {
 
     /// `/proc/uptime` has the same clock, to 10 ms.
     #[tokio::test]
-    async fn the_clock_counts_from_boot_and_a_timer_ends_with_it() {
+    async fn the_clock_counts_from_boot_never_goes_back_and_a_timer_ends_with_it() {
         let uptime = || -> f64 {
             let text = std::fs::read_to_string("/proc/uptime").unwrap();
             text.split(' ').next().unwrap().parse().unwrap()
@@ -64,6 +65,9 @@ mod tests {
         let (before, clock, after) = (uptime(), Clock::start(), uptime());
         let start = clock.start.as_secs_f64();
         assert!((before - 0.01..=after + 0.01).contains(&start), "{start}");
+        let first = clock.now();
+        assert!(clock.now() >= first);
+        assert!(first.saturating_since(Instant::START) < Duration::from_secs(60));
         let at = clock.now() + Duration::from_millis(20);
         tokio::time::sleep_until(clock.timer(at)).await;
         assert!(clock.now() >= at);

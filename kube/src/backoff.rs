@@ -1,4 +1,4 @@
-//! Delays between attempts.
+//! Delays between attempts to reach the API server.
 
 use std::time::Duration;
 
