@@ -15,16 +15,42 @@ fn every_link_to_a_file_of_the_repository_leads_somewhere() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1) {
-            let target = link.split([')', '#']).next().unwrap();
-            if target.is_empty() || target.contains("://") {
+            let link = link.split(')').next().unwrap();
+            if link.is_empty() || link.contains("://") {
                 continue;
             }
-            let file = page.parent().unwrap().join(target);
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            let file = match target {
+                "" => page.clone(),
+                target => page.parent().unwrap().join(target),
+            };
             assert!(file.exists(), "{}: {target} does not exist", page.display());
+            let leads = heading.is_empty() || headings(&file).any(|one| one == heading);
+            assert!(
+                leads,
+                "{}: {target} has no heading #{heading}",
+                page.display()
+            );
             links += 1;
         }
     }
     assert!(links > 20, "only {links} links were found");
+}
+
+/// The names under which a page's headings are linked to.
+fn headings(page: &Path) -> impl Iterator<Item = String> {
+    let text = fs::read_to_string(page).unwrap();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.into_iter().filter_map(|line| {
+        let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
+        let letters = heading.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            c if c.is_alphanumeric() => Some(c.to_ascii_lowercase()),
+            _ => None,
+        });
+        Some(letters.collect())
+    })
 }
 
 #[test]

@@ -236,8 +236,8 @@ fn moves_against_each_other(cluster: &Cluster, owner: &str) -> Result<()> {
     ensure!(announcers.len() <= orders.len() + 1, "{announcers:?}");
     let said = cluster.lab.plugin(&["move", &VIP.to_string(), owner])?;
     ensure!(said.status.success(), "{said:?}");
-    ensure!(cluster.owner(VIP)? == owner);
-    Ok(())
+    let is_back = || Ok(cluster.owner(VIP)? == owner);
+    wait_until(SOON, is_back, || Ok(())).context("the address does not go back")
 }
 
 /// A process that is stopped does not answer, and its node does: nothing moves.
@@ -339,8 +339,8 @@ fn no_move(cluster: &Cluster, owner: &str, since: Instant) -> Result<()> {
         |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
     let moved = cluster.frames.wait_for(by_another, Instant::now() + ROUNDS);
     ensure!(moved.is_err(), "{owner} owned it, and then: {moved:?}");
-    ensure!(cluster.owner(VIP)? == owner);
-    Ok(())
+    let is_back = || Ok(cluster.owner(VIP)? == owner);
+    wait_until(SOON, is_back, || Ok(())).context("the address does not go back")
 }
 
 /// Until the speaker of `node` says that the one of `other` is live.
