@@ -35,6 +35,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address::Family;
+use crate::address::host::can_be_a_hosts;
 use crate::adopt::Adoption;
 use crate::config::{Config, Pool};
 use crate::conflict::Finding;
@@ -488,7 +489,8 @@ impl Allocator {
         let mine = had.iter().filter(|address| {
             let family = Family::of(**address);
             (needed.is_empty() || needed.contains(&family))
-                && is_unicast(**address)
+                // A status may hold anything, `0.0.0.0` too.
+                && can_be_a_hosts(**address)
                 && self.surroundings.shadowed(**address, view).is_none()
                 && self
                     .holdings
@@ -553,10 +555,4 @@ impl Allocator {
             .pool_of(*addresses.first()?)
             .map(|pool| pool.name.clone())
     }
-}
-
-/// Whether a host could have it. A status may hold anything, `0.0.0.0` too.
-fn is_unicast(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
 }

@@ -90,6 +90,8 @@ pub mod event {
     pub const NOT_ANNOUNCED: &str = "notAnnounced";
     /// Warning, on the `ConfigMap`: it is in force, and something in it is probably not meant.
     pub const CONFIG_WARNING: &str = "ConfigWarning";
+    /// Warning, on the `ConfigMap`: it is in force without addresses that no host can have.
+    pub const ADDRESSES_LEFT_OUT: &str = "AddressesLeftOut";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
     pub const CONFIG_REFUSED: &str = "ConfigRefused";
     /// Normal, on the `ConfigMap`: it is in force.

@@ -37,6 +37,11 @@ impl Reason {
                 "correct the lines that the Event on the ConfigMap names; kubectl ferrolb validate \
                  checks a file before you apply it",
             ),
+            Self::AddressesLeftOut => (
+                "the ConfigMap names addresses that no host can have, such as loopback and multicast; \
+                 they are left out, and the rest of it is in force",
+                "correct the lines that the Event on the ConfigMap names; it says what to write",
+            ),
             Self::Unreadable => (
                 "an object that the API server serves is not understood, or larger than 4 MiB; what was \
                  known of it stays, and nothing else is touched",
