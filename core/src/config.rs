@@ -124,6 +124,12 @@ impl fmt::Display for NotConfigured {
     }
 }
 
+/// What [`Outcome::Refused`] means for who writes the text.
+pub const NONE_IN_FORCE: &str = "none of it would take effect";
+/// What [`Outcome::Partly`] means for who writes the text.
+pub const REST_IN_FORCE: &str =
+    "addresses that no host can have would be left out, the rest would take effect";
+
 /// What is accepted, and probably not meant; `None` if there is nothing, or if nothing is accepted.
 pub type Warnings = Option<Problems>;
 

@@ -82,6 +82,8 @@ pub mod event {
     pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// Warning, on a Service: its status was written again and again, and is left as it is.
+    pub const WRITE_LOOP: &str = "WriteLoopStopped";
     /// Normal, on a Service: what another load balancer had left was taken over.
     pub const STATUS_ADOPTED: &str = "StatusAdopted";
     /// Warning, on a Service: nobody reads an annotation of it.

@@ -75,6 +75,8 @@ reasons! {
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.
     StatusContested => "status_contested",
+    /// The status was written again and again, and is left as it is for a while.
+    WriteLoop => "write_loop",
     /// An annotation under one of our prefixes that nobody reads.
     UnknownAnnotation => "unknown_annotation",
 

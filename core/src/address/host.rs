@@ -38,14 +38,34 @@ const fn v6(first: u128, last: u128, what: &'static str) -> Block {
 
 /// Ascending within each family, and disjoint.
 const IMPOSSIBLE: [Block; 8] = [
-    v4([0, 0, 0, 0], [0, 0, 0, 0], "the unspecified address (RFC 1122)"),
-    v4([127, 0, 0, 0], [127, 255, 255, 255], "loopback addresses (RFC 1122)"),
-    v4([224, 0, 0, 0], [239, 255, 255, 255], "multicast addresses (RFC 5771)"),
-    v4([255, 255, 255, 255], [255, 255, 255, 255], "the broadcast address (RFC 919)"),
+    v4(
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        "the unspecified address (RFC 1122)",
+    ),
+    v4(
+        [127, 0, 0, 0],
+        [127, 255, 255, 255],
+        "loopback addresses (RFC 1122)",
+    ),
+    v4(
+        [224, 0, 0, 0],
+        [239, 255, 255, 255],
+        "multicast addresses (RFC 5771)",
+    ),
+    v4(
+        [255, 255, 255, 255],
+        [255, 255, 255, 255],
+        "the broadcast address (RFC 919)",
+    ),
     v6(0, 0, "the unspecified address (RFC 4291)"),
     v6(1, 1, "the loopback address (RFC 4291)"),
     // Written into a status they are read back as IPv4: no Service would ever have one.
-    v6(0xffff_0000_0000, 0xffff_ffff_ffff, "IPv4 addresses in the form of IPv6 (RFC 4291)"),
+    v6(
+        0xffff_0000_0000,
+        0xffff_ffff_ffff,
+        "IPv4 addresses in the form of IPv6 (RFC 4291)",
+    ),
     v6(0xff << 120, u128::MAX, "multicast addresses (RFC 4291)"),
 ];
 
@@ -172,7 +192,10 @@ mod tests {
     #[test]
     fn a_range_without_what_no_host_can_have_is_what_is_left_around_it() {
         assert_eq!(possible("127.0.0.2", "127.0.0.10"), [""; 0]);
-        assert_eq!(possible("10.0.0.0", "10.255.255.255"), ["10.0.0.0-10.255.255.255"]);
+        assert_eq!(
+            possible("10.0.0.0", "10.255.255.255"),
+            ["10.0.0.0-10.255.255.255"]
+        );
         assert_eq!(
             possible("223.255.255.0", "224.0.0.5"),
             ["223.255.255.0-223.255.255.255"]

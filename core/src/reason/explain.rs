@@ -116,6 +116,13 @@ impl Reason {
                  ferrolb adopt svc/NAME ten minutes after it wrote last, or at once if you empty the \
                  status or create the Service anew",
             ),
+            Self::WriteLoop => (
+                "the Service's status was written more than ten times within a minute and was not right \
+                 afterwards, or had to change again each time; it is left as it is for ten minutes, or \
+                 until the Service or the configuration changes",
+                "find what changes it: an admission webhook on services/status, or Nodes whose addresses \
+                 (status.addresses) come and go; the Service's Events show the addresses",
+            ),
             Self::UnknownAnnotation => (
                 "an annotation of the Service begins as ours or MetalLB's do, and nobody reads it",
                 "correct its name, letter by letter and with the same capitals, or remove it",

@@ -135,18 +135,25 @@ fn a_service_whose_pool_has_no_possible_address_is_told_so_and_others_are_served
     let decision = allocator.ensure(&from_pool("lo", service("a")));
     assert_eq!(told(&decision), "no_pool_matches");
     let said = decision.refusal().unwrap().to_string();
-    assert!(said.contains("pool lo has no address that a host can have"), "{said}");
+    assert!(
+        said.contains("pool lo has no address that a host can have"),
+        "{said}"
+    );
     assert_eq!(ensure(&mut allocator, &service("b")), "10.0.0.1");
     let wants = allocator.ensure(&asking("127.0.0.2", service("c")));
     assert_eq!(told(&wants), "bad_requested_address");
     let said = wants.refusal().unwrap().to_string();
-    assert!(said.contains("no host can have (loopback addresses"), "{said}");
+    assert!(
+        said.contains("no host can have (loopback addresses"),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_a_service_holds_of_a_range_that_is_left_out_in_part_it_keeps() {
     let mut allocator = Allocator::new(unconfigured());
-    let text = "address-pools: [{name: a, protocol: layer2, addresses: [223.255.255.254-224.0.0.5]}]";
+    let text =
+        "address-pools: [{name: a, protocol: layer2, addresses: [223.255.255.254-224.0.0.5]}]";
     allocator.set_config(parse(text).in_force().unwrap());
     let held = ServiceView {
         assigned: vec![address("223.255.255.255")],

@@ -23,7 +23,10 @@ fn a_range_that_no_host_can_have_is_left_out_with_its_line_and_the_rest_is_in_fo
         ("255.255.255.255/32", "broadcast"),
         ("'::'", "unspecified"),
         ("'::1'", "loopback"),
-        ("'::/127'", "unspecified address (RFC 4291) and the loopback"),
+        (
+            "'::/127'",
+            "unspecified address (RFC 4291) and the loopback",
+        ),
         ("ff02::/16", "multicast"),
         ("::ffff:127.0.0.0/120", "loopback"),
     ];
@@ -44,8 +47,14 @@ fn a_range_that_no_host_can_have_is_left_out_with_its_line_and_the_rest_is_in_fo
 #[test]
 fn of_a_range_that_holds_such_addresses_the_others_are_in_force_and_said() {
     let rows = [
-        ("223.255.255.0-224.0.0.5", "write `223.255.255.0-223.255.255.255`"),
-        ("126.255.255.255-128.0.0.1", "write `126.255.255.255` and `128.0.0.0-128.0.0.1`, each"),
+        (
+            "223.255.255.0-224.0.0.5",
+            "write `223.255.255.0-223.255.255.255`",
+        ),
+        (
+            "126.255.255.255-128.0.0.1",
+            "write `126.255.255.255` and `128.0.0.0-128.0.0.1`, each",
+        ),
         ("240.0.0.0/4", "write `240.0.0.0-255.255.255.254`"),
         ("'::/126'", "write `::2-::3`"),
         (
@@ -62,10 +71,17 @@ fn of_a_range_that_holds_such_addresses_the_others_are_in_force_and_said() {
     for (entry, help) in rows {
         let (config, left_out) = partly(&with_addresses(&[entry]));
         assert_eq!(left_out.len(), 1, "{entry}: {left_out:?}");
-        assert!(left_out[0].starts_with("line 5, column 5: "), "{left_out:?}");
+        assert!(
+            left_out[0].starts_with("line 5, column 5: "),
+            "{left_out:?}"
+        );
         assert!(left_out[0].contains(help), "{left_out:?}");
         // What the message says to write is what is in force.
-        let written: Vec<_> = config.pools[0].ranges.iter().map(|one| format!("'{one}'")).collect();
+        let written: Vec<_> = config.pools[0]
+            .ranges
+            .iter()
+            .map(|one| format!("'{one}'"))
+            .collect();
         let mended: Vec<_> = written.iter().map(String::as_str).collect();
         assert_eq!(valid(&with_addresses(&mended)), config, "{entry}");
     }
@@ -103,15 +119,29 @@ fn link_local_addresses_and_this_network_are_accepted_with_a_warning_and_240_wit
         warnings.map_or_else(String::new, |warnings| warnings.to_string())
     };
     for (entry, words) in [
-        ("169.254.7.0/24", "169.254.7.0-169.254.7.255: link-local addresses (RFC 3927)"),
-        ("169.253.0.0-169.254.0.1", "169.254.0.0-169.254.0.1: link-local"),
+        (
+            "169.254.7.0/24",
+            "169.254.7.0-169.254.7.255: link-local addresses (RFC 3927)",
+        ),
+        (
+            "169.253.0.0-169.254.0.1",
+            "169.254.0.0-169.254.0.1: link-local",
+        ),
         ("'fe80::/64'", "link-local addresses (RFC 4291)"),
         ("0.1.2.3", "`this network` (RFC 1122)"),
     ] {
         let said = warned(entry);
-        assert!(said.starts_with("line 5, column 5: ") && said.contains(words), "{said}");
+        assert!(
+            said.starts_with("line 5, column 5: ") && said.contains(words),
+            "{said}"
+        );
     }
-    for entry in ["240.0.0.0/24", "223.255.255.255", "fec0::/64", "169.253.0.0/16"] {
+    for entry in [
+        "240.0.0.0/24",
+        "223.255.255.255",
+        "fec0::/64",
+        "169.253.0.0/16",
+    ] {
         assert_eq!(warned(entry), "", "{entry}");
     }
 }
