@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::config::{self, Config, NotConfigured, Outcome, Pool};
+use ferrolb_core::config::{self, Config, Outcome, Pool};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
@@ -52,11 +52,7 @@ impl Cluster {
                 .reason()
                 .filter(|reason| *reason == Reason::ConfigRefused)
                 .map(|_| REFUSED),
-            config: match configured {
-                Outcome::Valid(config) => Some(config),
-                Outcome::NotConfigured(NotConfigured::Empty) => Some(Config::default()),
-                Outcome::NotConfigured(_) | Outcome::Refused(_) => None,
-            },
+            config: configured.in_force(),
         })
     }
 

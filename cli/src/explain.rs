@@ -133,9 +133,14 @@ fn answer(
             Some(service) => {
                 pool.clone_from(&service.pool);
                 findings.extend(service.problem.as_ref().map(finding));
-                if let Some(problem) = &status.configuration.problem
-                    && service.problem.as_ref() != Some(problem)
-                {
+                // Who has all that it asks for has nothing to do with an entry that is left out.
+                let is_of_interest = |problem: &&Explained| {
+                    service.problem.as_ref() != Some(*problem)
+                        && (service.problem.is_some()
+                            || problem.reason != Reason::AddressesLeftOut.as_str())
+                };
+                let problem = status.configuration.problem.as_ref();
+                if let Some(problem) = problem.filter(is_of_interest) {
                     findings.push(finding(problem));
                 }
             }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use ferrolb_core::config::{self, Outcome};
+use ferrolb_core::config::{self, Outcome, Problems};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -93,15 +93,14 @@ impl Migrate {
         self.format.print(out, &map, |out| {
             Ok(print(out, &self.namespace, &migrated.config)?)
         })?;
-        let problems = match config::parse(&migrated.config) {
+        let render = |problems: &Problems| trusted(&problems.render("config", &migrated.config));
+        let (problems, effect) = match config::parse(&migrated.config) {
             Outcome::Valid(_) => return Ok(ExitCode::SUCCESS),
-            Outcome::NotConfigured(why) => why.to_string(),
-            Outcome::Refused(problems) => trusted(&problems.render("config", &migrated.config)),
+            Outcome::Partly(_, left_out) => (render(&left_out), config::REST_IN_FORCE),
+            Outcome::NotConfigured(why) => (why.to_string(), config::NONE_IN_FORCE),
+            Outcome::Refused(problems) => (render(&problems), config::NONE_IN_FORCE),
         };
-        writeln!(
-            complaints,
-            "{problems}\n\n{BAD}error:{BAD:#} none of it would take effect"
-        )?;
+        writeln!(complaints, "{problems}\n\n{BAD}error:{BAD:#} {effect}")?;
         Ok(ExitCode::from(PROBLEMS))
     }
 }
@@ -150,7 +149,7 @@ fn migrate(found: Found) -> anyhow::Result<Migrated> {
 }
 
 fn bgp_is_not_spoken(config: &str) -> Vec<String> {
-    let Outcome::Valid(config) = config::parse(config) else {
+    let Some(config) = config::parse(config).in_force() else {
         return Vec::new();
     };
     let bgp = |pool: &&config::Pool| pool.protocol == config::Announcement::Bgp;

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ferrolb_core::config::{
-    Announcement, Checked, Config, NotConfigured, Outcome, Pool, check_file, text_of,
+    Announcement, Checked, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems,
+    REST_IN_FORCE, check_file, text_of,
 };
 
 use crate::output::{Format, counted};
@@ -104,7 +105,8 @@ fn is_valid(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Valid(_) => true,
         Outcome::NotConfigured(waits_for) => *waits_for == NotConfigured::Empty,
-        Outcome::Refused(_) => false,
+        // What is in force stays so; what is still to be applied is to be corrected first.
+        Outcome::Partly(..) | Outcome::Refused(_) => false,
     }
 }
 
@@ -120,19 +122,33 @@ fn print(out: &mut impl Write, name: &str, text: &str, checked: &Checked) -> io:
             notes::print(out, name, checked)
         }
         Outcome::NotConfigured(waits_for) => writeln!(out, "{title}: {waits_for}"),
+        Outcome::Partly(config, problems) => {
+            print_problems(out, name, text, checked, problems)?;
+            let count = counted(problems.count(), "problem");
+            writeln!(out, "{title}: {count}, {REST_IN_FORCE}\n")?;
+            print_pools(out, config)?;
+            notes::print(out, name, checked)
+        }
         Outcome::Refused(problems) => {
-            let (source, text) = match &checked.value {
-                Some(value) => (format!("{name}, value of key `config`"), value.as_str()),
-                None => (name.to_owned(), text),
-            };
-            writeln!(out, "{}\n", trusted(&problems.render(&source, text)))?;
-            writeln!(
-                out,
-                "{title}: {}, none of it would take effect",
-                counted(problems.count(), "problem")
-            )
+            print_problems(out, name, text, checked, problems)?;
+            let count = counted(problems.count(), "problem");
+            writeln!(out, "{title}: {count}, {NONE_IN_FORCE}")
         }
     }
+}
+
+fn print_problems(
+    out: &mut impl Write,
+    name: &str,
+    text: &str,
+    checked: &Checked,
+    problems: &Problems,
+) -> io::Result<()> {
+    let (source, text) = match &checked.value {
+        Some(value) => (format!("{name}, value of key `config`"), value.as_str()),
+        None => (name.to_owned(), text),
+    };
+    writeln!(out, "{}\n", trusted(&problems.render(&source, text)))
 }
 
 fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {

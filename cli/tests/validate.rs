@@ -108,6 +108,16 @@ fn problems_as_json_and_yaml() {
 }
 
 #[test]
+fn addresses_that_no_host_can_have_are_a_problem_and_the_rest_is_shown() {
+    let text = MANIFEST.replace(
+        "fd00:64::/120",
+        "127.0.0.2-127.0.0.10\n      - 223.255.255.0-224.0.0.5",
+    );
+    insta::assert_snapshot!(validate(&text, FILE));
+    insta::assert_snapshot!(validate(&text, JSON));
+}
+
+#[test]
 fn a_value_in_quotes_is_shown_by_itself() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata:\n  config: \"address-pools:\\n- name: a\\n  protocol: bgp\\n\"\n";
     insta::assert_snapshot!(validate(text, FILE));

@@ -382,7 +382,8 @@ impl Control {
 
     fn take_outcome(&mut self, update: Update, outcome: &Outcome, took: Duration) {
         self.metrics.count_write(outcome.as_str(), took);
-        self.index.handle_outcome(&update, outcome);
+        self.index
+            .handle_outcome(&update, outcome, self.clock.now());
         if *outcome == Outcome::Failed {
             let wait = sleep(delay(update.attempt + 1));
             self.retries.push(wait.map(move |()| update.key).boxed());
@@ -422,6 +423,8 @@ impl Control {
         self.metrics.set_pending(&self.index.pending());
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
+        self.metrics
+            .set_left_out(self.index.entries_left_out(), self.index.loops());
         self.metrics.set_leader(self.leads);
         let findings = self.index.findings().filter(|_| self.leads);
         self.metrics.set_conflicts(findings);

@@ -21,6 +21,7 @@ use ferrolb_core::key_set::KeySet;
 use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
 use ferrolb_core::view::{ServiceKey, ServiceView};
+use ferrolb_core::write_loop::WritePace;
 use ferrolb_core::{Instant, Reason};
 use jiff::Timestamp;
 
@@ -30,6 +31,7 @@ use ferrolb_kube::events::Object;
 mod adopting;
 mod configuring;
 mod labels;
+mod looping;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,7 @@ struct Entry {
     rewritten: Vec<Instant>,
     /// It was taken over, as it asks for, and the other load balancer rewrote the status.
     adoption_undone: bool,
+    pace: WritePace,
 }
 
 /// Everything that the controller knows.
@@ -86,6 +89,8 @@ pub struct Index {
     config_stale: bool,
     /// What was last said about a `ConfigMap` that cannot be used.
     said_of_config: Option<Refusal>,
+    /// Of how many entries of what is in force something is left out, and what was said about it.
+    left_out: Option<(usize, Refusal)>,
     /// What was last said about one that can be used and says what is probably not meant.
     said_in_warning: Option<String>,
     allocator: Allocator,
@@ -97,8 +102,11 @@ pub struct Index {
     held_back: BTreeSet<ServiceKey>,
     /// Derived: in whose statuses an address stands.
     shown: BTreeMap<IpAddr, KeySet>,
-    /// Services whose status is left to a rival, each with the end of that.
+    /// Services whose status is left as it is, to a rival or for the sake of an end, each with the end of
+    /// that.
     contested: BTreeMap<ServiceKey, Instant>,
+    /// Those of them whose status was written again and again.
+    looping: BTreeSet<ServiceKey>,
     /// Services to be taken over once another load balancer has been quiet, each with that time.
     adopting: BTreeMap<ServiceKey, Instant>,
     wall_clock: Option<(Timestamp, Instant)>,
@@ -125,6 +133,7 @@ impl Index {
             labelling: Labelling::default(),
             config_stale: false,
             said_of_config: None,
+            left_out: None,
             said_in_warning: None,
             allocator: Allocator::new(nothing),
             changed: BTreeSet::new(),
@@ -132,6 +141,7 @@ impl Index {
             held_back: BTreeSet::new(),
             shown: BTreeMap::new(),
             contested: BTreeMap::new(),
+            looping: BTreeSet::new(),
             adopting: BTreeMap::new(),
             wall_clock: None,
             notices: VecDeque::new(),
@@ -163,10 +173,12 @@ impl Index {
             entry.said_of_annotations = None;
             entry.rewritten.clear();
             entry.adoption_undone = false;
+            entry.pace = WritePace::default();
         }
         self.to_write.clear();
         self.held_back.clear();
         self.contested.clear();
+        self.looping.clear();
         self.adopting.clear();
         self.notices.clear();
         self.settle_all();
@@ -200,6 +212,7 @@ impl Index {
                     self.contested.insert(key.clone(), now + CONTESTED_FOR);
                 }
                 self.hide(&key, &former.assigned);
+                self.follow_loop(&key, &former, now);
             }
             None => {
                 let entry = Entry {
@@ -211,6 +224,7 @@ impl Index {
                     said_of_annotations: None,
                     rewritten: Vec::new(),
                     adoption_undone: false,
+                    pace: WritePace::default(),
                 };
                 self.services.insert(Arc::new(key.clone()), Box::new(entry));
             }
@@ -232,6 +246,7 @@ impl Index {
         self.to_write.remove(key);
         self.held_back.remove(key);
         self.contested.remove(key);
+        self.looping.remove(key);
         self.forget_adoption(key);
         self.allocator.release(key);
     }
@@ -343,6 +358,7 @@ impl Index {
         let over = self.contested.extract_if(.., |_, until| *until <= now);
         for (key, _) in over {
             self.allocator.release(&key);
+            self.looping.remove(&key);
             if let Some(entry) = self.services.get_mut(&key) {
                 entry.rewritten.clear();
             }
@@ -434,6 +450,7 @@ const fn event_of(reason: Reason) -> &'static str {
     match reason {
         Reason::AddressConflict => event::ADDRESS_CONFLICT,
         Reason::NoHostAddress => event::ADDRESS_UNUSABLE,
+        Reason::WriteLoop => event::WRITE_LOOP,
         _ => event::ALLOCATION_FAILED,
     }
 }

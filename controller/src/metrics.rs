@@ -49,6 +49,8 @@ pub struct Metrics {
     pub update_errors: Counter,
     config_loaded: Gauge,
     config_stale: Gauge,
+    left_out: Gauge,
+    loops: Gauge,
     pending: Family<ReasonLabel, Gauge>,
     writes: Family<OutcomeLabel, Counter>,
     write_seconds: Histogram,
@@ -75,6 +77,8 @@ impl Default for Metrics {
             update_errors: Counter::default(),
             config_loaded: Gauge::default(),
             config_stale: Gauge::default(),
+            left_out: Gauge::default(),
+            loops: Gauge::default(),
             pending: Family::default(),
             writes: Family::default(),
             write_seconds: Histogram::new(WRITE_BUCKETS),
@@ -120,6 +124,17 @@ impl Metrics {
             "metallb_k8s_client_config_stale_bool",
             "1 if the ConfigMap says something else than what is in force",
             self.config_stale.clone(),
+        );
+        registry.register(
+            "ferrolb_config_entries_left_out",
+            "Entries of addresses in the configuration of which something is left out, because no host \
+             can have it",
+            self.left_out.clone(),
+        );
+        registry.register(
+            "ferrolb_write_loops",
+            "Services whose status was written again and again, and is left as it is",
+            self.loops.clone(),
         );
         registry.register(
             "ferrolb_pending_services",
@@ -196,6 +211,14 @@ impl Metrics {
         self.config_stale.set(stale.into());
     }
 
+    /// Shows of how many entries of the configuration something is left out, and how many statuses are
+    /// left as they are because they were written again and again.
+    pub fn set_left_out(&self, entries: usize, loops: usize) {
+        self.left_out
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.loops.set(i64::try_from(loops).unwrap_or(i64::MAX));
+    }
+
     /// Counts a status write.
     pub fn count_write(&self, outcome: &'static str, took: Duration) {
         self.writes.get_or_create(&OutcomeLabel { outcome }).inc();
@@ -252,6 +275,7 @@ mod tests {
         }]);
         metrics.set_pending(&BTreeMap::from([(Reason::PoolExhausted, 2)]));
         metrics.set_config(true, false);
+        metrics.set_left_out(2, 1);
         metrics.count_write("written", Duration::from_millis(7));
         metrics.set_leader(true);
         let finding = Finding {
@@ -271,6 +295,8 @@ mod tests {
             "metallb_k8s_client_config_loaded_bool 1",
             "metallb_k8s_client_config_stale_bool 0",
             "ferrolb_pending_services{reason=\"pool_exhausted\"} 2",
+            "ferrolb_config_entries_left_out 2",
+            "ferrolb_write_loops 1",
             "ferrolb_writes_total{outcome=\"written\"} 1",
             "ferrolb_write_seconds_bucket{le=\"0.01\"} 1",
             "ferrolb_leader 1",

@@ -53,7 +53,7 @@ pub fn load(map: Option<&ConfigMapView>, source: &str) -> Loaded {
         )));
     };
     match &map.outcome {
-        Outcome::Valid(config) => Loaded::Valid(config.clone()),
+        Outcome::Valid(config) | Outcome::Partly(config, _) => Loaded::Valid(config.clone()),
         Outcome::NotConfigured(what) => {
             let refusal = unconfigured(format!("{what} (ConfigMap {source})"));
             match what {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub mod host;
+
 /// An address family (`spec.ipFamilies` of a Service).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -109,6 +111,15 @@ impl AddressRange {
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.family() == other.family() && self.first <= other.last && other.first <= self.last
+    }
+
+    /// The addresses that lie in both; `None` if there are none.
+    #[must_use]
+    pub fn shared_with(&self, other: &Self) -> Option<Self> {
+        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
+        (self.family() == other.family())
+            .then(|| Self::new(first, last))
+            .flatten()
     }
 }
 

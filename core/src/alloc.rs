@@ -35,6 +35,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address::Family;
+use crate::address::host::can_be_a_hosts;
 use crate::adopt::Adoption;
 use crate::config::{Config, Pool};
 use crate::conflict::Finding;
@@ -46,7 +47,7 @@ use crate::{Instant, Reason};
 use choice::Choice;
 use first_use::FirstUse;
 pub use first_use::{FIRST_USE, MOST_REPLACED, REPLACED_WITHIN};
-use foreign::{contested, foreign};
+use foreign::{contested, foreign, looping};
 use holdings::{Holdings, Usage};
 use request::{Request, families};
 use surroundings::Surroundings;
@@ -154,13 +155,15 @@ pub struct PoolUsage {
 /// otherwise, and one that has not costs two writes each time.
 pub const CONTESTED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Why a status is left to another load balancer.
+/// Why a status is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Left {
     /// It was there before us.
     Foreign,
     /// It rewrites what we write. Who only empties a status leaves no name in it.
     Contested(Option<String>),
+    /// It was written again and again.
+    Looping,
 }
 
 /// Gives addresses to Services. See the module's documentation.
@@ -172,7 +175,8 @@ pub struct Allocator {
     holdings: Holdings,
     surroundings: Surroundings,
     first_use: FirstUse,
-    /// Services whose status is left to another load balancer. What it shows counts as held.
+    /// Services whose status is left as it is, mostly to another load balancer. What it shows counts as
+    /// held.
     left: BTreeMap<ServiceKey, Left>,
     /// What stands in the way of taking such a status over, where somebody asks for it.
     adoptions: BTreeMap<ServiceKey, Adoption>,
@@ -274,6 +278,12 @@ impl Allocator {
         self.release(key);
         let rival = rival.map(str::to_owned);
         self.left.insert(key.clone(), Left::Contested(rival));
+    }
+
+    /// Leaves the Service's status as it is until it is released: it was written again and again.
+    pub fn stop_loop(&mut self, key: &ServiceKey) {
+        self.release(key);
+        self.left.insert(key.clone(), Left::Looping);
     }
 
     /// Forgets what every Service holds; what is known of the world stays.
@@ -420,6 +430,7 @@ impl Allocator {
                 let why = contested(key, rival.as_deref());
                 (Left::Contested(rival), why)
             }
+            (Some(Left::Looping), _) => (Left::Looping, looping()),
             (Some(Left::Foreign), None) => {
                 self.release(key);
                 return None;
@@ -488,7 +499,8 @@ impl Allocator {
         let mine = had.iter().filter(|address| {
             let family = Family::of(**address);
             (needed.is_empty() || needed.contains(&family))
-                && is_unicast(**address)
+                // A status may hold anything, `0.0.0.0` too.
+                && can_be_a_hosts(**address)
                 && self.surroundings.shadowed(**address, view).is_none()
                 && self
                     .holdings
@@ -553,10 +565,4 @@ impl Allocator {
             .pool_of(*addresses.first()?)
             .map(|pool| pool.name.clone())
     }
-}
-
-/// Whether a host could have it. A status may hold anything, `0.0.0.0` too.
-fn is_unicast(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
 }

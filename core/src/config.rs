@@ -29,6 +29,7 @@ mod overlap;
 mod peer;
 mod place;
 mod pool;
+mod possible;
 mod problem;
 mod render;
 mod selector;
@@ -57,6 +58,9 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub enum Outcome {
     /// Put this in force.
     Valid(Config),
+    /// Put this in force: it is what the text says without the addresses that no host can have. They
+    /// were accepted once, and a text that was in force has to stay so.
+    Partly(Config, Problems),
     /// Nothing is wrong, but nothing is there yet: no pools.
     NotConfigured(NotConfigured),
     /// What is in force stays.
@@ -69,8 +73,19 @@ impl Outcome {
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Valid(_) => None,
+            Self::Partly(..) => Some(Reason::AddressesLeftOut),
             Self::NotConfigured(_) => Some(Reason::NotConfigured),
             Self::Refused(_) => Some(Reason::ConfigRefused),
+        }
+    }
+
+    /// What to put in force; `None` if what is in force stays.
+    #[must_use]
+    pub fn in_force(self) -> Option<Config> {
+        match self {
+            Self::Valid(config) | Self::Partly(config, _) => Some(config),
+            Self::NotConfigured(NotConfigured::Empty) => Some(Config::default()),
+            Self::NotConfigured(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -108,6 +123,12 @@ impl fmt::Display for NotConfigured {
         }
     }
 }
+
+/// What [`Outcome::Refused`] means for who writes the text.
+pub const NONE_IN_FORCE: &str = "none of it would take effect";
+/// What [`Outcome::Partly`] means for who writes the text.
+pub const REST_IN_FORCE: &str =
+    "addresses that no host can have would be left out, the rest would take effect";
 
 /// What is accepted, and probably not meant; `None` if there is nothing, or if nothing is accepted.
 pub type Warnings = Option<Problems>;
@@ -157,11 +178,14 @@ fn judged(config: Config, report: Report<'_>) -> (Outcome, Warnings) {
     if report.is_only_unfilled() {
         return (Outcome::NotConfigured(NotConfigured::Unfilled), None);
     }
-    let (problems, warnings) = report.finish();
-    match problems {
-        Some(problems) => (Outcome::Refused(problems), None),
-        None if config == Config::default() => (Outcome::NotConfigured(NotConfigured::Empty), None),
-        None => (Outcome::Valid(config), warnings),
+    let judgement = report.finish();
+    match (judgement.problems, judgement.left_out) {
+        (Some(problems), _) => (Outcome::Refused(problems), None),
+        (None, Some(left_out)) => (Outcome::Partly(config, left_out), judgement.warnings),
+        (None, None) if config == Config::default() => {
+            (Outcome::NotConfigured(NotConfigured::Empty), None)
+        }
+        (None, None) => (Outcome::Valid(config), judgement.warnings),
     }
 }
 

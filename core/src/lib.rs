@@ -38,6 +38,7 @@ pub mod text;
 mod time;
 pub mod view;
 pub mod wire;
+pub mod write_loop;
 
 pub use reason::{Explanation, Reason};
 pub use time::Instant;

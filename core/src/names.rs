@@ -82,6 +82,8 @@ pub mod event {
     pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// Warning, on a Service: its status was written again and again, and is left as it is.
+    pub const WRITE_LOOP: &str = "WriteLoopStopped";
     /// Normal, on a Service: what another load balancer had left was taken over.
     pub const STATUS_ADOPTED: &str = "StatusAdopted";
     /// Warning, on a Service: nobody reads an annotation of it.
@@ -90,6 +92,8 @@ pub mod event {
     pub const NOT_ANNOUNCED: &str = "notAnnounced";
     /// Warning, on the `ConfigMap`: it is in force, and something in it is probably not meant.
     pub const CONFIG_WARNING: &str = "ConfigWarning";
+    /// Warning, on the `ConfigMap`: it is in force without addresses that no host can have.
+    pub const ADDRESSES_LEFT_OUT: &str = "AddressesLeftOut";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
     pub const CONFIG_REFUSED: &str = "ConfigRefused";
     /// Normal, on the `ConfigMap`: it is in force.

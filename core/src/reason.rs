@@ -42,6 +42,8 @@ reasons! {
     NotConfigured => "not_configured",
     /// The configuration has errors; the last good one stays in force.
     ConfigRefused => "config_refused",
+    /// The configuration names addresses that no host can have; the rest of it is in force.
+    AddressesLeftOut => "addresses_left_out",
 
     /// An object of the API cannot be decoded; what was known of it stays.
     Unreadable => "unreadable",
@@ -73,6 +75,8 @@ reasons! {
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.
     StatusContested => "status_contested",
+    /// The status was written again and again, and is left as it is for a while.
+    WriteLoop => "write_loop",
     /// An annotation under one of our prefixes that nobody reads.
     UnknownAnnotation => "unknown_annotation",
 

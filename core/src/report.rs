@@ -51,7 +51,7 @@ pub struct ConfigurationStatus {
     pub source: String,
     /// Whether a configuration is in force.
     pub loaded: bool,
-    /// Why the `ConfigMap` as it is now is not in force.
+    /// Why the `ConfigMap` as it is now is not in force, or not all of it.
     pub problem: Option<Explained>,
 }
 

@@ -148,6 +148,20 @@ impl ServiceView {
         self.load_balancer && self.class.as_deref() == class
     }
 
+    /// Whether the other view differs at most in its status and in how that was written.
+    #[must_use]
+    pub fn wants_the_same(&self, other: &Self) -> bool {
+        let wish = |view: &Self| Self {
+            resource_version: String::new(),
+            assigned: Vec::new(),
+            status_is_canonical: true,
+            status_manager: None,
+            status_written: None,
+            ..view.clone()
+        };
+        wish(self) == wish(other)
+    }
+
     /// The load balancer other than us and `MetalLB` that wrote what the status shows: addresses, or
     /// a host name, as some clouds do.
     #[must_use]

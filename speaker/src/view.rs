@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
+use ferrolb_core::address::host::can_be_a_hosts;
 use ferrolb_core::config::{self, Config, NotConfigured, Pool};
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
@@ -185,6 +186,10 @@ impl View {
         self.held_back = None;
         match config::of_data(Some(data)) {
             config::Outcome::Valid(config) => self.accept(config),
+            config::Outcome::Partly(config, left_out) => {
+                warn!("addresses that no host can have are left out: {left_out}");
+                self.accept(config);
+            }
             config::Outcome::NotConfigured(NotConfigured::Empty) => self.accept(Config::default()),
             config::Outcome::NotConfigured(what) => info!("{what}"),
             config::Outcome::Refused(problems) => {
@@ -345,6 +350,9 @@ impl View {
     }
 
     fn standings(&self, address: IpAddr) -> Result<(Standings<'_>, Option<&Pool>), Reason> {
+        if !can_be_a_hosts(address) {
+            return Err(Reason::AddressOutsidePools);
+        }
         let config = self.config.as_ref();
         let pool = config.and_then(|config| config.pool_of(address));
         let mut refused = Reason::OtherClass;

@@ -162,6 +162,11 @@ fn configuration(facts: &Facts) -> Option<Finding> {
             let pools = counted(config.pools.len(), "pool");
             Finding::ok(format!("{pools} in ConfigMap {name}"))
         }
+        Outcome::Partly(_, problems) => Finding::bad(
+            Verdict::Warning,
+            format!("ConfigMap {name} is in force without what no host can have: {problems}"),
+            "write what it says for those lines",
+        ),
         Outcome::NotConfigured(why) => Finding::bad(
             Verdict::Warning,
             format!("ConfigMap {name}: {why}"),

@@ -1,6 +1,6 @@
 //! The result for programs. Its keys are an interface: they stay.
 
-use ferrolb_core::config::{Checked, Outcome, Pool, Problem};
+use ferrolb_core::config::{Checked, Config, Outcome, Pool, Problem, Problems};
 use serde::Serialize;
 
 use super::notes::of_object;
@@ -19,7 +19,7 @@ struct Configuration<'a> {
     namespace: Option<&'a str>,
     name: Option<&'a str>,
     valid: bool,
-    /// `not_configured`, `config_refused`, or null.
+    /// `not_configured`, `config_refused`, `addresses_left_out`, or null.
     reason: Option<&'static str>,
     /// What it waits for, if it is not configured.
     message: Option<String>,
@@ -74,16 +74,17 @@ fn configuration(checked: &Checked) -> Configuration<'_> {
     let object = checked.object.as_ref();
     let reason = checked.outcome.reason().map(ferrolb_core::Reason::as_str);
     let (pools, problems, problem_count, message) = match &checked.outcome {
-        Outcome::Valid(config) => (config.pools.iter().map(pool).collect(), Vec::new(), 0, None),
+        Outcome::Valid(config) => (pools_of(config), Vec::new(), 0, None),
         Outcome::NotConfigured(waits_for) => {
             (Vec::new(), Vec::new(), 0, Some(waits_for.to_string()))
         }
-        Outcome::Refused(problems) => {
-            let found = problems
-                .iter()
-                .map(|problem| found(problem, reason.unwrap_or_default()));
-            (Vec::new(), found.collect(), problems.count(), None)
-        }
+        Outcome::Partly(config, problems) => (
+            pools_of(config),
+            all(problems, reason),
+            problems.count(),
+            None,
+        ),
+        Outcome::Refused(problems) => (Vec::new(), all(problems, reason), problems.count(), None),
     };
     Configuration {
         namespace: object.and_then(|object| object.namespace.as_deref()),
@@ -104,6 +105,10 @@ fn configuration(checked: &Checked) -> Configuration<'_> {
     }
 }
 
+fn pools_of(config: &Config) -> Vec<PoolSummary<'_>> {
+    config.pools.iter().map(pool).collect()
+}
+
 fn pool(pool: &Pool) -> PoolSummary<'_> {
     PoolSummary {
         name: &pool.name,
@@ -121,6 +126,13 @@ fn warning(problem: &Problem) -> Warning<'_> {
         message: &problem.message,
         help: &problem.help,
     }
+}
+
+fn all<'a>(problems: &'a Problems, reason: Option<&'static str>) -> Vec<Found<'a>> {
+    let problems = problems.iter();
+    problems
+        .map(|problem| found(problem, reason.unwrap_or_default()))
+        .collect()
 }
 
 fn found<'a>(problem: &'a Problem, reason: &'static str) -> Found<'a> {

@@ -2,7 +2,7 @@
 
 use ferrolb_core::Reason;
 use ferrolb_core::alloc::Refusal;
-use ferrolb_core::config::Config;
+use ferrolb_core::config::{Config, Outcome};
 use ferrolb_core::names::event;
 use ferrolb_kube::events::Object;
 
@@ -19,6 +19,7 @@ impl Index {
             Loaded::Valid(config) => {
                 if let Some(map) = map {
                     self.warn_of_config(map);
+                    self.tell_left_out(map);
                 }
                 // At the start it is no news.
                 let object = map
@@ -28,6 +29,7 @@ impl Index {
             }
             // As with MetalLB, removing all pools is a change like any other.
             Loaded::Empty(_) if self.config.is_some() => {
+                self.left_out = None;
                 self.accept_with_labels(None, Config::default());
             }
             Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
@@ -52,6 +54,33 @@ impl Index {
         }
     }
 
+    /// What is in force without some of its addresses says so until it is mended. Said once for the same
+    /// words, by whichever replica.
+    fn tell_left_out(&mut self, map: &ConfigMapView) {
+        let Outcome::Partly(_, problems) = &map.outcome else {
+            self.left_out = None;
+            return;
+        };
+        let text = format!("in force without what no host can have: {problems}");
+        let refusal = Refusal::new(Reason::AddressesLeftOut, text);
+        let left_out = (problems.count(), refusal);
+        if self.left_out.as_ref() == Some(&left_out) {
+            return;
+        }
+        let (config, (_, refusal)) = (&self.source, &left_out);
+        tracing::warn!(config, reason = %refusal.reason, "{refusal}");
+        let object = Object::config_map(&self.source, map);
+        let notice = Notice::warning(object, event::ADDRESSES_LEFT_OUT, refusal.text.clone());
+        self.say(notice.no_news());
+        self.left_out = Some(left_out);
+    }
+
+    /// Of how many entries of the configuration something is left out.
+    #[must_use]
+    pub fn entries_left_out(&self) -> usize {
+        self.left_out.as_ref().map_or(0, |(count, _)| *count)
+    }
+
     pub(super) fn accept_config(&mut self, object: Option<Object>, config: Config) {
         let was_refused = self.said_of_config.take().is_some();
         self.config_stale = false;
@@ -68,6 +97,7 @@ impl Index {
         }
         if news {
             self.allocator.set_config(config.clone());
+            self.forget_loops();
             self.settle_all();
             self.config = Some(config);
         }

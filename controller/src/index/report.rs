@@ -13,7 +13,9 @@ impl Index {
         ConfigurationStatus {
             source: self.source.clone(),
             loaded: self.config_loaded(),
-            problem: self.said_of_config.as_ref().map(explained),
+            problem: (self.said_of_config.as_ref())
+                .or(self.left_out.as_ref().map(|(_, refusal)| refusal))
+                .map(explained),
         }
     }
 

@@ -158,7 +158,7 @@ fn a_status_is_written_once_and_told_once() {
         [""; 0],
         "one write of a Service at a time"
     );
-    index.handle_outcome(&sent[0], &written("2"));
+    index.handle_outcome(&sent[0], &written("2"), Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
@@ -181,7 +181,7 @@ fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
     index.apply(service("web", "2", &["10.0.0.1"]), Instant::START);
-    index.handle_outcome(&sent[0], &written("2"));
+    index.handle_outcome(&sent[0], &written("2"), Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     assert_eq!(notices(&mut index)[0].0, event::IP_ALLOCATED);
 }
@@ -190,7 +190,7 @@ fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
 fn a_conflict_is_decided_anew_on_the_version_that_comes() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &Outcome::Conflict);
+    index.handle_outcome(&sent[0], &Outcome::Conflict, Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
@@ -211,7 +211,7 @@ fn a_change_that_overtakes_a_write_is_written_after_it() {
         [""; 0],
         "one write of a Service at a time"
     );
-    index.handle_outcome(&sent[0], &Outcome::Conflict);
+    index.handle_outcome(&sent[0], &Outcome::Conflict, Instant::START);
     assert_eq!(updates(&mut index)[0].resource_version, "2");
 }
 
@@ -219,7 +219,7 @@ fn a_change_that_overtakes_a_write_is_written_after_it() {
 fn a_failed_write_is_tried_again_after_a_while() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &Outcome::Failed);
+    index.handle_outcome(&sent[0], &Outcome::Failed, Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     index.handle_retry(&key("web"));
     let again = updates(&mut index);
@@ -239,7 +239,7 @@ fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
     };
     index.apply(successor, Instant::START);
     assert_eq!(updates(&mut index)[0].uid, "another");
-    index.handle_outcome(&sent[0], &Outcome::Gone);
+    index.handle_outcome(&sent[0], &Outcome::Gone, Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
@@ -449,7 +449,7 @@ fn a_rival_who_rewrites_a_status_twice_within_thirty_seconds_gets_it() {
     index.apply(by_rival("2"), at(10));
     let repaired = updates(&mut index);
     assert_eq!(told(&repaired), ["web 10.0.0.1"]);
-    index.handle_outcome(&repaired[0], &written("3"));
+    index.handle_outcome(&repaired[0], &written("3"), Instant::START);
     index.apply(ours("3"), at(11));
     notices(&mut index);
     index.apply(by_rival("4"), at(12));
@@ -468,7 +468,7 @@ fn a_rival_who_rewrites_a_status_twice_within_thirty_seconds_gets_it() {
         index.apply(by_rival(&theirs), at(round * 40));
         let sent = updates(&mut index);
         assert_eq!(told(&sent), ["web 10.0.0.1"]);
-        index.handle_outcome(&sent[0], &written(&repaired));
+        index.handle_outcome(&sent[0], &written(&repaired), Instant::START);
         index.apply(ours(&repaired), at(round * 40 + 1));
     }
 }
@@ -503,7 +503,7 @@ fn a_rival_of_any_kind_ends_in_no_write_war_and_our_status_is_tried_again_later(
         index.apply(rival("2"), at(10));
         let repaired = updates(&mut index);
         assert_eq!(told(&repaired), ["web 10.0.0.1"]);
-        index.handle_outcome(&repaired[0], &written("3"));
+        index.handle_outcome(&repaired[0], &written("3"), Instant::START);
         index.apply(ours("3"), at(11));
         notices(&mut index);
         index.apply(rival("4"), at(12));
@@ -545,7 +545,7 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
     index.handle_nodes(Change::Listed(vec![node]));
     let sent = updates(&mut index);
     assert_eq!(told(&sent), ["a 10.0.0.2", "web 10.0.0.1"]);
-    index.handle_outcome(&sent[1], &written("2"));
+    index.handle_outcome(&sent[1], &written("2"), Instant::START);
     let (reason, message) = notices(&mut index).pop().unwrap();
     assert_eq!(reason, event::NODE_ADDRESS_GIVEN);
     assert_eq!(
@@ -567,13 +567,13 @@ fn by_a_host() -> BTreeMap<IpAddr, Finding> {
 fn an_address_that_another_host_has_is_replaced_before_it_is_in_use_and_it_is_said_which_host() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &written("2"));
+    index.handle_outcome(&sent[0], &written("2"), Instant::START);
     index.apply(service("web", "2", &["10.0.0.1"]), second(1));
     notices(&mut index);
     index.set_conflicts(by_a_host(), second(2));
     let sent = updates(&mut index);
     assert_eq!(told(&sent), ["web 10.0.0.2"]);
-    index.handle_outcome(&sent[0], &written("3"));
+    index.handle_outcome(&sent[0], &written("3"), Instant::START);
     assert_eq!(
         notices(&mut index).pop().unwrap().1,
         "assigned 10.0.0.2 from pool default instead of 10.0.0.1, which the host with MAC \
@@ -615,7 +615,7 @@ fn an_address_in_use_stays_whatever_is_reported_and_it_is_said_who_contends_and_
     // Given by this process, and shown for ten seconds.
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &written("2"));
+    index.handle_outcome(&sent[0], &written("2"), Instant::START);
     index.apply(service("web", "2", &["10.0.0.1"]), second(100));
     updates(&mut index);
     notices(&mut index);
@@ -629,7 +629,7 @@ fn who_has_no_other_address_is_told_the_command_once_the_address_is_in_use() {
     let mut index = configured(vec![service("other", "1", &["10.0.0.2"])]);
     index.apply(service("web", "2", &[]), second(0));
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &written("3"));
+    index.handle_outcome(&sent[0], &written("3"), Instant::START);
     index.apply(service("web", "3", &["10.0.0.1"]), second(1));
     index.settle();
     notices(&mut index);
@@ -790,4 +790,31 @@ fn what_a_configuration_probably_does_not_mean_is_said_once() {
     assert_eq!(said("10.0.0.9/30"), [""; 0]);
     assert_eq!(said("10.0.0.8/30"), [""; 0]);
     assert_eq!(said("10.0.0.9/30").len(), 1);
+}
+
+#[test]
+fn what_is_left_out_of_a_configuration_is_said_and_the_rest_is_in_force() {
+    let loopback = POOL_OF_TWO.replace("[10", "[127.0.0.2-127.0.0.10, 10");
+    let mut index = listed(vec![service("web", "1", &[])]);
+    index.set_config(Some(&map(parse(&loopback))));
+    assert_eq!(told(&updates(&mut index)), ["web 10.0.0.1"]);
+    let said = notices(&mut index);
+    let said: Vec<_> = said
+        .iter()
+        .filter(|(reason, _)| *reason == event::ADDRESSES_LEFT_OUT)
+        .collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].1.contains("line 1, column "), "{said:?}");
+    assert!(index.config_loaded() && !index.config_stale());
+    assert_eq!(index.entries_left_out(), 1);
+    let problem = index.configuration_status().problem.unwrap();
+    assert_eq!(problem.reason, "addresses_left_out");
+    index.set_config(Some(&map(parse(&loopback))));
+    assert_eq!(notices(&mut index), [], "said once");
+    // What is in force stays, and so does what is said of it.
+    index.set_config(Some(&map(parse("nonsense"))));
+    assert_eq!(index.entries_left_out(), 1);
+    index.set_config(Some(&map(parse(POOL_OF_TWO))));
+    assert_eq!(index.entries_left_out(), 0);
+    assert_eq!(index.configuration_status().problem, None);
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ferrolb_core::Instant;
 use ferrolb_core::alloc::Decision;
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::names::event;
@@ -125,7 +126,7 @@ impl Index {
     }
 
     /// What came of the write of `update`.
-    pub fn handle_outcome(&mut self, update: &Update, outcome: &Outcome) {
+    pub fn handle_outcome(&mut self, update: &Update, outcome: &Outcome, now: Instant) {
         let entry = self.services.get_mut(&update.key);
         let Some(entry) = entry.filter(|entry| entry.view.uid == update.uid) else {
             return;
@@ -148,6 +149,7 @@ impl Index {
         };
         if matches!(outcome, Outcome::Written { .. }) {
             self.tell_written(update);
+            self.count_write(update, now);
         }
         self.to_write.insert(update.key.clone());
     }

@@ -15,6 +15,7 @@ use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool};
 use crate::names::ALLOW_NODE_PORTS;
+use crate::names::event::ADDRESSES_LEFT_OUT;
 use crate::view::{Protocol, ServiceKey, ServiceView};
 
 /// Everything that a choice depends on.
@@ -228,6 +229,12 @@ impl<'a> Choice<'a> {
 
     /// Which of the families that the Service needs `pools` do not have.
     fn lacking(&self, pools: &[&Pool], names: &str) -> String {
+        if pools.iter().all(|pool| pool.ranges.is_empty()) {
+            return format!(
+                "pool {names} has no address that a host can have: correct the lines that the Event \
+                 {ADDRESSES_LEFT_OUT} on the ConfigMap names"
+            );
+        }
         let needed = self.request.families.iter();
         let lacking: Vec<_> = needed
             .filter(|family| !pools.iter().any(|pool| pool.has_family(**family)))

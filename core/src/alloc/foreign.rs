@@ -6,6 +6,7 @@ use crate::Reason;
 use crate::adopt::{self, Adoption};
 use crate::names::ADOPTED_MANAGERS;
 use crate::view::{ServiceKey, ServiceView};
+use crate::write_loop::{LEFT_FOR, MOST_WRITES};
 
 impl Allocator {
     /// What stands in the way of taking over the Service's status, should another load balancer have
@@ -24,7 +25,7 @@ impl Allocator {
         let key = &view.key;
         let is_theirs = match self.left.get(key) {
             Some(Left::Foreign) => true,
-            Some(Left::Contested(_)) => false,
+            Some(Left::Contested(_) | Left::Looping) => false,
             None => self.holdings.addresses(key).is_empty(),
         };
         let is_due = self.adoptions.get(key) == Some(&Adoption::Due);
@@ -67,6 +68,19 @@ impl Allocator {
 pub(super) fn foreign(key: &ServiceKey, manager: &str, adoption: &Adoption) -> Refusal {
     let text = adopt::left_alone(key, manager, adoption);
     Refusal::new(Reason::ForeignStatus, text)
+}
+
+pub(super) fn looping() -> Refusal {
+    Refusal::new(
+        Reason::WriteLoop,
+        format!(
+            "its status was written more than {MOST_WRITES} times within a minute, and it was not right \
+             afterwards or had to change again each time: it is left as it is for {} minutes, or until the \
+             Service or the configuration changes; find what changes it, such as an admission webhook on \
+             services/status, or Nodes whose addresses come and go",
+            LEFT_FOR.as_secs() / 60
+        ),
+    )
 }
 
 pub(super) fn contested(key: &ServiceKey, rival: Option<&str>) -> Refusal {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Refusal;
 use crate::Reason;
+use crate::address::host::why_no_host;
 use crate::address::{Family, canonical};
 use crate::text::LONGEST_VALUE;
 use crate::view::{AddressRequest, FamilyPolicy, ServiceView};
@@ -105,6 +106,11 @@ fn wanted(request: &AddressRequest, families: &[Family]) -> Result<Wanted, Refus
                  commas"
             )));
         };
+        if let Some(what) = why_no_host(address) {
+            return Err(bad(format!(
+                "{source} asks for {address}, which no host can have ({what}): ask for another one"
+            )));
+        }
         let family = Family::of(address);
         if !families.contains(&family) {
             return Err(bad(format!(

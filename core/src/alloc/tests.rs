@@ -4,6 +4,7 @@ use crate::config::{Announcement, LabelSelector, Pool};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
 pub(super) mod contended;
+mod edges;
 
 pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()

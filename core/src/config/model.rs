@@ -61,7 +61,8 @@ pub struct Pool {
     pub name: String,
     /// `protocol`
     pub protocol: Announcement,
-    /// `addresses`, in the order of the file: the order of allocation.
+    /// `addresses`, in the order of the file: the order of allocation. Without those that no host can
+    /// have; nothing is left of a pool that had no others.
     pub ranges: Vec<AddressRange>,
     /// `auto-assign`: whether services that do not name the pool get addresses from it.
     pub auto_assign: bool,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bgp::{self, Communities};
 use super::fields::{Fields, boolean, integer, list, text};
 use super::overlap::{overlapping, rest};
+use super::possible::possible;
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
 use super::tree::{Node, Span, Value};
@@ -38,6 +39,8 @@ const MAX_INTERFACE_BYTES: usize = 15;
 /// One entry of `addresses`, to be compared with those of all pools.
 struct Entry {
     range: AddressRange,
+    /// What hosts can have of it.
+    possible: Vec<AddressRange>,
     text: String,
     span: Span,
     pool: String,
@@ -62,8 +65,7 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
         let name = name(&fields, &mut places, report);
         let start = entries.len();
         read_entries(&fields, name.unwrap_or_default(), &mut entries, report);
-        let ranges = entries[start..].iter().map(|entry| entry.range).collect();
-        pools.extend(pool(&fields, name, ranges, communities, report));
+        pools.extend(pool(&fields, name, &entries[start..], communities, report));
     }
     report_overlaps(&entries, report);
     pools
@@ -72,10 +74,11 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
 fn pool(
     fields: &Fields<'_>,
     name: Option<&str>,
-    ranges: Vec<AddressRange>,
+    entries: &[Entry],
     communities: &Communities,
     report: &mut Report<'_>,
 ) -> Option<Pool> {
+    let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
     let protocol = protocol(fields, report);
     let mut flag = |key| fields.get(key).and_then(|node| boolean(node, key, report));
     let (auto_assign, avoid_buggy_ips) = (flag("auto-assign"), flag("avoid-buggy-ips"));
@@ -97,7 +100,10 @@ fn pool(
         node_selectors: selectors("node-selectors"),
         name: name?.to_owned(),
         protocol: protocol?,
-        ranges,
+        ranges: entries
+            .iter()
+            .flat_map(|entry| entry.possible.iter().copied())
+            .collect(),
         auto_assign: auto_assign.unwrap_or(true),
         avoid_buggy_ips: avoid_buggy_ips.unwrap_or(false),
         bgp_advertisements,
@@ -178,6 +184,7 @@ fn read_entries(
                 .unwrap_or_default();
             entries.push(Entry {
                 range,
+                possible: possible(range, &text, &item.span, report),
                 text,
                 span: item.span.clone(),
                 pool: pool.to_owned(),

@@ -119,9 +119,21 @@ pub(super) struct Report<'t> {
     origin: &'t Origin,
     positions: Positions<'t>,
     list: Vec<Problem>,
+    /// What is wrong, and left out of what is put in force.
+    left_out: Vec<Problem>,
     /// What is accepted, and probably not meant.
     warnings: Vec<Problem>,
     unfilled: usize,
+}
+
+/// What a [`Report`] comes to, each in the order of the text.
+pub(super) struct Judgement {
+    /// Nothing is put in force. Those that would only be left out are among them.
+    pub(super) problems: Option<Problems>,
+    /// The rest is put in force.
+    pub(super) left_out: Option<Problems>,
+    /// All of it is put in force.
+    pub(super) warnings: Option<Problems>,
 }
 
 impl<'t> Report<'t> {
@@ -131,6 +143,7 @@ impl<'t> Report<'t> {
             origin,
             positions: Positions::new(text),
             list: Vec::new(),
+            left_out: Vec::new(),
             warnings: Vec::new(),
             unfilled: 0,
         }
@@ -139,6 +152,17 @@ impl<'t> Report<'t> {
     pub(super) fn add(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         let problem = self.problem(span, message.into(), help.into());
         self.list.push(problem);
+    }
+
+    /// What is wrong, and was accepted once: the rest is put in force.
+    pub(super) fn leave_out(
+        &mut self,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let problem = self.problem(span, message.into(), help.into());
+        self.left_out.push(problem);
     }
 
     /// What is accepted, since `MetalLB` accepts it, and probably not meant.
@@ -195,9 +219,16 @@ impl<'t> Report<'t> {
         self.unfilled > 0 && self.unfilled == self.list.len()
     }
 
-    /// The problems and the warnings, both in the order of the text; `None` if there are none.
-    pub(super) fn finish(self) -> (Option<Problems>, Option<Problems>) {
-        (Problems::of(self.list), Problems::of(self.warnings))
+    /// What is wrong, left out, and warned of.
+    pub(super) fn finish(mut self) -> Judgement {
+        if !self.list.is_empty() {
+            self.list.append(&mut self.left_out);
+        }
+        Judgement {
+            problems: Problems::of(self.list),
+            left_out: Problems::of(self.left_out),
+            warnings: Problems::of(self.warnings),
+        }
     }
 }
 

@@ -3,6 +3,7 @@ mod files;
 mod golden;
 mod meaning;
 mod nulls;
+mod possible;
 mod properties;
 mod rows;
 mod slips;

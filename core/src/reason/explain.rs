@@ -37,6 +37,11 @@ impl Reason {
                 "correct the lines that the Event on the ConfigMap names; kubectl ferrolb validate \
                  checks a file before you apply it",
             ),
+            Self::AddressesLeftOut => (
+                "the ConfigMap names addresses that no host can have, such as loopback and multicast; \
+                 they are left out, and the rest of it is in force",
+                "correct the lines that the Event on the ConfigMap names; it says what to write",
+            ),
             Self::Unreadable => (
                 "an object that the API server serves is not understood, or larger than 4 MiB; what was \
                  known of it stays, and nothing else is touched",
@@ -110,6 +115,13 @@ impl Reason {
                 "switch the other one off; what it leaves in the status is taken over with kubectl \
                  ferrolb adopt svc/NAME ten minutes after it wrote last, or at once if you empty the \
                  status or create the Service anew",
+            ),
+            Self::WriteLoop => (
+                "the Service's status was written more than ten times within a minute and was not right \
+                 afterwards, or had to change again each time; it is left as it is for ten minutes, or \
+                 until the Service or the configuration changes",
+                "find what changes it: an admission webhook on services/status, or Nodes whose addresses \
+                 (status.addresses) come and go; the Service's Events show the addresses",
             ),
             Self::UnknownAnnotation => (
                 "an annotation of the Service begins as ours or MetalLB's do, and nobody reads it",

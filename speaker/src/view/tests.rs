@@ -301,6 +301,20 @@ fn a_broken_or_deleted_configuration_changes_nothing_and_is_marked() {
 }
 
 #[test]
+fn what_no_host_can_have_is_left_out_of_a_configuration_and_announced_by_nobody() {
+    let pools = POOLS.replace("[192", "[127.0.0.0/8, 192");
+    let mut cluster = Cluster::new(Some(&pools));
+    assert_eq!(cluster.view.config_state(), (true, false));
+    assert!(cluster.wish().is_ok(), "the rest is in force");
+    cluster.take(Input::Service(Event::Apply(service(
+        json!({}),
+        "127.0.0.2",
+    ))));
+    let wish = cluster.view.wish("127.0.0.2".parse().unwrap());
+    assert_eq!(wish.err(), Some(Reason::AddressOutsidePools));
+}
+
+#[test]
 fn without_any_configuration_only_our_controllers_addresses_are_announced() {
     let written_by = |manager: &str| {
         json!({ "metadata": { "managedFields": [{

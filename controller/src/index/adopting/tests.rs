@@ -62,7 +62,7 @@ fn a_status_that_is_asked_for_is_taken_over_at_once_if_it_is_old_and_that_is_sai
                 .to_owned()
         )
     );
-    index.handle_outcome(&sent[0], &written("3"));
+    index.handle_outcome(&sent[0], &written("3"), Instant::START);
     assert_eq!(reasons(&mut index), [event::IP_ALLOCATED]);
 }
 
@@ -106,7 +106,7 @@ fn who_rewrites_it_after_that_has_it_until_somebody_asks_anew() {
     for (theirs, version) in [("2", "3"), ("4", "5")] {
         let sent = updates(&mut index);
         assert_eq!(told(&sent), ["web 10.0.0.1"]);
-        index.handle_outcome(&sent[0], &written(version));
+        index.handle_outcome(&sent[0], &written(version), Instant::START);
         index.apply(ours(version), minutes(1));
         index.apply(by_k3s(theirs, -1, true), minutes(1));
     }

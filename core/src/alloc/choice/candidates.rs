@@ -181,6 +181,9 @@ impl<'a> Choice<'a> {
 
 /// The pool's ranges, as text.
 fn ranges(pool: &Pool) -> String {
+    if pool.ranges.is_empty() {
+        return "it has no address that a host can have".to_owned();
+    }
     let ranges: Vec<_> = pool.ranges.iter().map(ToString::to_string).collect();
     some_of(&ranges, ", ")
 }

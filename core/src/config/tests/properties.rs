@@ -8,7 +8,7 @@ use crate::config::{Outcome, check_file};
 
 /// Whatever comes out, places lie in the text and the texts can be made.
 fn assert_sound(text: &str) -> Result<(), TestCaseError> {
-    if let Outcome::Refused(problems) = parse(text) {
+    if let Outcome::Refused(problems) | Outcome::Partly(_, problems) = parse(text) {
         let lines = text.split('\n').count();
         for problem in problems.iter() {
             prop_assert!(
@@ -32,7 +32,7 @@ fn assert_sound(text: &str) -> Result<(), TestCaseError> {
     }
     let manifest = in_manifest(text);
     for checked in check_file(&manifest).into_iter().flatten() {
-        if let Outcome::Refused(problems) = checked.outcome {
+        if let Outcome::Refused(problems) | Outcome::Partly(_, problems) = checked.outcome {
             let source = checked.value.unwrap_or_else(|| manifest.clone());
             for problem in problems.iter() {
                 prop_assert!(
@@ -96,6 +96,7 @@ fn piece() -> impl Strategy<Value = String> {
         "10.0.0.9-10.0.0.1",
         "fd00::/64",
         "::",
+        "127.0.0.1-128.0.0.9",
         "0x10",
         "1e9",
         "-1",
