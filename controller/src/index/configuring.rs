@@ -69,7 +69,7 @@ impl Index {
         }
         let (config, (_, refusal)) = (&self.source, &left_out);
         tracing::warn!(config, reason = %refusal.reason, "{refusal}");
-        let object = Object::config_map(&self.source, map);
+        let object = config_map(&self.source, map);
         let notice = Notice::warning(object, event::ADDRESSES_LEFT_OUT, refusal.text.clone());
         self.say(notice.no_news());
         self.left_out = Some(left_out);
