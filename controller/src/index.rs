@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, PoolUsage, Refusal};
-use ferrolb_core::config::Config;
 use ferrolb_core::conflict::Finding;
+use ferrolb_core::in_force::InForce;
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
@@ -80,15 +80,15 @@ pub struct Index {
     services: BTreeMap<Arc<ServiceKey>, Box<Entry>>,
     services_listed: bool,
     config_listed: bool,
+    in_force: InForce,
+    /// What is in force, or why the newest state is not, is said about this, unless it is no news.
+    config_object: Option<Object>,
+    config_is_no_news: bool,
     nodes: Known<String, Vec<IpAddr>>,
     namespaces: Known<String, Labels>,
     /// Why an address cannot serve.
     conflicts: Known<IpAddr, Finding>,
-    config: Option<Config>,
     labelling: Labelling,
-    config_stale: bool,
-    /// What was last said about a `ConfigMap` that cannot be used.
-    said_of_config: Option<Refusal>,
     /// Of how many entries of what is in force something is left out, and what was said about it.
     left_out: Option<(usize, Refusal)>,
     /// What was last said about one that can be used and says what is probably not meant.
@@ -122,17 +122,17 @@ impl Index {
         Self {
             class,
             leading: true,
+            in_force: InForce::new(source.clone()),
             source,
+            config_object: None,
+            config_is_no_news: true,
             services: BTreeMap::new(),
             services_listed: false,
             config_listed: false,
             nodes: Known::default(),
             namespaces: Known::default(),
             conflicts: Known::default(),
-            config: None,
             labelling: Labelling::default(),
-            config_stale: false,
-            said_of_config: None,
             left_out: None,
             said_in_warning: None,
             allocator: Allocator::new(nothing),
@@ -390,7 +390,7 @@ impl Index {
                 self.source
             ));
         }
-        if self.config.is_none() && self.is_config_held_back() {
+        if self.in_force.awaits_labels() {
             blockers
                 .push("labels: objects are listed anew with those that selectors name".to_owned());
         }
@@ -407,13 +407,13 @@ impl Index {
     /// Whether a configuration is in force.
     #[must_use]
     pub const fn config_loaded(&self) -> bool {
-        self.config.is_some()
+        self.in_force.current().is_some()
     }
 
     /// Whether the `ConfigMap` says something else than what is in force.
     #[must_use]
-    pub const fn config_stale(&self) -> bool {
-        self.config_stale
+    pub fn config_stale(&self) -> bool {
+        self.in_force.is_stale()
     }
 
     /// How full each pool is.

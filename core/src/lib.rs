@@ -22,6 +22,7 @@ pub mod announce;
 pub mod config;
 pub mod conflict;
 pub mod elect;
+pub mod in_force;
 #[cfg(feature = "k8s")]
 pub mod k8s;
 pub mod key_set;

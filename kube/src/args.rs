@@ -71,6 +71,12 @@ impl Shared {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
+    /// The `ConfigMap`, as `namespace/name`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        format!("{}/{}", self.namespace(), self.config)
+    }
+
     /// The class to serve. The empty one is none.
     #[must_use]
     pub fn class(&self) -> Option<String> {

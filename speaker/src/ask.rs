@@ -91,7 +91,12 @@ async fn known(args: &Args) -> anyhow::Result<View> {
         &args.shared.config,
         wanted,
     );
-    let mut view = View::new(me, args.shared.class(), args.exclude_label);
+    let mut view = View::new(
+        me,
+        args.shared.class(),
+        args.shared.source(),
+        args.exclude_label,
+    );
     while view.missing().is_some() {
         let input = inputs.next().await.context("the watches have ended")?;
         view.handle(input, &mut Dirty::default());

@@ -100,7 +100,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         labels,
         clock,
         unannounced: Unannounced::default(),
-        view: View::new(me.clone(), args.shared.class(), args.exclude_label),
+        view: View::new(
+            me.clone(),
+            args.shared.class(),
+            args.shared.source(),
+            args.exclude_label,
+        ),
         events,
         conflicts,
         me,

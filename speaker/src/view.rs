@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::address::host::can_be_a_hosts;
-use ferrolb_core::config::{self, Config, NotConfigured, Pool};
+use ferrolb_core::config::{self, Pool};
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
+use ferrolb_core::in_force::{Effect, InForce};
 use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -48,24 +49,21 @@ pub struct View {
     reports: Store<(), BTreeMap<String, String>>,
     /// Addresses that other hosts have, so that nobody announces them.
     in_conflict: BTreeSet<IpAddr>,
-    /// The last good configuration.
-    config: Option<Config>,
-    /// What is put in force as soon as the Nodes have been listed with the labels that it names.
-    held_back: Option<Config>,
-    /// Names of the labels that Nodes have been listed with, are being listed with, and should be.
-    labels: LabelNames,
+    in_force: InForce,
+    /// Names of the labels that Nodes are being listed with.
     labels_coming: LabelNames,
-    labels_wanted: LabelNames,
-    /// Nobody has asked for `labels_wanted` yet.
-    labels_are_news: bool,
-    /// The newest one is refused.
-    stale: bool,
 }
 
 impl View {
-    /// Of the node `me`, for Services of `class`, with what the exclude label of Nodes means.
+    /// Of the node `me`, for Services of `class`, with the configuration of the `ConfigMap` called
+    /// `source` (`namespace/name`) and what the exclude label of Nodes means.
     #[must_use]
-    pub fn new(me: String, class: Option<String>, exclude_label: ExcludeLabel) -> Self {
+    pub fn new(
+        me: String,
+        class: Option<String>,
+        source: String,
+        exclude_label: ExcludeLabel,
+    ) -> Self {
         Self {
             me,
             class,
@@ -78,13 +76,8 @@ impl View {
             config_map: Store::default(),
             reports: Store::default(),
             in_conflict: BTreeSet::new(),
-            config: None,
-            held_back: None,
-            labels: LabelNames::new(),
+            in_force: InForce::new(source),
             labels_coming: LabelNames::new(),
-            labels_wanted: LabelNames::new(),
-            labels_are_news: false,
-            stale: false,
         }
     }
 
@@ -104,17 +97,21 @@ impl View {
             }
             Input::Labels(names) => self.labels_coming = names.as_ref().clone(),
             Input::Node(event) => {
-                if matches!(event, Event::InitDone) {
-                    self.labels.clone_from(&self.labels_coming);
-                }
+                let is_listed = matches!(event, Event::InitDone);
                 let changed = !self.nodes.handle(event).is_empty();
                 dirty.nodes |= changed;
-                dirty.all |= self.release_config() || changed;
+                dirty.all |= changed;
+                if is_listed {
+                    let effect = self.in_force.handle_labels(self.labels_coming.clone());
+                    dirty.all |= self.tell_of_config(effect);
+                }
             }
             Input::Config(event) => {
-                if !self.config_map.handle(event).is_empty() {
-                    self.config_changed();
-                    dirty.all = true;
+                let was_listed = self.config_map.listed();
+                if !self.config_map.handle(event).is_empty()
+                    || self.config_map.listed() != was_listed
+                {
+                    dirty.all |= self.config_changed();
                 }
             }
             Input::Reports(event) => {
@@ -177,57 +174,39 @@ impl View {
             .flat_map(|view| view.assigned.iter().copied())
     }
 
-    fn config_changed(&mut self) {
-        let Some(data) = self.config_map.views().get(&()) else {
-            warn!("the ConfigMap is gone; the last good configuration stays in force");
-            return;
-        };
-        self.stale = false;
-        self.held_back = None;
-        match config::of_data(Some(data)) {
-            config::Outcome::Valid(config) => self.accept(config),
-            config::Outcome::Partly(config, left_out) => {
-                warn!("addresses that no host can have are left out: {left_out}");
-                self.accept(config);
-            }
-            config::Outcome::NotConfigured(NotConfigured::Empty) => self.accept(Config::default()),
-            config::Outcome::NotConfigured(what) => info!("{what}"),
-            config::Outcome::Refused(problems) => {
-                self.stale = true;
-                warn!("configuration refused, the last good one stays in force: {problems}");
-            }
+    /// Whether another configuration is in force.
+    fn config_changed(&mut self) -> bool {
+        let data = self.config_map.views().get(&());
+        let read = data.map(|data| config::of_data(Some(data)));
+        if let Some(config::Outcome::Partly(_, left_out)) = &read {
+            warn!("addresses that no host can have are left out: {left_out}");
         }
+        let effect = self.in_force.handle(read);
+        self.tell_of_config(effect)
     }
 
-    /// Puts a configuration in force, as soon as the labels that it names are known.
-    fn accept(&mut self, config: Config) {
-        let mut names = config.label_names();
-        if !names.is_subset(&self.labels_wanted) {
-            // Those that are in force are still needed until then.
-            names.extend(self.config.iter().flat_map(Config::label_names));
-            self.labels_wanted = names;
-            self.labels_are_news = true;
+    fn tell_of_config(&self, effect: Effect) -> bool {
+        let pools = self.in_force.current().map(|config| config.pools.len());
+        match effect {
+            Effect::None => {}
+            Effect::Replaced => info!(pools, "configuration in force"),
+            Effect::Mended => info!(pools, "the configuration in force is valid again"),
+            Effect::Kept => {
+                let stays = match pools {
+                    Some(_) => "the last good configuration stays in force",
+                    None => "no configuration is in force",
+                };
+                if let Some(why) = self.in_force.why_not() {
+                    warn!(reason = %why.reason, "{stays}: {why}");
+                }
+            }
         }
-        self.held_back = Some(config);
-        self.release_config();
-    }
-
-    /// Whether that has put a configuration in force.
-    fn release_config(&mut self) -> bool {
-        let names = self.held_back.as_ref().map(Config::label_names);
-        if !names.is_some_and(|names| names.is_subset(&self.labels)) {
-            return false;
-        }
-        self.config = self.held_back.take();
-        let pools = self.config.as_ref().map_or(0, |config| config.pools.len());
-        info!(pools, "configuration in force");
-        true
+        effect == Effect::Replaced
     }
 
     /// The names of the labels with which Nodes have to be listed anew.
     pub fn poll_labels(&mut self) -> Option<LabelNames> {
-        let is_news = std::mem::take(&mut self.labels_are_news);
-        is_news.then(|| self.labels_wanted.clone())
+        self.in_force.poll_labels()
     }
 
     fn reports_changed(&mut self, dirty: &mut Dirty) {
@@ -266,7 +245,7 @@ impl View {
             (self.nodes.listed(), "the list of Nodes"),
             (self.config_map.listed(), "the ConfigMap"),
             (
-                self.held_back.is_none() || self.config.is_some(),
+                !self.in_force.awaits_labels(),
                 "the labels of Nodes that the configuration names",
             ),
             (self.reports.listed(), "the reports of conflicts"),
@@ -275,10 +254,10 @@ impl View {
         .find_map(|(listed, what)| (!listed).then_some(what))
     }
 
-    /// Whether a configuration is in force, and whether a newer one was refused.
+    /// Whether a configuration is in force, and whether the `ConfigMap` says something else.
     #[must_use]
-    pub const fn config_state(&self) -> (bool, bool) {
-        (self.config.is_some(), self.stale)
+    pub fn config_state(&self) -> (bool, bool) {
+        (self.in_force.current().is_some(), self.in_force.is_stale())
     }
 
     /// Every address that is in the status of a Service.
@@ -353,7 +332,7 @@ impl View {
         if !can_be_a_hosts(address) {
             return Err(Reason::AddressOutsidePools);
         }
-        let config = self.config.as_ref();
+        let config = self.in_force.current();
         let pool = config.and_then(|config| config.pool_of(address));
         let mut refused = Reason::OtherClass;
         let mut backends = Vec::new();

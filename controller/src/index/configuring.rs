@@ -2,42 +2,31 @@
 
 use ferrolb_core::Reason;
 use ferrolb_core::alloc::Refusal;
-use ferrolb_core::config::{Config, Outcome};
+use ferrolb_core::config::{NotConfigured, Outcome};
+use ferrolb_core::in_force::Effect;
 use ferrolb_core::names::event;
-use ferrolb_kube::events::Object;
 
 use super::Index;
 use crate::notice::{Notice, config_map};
-use crate::source::{ConfigMapView, Loaded, load};
+use crate::source::ConfigMapView;
 
 impl Index {
     /// The `ConfigMap` was read; `None` if there is none.
     pub fn set_config(&mut self, map: Option<&ConfigMapView>) {
-        let first = !self.config_listed;
-        self.config_listed = true;
-        match load(map, &self.source) {
-            Loaded::Valid(config) => {
-                if let Some(map) = map {
-                    self.warn_of_config(map);
-                    self.tell_left_out(map);
-                }
-                // At the start it is no news.
-                let object = map
-                    .filter(|_| !first)
-                    .map(|map| config_map(&self.source, map));
-                self.accept_with_labels(object, config);
-            }
-            // As with MetalLB, removing all pools is a change like any other.
-            Loaded::Empty(_) if self.config.is_some() => {
-                self.left_out = None;
-                self.accept_with_labels(None, Config::default());
-            }
-            Loaded::Empty(refusal) | Loaded::Unusable(refusal) => {
-                let object = map.map(|map| config_map(&self.source, map));
-                self.hold_back_none();
-                self.refuse_config(object, refusal, first);
-            }
+        // At the start it is no news.
+        let first = !std::mem::replace(&mut self.config_listed, true);
+        self.config_object = map.map(|map| config_map(&self.source, map));
+        let outcome = map.map(|map| map.outcome.clone());
+        if let Some((map, Outcome::Valid(_) | Outcome::Partly(..))) = map.zip(outcome.as_ref()) {
+            self.warn_of_config(map);
+            self.tell_left_out(map);
+        } else if let Some(Outcome::NotConfigured(NotConfigured::Empty)) = outcome {
+            self.left_out = None;
         }
+        let effect = self.in_force.handle(outcome);
+        self.config_is_no_news = first;
+        self.follow_labels();
+        self.tell_of_config(effect);
     }
 
     /// What is in force and probably not meant. Said once for the same words, by whichever replica.
@@ -81,51 +70,60 @@ impl Index {
         self.left_out.as_ref().map_or(0, |(count, _)| *count)
     }
 
-    pub(super) fn accept_config(&mut self, object: Option<Object>, config: Config) {
-        let was_refused = self.said_of_config.take().is_some();
-        self.config_stale = false;
-        let news = self.config.as_ref() != Some(&config);
-        if !(news || was_refused) {
-            return;
+    pub(super) fn tell_of_config(&mut self, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::Mended => self.tell_in_force(),
+            Effect::Replaced => {
+                self.tell_in_force();
+                if let Some(config) = self.in_force.current() {
+                    self.allocator.set_config(config.clone());
+                    self.forget_loops();
+                    self.settle_all();
+                }
+            }
+            Effect::Kept => self.tell_kept(),
         }
-        let pools = config.pools.len();
+    }
+
+    fn tell_in_force(&mut self) {
+        let pools = self
+            .in_force
+            .current()
+            .map_or(0, |config| config.pools.len());
         tracing::info!(config = self.source, pools, "configuration in force");
-        if let Some(object) = object {
-            let pools = if pools == 1 { "pool" } else { "pools" };
-            let message = format!("in force, with {} address {pools}", config.pools.len());
+        if let Some(object) = self
+            .config_object
+            .clone()
+            .filter(|_| !self.config_is_no_news)
+        {
+            let s = if pools == 1 { "" } else { "s" };
+            let message = format!("configuration in force: {pools} address pool{s}");
             self.say(Notice::normal(object, event::CONFIG_ACCEPTED, message));
-        }
-        if news {
-            self.allocator.set_config(config.clone());
-            self.forget_loops();
-            self.settle_all();
-            self.config = Some(config);
         }
     }
 
     /// A configuration that cannot be used changes nothing, and says so.
-    fn refuse_config(&mut self, object: Option<Object>, refusal: Refusal, first: bool) {
-        self.config_stale = self.config.is_some() || refusal.reason == Reason::ConfigRefused;
-        if self.said_of_config.as_ref() == Some(&refusal) {
+    fn tell_kept(&mut self) {
+        let Some(refusal) = self.in_force.why_not().cloned() else {
             return;
-        }
-        let effect = if self.config.is_some() {
-            "the last good configuration stays in force"
-        } else {
-            "Services wait for addresses, and those that have one keep it"
+        };
+        let effect = match self.in_force.current() {
+            Some(_) => "the last good configuration stays in force",
+            None => "Services wait for addresses, and those that have one keep it",
         };
         let (config, reason) = (&self.source, refusal.reason);
         if reason == Reason::ConfigRefused {
             tracing::error!(config, %reason, effect, "{refusal}");
-            if let Some(object) = object {
+            if let Some(object) = self.config_object.clone() {
                 let message = format!("{effect}: {refusal}");
                 let notice = Notice::warning(object, event::CONFIG_REFUSED, message);
-                self.say(if first { notice.no_news() } else { notice });
+                let is_no_news = self.config_is_no_news;
+                self.say(if is_no_news { notice.no_news() } else { notice });
             }
         } else {
             tracing::warn!(config, %reason, effect, "{refusal}");
         }
-        self.allocator.set_unconfigured(refusal.clone());
-        self.said_of_config = Some(refusal);
+        self.allocator.set_unconfigured(refusal);
     }
 }

@@ -2,11 +2,9 @@
 //! another one, Services and Namespaces are listed anew with it before that configuration is put in
 //! force. Until then the last good one stays.
 
-use ferrolb_core::config::Config;
 use ferrolb_core::labels::LabelNames;
 
 use super::Index;
-use ferrolb_kube::events::Object;
 
 #[derive(Debug, Default)]
 pub(super) struct Labelling {
@@ -16,8 +14,6 @@ pub(super) struct Labelling {
     is_news: bool,
     services_missing: bool,
     namespaces_missing: bool,
-    /// What is put in force as soon as nothing is missing, and where to say so.
-    held_back: Option<(Option<Object>, Config)>,
 }
 
 impl Index {
@@ -33,29 +29,14 @@ impl Index {
         is_news.then(|| self.labelling.names.clone())
     }
 
-    /// Puts `config` in force, as soon as the labels that it names are known.
-    pub(super) fn accept_with_labels(&mut self, object: Option<Object>, config: Config) {
-        let mut names = config.label_names();
-        let labelling = &mut self.labelling;
-        if !names.is_subset(&labelling.names) {
-            // Those that are in force are still needed until then.
-            names.extend(self.config.iter().flat_map(Config::label_names));
-            labelling.names = names;
-            labelling.is_news = true;
-            labelling.services_missing = true;
-            labelling.namespaces_missing = self.namespaces.is_awaited();
+    /// A configuration may name labels that objects have not been read with.
+    pub(super) fn follow_labels(&mut self) {
+        if let Some(names) = self.in_force.poll_labels() {
+            self.labelling.names = names;
+            self.labelling.is_news = true;
+            self.labelling.services_missing = true;
+            self.labelling.namespaces_missing = self.namespaces.is_awaited();
         }
-        labelling.held_back = Some((object, config));
-        self.release_config();
-    }
-
-    /// What the `ConfigMap` said before is not what it says now.
-    pub(super) fn hold_back_none(&mut self) {
-        self.labelling.held_back = None;
-    }
-
-    pub(super) const fn is_config_held_back(&self) -> bool {
-        self.labelling.held_back.is_some()
     }
 
     pub(super) fn services_have_labels(&mut self) {
@@ -69,11 +50,10 @@ impl Index {
     }
 
     fn release_config(&mut self) {
-        if self.labelling.services_missing || self.labelling.namespaces_missing {
-            return;
-        }
-        if let Some((object, config)) = self.labelling.held_back.take() {
-            self.accept_config(object, config);
+        if !(self.labelling.services_missing || self.labelling.namespaces_missing) {
+            let names = self.labelling.names.clone();
+            let effect = self.in_force.handle_labels(names);
+            self.tell_of_config(effect);
         }
     }
 }

@@ -13,7 +13,7 @@ impl Index {
         ConfigurationStatus {
             source: self.source.clone(),
             loaded: self.config_loaded(),
-            problem: (self.said_of_config.as_ref())
+            problem: (self.in_force.why_not())
                 .or(self.left_out.as_ref().map(|(_, refusal)| refusal))
                 .map(explained),
         }
@@ -22,7 +22,11 @@ impl Index {
     /// The pools, in the order of the file.
     #[must_use]
     pub fn pool_statuses(&self) -> Vec<PoolStatus> {
-        let pools = self.config.iter().flat_map(|config| &config.pools);
+        let pools = self
+            .in_force
+            .current()
+            .into_iter()
+            .flat_map(|config| &config.pools);
         pools
             .zip(self.usage())
             .map(|(pool, usage)| PoolStatus {

@@ -1,10 +1,13 @@
-use ferrolb_core::config::{NotConfigured, Outcome as Parsed, parse};
+use ferrolb_core::config::{NotConfigured, Outcome as Parsed, of_data, parse};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::view::{FamilyPolicy, Protocol, TrafficPolicy};
 
 use super::writing::joined;
 use super::*;
 use crate::source::ConfigMapView;
+
+#[path = "../../../core/src/in_force/states.rs"]
+mod states;
 
 const POOL_OF_TWO: &str =
     "address-pools: [{ name: default, protocol: layer2, addresses: [10.0.0.1-10.0.0.2] }]";
@@ -143,7 +146,7 @@ fn without_a_configuration_services_wait_and_are_told_for_what() {
         notices(&mut index),
         [(
             event::CONFIG_ACCEPTED,
-            "in force, with 1 address pool".to_owned()
+            "configuration in force: 1 address pool".to_owned()
         )]
     );
 }
@@ -817,4 +820,26 @@ fn what_is_left_out_of_a_configuration_is_said_and_the_rest_is_in_force() {
     index.set_config(Some(&map(parse(POOL_OF_TWO))));
     assert_eq!(index.entries_left_out(), 0);
     assert_eq!(index.configuration_status().problem, None);
+}
+
+#[test]
+fn whatever_the_configmap_is_the_marks_are_those_of_the_speaker() {
+    for state in states::all() {
+        let mut index = listed(Vec::new());
+        if state.after_a_good_one {
+            index.set_config(Some(&map(parse(states::GOOD))));
+        }
+        let read = state.data.as_ref().map(|data| map(of_data(Some(data))));
+        index.set_config(read.as_ref());
+        let marks = (index.config_loaded(), index.config_stale());
+        let states::State {
+            name,
+            after_a_good_one,
+            ..
+        } = state;
+        assert_eq!(
+            marks, state.marks,
+            "{name}, after a good one: {after_a_good_one}"
+        );
+    }
 }

@@ -9,6 +9,11 @@ use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 
 use super::*;
 
+#[path = "../../../core/src/in_force/states.rs"]
+mod states;
+
+const SOURCE: &str = "metallb-system/config";
+
 const ADDRESS: &str = "192.168.64.200";
 const POOLS: &str = "address-pools:
 - {name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.210], interfaces: [lan0]}
@@ -24,7 +29,12 @@ struct Cluster {
 
 impl Cluster {
     fn new(config: Option<&str>) -> Self {
-        let view = View::new("n2".to_owned(), None, ExcludeLabel::Prefer);
+        let view = View::new(
+            "n2".to_owned(),
+            None,
+            SOURCE.to_owned(),
+            ExcludeLabel::Prefer,
+        );
         let mut cluster = Self {
             view,
             dirty: Dirty::default(),
@@ -210,7 +220,12 @@ fn only_a_node_that_is_about_to_go_hands_over_when_it_is_told_to_stop() {
         "its Node is deleted"
     );
     assert_eq!(cluster.may(), Err(Reason::UnknownNode));
-    let unknown = View::new("n2".to_owned(), None, ExcludeLabel::Prefer);
+    let unknown = View::new(
+        "n2".to_owned(),
+        None,
+        SOURCE.to_owned(),
+        ExcludeLabel::Prefer,
+    );
     assert_eq!(
         unknown.leaving(),
         Leaving::Restarting,
@@ -281,6 +296,21 @@ fn an_ipv6_address_needs_an_endpoint_of_its_own_family() {
 }
 
 #[test]
+fn whatever_the_configmap_is_the_marks_are_those_of_the_controller() {
+    for state in states::all() {
+        let good = state.after_a_good_one.then_some(states::GOOD);
+        let mut cluster = Cluster::new(good);
+        let event = match state.data.clone() {
+            Some(data) => Event::Apply(((), Some(data))),
+            None => Event::Delete(((), None)),
+        };
+        cluster.take(Input::Config(event));
+        let marks = cluster.view.config_state();
+        assert_eq!(marks, state.marks, "{}, after {good:?}", state.name);
+    }
+}
+
+#[test]
 fn a_broken_or_deleted_configuration_changes_nothing_and_is_marked() {
     let mut cluster = Cluster::new(Some(POOLS));
     cluster.dirty();
@@ -293,6 +323,7 @@ fn a_broken_or_deleted_configuration_changes_nothing_and_is_marked() {
         assert_eq!(cluster.may(), Ok(()), "{broken}");
     }
     cluster.take(Input::Config(Event::Delete(((), None))));
+    assert_eq!(cluster.view.config_state(), (true, true), "deleted");
     assert_eq!(cluster.may(), Ok(()));
     cluster.take(Input::Config(Event::Apply(((), data("address-pools: []")))));
     assert_eq!(cluster.view.config_state(), (true, false));
@@ -378,7 +409,12 @@ fn a_slice_that_moves_to_another_service_leaves_the_first_one() {
 
 #[test]
 fn what_is_not_listed_yet_is_named() {
-    let view = View::new("n1".to_owned(), None, ExcludeLabel::Prefer);
+    let view = View::new(
+        "n1".to_owned(),
+        None,
+        SOURCE.to_owned(),
+        ExcludeLabel::Prefer,
+    );
     assert_eq!(view.missing(), Some("the list of Services"));
     assert_eq!(Cluster::new(None).view.missing(), None);
 }
@@ -483,7 +519,12 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
 
 #[test]
 fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
-    let mut view = View::new("n1".to_owned(), None, ExcludeLabel::Prefer);
+    let mut view = View::new(
+        "n1".to_owned(),
+        None,
+        SOURCE.to_owned(),
+        ExcludeLabel::Prefer,
+    );
     let dirty = &mut Dirty::default();
     view.handle(Input::Labels(Arc::default()), dirty);
     for input in [

@@ -1,0 +1,250 @@
+//! Which configuration is in force: the one rule of "the last good one stays", for both daemons.
+//!
+//! | the ConfigMap | nothing is in force | one is in force |
+//! | --- | --- | --- |
+//! | is valid | it is in force | it replaces that one |
+//! | names no pools | nothing yet | it replaces that one: all pools are removed |
+//! | is refused | nothing yet, *stale* | that one stays, *stale* |
+//! | is missing, has no key `config`, or is minikube's template | nothing yet | that one stays, *stale* |
+//!
+//! A configuration whose selectors name labels that objects have not been read with is held back until
+//! they have been: see [`InForce::poll_labels`].
+
+use crate::Reason;
+use crate::alloc::Refusal;
+use crate::config::{Config, NotConfigured, Outcome};
+use crate::labels::LabelNames;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct InForce {
+    /// The `ConfigMap`, as `namespace/name`.
+    source: String,
+    current: Option<Config>,
+    /// It is in force as soon as its labels are known.
+    held_back: Option<Config>,
+    /// Why the newest state of the `ConfigMap` changes nothing.
+    why_not: Option<Refusal>,
+    /// Labels that objects have been read with, and that they should be.
+    known: LabelNames,
+    needed: LabelNames,
+    needed_is_news: bool,
+}
+
+/// What has come of a new state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing new.
+    None,
+    /// Another configuration is in force.
+    Replaced,
+    /// The `ConfigMap` says again what is in force.
+    Mended,
+    /// The `ConfigMap` changes nothing, for a new reason: [`InForce::why_not`].
+    Kept,
+}
+
+impl InForce {
+    /// Nothing is in force. `source` names the `ConfigMap` for people, as `namespace/name`.
+    #[must_use]
+    pub fn new(source: String) -> Self {
+        Self {
+            source,
+            current: None,
+            held_back: None,
+            why_not: None,
+            known: LabelNames::new(),
+            needed: LabelNames::new(),
+            needed_is_news: false,
+        }
+    }
+
+    /// Takes the newest state of the `ConfigMap`; `None` if there is none.
+    pub fn handle(&mut self, read: Option<Outcome>) -> Effect {
+        self.held_back = None;
+        let source = &self.source;
+        match read {
+            Some(Outcome::Valid(config) | Outcome::Partly(config, _)) => self.accept(config),
+            // As with MetalLB, removing all pools is a change like any other.
+            Some(Outcome::NotConfigured(NotConfigured::Empty)) if self.current.is_some() => {
+                self.accept(Config::default())
+            }
+            Some(Outcome::NotConfigured(what)) => {
+                let text = format!("{what} (ConfigMap {source})");
+                self.keep(Refusal::new(Reason::NotConfigured, text))
+            }
+            Some(Outcome::Refused(problems)) => {
+                let text = format!("ConfigMap {source} is refused: {problems}");
+                self.keep(Refusal::new(Reason::ConfigRefused, text))
+            }
+            None => {
+                let text =
+                    format!("no addresses yet: create ConfigMap {source} with address pools");
+                self.keep(Refusal::new(Reason::NotConfigured, text))
+            }
+        }
+    }
+
+    /// All objects have been read with the labels of these names.
+    pub fn handle_labels(&mut self, names: LabelNames) -> Effect {
+        self.known = names;
+        self.release()
+    }
+
+    /// The names of the labels with which all objects have to be read anew, if others are needed than
+    /// before.
+    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+        let is_news = std::mem::take(&mut self.needed_is_news);
+        is_news.then(|| self.needed.clone())
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub const fn current(&self) -> Option<&Config> {
+        self.current.as_ref()
+    }
+
+    /// Whether the first configuration waits for its labels.
+    #[must_use]
+    pub const fn awaits_labels(&self) -> bool {
+        self.current.is_none() && self.held_back.is_some()
+    }
+
+    /// Why the newest state of the `ConfigMap` changes nothing.
+    #[must_use]
+    pub const fn why_not(&self) -> Option<&Refusal> {
+        self.why_not.as_ref()
+    }
+
+    /// Whether something else is in force than what the `ConfigMap` says.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        let is_refused = |why: &Refusal| why.reason == Reason::ConfigRefused;
+        self.why_not
+            .as_ref()
+            .is_some_and(|why| self.current.is_some() || is_refused(why))
+    }
+
+    fn accept(&mut self, config: Config) -> Effect {
+        let mut names = config.label_names();
+        if !names.is_subset(&self.needed) {
+            // Those of what is in force are needed until then.
+            names.extend(self.current.iter().flat_map(Config::label_names));
+            self.needed = names;
+            self.needed_is_news = true;
+        }
+        self.held_back = Some(config);
+        self.release()
+    }
+
+    fn release(&mut self) -> Effect {
+        let is_ready = |config: &Config| config.label_names().is_subset(&self.known);
+        if !self.held_back.as_ref().is_some_and(is_ready) {
+            return Effect::None;
+        }
+        let was_mended = self.why_not.take().is_some();
+        let is_another = self.held_back != self.current;
+        self.current = self.held_back.take();
+        match (is_another, was_mended) {
+            (true, _) => Effect::Replaced,
+            (false, true) => Effect::Mended,
+            (false, false) => Effect::None,
+        }
+    }
+
+    fn keep(&mut self, why_not: Refusal) -> Effect {
+        if self.why_not.as_ref() == Some(&why_not) {
+            return Effect::None;
+        }
+        self.why_not = Some(why_not);
+        Effect::Kept
+    }
+}
+
+#[cfg(test)]
+mod states;
+
+#[cfg(test)]
+mod tests {
+    use super::states::{GOOD, State};
+    use super::*;
+    use crate::config::{of_data, parse};
+
+    const SOURCE: &str = "metallb-system/config";
+    const BROKEN: &str = "address-pools:\n- name: [\n";
+    const BY_LABEL: &str = "address-pools: [{name: a, protocol: layer2, addresses: [192.168.64.4/32], \
+                            node-selectors: [{match-labels: {rack: b}}]}]";
+
+    fn in_force(texts: &[&str]) -> InForce {
+        let mut in_force = InForce::new(SOURCE.to_owned());
+        for text in texts {
+            in_force.handle(Some(parse(text)));
+        }
+        in_force
+    }
+
+    /// The rows that the tests of both daemons go through as well.
+    #[test]
+    fn whatever_the_configmap_is_the_marks_are_those_of_the_table() {
+        for state in states::all() {
+            let good = state.after_a_good_one.then_some(GOOD);
+            let mut in_force = in_force(good.as_slice());
+            in_force.handle(state.data.as_ref().map(|data| of_data(Some(data))));
+            let marks = (in_force.current().is_some(), in_force.is_stale());
+            let State { name, .. } = state;
+            assert_eq!(marks, state.marks, "{name}, after {good:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_configmap_is_said_once_and_what_it_mends_is_noticed() {
+        let mut in_force = in_force(&[GOOD]);
+        let broken = || Some(parse(BROKEN));
+        assert_eq!(in_force.handle(broken()), Effect::Kept);
+        assert_eq!(in_force.handle(broken()), Effect::None);
+        assert_eq!(in_force.handle(None), Effect::Kept, "another reason");
+        assert_eq!(in_force.handle(Some(parse(GOOD))), Effect::Mended);
+        assert_eq!(in_force.handle(Some(parse(GOOD))), Effect::None);
+        assert_eq!(in_force.handle(Some(parse(""))), Effect::Replaced);
+        assert_eq!(in_force.current(), Some(&Config::default()));
+    }
+
+    #[test]
+    fn those_who_wait_are_told_what_for() {
+        let mut absent = InForce::new(SOURCE.to_owned());
+        absent.handle(None);
+        let why = absent.why_not().unwrap();
+        assert_eq!(
+            why.text,
+            "no addresses yet: create ConfigMap metallb-system/config with address pools"
+        );
+        let broken = in_force(&[BROKEN]);
+        let why = broken.why_not().unwrap();
+        assert_eq!(why.reason, Reason::ConfigRefused);
+        assert!(
+            why.text.contains("line ") && why.text.contains("column "),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn one_that_names_labels_waits_until_objects_have_been_read_with_them() {
+        let mut in_force = in_force(&[GOOD, BY_LABEL]);
+        assert!(!in_force.awaits_labels(), "one is in force");
+        assert_eq!(in_force.current(), Some(&parse(GOOD).in_force().unwrap()));
+        let names = in_force.poll_labels().unwrap();
+        assert_eq!(in_force.poll_labels(), None, "asked for once");
+        assert_eq!(in_force.handle_labels(LabelNames::new()), Effect::None);
+        assert_eq!(in_force.handle_labels(names), Effect::Replaced);
+    }
+
+    #[test]
+    fn one_that_was_withdrawn_while_it_waited_is_not_put_in_force() {
+        let mut in_force = in_force(&[BY_LABEL]);
+        assert!(in_force.awaits_labels());
+        let names = in_force.poll_labels().unwrap();
+        in_force.handle(None);
+        assert_eq!(in_force.handle_labels(names), Effect::None);
+        assert_eq!(in_force.current(), None);
+    }
+}
