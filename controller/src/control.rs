@@ -77,8 +77,6 @@ pub struct Control {
     retries: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
     /// A removal of reports, and the pause after it.
     removal: Option<BoxFuture<'static, ()>>,
-    /// A watch failed and has not shown anything since.
-    unreachable: bool,
 }
 
 impl Control {
@@ -105,7 +103,7 @@ impl Control {
         };
         let nodes = if rights.watch_nodes {
             index.await_nodes();
-            watch(Api::all(client.clone()), "", node_addresses).boxed()
+            watch("Nodes", Api::all(client.clone()), "", node_addresses).boxed()
         } else {
             watch_nothing()
         };
@@ -145,7 +143,6 @@ impl Control {
             events: FuturesUnordered::new(),
             retries: FuturesUnordered::new(),
             removal: None,
-            unreachable: false,
         }
     }
 
@@ -300,9 +297,7 @@ impl Control {
                 self.publish();
             }
             Seen::Unreadable(_) => self.take_unreadable(),
-            Seen::Failed(error) => return self.take_failure(&error),
         }
-        self.take_success();
     }
 
     fn take_config(&mut self, seen: Seen<ConfigMapView>) {
@@ -318,13 +313,11 @@ impl Control {
                 }
             }
             Seen::Unreadable(_) => self.take_unreadable(),
-            Seen::Failed(error) => return self.take_failure(&error),
         }
         if self.index.config_stale() {
             self.metrics.update_errors.inc();
         }
         self.publish();
-        self.take_success();
     }
 
     /// The change, if it is one, of an object of the whole cluster.
@@ -340,12 +333,7 @@ impl Control {
                 self.take_unreadable();
                 return None;
             }
-            Seen::Failed(error) => {
-                self.take_failure(&error);
-                return None;
-            }
         };
-        self.take_success();
         Some(change)
     }
 
@@ -357,13 +345,11 @@ impl Control {
             Seen::Listed { unreadable, .. } if !unreadable.is_empty() => return,
             Seen::Listed { views, .. } => views.into_iter().next(),
             Seen::Unreadable(_) => return self.take_unreadable(),
-            Seen::Failed(error) => return self.take_failure(&error),
         };
         self.conflicts
             .handle_reports(reports, Timestamp::now(), self.clock.now());
         let findings = self.conflicts.findings();
         self.index.set_conflicts(findings, self.clock.now());
-        self.take_success();
         self.publish();
     }
 
@@ -393,20 +379,6 @@ impl Control {
     fn take_unreadable(&self) {
         self.metrics.unreadable.inc();
         self.metrics.update_errors.inc();
-    }
-
-    fn take_failure(&mut self, error: &ferrolb_kube::watch::Error) {
-        if std::mem::replace(&mut self.unreachable, true) {
-            tracing::debug!(%error, "watch failed again");
-        } else {
-            tracing::warn!(%error, "watch failed, trying again; addresses stay as they are");
-        }
-    }
-
-    fn take_success(&mut self) {
-        if std::mem::take(&mut self.unreachable) {
-            tracing::info!("watching again");
-        }
     }
 
     fn publish(&mut self) {
@@ -464,7 +436,12 @@ fn watch_services(
             ..view
         })
     };
-    let services = watch(Api::all(client.clone()), "spec.type=LoadBalancer", view);
+    let services = watch(
+        "Services",
+        Api::all(client.clone()),
+        "spec.type=LoadBalancer",
+        view,
+    );
     services.ready_chunks(BATCH).boxed()
 }
 
@@ -481,7 +458,7 @@ fn watch_namespaces(
             ..view
         })
     };
-    watch(Api::all(client.clone()), "", view).boxed()
+    watch("Namespaces", Api::all(client.clone()), "", view).boxed()
 }
 
 /// Watches one `ConfigMap`.
@@ -496,7 +473,7 @@ fn watch_map<V: Send + 'static>(
     let name = name.to_owned();
     let view =
         move |map: &ConfigMap| (map.metadata.name.as_ref() == Some(&name)).then(|| view(map));
-    watch(api, &fields, view).boxed()
+    watch("ConfigMaps", api, &fields, view).boxed()
 }
 
 fn node_addresses(node: &Node) -> Option<NodeAddresses> {

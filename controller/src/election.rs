@@ -47,6 +47,7 @@ impl Election {
     pub fn by_lease(client: Client, namespace: &str, name: &str, instance: &str) -> Self {
         let clock = Clock::start();
         let seen = watch(
+            "Lease",
             Api::namespaced(client.clone(), namespace),
             &format!("metadata.name={name}"),
             |lease: &Lease| Some(lease_view(lease)),
@@ -162,7 +163,6 @@ impl ByLease {
                 self.elector.handle_lease(views.into_iter().next(), now);
             }
             Seen::Unreadable(_) => {}
-            Seen::Failed(error) => tracing::debug!(%error, "watch of the lease failed"),
         }
     }
 

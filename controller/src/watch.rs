@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use ferrolb_core::view::ServiceKey;
-use ferrolb_kube::backoff::delay;
-use ferrolb_kube::watch::{self, Error, Event};
-use futures::stream::{BoxStream, Stream, StreamExt, unfold};
+use ferrolb_kube::watch::{self, Event, NOT_SELECTABLE, or_else, told};
+use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::sleep;
 
 /// What a watch saw.
 #[derive(Debug)]
@@ -27,28 +25,15 @@ pub enum Seen<V> {
     },
     /// An object that could not be decoded; what is known of it stays. The log says so already.
     Unreadable(ServiceKey),
-    /// The watch failed and is tried again.
-    Failed(Error),
 }
 
 /// An object's namespace and name, and its view.
 type Viewed<V> = (ServiceKey, Option<V>);
-type Events<V> = BoxStream<'static, Result<Event<Viewed<V>>, Error>>;
 
-struct Watch<V> {
-    events: Events<V>,
-    /// The next way to try if the server refuses the current one.
-    fallback: Option<Events<V>>,
-    views: Vec<V>,
-    unreadable: BTreeSet<ServiceKey>,
-    failures: u32,
-    /// The last attempt failed.
-    has_to_wait: bool,
-}
-
-/// Watches the objects that `fields` selects, as far as they have a view. Servers before 1.31 cannot
-/// select Services by type: then all are watched.
+/// Watches the objects that `fields` selects, called `what` in the log, as far as they have a view; all of them, where the API
+/// server does not know these fields.
 pub fn watch<K, V, F>(
+    what: &'static str,
     api: Api<K>,
     fields: &str,
     view: F,
@@ -58,73 +43,58 @@ where
     V: Send + 'static,
     F: Fn(&K) -> Option<V> + Clone + Send + 'static,
 {
-    let events = |fields: &str| {
+    let events = |fields: Option<&str>| {
         let view = view.clone();
-        let fields = (!fields.is_empty()).then(|| fields.to_owned());
         let read =
             move |key: &ServiceKey, object: Option<&K>| (key.clone(), object.and_then(&view));
-        watch::watch(api.clone(), fields, read).boxed()
+        watch::watch(api.clone(), fields.map(str::to_owned), read)
     };
-    let watch = Watch {
-        events: events(fields),
-        fallback: (!fields.is_empty()).then(|| events("")),
-        views: Vec::new(),
-        unreadable: BTreeSet::new(),
-        failures: 0,
-        has_to_wait: false,
+    let events = if fields.is_empty() {
+        events(None).boxed()
+    } else {
+        let why = "the API server does not select these objects by field";
+        or_else(events(Some(fields)), NOT_SELECTABLE, events(None), why).boxed()
     };
-    unfold(watch, |mut watch| async move {
-        loop {
-            if std::mem::take(&mut watch.has_to_wait) {
-                sleep(delay(watch.failures)).await;
-            }
-            let event = watch.events.next().await?;
-            if let Some(seen) = watch.take(event) {
-                return Some((seen, watch));
-            }
-        }
-    })
+    let mut list = List::default();
+    let seen = told(what, events).map(move |event| list.take(event));
+    seen.filter_map(std::future::ready)
 }
 
-impl<V> Watch<V> {
-    fn take(&mut self, event: Result<Event<Viewed<V>>, Error>) -> Option<Seen<V>> {
-        match event {
-            // Comes before each attempt to list, also one that fails.
-            Ok(Event::Init) => {
-                self.views.clear();
-                self.unreadable.clear();
-                return None;
-            }
-            Ok(_) => self.failures = 0,
-            Err(_) => {}
+/// A list that comes in.
+struct List<V> {
+    views: Vec<V>,
+    unreadable: BTreeSet<ServiceKey>,
+}
+
+impl<V> Default for List<V> {
+    fn default() -> Self {
+        Self {
+            views: Vec::new(),
+            unreadable: BTreeSet::new(),
         }
+    }
+}
+
+impl<V> List<V> {
+    fn take(&mut self, event: Event<Viewed<V>>) -> Option<Seen<V>> {
         match event {
-            Ok(Event::Init) => None,
-            Ok(Event::InitApply((_, view))) => {
+            Event::Init => {
+                *self = Self::default();
+                None
+            }
+            Event::InitApply((_, view)) => {
                 self.views.extend(view);
                 None
             }
-            Ok(Event::InitDone) => Some(Seen::Listed {
-                views: std::mem::take(&mut self.views),
-                unreadable: std::mem::take(&mut self.unreadable),
-            }),
-            Ok(Event::Apply((_, view))) => view.map(Seen::Applied),
-            Ok(Event::Delete((key, _))) => Some(Seen::Deleted(key)),
-            Ok(Event::Unreadable((key, _))) => {
+            Event::InitDone => {
+                let Self { views, unreadable } = std::mem::take(self);
+                Some(Seen::Listed { views, unreadable })
+            }
+            Event::Apply((_, view)) => view.map(Seen::Applied),
+            Event::Delete((key, _)) => Some(Seen::Deleted(key)),
+            Event::Unreadable((key, _)) => {
                 self.unreadable.insert(key.clone());
                 Some(Seen::Unreadable(key))
-            }
-            Err(error) => {
-                if matches!(error.code(), Some(400 | 422))
-                    && let Some(events) = self.fallback.take()
-                {
-                    tracing::info!(%error, "the API server refuses this way of watching, trying another");
-                    self.events = events;
-                    return None;
-                }
-                self.failures = self.failures.saturating_add(1);
-                self.has_to_wait = true;
-                Some(Seen::Failed(error))
             }
         }
     }

@@ -30,6 +30,10 @@ use tracing::{debug, info, warn};
 
 use crate::pieces::{ListBody, Piece};
 
+mod lasting;
+
+pub use lasting::{NOT_SELECTABLE, Watched, none_until_allowed, or_else, renewed, told};
+
 /// A watch is begun anew after this many seconds, as a guard against one that has silently died; it
 /// costs one request and no list.
 const WATCH_SECONDS: u32 = 60;
