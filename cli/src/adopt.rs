@@ -26,16 +26,16 @@ const NOT_ALL: u8 = 1;
 
 /// Take Services over from another load balancer that served them.
 ///
-/// FerroLB leaves a Service alone whose status another load balancer wrote: that it writes nothing any more
-/// does not mean that it is gone. Switch the other one off first. This writes the annotation
-/// ferrolb.io/adopt-from, with the other one's name, on each Service, with your rights (`patch` on
-/// services). The controller then keeps an address that lies in a pool, and gives another one in place of
-/// any other. If the other one writes the status again, it gets it back.
+/// FerroLB leaves a Service alone if another load balancer wrote its status, because silence does not mean
+/// that the other one is gone. Turn it off first. This command sets the annotation ferrolb.io/adopt-from, with
+/// the other one's name, on each Service, with your rights (`patch` on services). The controller then keeps
+/// addresses that are in a pool and replaces all others. If the other one writes the status again, it gets the
+/// Service back.
 ///
-/// A Service whose status the other one wrote within the last ten minutes is refused: it still runs.
+/// A Service is refused if the other one wrote its status within the last ten minutes: it is still running.
 ///
-/// Exit status: 0 if each Service is FerroLB's or asks for it, 1 if one was refused (it is said why), 2 if the
-/// cluster does not answer or there is no such Service; then nothing is written.
+/// Exit status: 0 if every Service is FerroLB's or has asked, 1 if one was refused (with the reason), 2 if the
+/// cluster does not answer or there is no such Service, and nothing was written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Adopt {
@@ -49,10 +49,10 @@ pub(crate) struct Adopt {
     /// Every Service whose status the manager of --manager wrote
     #[arg(long, requires = "manager")]
     all: bool,
-    /// Only from this load balancer: its name in metadata.managedFields, as Events and explain say it
+    /// Only from this load balancer: its name in metadata.managedFields, as Events and explain show it
     #[arg(long, value_name = "NAME")]
     manager: Option<String>,
-    /// Only say what would be done
+    /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -63,10 +63,10 @@ pub(crate) struct Adopt {
 
 const EXAMPLES: &str = "\
 Examples:
-  # One Service, after the other load balancer was switched off
+  # One Service, after the other load balancer was turned off
   kubectl ferrolb adopt -n shop svc/web
 
-  # All that k3s' ServiceLB has left, in every namespace: first what would be done
+  # All Services that k3s' ServiceLB left, in every namespace: first show what would be done
   kubectl ferrolb adopt --manager k3s --all -A --dry-run
   kubectl ferrolb adopt --manager k3s --all -A";
 
@@ -106,7 +106,7 @@ impl Adopt {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let scope = &self.scope;
         if scope.all_namespaces && !self.all {
-            bail!("-A goes with --all: a Service that is named is in one namespace");
+            bail!("-A needs --all: a named Service is in one namespace");
         }
         let answer = scope.services.run(async |cluster| {
             let views = if self.all {
@@ -124,10 +124,10 @@ impl Adopt {
                 } else {
                     (
                         format!("namespace {}", cluster.namespace),
-                        "; -A looks into all",
+                        "; -A looks in all of them",
                     )
                 };
-                bail!("no Service in {place} has a status that {manager} wrote{hint}");
+                bail!("no Service in {place} has a status written by {manager}{hint}");
             }
             if !self.dry_run {
                 for (view, adopted) in &judged {
@@ -236,8 +236,8 @@ fn verdict(view: &ServiceView, wanted: Option<&str>, now: Timestamp) -> Adopted 
             Some(time) => (
                 Outcome::Refused,
                 format!(
-                    "{} wrote its status within the last ten minutes, so it still runs: {}; if it \
-                     writes nothing more, try again at {}",
+                    "{} wrote its status within the last ten minutes, so it is still running: {}; \
+                     if it writes nothing more, try again at {}",
                     writer(manager),
                     switch_off(manager),
                     clock(time)
@@ -288,8 +288,8 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     };
     writeln!(
         out,
-        "\nasked for {}: an address that lies in a pool is kept, another one is replaced within \
-         seconds; what came of it: kubectl ferrolb explain -n {} svc/{}",
+        "\nasked for {}: addresses in a pool are kept, others are replaced within seconds; to see \
+         the result: kubectl ferrolb explain -n {} svc/{}",
         counted(asked.len(), "Service"),
         first.namespace,
         first.name

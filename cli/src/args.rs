@@ -19,10 +19,10 @@ use crate::validate::Validate;
 use crate::version::Version;
 use crate::who::Who;
 
-/// Checks and explains FerroLB, the LoadBalancer for bare-metal Kubernetes.
+/// Check and explain FerroLB, the LoadBalancer for bare-metal Kubernetes.
 ///
-/// Exit status: 0 if all is well, 1 if the answer is that something is not, 2 if there is no answer (wrong
-/// usage, a file or a cluster that cannot be read); each verb's --help says what that means for it.
+/// Exit status: 0 if all is well, 1 if there is a problem, 2 if there is no answer (wrong usage, a file or a
+/// cluster that cannot be read). --help of each command has the details.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-ferrolb", bin_name = "kubectl ferrolb", version)]
 pub(crate) struct Args {

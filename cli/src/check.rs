@@ -12,20 +12,20 @@ use crate::cluster::Installation;
 use crate::output::Format;
 use crate::terminal::{BAD, GOOD, WARNING};
 
-/// Look for what stands in the way of FerroLB in this cluster.
+/// Look for problems with FerroLB in this cluster.
 ///
-/// Other programs that serve the same Services, kube-proxy without strictARP, pod security, a
-/// configuration with mistakes; and, unless --pre is given, what the controllers and speakers say: nodes
-/// without a working speaker, addresses that nobody announces. It only reads.
+/// It looks for other programs that serve the same Services, kube-proxy without strictARP, Pod Security, and
+/// mistakes in the configuration. Unless --pre is given, it also asks the controllers and speakers, and finds nodes
+/// without a working speaker and addresses that nobody announces. It changes nothing.
 ///
-/// Exit status: 0 if nothing is in the way, 1 if something is, 2 if the cluster or a part of what is checked
-/// cannot be read, so that nobody can tell.
+/// Exit status: 0 if there is no problem, 1 if there is one, 2 if the cluster or a part of it cannot be read, so
+/// that it is unknown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
     #[command(flatten)]
     installation: Installation,
-    /// Before an installation: nothing of FerroLB's is expected yet.
+    /// Before you install: do not expect FerroLB to run yet.
     #[arg(long)]
     pre: bool,
     #[command(flatten)]

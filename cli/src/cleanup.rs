@@ -17,20 +17,20 @@ use crate::daemons::USUAL_NAMESPACE;
 use crate::output::Format;
 use crate::table;
 
-/// Take away what an uninstalled FerroLB has left.
+/// Remove what an uninstalled FerroLB left behind.
 ///
-/// It leaves the addresses in the statuses of Services, so that a new installation keeps every one, and
-/// kube-proxy goes on serving them; and in its namespace what its daemons have made themselves: the
-/// key of the speakers, the Lease of the controllers, reports. This takes away what FerroLB wrote, and
-/// that alone: the API server remembers who wrote each. Without --yes it only shows what there is.
+/// An uninstall leaves the addresses in the statuses of Services, so that a new installation keeps them all,
+/// and kube-proxy keeps serving them. It also leaves what the daemons created in their namespace: the speakers'
+/// key, the controllers' Lease, and reports. This removes what FerroLB wrote, and nothing else: the API server
+/// remembers who wrote each object. Without --yes it only shows what there is.
 ///
-/// Exit status: 0 if nothing is left to do, 1 if there is, 2 if the cluster cannot be asked or FerroLB
-/// still runs.
+/// Exit status: 0 if nothing is left, 1 if something is, 2 if the cluster does not answer or FerroLB is still
+/// running.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cleanup {
     #[command(flatten)]
     installation: Installation,
-    /// Do it.
+    /// Remove it.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -97,7 +97,7 @@ async fn refuse_while_it_runs(cluster: &Cluster) -> anyhow::Result<()> {
         .find(|daemon| daemon.image.contains("ferrolb/"));
     match ours {
         Some(daemon) => bail!(
-            "FerroLB still runs (pod {}/{}): uninstall it first",
+            "FerroLB is still running (pod {}/{}): uninstall it first",
             daemon.namespace,
             daemon.pod
         ),
@@ -127,7 +127,7 @@ impl Cluster {
             .await
             .with_context(|| {
                 format!(
-                    "cannot empty the status of {namespace}/{}",
+                    "cannot clear the status of {namespace}/{}",
                     service.name_any()
                 )
             })
@@ -234,7 +234,7 @@ impl Left {
 
 fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     if answer.left.is_empty() {
-        writeln!(out, "nothing of FerroLB's is left")?;
+        writeln!(out, "nothing of FerroLB is left")?;
         return Ok(());
     }
     let head = ["NAMESPACE", "KIND", "NAME", "ADDRESSES"].map(str::to_owned);
@@ -254,9 +254,9 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     table::print(out, &rows)?;
     if answer.done {
-        writeln!(out, "\nall of this is taken away")?;
+        writeln!(out, "\nall of this was removed")?;
     } else {
-        writeln!(out, "\nnothing is done yet: add --yes to take this away")?;
+        writeln!(out, "\nnothing was removed: add --yes to remove this")?;
     }
     Ok(())
 }

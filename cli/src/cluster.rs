@@ -108,7 +108,7 @@ impl Access {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("cannot start a runtime")?;
+            .context("cannot start the runtime")?;
         runtime.block_on(async {
             let mut config = self.config().await?;
             if let Some(namespace) = namespace {
@@ -138,7 +138,7 @@ impl Access {
         // As kubectl does: a kubeconfig, or else the pod that this runs in.
         Config::infer()
             .await
-            .context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")
+            .context("no cluster: set KUBECONFIG, or use --kubeconfig FILE")
     }
 }
 

@@ -8,13 +8,13 @@ use clap_complete::aot::{Shell, generate};
 
 use crate::args::Args;
 
-/// Print what completes the words of this plugin on the TAB key.
+/// Print a script that completes this plugin's commands on TAB.
 ///
 /// Exit status: 0.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Completion {
-    /// For kubectl, or for a shell in which the program is called as kubectl-ferrolb.
+    /// For kubectl, or for a shell in which you call the program as kubectl-ferrolb.
     #[arg(value_enum)]
     completer: Completer,
 }
@@ -50,7 +50,8 @@ const FOR_KUBECTL: &str = r#"#!/usr/bin/env bash
 source <(kubectl-ferrolb completion bash)
 COMP_WORDS=(kubectl-ferrolb "$@")
 COMP_CWORD=$#
-_kubectl_ferrolb kubectl-ferrolb "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}" 2>/dev/null
+_kubectl_ferrolb kubectl-ferrolb "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - \
+     1]}" 2>/dev/null
 [ ${#COMPREPLY[@]} = 0 ] || printf '%s\n' "${COMPREPLY[@]}"
 echo :0
 "#;

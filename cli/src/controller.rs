@@ -27,8 +27,8 @@ impl Cluster {
             (Some(status), _) => Ok(status),
             (None, Some(error)) => Err(error),
             (None, None) => bail!(
-                "no controller of FerroLB was found: install it, or say where it runs with \
-                 --system-namespace"
+                "no FerroLB controller found: install it, or use --system-namespace to say where \
+                 it runs"
             ),
         }
     }
@@ -44,12 +44,12 @@ impl Cluster {
         if !status.leading {
             let blockers = status.blockers.join("; ");
             let why = if blockers.is_empty() {
-                "no replica leads (yet)".to_owned()
+                "no replica is leading yet".to_owned()
             } else {
                 blockers
             };
             return Err(anyhow::anyhow!(why))
-                .context("no controller gives addresses at the moment");
+                .context("no controller assigns addresses at the moment");
         }
         Ok(status)
     }

@@ -133,8 +133,8 @@ impl Cluster {
         if !self.told_of_others.swap(true, Ordering::Relaxed) {
             writeln!(
                 stderr(),
-                "{WARNING}warning:{WARNING:#} pods with FerroLB's labels in {} are not asked: FerroLB runs \
-                 in namespace {namespace} (--system-namespace names another)",
+                "{WARNING}warning:{WARNING:#} ignoring pods with FerroLB's labels in {}: FerroLB \
+                 runs in namespace {namespace} (use --system-namespace to choose another)",
                 counted_names(&others)
             )?;
         }
@@ -181,7 +181,7 @@ impl Cluster {
         let mut forward = api
             .portforward(&daemon.pod, &[daemon.port])
             .await
-            .context("cannot forward a port (that needs the right to create pods/portforward)")?;
+            .context("cannot forward a port (this needs the right to create pods/portforward)")?;
         let stream = forward.take_stream(daemon.port).context("no stream")?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
@@ -206,13 +206,13 @@ impl Cluster {
 
 fn parsed<T: DeserializeOwned>(body: &[u8], daemon: &Daemon, path: &str) -> anyhow::Result<T> {
     serde_json::from_slice(body)
-        .context("its answer is of another version: use the plugin of that version")
+        .context("its answer is from another version: use the plugin of that version")
         .with_context(|| does_not_tell(daemon, path))
 }
 
 fn does_not_tell(daemon: &Daemon, path: &str) -> String {
     let Daemon { namespace, pod, .. } = daemon;
-    format!("pod {namespace}/{pod} does not tell {path}")
+    format!("pod {namespace}/{pod} did not answer GET {path}")
 }
 
 /// The one namespace of `labelled` that FerroLB runs in, and the others.
@@ -235,7 +235,7 @@ fn the_true_one(
         (Some(one), None) => one,
         (None, _) if labelled.contains(USUAL_NAMESPACE) => USUAL_NAMESPACE.to_owned(),
         _ => bail!(
-            "pods with FerroLB's labels run in {}: say with --system-namespace which of them is meant",
+            "pods with FerroLB's labels run in {}: use --system-namespace to choose",
             counted_names(&labelled)
         ),
     };

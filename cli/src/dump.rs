@@ -21,14 +21,14 @@ use crate::daemons::{Daemon, STATUS, USUAL_NAMESPACE};
 use crate::output::{Format, causes, counted};
 use crate::terminal::WARNING;
 
-/// Pack all that is needed to find a fault into one file.
+/// Pack everything that is needed to find a fault into one file.
 ///
-/// Versions, the configuration, the Services of type LoadBalancer with their endpoints, Nodes and Events,
-/// and of each daemon its pod, log, status and metrics. Secrets are not read, and passwords are taken out
-/// of the configuration; addresses, names and labels of your cluster are in it: look before you pass it on.
+/// It contains versions, the configuration, the Services of type LoadBalancer with their endpoints, Nodes and
+/// Events, and the pod, log, status and metrics of each daemon. Secrets are not read, and passwords are removed
+/// from the configuration. Addresses, names and labels of your cluster are in it: check it before you share it.
 ///
-/// Exit status: 0 if all is there, 1 if something could not be had (it is said what, also in errors.txt), 2 if
-/// the cluster does not answer or the file cannot be written.
+/// Exit status: 0 if it is complete, 1 if something is missing (it says what, also in errors.txt), 2 if the
+/// cluster does not answer or the file cannot be written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Dump {
@@ -42,10 +42,10 @@ pub(crate) struct Dump {
 
 const EXAMPLES: &str = "\
 Examples:
-  # To attach to a report
+  # For a bug report
   kubectl ferrolb dump
 
-  # To look at
+  # To look at it yourself
   kubectl ferrolb dump case-17.tar.gz && tar -xzf case-17.tar.gz && ls case-17";
 
 /// Lines of each log: a day, at the usual level.
@@ -91,7 +91,7 @@ impl Bundle {
             Vec::new()
         });
         if daemons.is_empty() {
-            self.missing.push("no daemon of FerroLB runs".to_owned());
+            self.missing.push("no FerroLB daemon is running".to_owned());
         }
         let (namespace, config) = cluster.config_source(&daemons).await;
         let text = objects::config(cluster, &namespace, &config).await;
@@ -99,7 +99,7 @@ impl Bundle {
         let namespace = daemons.first().map(|daemon| daemon.namespace.clone());
         let namespace = namespace.or_else(|| cluster.system_namespace.clone());
         let namespace = namespace.unwrap_or_else(|| USUAL_NAMESPACE.to_owned());
-        progress("Services, Nodes, Events, what runs")?;
+        progress("Services, Nodes, Events, what is running")?;
         for (name, part) in objects::all(cluster, &namespace).await {
             self.keep(&name, part)?;
         }
@@ -148,10 +148,10 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     writeln!(
         out,
         "{}: {}, {} kB\n\
-         in it: versions, the configuration, Services of type LoadBalancer with their endpoints, Nodes, \
+         contains: versions, the configuration, Services of type LoadBalancer with their endpoints, Nodes, \
          Events, and the pods, logs, status and metrics of FerroLB\n\
-         not in it: Secrets, and the passwords of the configuration\n\
-         names, labels and addresses of your cluster are in it: look before you pass it on",
+         does not contain: Secrets, or the passwords in the configuration\n\
+         names, labels and addresses of your cluster are in it: check it before you share it",
         answer.file.display(),
         counted(answer.files.len(), "file"),
         answer.bytes.div_ceil(1000),
@@ -161,7 +161,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
 
 async fn versions(cluster: &Cluster) -> anyhow::Result<String> {
     let server = cluster.client.apiserver_version().await;
-    let server = server.context("the API server does not tell its version")?;
+    let server = server.context("the API server did not return its version")?;
     Ok(serde_json::to_string_pretty(&json!({
         "plugin": env!("CARGO_PKG_VERSION"),
         "server": server.git_version,

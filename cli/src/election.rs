@@ -33,7 +33,7 @@ pub(crate) struct Election {
 
 /// Speakers go on with the last good one, and nobody but them knows it.
 const REFUSED: &str =
-    "the ConfigMap is refused: what the pools in force say of nodes is not known here";
+    "the ConfigMap is refused, so it is not known which nodes the pools in force select";
 
 impl Cluster {
     pub(crate) async fn election(&self, daemons: &[Daemon]) -> anyhow::Result<Election> {
@@ -176,7 +176,8 @@ impl Election {
             }));
             (name, node_view(&node.unwrap()).unwrap())
         };
-        let data = "address-pools:\n- name: default\n  protocol: layer2\n  addresses: [192.168.64.240/28]\n";
+        let data = "address-pools:\n- name: default\n  protocol: layer2\n  addresses: \
+             [192.168.64.240/28]\n";
         let data = [("config".to_owned(), data.to_owned())].into();
         let Outcome::Valid(config) = config::of_data(Some(&data)) else {
             panic!("the configuration is valid");

@@ -25,7 +25,7 @@ use crate::terminal::{BAD, GOOD, one_line};
 
 /// Explain what happens to a Service: who announces its address, or why it has none and what to do.
 ///
-/// Exit status: 0 if it is explained, also if the Service waits; 2 if there is no such Service, or the cluster
+/// Exit status: 0 if the Service is explained, even if it waits; 2 if there is no such Service, or the cluster
 /// does not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -121,13 +121,13 @@ fn answer(
             reason: None,
             what: "the Service is not of type LoadBalancer, so it gets no address".to_owned(),
             here: None,
-            remedy: "set spec.type: LoadBalancer if it shall have one".to_owned(),
+            remedy: "set spec.type: LoadBalancer if it should have one".to_owned(),
         }),
         Err(error) => findings.push(Finding {
             reason: None,
-            what: "the controller does not tell what it decided".to_owned(),
+            what: "the controller did not say what it decided".to_owned(),
             here: Some(causes(&error)),
-            remedy: "kubectl ferrolb status says what is not well".to_owned(),
+            remedy: "kubectl ferrolb status shows what is wrong".to_owned(),
         }),
         Ok(status) => match decided(view, &status) {
             Some(service) => {
@@ -150,7 +150,7 @@ fn answer(
             })),
             None => findings.push(Finding {
                 reason: None,
-                what: "the controller does not serve the Service (yet)".to_owned(),
+                what: "the controller does not serve the Service yet".to_owned(),
                 here: None,
                 remedy: "wait a moment; if the controller was started with --lb-class, give the \
                          Service that spec.loadBalancerClass"
@@ -169,9 +169,9 @@ fn answer(
         Err(error) => {
             findings.push(Finding {
                 reason: None,
-                what: "no speaker tells who announces the address".to_owned(),
+                what: "no speaker said who announces the address".to_owned(),
                 here: Some(causes(&error)),
-                remedy: "kubectl ferrolb status says what is not well".to_owned(),
+                remedy: "kubectl ferrolb status shows what is wrong".to_owned(),
             });
             Vec::new()
         }
@@ -221,8 +221,8 @@ fn meaning(word: &str, of: Component) -> (String, String) {
     match Reason::of(word).map(Reason::explanation) {
         Some(known) => (known.what.to_owned(), known.remedy.to_owned()),
         None => (
-            format!("a newer {of} says so; this plugin does not know the word"),
-            format!("use the plugin of the {of}'s version"),
+            format!("reported by a newer {of}; this plugin does not know the word"),
+            format!("use the plugin of the same version as the {of}"),
         ),
     }
 }
@@ -258,7 +258,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     }
     let are_fine = answer.announcements.iter().all(Announcement::is_fine);
     if answer.findings.is_empty() && are_fine {
-        writeln!(out, "\n{GOOD}Nothing stands in its way.{GOOD:#}")?;
+        writeln!(out, "\n{GOOD}No problems found.{GOOD:#}")?;
     }
     for finding in &answer.findings {
         let reason = finding.reason.as_ref();

@@ -29,12 +29,12 @@ use crate::terminal::{self, BAD, WARNING, trusted};
 /// What was read makes no configuration that would take effect.
 const PROBLEMS: u8 = 1;
 
-/// Turn MetalLB's configuration into FerroLB's.
+/// Convert MetalLB's configuration to FerroLB's.
 ///
 /// Reads the ConfigMap of MetalLB 0.9 to 0.12, or the objects of 0.13 and later (IPAddressPool,
 /// L2Advertisement, BGPAdvertisement, BGPPeer, BFDProfile, Community), and prints FerroLB's
-/// ConfigMap. What cannot be carried over is said on standard error. Without files it reads what is in
-/// force in the cluster. It changes nothing there.
+/// ConfigMap. What cannot be converted is listed on standard error. Without files it reads what is in force
+/// in the cluster, and changes nothing there.
 ///
 /// Exit status: 0 if the ConfigMap would take effect, 1 if not, 2 if the files or the cluster cannot be read.
 #[derive(Debug, clap::Args)]
@@ -159,7 +159,8 @@ fn bgp_is_not_spoken(config: &str) -> Vec<String> {
 
 fn not_announced(pool: &str) -> String {
     format!(
-        "pool {pool} is announced by BGP, which FerroLB does not speak yet: its addresses are given, \
+        "pool {pool} is announced by BGP, which FerroLB does not speak yet: its addresses are \
+         given, \
          and nothing announces them"
     )
 }

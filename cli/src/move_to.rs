@@ -25,12 +25,12 @@ use crate::services::name_of;
 
 /// Move an address to a node, and keep it there.
 ///
-/// It writes the annotation ferrolb.io/move-to on each Service that has the address. The address
-/// stays with that node as long as it may announce it, and returns there. Each move resets the
-/// connections that are established through the node that has it.
+/// It sets the annotation ferrolb.io/move-to on each Service that has the address. The address stays with
+/// that node for as long as the node may announce it, and returns to it. Each move resets the connections in
+/// use through the old node.
 ///
-/// Exit status: 0 if the Services ask for it, 2 if that makes no sense (it is said why) or the cluster does
-/// not answer; then nothing is written.
+/// Exit status: 0 if the Services ask for the node, 2 if that cannot work (it says why) or the cluster does not
+/// answer, and nothing was written.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Move {
@@ -40,7 +40,7 @@ pub(crate) struct Move {
     /// The node.
     #[arg(required_unless_present = "clear")]
     node: Option<String>,
-    /// Ask for no node any more; that alone moves nothing.
+    /// Remove the preference. This moves nothing by itself.
     #[arg(long, conflicts_with = "node")]
     clear: bool,
     #[command(flatten)]
@@ -57,7 +57,7 @@ Examples:
   # Every address of a Service
   kubectl ferrolb move -n shop svc/web n3
 
-  # No node is preferred any more
+  # Remove the preference
   kubectl ferrolb move 192.168.64.240 --clear";
 
 /// What the user named.
@@ -176,7 +176,7 @@ fn services<'a>(election: &'a Election, target: &Target) -> anyhow::Result<Vec<&
         let mut nodes = election.nodes.values();
         if let Some(node) = nodes.find(|node| node.addresses.contains(address)) {
             bail!(
-                "{address} is an address of node {} itself: it never moves",
+                "{address} is node {}'s own address: it never moves",
                 node.name
             );
         }
@@ -190,9 +190,7 @@ fn services<'a>(election: &'a Election, target: &Target) -> anyhow::Result<Vec<&
         let Target::Address(address) = target else {
             bail!("the Service is not of type LoadBalancer");
         };
-        bail!(
-            "no Service has the address {address}: kubectl ferrolb services -A shows all that are given"
-        );
+        bail!("no Service has the address {address}: kubectl ferrolb services -A lists them all");
     }
     Ok(services)
 }
@@ -260,17 +258,17 @@ fn text(out: &mut impl Write, answer: &Answer, target: &Target) -> anyhow::Resul
         let service = format!("Service {}/{}", one.namespace, one.name);
         match (&answer.node, &one.before) {
             (Some(node), Some(before)) if node == before => {
-                writeln!(out, "{service} asks for node {node} already")?;
+                writeln!(out, "{service} already asks for node {node}")?;
             }
             (Some(node), _) => writeln!(out, "{service} asks for node {node}")?,
-            (None, Some(before)) => writeln!(out, "{service} asks for node {before} no more")?,
+            (None, Some(before)) => writeln!(out, "{service} no longer asks for node {before}")?,
             (None, None) => writeln!(out, "{service} asks for no node")?,
         }
     }
     let Some(node) = &answer.node else {
         writeln!(
             out,
-            "nothing moves: the node that announces goes on, and none is preferred"
+            "nothing moves: the announcing node keeps the address, and no node is preferred"
         )?;
         return Ok(());
     };
@@ -278,8 +276,7 @@ fn text(out: &mut impl Write, answer: &Answer, target: &Target) -> anyhow::Resul
         match problem {
             None => writeln!(
                 out,
-                "{address} goes to {node}; connections that are established through another node are \
-                 reset"
+                "{address} goes to {node}; connections in use through another node are reset"
             )?,
             Some(problem) => writeln!(
                 out,
@@ -293,8 +290,8 @@ fn text(out: &mut impl Write, answer: &Answer, target: &Target) -> anyhow::Resul
     }
     writeln!(
         out,
-        "it stays with {node} as long as that node may announce it, and returns to it, until: \
-         kubectl ferrolb move {target} --clear"
+        "it stays with {node} for as long as that node may announce it, and returns to it; to undo \
+         this: kubectl ferrolb move {target} --clear"
     )?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::election::Election;
 use crate::output::Format;
 use crate::table;
 
-/// Tell what would happen to addresses; nothing is changed.
+/// Show what would happen to addresses; nothing is changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
     #[command(subcommand)]
@@ -31,10 +31,10 @@ enum What {
     Drain(Drain),
 }
 
-/// Which addresses a node announces, where each would go if it were drained, and what is lost.
+/// Show where a node's addresses would go if it were drained, and what would be lost.
 ///
-/// Exit status: 0 if another node takes each, 1 if one would be announced by nobody for a while or not
-/// leave the node, 2 if the cluster does not answer.
+/// Exit status: 0 if another node takes every address, 1 if an address would be announced by nobody for a while
+/// or would not leave the node, 2 if the cluster does not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Drain {
@@ -107,8 +107,8 @@ impl Drain {
             return Err(election.unknown_node(node));
         }
         let speaker = cluster.speaker_on(node, &daemons).await?;
-        let speaker =
-            speaker.with_context(|| format!("no speaker runs on {node}: it announces nothing"))?;
+        let speaker = speaker
+            .with_context(|| format!("no speaker runs on {node}, so it announces nothing"))?;
         let mut asked = Asked::new();
         loop {
             let answer = answer(&election, node, &speaker, &asked);
@@ -141,7 +141,8 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
             let mut asked_for = services.iter().filter_map(|one| one.move_to.as_deref());
             if asked_for.next() == Some(node) {
                 notes.push(format!(
-                    "{} returns to {node} as soon as it is uncordoned: its Service asks for that node \
+                    "{} returns to {node} as soon as that is uncordoned, because its Service asks \
+                     for that node \
                      ({ANNOTATION_MOVE_TO})",
                     vip.address
                 ));
@@ -161,23 +162,25 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
             });
         } else if election.nodes[node].addresses.contains(&vip.address) {
             notes.push(format!(
-                "{} ({}) is {node}'s own: it never moves, and is gone while the node is",
+                "{} ({}) is {node}'s own address: it never moves, and is gone while the node is",
                 vip.address,
                 vip.services.join(", ")
             ));
         }
     }
     if let Some(what) = &speaker.waiting_for {
-        notes.push(format!("the speaker on {node} still waits for {what}"));
+        notes.push(format!("the speaker on {node} is still waiting for {what}"));
     }
     if speaker.isolated {
         notes.push(format!(
-            "{node} hears no other speaker: it cannot hand over, and another one may announce already"
+            "{node} hears no other speaker: it cannot hand over, and another node may already \
+             announce"
         ));
     }
     for (other, _) in asked.iter().filter(|(_, said)| said.is_none()) {
         notes.push(format!(
-            "the speaker on {other} does not answer: whether its links may carry an address is not known"
+            "the speaker on {other} does not answer, so it is not known whether it may announce an \
+             address"
         ));
     }
     Answer {
@@ -217,7 +220,10 @@ fn successor(
 fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     let node = &answer.node;
     if answer.addresses.is_empty() {
-        writeln!(out, "{node} announces no address: draining it moves none")?;
+        writeln!(
+            out,
+            "{node} announces no address, so draining it moves none"
+        )?;
     } else {
         let head = ["ADDRESS", "SERVICES", "POLICY", "GOES TO"].map(str::to_owned);
         let rows = answer.addresses.iter().map(|one| {
@@ -234,7 +240,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         match &one.to {
             None => {
                 let takes = if one.policies.contains(&"Local") {
-                    "; with policy Local that takes a ready pod there"
+                    "; with policy Local it needs a ready pod there"
                 } else {
                     ""
                 };
@@ -242,12 +248,13 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
             }
             Some(_) if one.gap => writeln!(
                 out,
-                "{address}: its pods are on {node} alone; nobody answers from their end until one is \
-                 ready elsewhere"
+                "{address}: all its pods are on {node}; nobody answers from the time they end \
+                 until one is ready elsewhere"
             )?,
             Some(to) if !one.hands_over => writeln!(
                 out,
-                "{address}: stays with {node} until that stops, since {to} is no better than a cordoned node"
+                "{address}: stays with {node} until that stops, because {to} is no better than a \
+                 cordoned node"
             )?,
             Some(_) => {}
         }
@@ -259,15 +266,16 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     if has("Cluster") {
         writeln!(
             out,
-            "policy Cluster: connections through {node} are reset when their address leaves it, also \
+            "policy Cluster: connections through {node} are reset when their address leaves it, \
+             also \
              those to pods on other nodes"
         )?;
     }
     if has("Local") {
         writeln!(
             out,
-            "policy Local: connections through {node} go to its own pods: reset when their address \
-             leaves it, and lost with the pods in any case"
+            "policy Local: connections through {node} go to its own pods: they are reset when \
+             their address leaves it, and lost with the pods in any case"
         )?;
     }
     for note in &answer.notes {

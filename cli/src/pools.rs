@@ -10,7 +10,7 @@ use crate::cluster::Installation;
 use crate::output::Format;
 use crate::table;
 
-/// Show the address pools, and how full they are.
+/// List the address pools, and how full they are.
 ///
 /// Exit status: 0, or 2 if no controller answers.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ impl Pools {
 fn text(out: &mut impl Write, status: &ControllerStatus) -> anyhow::Result<()> {
     if status.pools.is_empty() {
         let source = &status.configuration.source;
-        writeln!(out, "ConfigMap {source} has no address pools in force")?;
+        writeln!(out, "no address pools from ConfigMap {source} are in force")?;
     } else {
         let head = [
             "POOL",

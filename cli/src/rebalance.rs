@@ -31,21 +31,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Spread the addresses evenly over the nodes, one after another.
 ///
-/// A node that comes back takes nothing by itself: each move resets the connections that are
-/// established through the node that an address leaves. This moves as few as make it even, with a
-/// pause after each, and says first which. It writes the annotation ferrolb.io/move-to on the Services
-/// of an address, waits until the node announces it, and takes the annotation away: nothing is bound to
-/// its node afterwards. Services that ask for a node already stay where they are.
+/// A node that comes back takes nothing by itself, because each move resets the connections in use through the
+/// node that an address leaves. This command moves as few addresses as possible, with a pause after each, and
+/// lists them first. It sets the annotation ferrolb.io/move-to on the Services of an address, waits until the
+/// node announces it, and removes the annotation, so that nothing stays bound to a node. Services that already
+/// ask for a node are not moved.
 ///
-/// Exit status: 0 if all that was to move has moved, 1 if something has not, 2 if the cluster does not
-/// answer.
+/// Exit status: 0 if everything moved as planned, 1 if something did not, 2 if the cluster does not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Rebalance {
-    /// Only say what would move.
+    /// Only show what would move.
     #[arg(long)]
     dry_run: bool,
-    /// Wait so many seconds between two moves.
+    /// Seconds to wait between two moves.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pause: u64,
     #[command(flatten)]
@@ -56,10 +55,10 @@ pub(crate) struct Rebalance {
 
 const EXAMPLES: &str = "\
 Examples:
-  # What would move, and what that costs
+  # Show what would move
   kubectl ferrolb rebalance --dry-run
 
-  # After a node came back; a minute for clients to connect again before the next ones have to
+  # After a node came back, with a minute between moves so that clients can reconnect
   kubectl ferrolb rebalance --pause 60";
 
 #[derive(Serialize)]
@@ -171,7 +170,7 @@ async fn observer(cluster: &Cluster, daemons: &[Daemon]) -> anyhow::Result<Speak
     match outcome {
         Some(error) => Err(error),
         None => Err(anyhow::anyhow!(
-            "no speaker is ready: kubectl ferrolb status tells why"
+            "no speaker is ready: kubectl ferrolb status shows why"
         )),
     }
 }
@@ -214,7 +213,10 @@ fn text(out: &mut impl Write, answer: &Answer, pause: u64) -> anyhow::Result<()>
     table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
     writeln!(out)?;
     if answer.moves.is_empty() {
-        writeln!(out, "nothing moves: it is as even as the Services allow")?;
+        writeln!(
+            out,
+            "nothing moves: the addresses are spread as evenly as the Services allow"
+        )?;
     } else {
         let head = ["ADDRESS", "SERVICES", "FROM", "TO"].map(str::to_owned);
         let rows = answer.moves.iter().map(|step| {
@@ -226,8 +228,9 @@ fn text(out: &mut impl Write, answer: &Answer, pause: u64) -> anyhow::Result<()>
         let all: usize = answer.nodes.iter().map(|load| load.addresses).sum();
         writeln!(
             out,
-            "\n{count} of {all} addresses move, one Service after another with {pause} s between them; \
-             connections that are established through the node that an address leaves are reset"
+            "\n{count} of {all} addresses move, one Service after another with {pause} s between \
+             them; \
+             connections in use through the node that an address leaves are reset"
         )?;
     }
     for note in &answer.notes {
@@ -250,7 +253,7 @@ fn tell_moved(out: &mut impl Write, step: &Step, has_moved: bool) -> anyhow::Res
         let ServiceKey { namespace, name } = &step.group.services[0];
         writeln!(
             out,
-            "{addresses} has not come to {to} within {} s: kubectl ferrolb explain -n {namespace} \
+            "{addresses} did not move to {to} within {} s: kubectl ferrolb explain -n {namespace} \
              svc/{name}",
             HANDOVER.as_secs()
         )?;
@@ -281,7 +284,8 @@ async fn take(cluster: &Cluster, daemons: &[Daemon], step: &Step) -> anyhow::Res
         let cleared = cluster.ask_for(service, None).await;
         cleared.with_context(|| {
             format!(
-                "Service {service} still asks for node {}: kubectl ferrolb move -n {} svc/{} --clear",
+                "Service {service} still asks for node {}: kubectl ferrolb move -n {} svc/{} \
+                 --clear",
                 step.to, service.namespace, service.name
             )
         })?;

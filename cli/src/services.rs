@@ -16,7 +16,7 @@ use crate::output::Format;
 use crate::speaker::Said;
 use crate::table;
 
-/// Show the LoadBalancer Services: addresses, the node that announces each, and why one has none.
+/// List the LoadBalancer Services: their addresses, the announcing node, and why one has no address.
 ///
 /// Exit status: 0, or 2 if no controller answers.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ impl Services {
         let place = if scope.all_namespaces {
             "any namespace".to_owned()
         } else {
-            format!("namespace {namespace}; -A looks into all")
+            format!("namespace {namespace}; -A looks in all of them")
         };
         let rows = services.into_iter().map(|service| Row {
             nodes: announcers(&service, &speakers),
@@ -76,7 +76,7 @@ pub(crate) fn name_of(service: &str) -> anyhow::Result<&str> {
     match service.split_once('/') {
         None => Ok(service),
         Some(("svc" | "service" | "services", name)) => Ok(name),
-        Some((kind, _)) => bail!("{kind}: it has to be a Service: svc/NAME"),
+        Some((kind, _)) => bail!("{kind}: only Services are possible: svc/NAME"),
     }
 }
 
@@ -114,7 +114,7 @@ fn announcers(service: &ServiceStatus, speakers: &Said) -> Option<Vec<String>> {
 
 fn text(out: &mut impl Write, services: &[Row], place: &str) -> anyhow::Result<()> {
     if services.is_empty() {
-        writeln!(out, "no Service for this load balancer in {place}")?;
+        writeln!(out, "no Services for FerroLB in {place}")?;
         return Ok(());
     }
     let head = ["NAMESPACE", "NAME", "ADDRESSES", "NODE", "POOL", "REASON"];

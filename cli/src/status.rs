@@ -25,10 +25,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Show whether FerroLB works: daemons, configuration, addresses.
 ///
-/// Every controller and speaker is asked: who announces each address, who is held dead.
+/// It asks every controller and speaker who announces each address and which nodes are dead.
 ///
-/// Exit status: 0 if all is well, 1 if something is not (it is said what), 2 if the cluster or some of
-/// the daemons cannot be read, so that nobody can tell.
+/// Exit status: 0 if all is well, 1 if there are problems (it lists them), 2 if the cluster or some of the
+/// daemons cannot be read, so that it is unknown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Status {
@@ -37,7 +37,7 @@ pub(crate) struct Status {
     /// Wait until all is well.
     #[arg(long)]
     wait: bool,
-    /// Give up waiting after so many seconds.
+    /// Seconds after which to give up waiting.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "wait")]
     timeout: u64,
     #[command(flatten)]
@@ -49,7 +49,7 @@ Examples:
   # After an installation or an upgrade
   kubectl ferrolb status --wait
 
-  # What stands in the way
+  # List the problems
   kubectl ferrolb status -o json | jq -r '.problems[]'";
 
 #[derive(Debug, Serialize)]

@@ -20,9 +20,8 @@ use crate::terminal::{WARNING, trusted};
 
 /// Check a configuration without a cluster.
 ///
-/// Finds everything that is wrong at once, with the line and with what to write instead. Reads
-/// ConfigMap manifests (all in the file, also in a list) or the bare configuration. Needs no
-/// access to a cluster.
+/// It finds all mistakes at once, and shows the line and what to write instead. It reads ConfigMap manifests
+/// (all in the file, also in a list) or the bare configuration, and needs no access to a cluster.
 ///
 /// Exit status: 0 if all is valid, 1 if there are problems, 2 if the file cannot be read.
 #[derive(Debug, clap::Args)]
@@ -164,8 +163,8 @@ fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {
     {
         writeln!(
             out,
-            "\n{WARNING}warning:{WARNING:#} pool {} has protocol bgp: services get its addresses, but nothing announces \
-             them yet",
+            "\n{WARNING}warning:{WARNING:#} pool {} has protocol bgp: Services get its addresses, \
+             but nothing announces them yet",
             pool.name
         )?;
     }

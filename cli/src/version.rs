@@ -9,7 +9,7 @@ use crate::output::Format;
 
 /// Print the version of this plugin.
 ///
-/// Those of the daemons are in `kubectl ferrolb status`. Exit status: 0.
+/// `kubectl ferrolb status` shows the versions of the daemons. Exit status: 0.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Version {
     #[command(flatten)]

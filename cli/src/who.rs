@@ -16,15 +16,15 @@ use crate::cluster::{Cluster, Installation};
 use crate::output::Format;
 use crate::table;
 
-/// Ask the network who answers for an address: from this host (needs Linux, root, and that it is no node),
-/// or through the speaker of a node.
+/// Ask the network who answers for an address, from this host (Linux, root, not a node of the cluster) or from the
+/// speaker on a node.
 ///
-/// Exit status: 0 if one station answers, 1 if none or more than one does, 2 if it cannot be asked.
+/// Exit status: 0 if one station answers, 1 if none or several do, 2 if it is not possible to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Who {
     /// The address
     address: IpAddr,
-    /// Have the speaker of this node ask
+    /// Ask from the speaker on this node
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
     #[cfg(target_os = "linux")]
@@ -72,7 +72,7 @@ impl Who {
             #[cfg(target_os = "linux")]
             None => self.here.ask(self.address, &self.installation)?,
             #[cfg(not(target_os = "linux"))]
-            None => anyhow::bail!("say with --node NODE whose speaker shall ask"),
+            None => anyhow::bail!("use --node NODE to choose the speaker that asks"),
         };
         self.format.print(out, &answer, |out| text(out, &answer))?;
         let unheard = usize::from(answer.announced_by_asker.is_some());
@@ -85,9 +85,8 @@ impl Who {
 
 /// What it means that so many answer, if that is more than one.
 fn chance(count: usize) -> Option<String> {
-    (count > 1).then(|| {
-        format!("{count} stations answer: each neighbour reaches one of them, and which is chance")
-    })
+    (count > 1)
+        .then(|| format!("{count} stations answer: each neighbour reaches one of them at random"))
 }
 
 fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {

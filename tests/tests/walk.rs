@@ -87,7 +87,7 @@ fn the_plugin_tells_the_same(lab: &Lab) -> Result<()> {
     );
     assert!(
         why.contains("not by minikube: node_address: ")
-            && why.contains("Nothing stands in its way"),
+            && why.contains("No problems found"),
         "{why}"
     );
     assert!(

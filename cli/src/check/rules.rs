@@ -28,7 +28,11 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
         .iter()
         .map(|what| {
             let found = format!("not checked: {what}");
-            Finding::bad(Verdict::Unknown, found, "ask somebody who may read it")
+            Finding::bad(
+                Verdict::Unknown,
+                found,
+                "ask somebody with the right to read it",
+            )
         })
         .collect();
     findings.push(version(facts));
@@ -63,7 +67,7 @@ fn other_providers(facts: &Facts) -> Vec<Finding> {
         }
         // minikube's addon may run our images under MetalLB's labels.
         if is_metallb(set) && !images(set).any(|image| image.contains("ferrolb/")) {
-            let found = format!("MetalLB runs (DaemonSet {})", name());
+            let found = format!("MetalLB is running (DaemonSet {})", name());
             let remedy = concat!(
                 "remove it, or give one of the two a load balancer class: ",
                 page!("migrate-from-metallb.md")
@@ -72,12 +76,12 @@ fn other_providers(facts: &Facts) -> Vec<Finding> {
         }
     }
     if let Some(first) = k3s.first() {
-        let found = format!("k3s' ServiceLB serves Services too (DaemonSet {first})");
+        let found = format!("k3s' ServiceLB also serves Services (DaemonSet {first})");
         let remedy = "start k3s with --disable servicelb";
         findings.push(Finding::bad(Verdict::Problem, found, remedy));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("no other load balancer is known to run"));
+        findings.push(Finding::ok("no other known load balancer is running"));
     }
     findings
 }
@@ -117,7 +121,7 @@ fn kube_proxy(facts: &Facts) -> Option<Finding> {
     }
     Some(Finding::bad(
         Verdict::Problem,
-        "kube-proxy in IPVS mode lets every node answer ARP for every address",
+        "kube-proxy in IPVS mode makes every node answer ARP for every address",
         "set ipvs.strictARP: true in ConfigMap kube-system/kube-proxy, and restart kube-proxy",
     ))
 }
@@ -127,21 +131,21 @@ fn pod_security(facts: &Facts) -> Option<Finding> {
     let namespace = &facts.namespace;
     if !facts.namespace_exists {
         return Some(Finding::ok(format!(
-            "namespace {namespace} does not exist yet: helm install --create-namespace makes it"
+            "namespace {namespace} does not exist yet: helm install --create-namespace creates it"
         )));
     }
     let level = facts.labels.as_ref()?.get(ENFORCE);
     Some(match level.map(String::as_str) {
-        Some("privileged") => Finding::ok(format!("namespace {namespace} lets speakers start")),
+        Some("privileged") => Finding::ok(format!("namespace {namespace} allows speakers")),
         Some(level) => Finding::bad(
             Verdict::Problem,
             format!(
-                "namespace {namespace} enforces pod security level {level}: no speaker can start"
+                "namespace {namespace} enforces Pod Security level {level}: no speaker can start"
             ),
             format!("kubectl label namespace {namespace} {ENFORCE}=privileged --overwrite"),
         ),
         None => Finding::ok(format!(
-            "namespace {namespace} says nothing of pod security: the cluster's default decides"
+            "namespace {namespace} has no Pod Security label: the cluster's default applies"
         )),
     })
 }
@@ -165,7 +169,7 @@ fn configuration(facts: &Facts) -> Option<Finding> {
         Outcome::Partly(_, problems) => Finding::bad(
             Verdict::Warning,
             format!("ConfigMap {name} is in force without what no host can have: {problems}"),
-            "write what it says for those lines",
+            "write what it suggests for those lines",
         ),
         Outcome::NotConfigured(why) => Finding::bad(
             Verdict::Warning,
@@ -192,15 +196,15 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
     if picture.daemons.is_empty() {
         return vec![Finding::bad(
             Verdict::Problem,
-            "no pod of FerroLB is found",
-            "install it, or say with -n NAMESPACE where it runs",
+            "no FerroLB pods found",
+            "install it, or use -n NAMESPACE to say where it runs",
         )];
     }
     let judged = verdict::of(picture);
     let mut findings = Vec::new();
     if judged.is_well() {
         findings.push(Finding::ok(format!(
-            "{} and {} answer, and every address that should be announced is, once",
+            "{} and {} answer, and every address that should be announced is announced once",
             counted(running(picture, Component::Controller), "controller"),
             counted(running(picture, Component::Speaker), "speaker"),
         )));
@@ -237,8 +241,11 @@ fn without_speaker(facts: &Facts, picture: &Picture) -> Option<Finding> {
     (!silent.is_empty() && !speaking.is_empty()).then(|| {
         Finding::bad(
             Verdict::Warning,
-            format!("no speaker on {}: it announces nothing", silent.join(", ")),
-            "is it left out on purpose, or has it a taint that speaker.tolerations lacks?",
+            format!(
+                "no speaker on {}, so it announces nothing",
+                silent.join(", ")
+            ),
+            "is that intended, or does the node have a taint that is not in speaker.tolerations?",
         )
     })
 }

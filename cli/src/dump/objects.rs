@@ -73,7 +73,7 @@ fn without_passwords(text: &str) -> String {
         };
         // In a flow mapping what stands behind is lost as well: better too much than too little.
         let (before, _) = line.split_at(at);
-        format!("{before}{KEY}: \"(taken out)\"")
+        format!("{before}{KEY}: \"(removed)\"")
     };
     let lines: Vec<_> = text.lines().map(line).collect();
     lines.join("\n") + "\n"

@@ -47,7 +47,7 @@ const NAMED: usize = 10;
 pub(super) async fn said(cluster: &Cluster) -> anyhow::Result<Said> {
     let daemons = cluster.daemons().await?;
     let said = cluster.speakers(&daemons).await;
-    ensure!(!said.is_empty(), "no speaker of FerroLB was found");
+    ensure!(!said.is_empty(), "no FerroLB speaker found");
     Ok(said)
 }
 
@@ -118,13 +118,13 @@ impl Announcement {
             [node] => writeln!(out, "{address} is announced by {style}{node}{style:#}.")?,
             several => writeln!(
                 out,
-                "{address} is announced by {WARNING}{}{WARNING:#}: it moves just now, or these do not hear \
-                 each other.",
+                "{address} is announced by {WARNING}{}{WARNING:#}: it is moving right now, or \
+                 these nodes cannot hear each other.",
                 several.join(" and ")
             )?,
         }
         if let Some(drawback) = &self.drawback {
-            writeln!(out, "  for want of a better node: {drawback}")?;
+            writeln!(out, "  no better node is available: {drawback}")?;
         }
         if !self.standby_links.is_empty() {
             let reason = Reason::StandbyLink;
@@ -190,7 +190,7 @@ mod tests {
         192.168.64.241 is announced by n2.
           not by n1, n4: not_owner: another node announces the address
           not by n3: no_local_endpoint: with externalTrafficPolicy: Local only a node with a ready pod announces, and this node has none
-          not by n5: brand_new: a newer speaker says so; this plugin does not know the word
+          not by n5: brand_new: reported by a newer speaker; this plugin does not know the word
           not by n6: speaker_silent: no answer within 10 s
         ");
     }
@@ -220,7 +220,7 @@ mod tests {
         }
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by n1.
-          for want of a better node: excluded_node
+          no better node is available: excluded_node
           not by n2: strictly_excluded_node: the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and the speakers are told to take it strictly
         ");
     }
@@ -243,7 +243,7 @@ mod tests {
     fn two_that_announce_at_once_are_both_named() {
         let nodes = said(&[("n1", None), ("n2", None)]);
         insta::assert_snapshot!(shown(&nodes), @r"
-        192.168.64.241 is announced by n1 and n2: it moves just now, or these do not hear each other.
+        192.168.64.241 is announced by n1 and n2: it is moving right now, or these nodes cannot hear each other.
         ");
     }
 

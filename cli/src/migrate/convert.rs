@@ -55,7 +55,7 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
                 .any(|pool| pool.metadata.name == *named)
             {
                 lost.push(format!(
-                    "{kind} {name} names pool {named}, which is not among the objects"
+                    "{kind} {name} refers to pool {named}, which does not exist"
                 ));
             }
         }
@@ -102,12 +102,12 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
     let by_bgp = l2.is_empty() && !bgp.is_empty();
     match (l2.is_empty(), bgp.is_empty()) {
         (true, true) => lost.push(format!(
-            "pool {name} has no advertisement, so that MetalLB announces none of its addresses: \
-             FerroLB announces them by ARP and neighbour discovery"
+            "pool {name} has no advertisement, so MetalLB does not announce its addresses; FerroLB \
+             will announce them at layer 2"
         )),
         (true, false) => lost.push(not_announced(name)),
         (false, false) => lost.push(format!(
-            "pool {name} is announced at layer 2 and by BGP: only the former is carried over"
+            "pool {name} is announced at layer 2 and with BGP: only layer 2 is converted"
         )),
         (false, true) => {}
     }
@@ -173,8 +173,8 @@ fn tell_pairs(pool: &str, advertisements: &[&Object<L2Spec>], lost: &mut Vec<Str
             .map(|it| it.metadata.name.as_str())
             .collect();
         lost.push(format!(
-            "pool {pool}: L2Advertisements {} choose other interfaces for other nodes: FerroLB \
-             announces on every one of these interfaces of every one of these nodes",
+            "pool {pool}: L2Advertisements {} select different interfaces for different nodes: \
+             FerroLB announces on all of these interfaces on all of these nodes",
             names.join(", ")
         ));
     }
@@ -194,7 +194,7 @@ fn peer(theirs: &Object<PeerSpec>, lost: &mut Vec<String>) -> Option<ours::Peer>
     tell_unknown("BGPPeer", name, &spec.other, lost);
     let (Some(peer_asn), Some(peer_address)) = (spec.peer_asn, &spec.peer_address) else {
         lost.push(format!(
-            "BGPPeer {name} has no peerASN or no peerAddress, and is left out"
+            "BGPPeer {name} has no peerASN or no peerAddress, and is skipped"
         ));
         return None;
     };
@@ -220,7 +220,7 @@ fn communities(objects: &Objects, lost: &mut Vec<String>) -> BTreeMap<String, St
     for community in theirs.flat_map(|object| &object.spec.communities) {
         if community.value.starts_with("large:") {
             lost.push(format!(
-                "community {} is a large one, and is left out",
+                "community {} is a large community, and is skipped",
                 community.name
             ));
         } else {
@@ -240,7 +240,9 @@ fn tell_unknown(kind: &str, name: &str, fields: &BTreeMap<String, Value>, lost: 
         _ => true,
     });
     for (field, _) in said {
-        lost.push(format!("{kind} {name}: {field} has no counterpart"));
+        lost.push(format!(
+            "{kind} {name}: FerroLB has no equivalent of {field}"
+        ));
     }
 }
 

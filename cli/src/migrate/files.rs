@@ -19,7 +19,7 @@ impl Files {
     /// Takes every document of a file, and the items of lists.
     pub(super) fn take(&mut self, text: &str) -> anyhow::Result<()> {
         for document in serde_yaml::Deserializer::from_str(text) {
-            self.take_value(Value::deserialize(document).context("it is no YAML")?);
+            self.take_value(Value::deserialize(document).context("it is not YAML")?);
         }
         Ok(())
     }
@@ -48,8 +48,8 @@ impl Files {
             if let (Some(elsewhere), Some(kind)) = (elsewhere, kind(&object)) {
                 let name = metadata(&object, "name").unwrap_or("without a name");
                 passed_over.push(format!(
-                    "{kind} {name} is left out: it is in namespace {elsewhere}, and MetalLB reads {} \
-                     alone (--from NAMESPACE names another)",
+                    "{kind} {name} is skipped: it is in namespace {elsewhere}, and MetalLB reads \
+                     only {} (use --from NAMESPACE to choose another)",
                     from.as_deref().unwrap_or_default()
                 ));
             } else {
@@ -65,7 +65,8 @@ impl Files {
         if named.len() > 1 && !named.contains(USUAL_NAMESPACE) {
             let named: Vec<_> = named.into_iter().collect();
             bail!(
-                "there are objects of the namespaces {}: say with --from which of them MetalLB is in",
+                "there are objects in the namespaces {}: use --from to say which of them is \
+                 MetalLB's",
                 named.join(", ")
             );
         }

@@ -37,8 +37,8 @@ pub(super) async fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<F
             .with_context(|| format!("cannot read ConfigMap {namespace}/{DEFAULT_CONFIG_NAME}"))?;
         let Some(map) = map else {
             bail!(
-                "namespace {namespace} has neither objects of MetalLB nor a ConfigMap \
-                 {DEFAULT_CONFIG_NAME}: say with --from where MetalLB is, or give files"
+                "namespace {namespace} has no MetalLB objects and no ConfigMap \
+                 {DEFAULT_CONFIG_NAME}: use --from to say where MetalLB is, or give files"
             );
         };
         let mut value = serde_yaml::to_value(map)?;

@@ -217,7 +217,7 @@ fn object<Spec: for<'de> Deserialize<'de>>(mut value: Value) -> anyhow::Result<O
         .and_then(|metadata| metadata.get("name"))
         .and_then(Value::as_str)
         .unwrap_or("without a name");
-    let what = format!("{kind} {name} is not understood");
+    let what = format!("{kind} {name} cannot be decoded");
     // `spec: {}` may be left out.
     if let Value::Mapping(map) = &mut value
         && map.get("spec").is_none_or(Value::is_null)

@@ -72,8 +72,8 @@ fn what_lies_in_another_namespace_than_metallbs_is_left_out_and_said() {
     assert_eq!(
         lost,
         [
-            "L2Advertisement everywhere is left out: it is in namespace default, and MetalLB reads \
-             metallb-system alone (--from NAMESPACE names another)"
+            "L2Advertisement everywhere is skipped: it is in namespace default, and MetalLB reads only \
+             metallb-system (use --from NAMESPACE to choose another)"
         ]
     );
     let moved = [&*pool, &limited].concat().replace("metallb-system", "lb");
@@ -85,7 +85,7 @@ fn what_lies_in_another_namespace_than_metallbs_is_left_out_and_said() {
     let two = format!("{moved}{elsewhere}");
     let error = migrated(&two).unwrap_err().to_string();
     assert!(
-        error.contains("namespaces default, lb: say with --from"),
+        error.contains("namespaces default, lb: use --from"),
         "{error}"
     );
     let chosen = migrated_from(&two, Some("lb")).unwrap();

@@ -27,18 +27,18 @@ pub(super) fn of_object(object: &ObjectName) -> Vec<String> {
     let mut notes = Vec::new();
     if object.name != DEFAULT_CONFIG_NAME {
         notes.push(format!(
-            "FerroLB reads the ConfigMap called {DEFAULT_CONFIG_NAME}: give this one that name, or name \
-             it to both daemons (the chart's existingConfigMap, or --config)"
+            "FerroLB reads the ConfigMap called {DEFAULT_CONFIG_NAME}: rename this one, or tell \
+             both daemons its name (the chart's existingConfigMap, or --config)"
         ));
     }
     match object.namespace.as_deref() {
         Some(USUAL_NAMESPACE) => {}
         Some(other) => notes.push(format!(
-            "FerroLB reads the ConfigMap in its own namespace, which is {USUAL_NAMESPACE} if you \
-             followed its documentation: this one is read only by a FerroLB that runs in {other}"
+            "FerroLB reads the ConfigMap in its own namespace, usually {USUAL_NAMESPACE}: this one \
+             is read only if FerroLB runs in {other}"
         )),
         None => notes.push(format!(
-            "it names no namespace: apply it with -n and the one that FerroLB runs in, such as \
+            "it has no namespace: apply it with -n and the namespace of FerroLB, such as \
              {USUAL_NAMESPACE}"
         )),
     }

@@ -58,7 +58,8 @@ impl Verdict {
                         .push(address.clone());
                 }
                 _ => self.problems.push(format!(
-                    "{address} is announced by {}: it moves just now, or these do not hear each other",
+                    "{address} is announced by {}: it is moving right now, or these nodes cannot \
+                     hear each other",
                     some(&nodes)
                 )),
             }
@@ -68,7 +69,8 @@ impl Verdict {
         }
         if not_known > 0 {
             self.unknown.push(format!(
-                "who announces {not_known} addresses is not known: not every speaker was read"
+                "it is unknown who announces {not_known} addresses, because not every speaker \
+                 answered"
             ));
         }
     }
@@ -83,11 +85,11 @@ impl Verdict {
         } else {
             let why = match reason {
                 Some(reason) => format!("{reason}: {}", reason.explanation().what),
-                None if reasons.is_empty() => "no speaker knows them".to_owned(),
+                None if reasons.is_empty() => "no speaker knows about them".to_owned(),
                 None => reasons.to_owned(),
             };
             self.problems.push(format!(
-                "{by_nobody} ({why}): kubectl ferrolb explain svc/NAME of the Service says why"
+                "{by_nobody} ({why}): kubectl ferrolb explain svc/NAME says why"
             ));
         }
     }

@@ -106,7 +106,7 @@ fn a_speaker_that_nobody_can_speak_for_is_unknown() {
     let verdict = judged(|picture| picture.speakers[0].1 = Err(anyhow!("no answer within 2 s")));
     assert_eq!(
         verdict.unknown[1],
-        "who announces 1 addresses is not known: not every speaker was read"
+        "it is unknown who announces 1 addresses, because not every speaker answered"
     );
 }
 
@@ -136,7 +136,7 @@ fn an_address_that_nobody_announces_is_a_problem_unless_it_is_silent_on_purpose(
             speaker(picture, index).vips.clear();
         }
     });
-    assert!(said.contains("no speaker knows them"), "{said}");
+    assert!(said.contains("no speaker knows about them"), "{said}");
 }
 
 #[test]

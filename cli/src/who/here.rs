@@ -39,13 +39,14 @@ impl Here {
         let mut notes = Vec::new();
         let nodes = installation.run(async |cluster| nodes(cluster).await);
         let nodes = nodes.unwrap_or_else(|error| {
-            notes.push(format!("nodes are not named: {}", causes(&error)));
+            notes.push(format!("cannot name the nodes: {}", causes(&error)));
             BTreeMap::new()
         });
         for own in lan.addresses() {
             if let Some(node) = nodes.get(own) {
                 notes.push(format!(
-                    "this host is node {node}: speakers answer no node; ask from another host"
+                    "this host is node {node}, and speakers do not answer nodes: ask from another \
+                     host"
                 ));
             }
         }
@@ -139,12 +140,13 @@ mod tests {
 
     #[test]
     fn nobody_and_more_than_one_are_said() {
-        insta::assert_snapshot!(said(&[]), @"nobody answers for 192.168.64.200 on eth0, asked 3 times");
+        insta::assert_snapshot!(said(&[]), @"nobody answers for 192.168.64.200 on eth0, asked 3 \
+             times");
         insta::assert_snapshot!(said(&[11, 100]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST
         02:00:00:00:00:0b   n1     eth0   3 of 3     0.12 ms
         02:00:00:00:00:64   -      eth0   3 of 3     0.12 ms
-        2 stations answer: each neighbour reaches one of them, and which is chance
+        2 stations answer: each neighbour reaches one of them at random
         ");
     }
 }

@@ -54,14 +54,14 @@ impl Lan {
             match link {
                 Some(name) => bail!("this host has no link {name}"),
                 None => bail!(
-                    "no link of this host is on the subnet of {address}: give one with --link, or ask \
-                     from a host on that subnet"
+                    "this host has no link in the subnet of {address}: choose one with --link, or \
+                     ask from a host in that subnet"
                 ),
             }
         };
         let NetworkInterface { name, ips, mac, .. } = &link_found;
         if !ips.iter().any(|net| net.is_ipv4() == address.is_ipv4()) {
-            bail!("{name} has no address of the family of {address} to ask from")
+            bail!("{name} has no address of {address}'s family to ask from")
         }
         // One of the same subnet first: others may not be answered.
         let mut nets: Vec<_> = ips.iter().collect();
@@ -73,10 +73,10 @@ impl Lan {
             ..Config::default()
         };
         let channel = pnet_datalink::channel(&link_found, config).with_context(|| {
-            format!("cannot open a packet socket on {name} (it needs root, or CAP_NET_RAW)")
+            format!("cannot open a packet socket on {name} (this needs root or CAP_NET_RAW)")
         })?;
         let Channel::Ethernet(sender, receiver) = channel else {
-            bail!("{name} is no Ethernet link")
+            bail!("{name} is not an Ethernet link")
         };
         Ok(Self {
             mac: mac.with_context(|| format!("{name} has no hardware address"))?,

@@ -13,7 +13,7 @@ use crate::speaker::speaker_of;
 pub(super) async fn ask(cluster: &Cluster, node: &str, address: IpAddr) -> anyhow::Result<Answer> {
     let daemons = cluster.daemons().await?;
     let speaker = speaker_of(node, &daemons)
-        .with_context(|| format!("no speaker of FerroLB runs on a node named {node}"))?;
+        .with_context(|| format!("no FerroLB speaker runs on a node called {node}"))?;
     let status: SpeakerStatus = cluster.status_of(speaker).await?;
     let who: WhoStatus = cluster
         .ask(speaker, &format!("/who?address={address}"))
@@ -59,20 +59,20 @@ fn word(vip: &VipStatus, status: &SpeakerStatus, stations: &[Station]) -> Option
     let Some(owner) = &vip.owner else {
         let reason = vip.reason.as_deref().unwrap_or("unknown");
         return Some(format!(
-            "by the word of the speaker of {asker}, no node announces it: {reason}"
+            "the speaker on {asker} says that no node announces it: {reason}"
         ));
     };
     let answers = |station: &Station| station.node.as_ref() == Some(owner);
     match &vip.reason {
         None => Some(format!(
-            "{asker} announces it itself, and does not hear its own answers"
+            "{asker} announces it itself, and cannot hear its own answers"
         )),
         Some(reason) if owner == asker => Some(format!(
-            "it is {owner}'s to announce, which does not yet: {reason}"
+            "{owner} should announce it, and does not yet: {reason}"
         )),
-        Some(_) if !stations.iter().any(answers) => Some(format!(
-            "it is {owner}'s to announce, which does not answer"
-        )),
+        Some(_) if !stations.iter().any(answers) => {
+            Some(format!("{owner} should announce it, and does not answer"))
+        }
         Some(_) => None,
     }
 }
@@ -120,27 +120,27 @@ mod tests {
         ");
         insta::assert_snapshot!(said(Some("n2"), Some("not_owner"), &[]), @r"
         nobody answers for 192.168.64.200 on eth0, asked 3 times
-        it is n2's to announce, which does not answer
+        n2 should announce it, and does not answer
         ");
         insta::assert_snapshot!(said(Some("n1"), None, &[]), @r"
         nobody answers for 192.168.64.200 on eth0, asked 3 times
-        n1 announces it itself, and does not hear its own answers
+        n1 announces it itself, and cannot hear its own answers
         ");
         insta::assert_snapshot!(said(Some("n1"), None, &[foreign]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST
         02:00:00:00:00:64   -      eth0   3 of 3     0.25 ms
-        n1 announces it itself, and does not hear its own answers
-        2 stations answer: each neighbour reaches one of them, and which is chance
+        n1 announces it itself, and cannot hear its own answers
+        2 stations answer: each neighbour reaches one of them at random
         ");
         insta::assert_snapshot!(said(Some("n1"), Some("address_conflict"), &[foreign]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST
         02:00:00:00:00:64   -      eth0   3 of 3     0.25 ms
-        it is n1's to announce, which does not yet: address_conflict
+        n1 should announce it, and does not yet: address_conflict
         ");
         insta::assert_snapshot!(said(None, Some("no_endpoint"), &["02:00:00:00:00:0c"]), @r"
         STATION             NODE   LINK   ANSWERED   FASTEST
         02:00:00:00:00:0c   n2     eth0   3 of 3     0.25 ms
-        by the word of the speaker of n1, no node announces it: no_endpoint
+        the speaker on n1 says that no node announces it: no_endpoint
         ");
     }
 }

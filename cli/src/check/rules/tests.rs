@@ -94,7 +94,7 @@ fn other_programs_that_serve_the_same_services_are_found() {
         found,
         (
             Verdict::Problem,
-            "MetalLB runs (DaemonSet lb/speaker)".to_owned()
+            "MetalLB is running (DaemonSet lb/speaker)".to_owned()
         )
     );
     let k3s = daemon_set((K3S_SERVICELB, "web"), "rancher/klipper-lb");
@@ -159,7 +159,7 @@ fn a_node_without_a_speaker_is_named() {
     assert!(found.contains("pod s2 is not ready"), "{found}");
     let (verdict, found) = of_picture(|picture| picture.daemons.clear());
     assert_eq!(verdict, Verdict::Problem);
-    assert!(found.contains("no pod of FerroLB"), "{found}");
+    assert!(found.contains("no FerroLB pods"), "{found}");
 }
 
 #[test]
