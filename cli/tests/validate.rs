@@ -252,7 +252,7 @@ fn what_is_valid_and_probably_not_meant_is_said_and_is_no_failure() {
     let nowhere = MANIFEST.replace("  namespace: metallb-system\n", "");
     let shown = validate(nowhere, FILE);
     assert!(
-        shown.contains("names no namespace") && shown.ends_with("exit status 0"),
+        shown.contains("has no namespace") && shown.ends_with("exit status 0"),
         "{shown}"
     );
 }
