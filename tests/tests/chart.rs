@@ -100,7 +100,7 @@ fn metallbs_own_values_pass_start_our_images_and_are_told_where_they_act_on_noth
         assert!(notes.contains(value), "{value} is not told:\n{notes}");
     }
     let none = Chart::here().notes("").unwrap();
-    assert!(!none.contains("change nothing here"), "{none}");
+    assert!(!none.contains("have no effect here"), "{none}");
 }
 
 #[test]
@@ -174,11 +174,11 @@ fn the_notes_say_what_to_do_next() {
     for values in ["", CONFIG, "existingConfigMap: mine"] {
         assert!(notes(values).contains(label), "{values}");
     }
-    assert!(notes(CONFIG).contains("next helm upgrade resets what is edited in it by hand"));
+    assert!(notes(CONFIG).contains("helm upgrade overwrites manual edits"));
     assert!(notes("existingConfigMap: mine").contains("ConfigMap metallb-system/mine"));
     assert!(notes("loadBalancerClass: acme/lb").contains("spec.loadBalancerClass: acme/lb"));
     assert!(
-        notes("rbac: {create: false}").contains("give the service accounts their rights yourself")
+        notes("rbac: {create: false}").contains("have to give the service accounts their rights")
     );
 }
 

@@ -86,8 +86,7 @@ fn the_plugin_tells_the_same(lab: &Lab) -> Result<()> {
         "{why}"
     );
     assert!(
-        why.contains("not by minikube: node_address: ")
-            && why.contains("No problems found"),
+        why.contains("not by minikube: node_address: ") && why.contains("No problems found"),
         "{why}"
     );
     assert!(
