@@ -65,6 +65,10 @@ reasons! {
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.
     RequestedAddressInUse => "requested_address_in_use",
+    /// Services that share an address no longer agree on what sharing needs; both keep it.
+    SharedInDiscord => "shared_in_discord",
+    /// The Service had to leave a shared address, because another one has a port there that it wants.
+    SharedPortTaken => "shared_port_taken",
     /// The Service keeps an address that no pool gives to it any more.
     HeldOutsidePools => "held_outside_pools",
     /// The Service belongs to another load balancer (`spec.loadBalancerClass`).

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::first_use::FirstUse;
-use super::holdings::{Holdings, Usage};
+use super::holdings::{Holdings, Obstacle, Usage};
 use super::request::{Request, listed};
 use super::surroundings::{Surroundings, needed_port};
 use super::{Outcome, Refusal};
@@ -173,19 +173,19 @@ impl<'a> Choice<'a> {
     /// One address of that family, and whether it is shared: the one asked for, else the one that
     /// the Service has, else one shared under its key, else the lowest free one.
     fn pick(&self, pool: &Pool, family: Family) -> Option<(IpAddr, bool)> {
-        let usable = |address: &IpAddr| {
+        let fits = |address: &IpAddr| {
             Family::of(*address) == family
                 && pool.contains(*address)
                 && self.surroundings.shadowed(*address, self.view).is_none()
-                && self
-                    .holdings
-                    .conflict(*address, &self.view.key, self.usage)
-                    .is_none()
+        };
+        // Two that share an address may disagree for a while, and keep it.
+        let usable = |address: &IpAddr| {
+            fits(address) && (self.current.contains(address) || self.clash(*address).is_none())
         };
         if let Some(wanted) = self.request.addresses.get(&family) {
             return Some((*wanted, false)).filter(|(address, _)| usable(address));
         }
-        if let Some(current) = self.current.iter().find(|address| usable(address)) {
+        if let Some(current) = self.current.iter().find(|address| fits(address)) {
             return Some((*current, false));
         }
         let key = self.view.sharing_key.as_deref();
@@ -203,14 +203,19 @@ impl<'a> Choice<'a> {
             .map(|address| (address, false))
     }
 
+    /// Another Service that keeps this one from coming to have `address`, and what stands in the way.
+    fn clash(&self, address: IpAddr) -> Option<(&'a ServiceKey, Obstacle)> {
+        self.holdings.conflict(address, &self.view.key, self.usage)
+    }
+
     fn check_requested_are_free(&self) -> Result<(), Refusal> {
-        for address in self.request.addresses.values() {
+        let has = |address: &&IpAddr| self.current.contains(*address);
+        for address in self.request.addresses.values().filter(|one| !has(one)) {
             if let Some((node, protocol, port)) = self.surroundings.shadowed(*address, self.view) {
                 let what = format!("{address} is the address of node {node}");
                 return Err(shadows_node(&what, protocol, port));
             }
-            let conflict = self.holdings.conflict(*address, &self.view.key, self.usage);
-            if let Some((user, obstacle)) = conflict {
+            if let Some((user, obstacle)) = self.clash(*address) {
                 let leaving = self.deleting.get(user);
                 let text = leaving.map_or_else(
                     || {

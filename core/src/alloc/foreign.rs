@@ -48,7 +48,7 @@ impl Allocator {
             Err(refusal) => return Err(why_not(refusal)),
         };
         self.left.remove(key);
-        self.hold(key, addresses, usage);
+        self.hold(view, addresses, usage);
         Ok(())
     }
 

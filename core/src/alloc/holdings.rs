@@ -19,7 +19,7 @@ pub(super) struct Usage {
     backend: String,
 }
 
-/// Why two Services cannot share an address.
+/// Why two Services do not come to share an address. That of a port alone parts two that share one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// Not both have the same `allow-shared-ip`.
@@ -56,13 +56,33 @@ impl Usage {
 
     /// `MetalLB`'s rules: the same key, no port in common, the same backends where that matters.
     fn obstacle(&self, other: &Self) -> Option<Obstacle> {
+        match self.disagreement(other) {
+            Some(Obstacle::Key) => Some(Obstacle::Key),
+            other_than_key => self.collision(other).or(other_than_key),
+        }
+    }
+
+    fn collision(&self, other: &Self) -> Option<Obstacle> {
+        let port = first_common(&self.ports, &other.ports);
+        port.map(|(protocol, port)| Obstacle::Port(protocol, port))
+    }
+
+    /// What would keep the two from coming to share an address, but for their ports.
+    fn disagreement(&self, other: &Self) -> Option<Obstacle> {
         if self.sharing_key.is_none() || self.sharing_key != other.sharing_key {
             return Some(Obstacle::Key);
         }
-        if let Some((protocol, port)) = first_common(&self.ports, &other.ports) {
-            return Some(Obstacle::Port(protocol, port));
-        }
         (self.backend != other.backend).then_some(Obstacle::Backend)
+    }
+
+    /// The same with those of its ports alone that are among `wanted`.
+    fn with_ports_of(&self, wanted: &[(Protocol, u16)]) -> Self {
+        let wanted: BTreeSet<_> = wanted.iter().collect();
+        let kept = self.ports.iter().filter(|port| wanted.contains(port));
+        Self {
+            ports: kept.copied().collect(),
+            ..self.clone()
+        }
     }
 }
 
@@ -119,17 +139,70 @@ impl Holdings {
         self.shared.get(key).into_iter().flatten().copied()
     }
 
-    /// Another Service that keeps `key`, used so, from `address`, and what stands in the way.
+    /// Another Service that keeps `key`, used so, from coming to have `address`, and what stands in
+    /// the way.
     pub(super) fn conflict(
         &self,
         address: IpAddr,
         key: &ServiceKey,
         usage: &Usage,
     ) -> Option<(&ServiceKey, Obstacle)> {
-        let others = self.users.get(&address)?.iter().filter(|user| *user != key);
-        others
-            .filter_map(|user| Some((user, self.services.get(user)?)))
-            .find_map(|(user, holding)| Some((user, usage.obstacle(&holding.usage)?)))
+        let mut others = self.others(address, key);
+        others.find_map(|(user, other)| Some((user, usage.obstacle(other)?)))
+    }
+
+    /// Another Service that keeps `key`, used so, from going on to have `address`: one that has a port
+    /// of it there.
+    pub(super) fn collision(
+        &self,
+        address: IpAddr,
+        key: &ServiceKey,
+        usage: &Usage,
+    ) -> Option<(&ServiceKey, Obstacle)> {
+        let mut others = self.others(address, key);
+        others.find_map(|(user, other)| Some((user, usage.collision(other)?)))
+    }
+
+    /// Those who have `address` beside `key`, used so, and could not come to share it any more.
+    pub(super) fn disagreeing(
+        &self,
+        address: IpAddr,
+        key: &ServiceKey,
+        usage: &Usage,
+    ) -> impl Iterator<Item = (&ServiceKey, Obstacle)> {
+        let others = self.others(address, key);
+        others.filter_map(|(user, other)| Some((user, usage.disagreement(other)?)))
+    }
+
+    /// Who has the address.
+    pub(super) fn users(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.users.get(&address).into_iter().flat_map(KeySet::iter)
+    }
+
+    fn others(
+        &self,
+        address: IpAddr,
+        key: &ServiceKey,
+    ) -> impl Iterator<Item = (&ServiceKey, &Usage)> {
+        let others = self.users(address).filter(move |user| *user != key);
+        others.filter_map(|user| Some((user, &self.services.get(user)?.usage)))
+    }
+
+    /// How the Service uses what it holds.
+    pub(super) fn usage(&self, key: &ServiceKey) -> Option<&Usage> {
+        self.services.get(key).map(|holding| &holding.usage)
+    }
+
+    /// `key` goes on with those of its ports alone that are among `wanted`; whether it had others.
+    pub(super) fn give_up_ports(&mut self, key: &ServiceKey, wanted: &[(Protocol, u16)]) -> bool {
+        let Some(holding) = self.services.get(key) else {
+            return false;
+        };
+        if holding.usage.ports == wanted {
+            return false;
+        }
+        let usage = holding.usage.with_ports_of(wanted);
+        self.set(key, holding.addresses.clone(), usage)
     }
 
     /// Makes `key` hold exactly `addresses` and use them so; whether anything changed.
@@ -205,15 +278,15 @@ impl Holdings {
         }
     }
 
-    /// Panics if a derived map differs from the truth, or if two Services hold an address that
-    /// they may not share.
+    /// Panics if a derived map differs from the truth, or if two Services hold an address and use one
+    /// port of it.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut fresh = Self::default();
         for (key, holding) in &self.services {
             for address in &holding.addresses {
-                let conflict = fresh.conflict(*address, key, &holding.usage);
-                assert_eq!(conflict, None, "{key} and another hold {address}");
+                let collision = fresh.collision(*address, key, &holding.usage);
+                assert_eq!(collision, None, "{key} and another hold {address}");
             }
             assert!(!holding.addresses.is_empty(), "{key} holds an empty list");
             fresh.set(key, holding.addresses.clone(), holding.usage.clone());

@@ -86,6 +86,19 @@ impl Reason {
                 "ask for another one, free it there, or give both the same \
                  metallb.universe.tf/allow-shared-ip and different ports",
             ),
+            Self::SharedInDiscord => (
+                "Services that share an address no longer agree: their keys differ, or with \
+                 externalTrafficPolicy Local their pods; both keep the address, and no other comes to \
+                 share it with them",
+                "between two edits: nothing, it ends with the second one; else give both the same \
+                 allow-shared-ip, externalTrafficPolicy and selector, or one of them another address",
+            ),
+            Self::SharedPortTaken => (
+                "of the Services that share an address another one has a port that this one wants, too, \
+                 so this one had to leave",
+                "give the two different ports; if the other one gives the port up within 10 s, this one \
+                 returns by itself",
+            ),
             Self::HeldOutsidePools => (
                 "the Service keeps an address that no pool gives to it any more: nobody is cut off \
                  by an edit of the configuration",
