@@ -22,6 +22,7 @@ mod choice;
 mod first_use;
 mod foreign;
 mod holdings;
+mod node_ports;
 #[cfg(test)]
 mod proptests;
 mod request;
@@ -518,7 +519,10 @@ impl Allocator {
             (needed.is_empty() || needed.contains(&family))
                 // A status may hold anything, `0.0.0.0` too.
                 && can_be_a_hosts(**address)
-                && self.surroundings.shadowed(**address, view).is_none()
+                && self
+                    .surroundings
+                    .shadowed(**address, view, self.pool_of(**address))
+                    .is_none()
                 && self
                     .holdings
                     .collision(**address, &view.key, usage)
@@ -576,10 +580,12 @@ impl Allocator {
         })
     }
 
+    fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.config.as_ref().ok()?.pool_of(address)
+    }
+
     fn pool_name(&self, addresses: &[IpAddr]) -> Option<String> {
-        let config = self.config.as_ref().ok()?;
-        config
-            .pool_of(*addresses.first()?)
-            .map(|pool| pool.name.clone())
+        let pool = self.pool_of(*addresses.first()?)?;
+        Some(pool.name.clone())
     }
 }

@@ -75,6 +75,8 @@ reasons! {
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.
     PortShadowsNode => "port_shadows_node",
+    /// On a node's own address the Service has a port that many nodes have for themselves.
+    PortUsualOnNodes => "port_usual_on_nodes",
     /// Another load balancer wrote the status (`managedFields`): it is left alone.
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.

@@ -7,14 +7,21 @@
 //! leave gets another address, and returns if the port comes free before that one is in use: a port that
 //! moves from one to the other, the new place edited first.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::holdings::Usage;
+use super::holdings::{Obstacle, Usage};
+use super::surroundings::Surroundings;
 use super::{Allocator, Decided, Outcome, Refusal};
 use crate::Reason;
 use crate::address::Family;
+use crate::config::ShareWithin;
 use crate::conflict::give_another;
 use crate::view::{ServiceKey, ServiceView};
+
+/// Edits that are seen together and want each other's ports are sorted out in so many rounds, one behind
+/// the other; what is left is decided by age.
+const ROUNDS: usize = 8;
 
 /// The addresses that a Service had to leave for a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +42,87 @@ impl Allocator {
             let theirs = view.foreign_manager().is_some();
             (theirs, view.created.is_none(), view.created, &view.key)
         });
-        for view in by_age {
+        let holds = |view: &&ServiceView| self.holdings.usage(&view.key).is_some();
+        let (holders, others): (Vec<_>, Vec<_>) = by_age.into_iter().partition(holds);
+        self.follow_holders(holders);
+        for view in others {
             self.restore(view);
         }
+    }
+
+    /// Whoever can stay stays: who wants a port of one that has to leave is decided after that one.
+    fn follow_holders(&mut self, by_age: Vec<&ServiceView>) {
+        let mut open: Vec<&ServiceView> = Vec::new();
+        for view in by_age {
+            if self.holdings.lacks_port_of(&view.key, &view.ports) {
+                open.push(view);
+            } else {
+                self.restore(view);
+            }
+        }
+        for _ in 0..ROUNDS {
+            let before = open.len();
+            let mut undecided: BTreeSet<_> = open.iter().map(|view| &view.key).collect();
+            open.retain(|view| {
+                let waits = self.collides_only_with(&undecided, view);
+                if !waits {
+                    self.restore(view);
+                    undecided.remove(&view.key);
+                }
+                waits
+            });
+            if open.len() == before
+                && let Some(youngest) = open.pop()
+            {
+                // They want each other's ports.
+                self.restore(youngest);
+            }
+        }
+        for view in open {
+            self.restore(view);
+        }
+    }
+
+    fn collides_only_with(&self, undecided: &BTreeSet<&ServiceKey>, view: &ServiceView) -> bool {
+        let (key, usage) = (&view.key, Usage::of(view));
+        let addresses = self.holdings.addresses(key).iter();
+        let others = addresses.flat_map(|one| self.holdings.colliding(*one, key, &usage));
+        let mut others = others
+            .map(|(other, _)| undecided.contains(other))
+            .peekable();
+        others.peek().is_some() && others.all(|is_undecided| is_undecided)
+    }
+
+    /// Another Service that keeps `key`, used so, from coming to have `address`.
+    fn conflict(
+        &self,
+        address: IpAddr,
+        key: &ServiceKey,
+        usage: &Usage,
+    ) -> Option<(&ServiceKey, Obstacle)> {
+        self.holdings
+            .conflict(address, key, usage, self.shared_within(address))
+    }
+
+    /// Those who have `address` beside `key`, used so, and could not come to share it any more.
+    fn disagreeing<'a>(
+        &'a self,
+        address: IpAddr,
+        key: &'a ServiceKey,
+        usage: &'a Usage,
+    ) -> impl Iterator<Item = (&'a ServiceKey, Obstacle)> {
+        self.holdings
+            .disagreeing(address, key, usage, self.shared_within(address))
+    }
+
+    fn shared_within(&self, address: IpAddr) -> ShareWithin {
+        let pool = self.pool_of(address);
+        pool.map(|pool| pool.share_within).unwrap_or_default()
+    }
+
+    /// Who has the address.
+    pub fn users(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.holdings.users(address)
     }
 
     /// What the Service has (by our books, or else by its status) and may keep. Notes what it has to
@@ -64,7 +149,7 @@ impl Allocator {
         // Who was refused has nothing: what its status still shows may be another one's by now.
         let was_refused = self.waiting.contains(&view.key);
         let is_its_own = |address: &IpAddr| {
-            let conflict = self.holdings.conflict(*address, &view.key, usage);
+            let conflict = self.conflict(*address, &view.key, usage);
             !was_refused || conflict.is_none()
         };
         view.assigned.iter().copied().filter(is_its_own).collect()
@@ -79,9 +164,13 @@ impl Allocator {
         current: &[IpAddr],
     ) -> Option<Decided> {
         let Parted { addresses } = self.parted.get(&view.key)?;
+        let Surroundings {
+            nodes, conflicts, ..
+        } = &self.surroundings;
         let is_free = |address: &IpAddr| {
-            let conflict = self.holdings.conflict(*address, &view.key, usage);
-            conflict.is_none()
+            let conflict = self.conflict(*address, &view.key, usage);
+            let is_sound = !(nodes.contains_key(address) || conflicts.contains_key(address));
+            conflict.is_none() && is_sound
         };
         if !addresses.iter().all(is_free) || self.has_settled_elsewhere(addresses, current) {
             return None;
@@ -122,10 +211,11 @@ impl Allocator {
             return;
         };
         let addresses = self.holdings.addresses(key).iter();
-        let others = addresses.flat_map(|one| self.holdings.disagreeing(*one, key, usage));
+        let others = addresses.flat_map(|one| self.disagreeing(*one, key, usage));
         // What another load balancer serves is told nothing.
         let ours = others.filter(|(other, _)| !self.left.contains_key(*other));
-        self.touched.extend(ours.map(|(other, _)| other.clone()));
+        let ours: Vec<_> = ours.map(|(other, _)| other.clone()).collect();
+        self.touched.extend(ours);
     }
 
     /// Says that the Service had to leave an address, or disagrees with another one at its address.
@@ -153,7 +243,7 @@ impl Allocator {
         let mut left = addresses.iter().filter(|one| !given.contains(*one));
         let (address, (user, obstacle)) = left.find_map(|address| {
             let collision = self.holdings.collision(*address, &view.key, usage);
-            let conflict = || self.holdings.conflict(*address, &view.key, usage);
+            let conflict = || self.conflict(*address, &view.key, usage);
             Some((address, collision.or_else(conflict)?))
         })?;
         let text = format!(
@@ -166,7 +256,7 @@ impl Allocator {
     fn discord(&self, view: &ServiceView, usage: &Usage, addresses: &[IpAddr]) -> Option<Refusal> {
         let key = &view.key;
         let (address, (user, obstacle), more) = addresses.iter().find_map(|address| {
-            let mut others = self.holdings.disagreeing(*address, key, usage);
+            let mut others = self.disagreeing(*address, key, usage);
             let first = others.next()?;
             Some((address, first, others.count()))
         })?;
@@ -187,5 +277,7 @@ impl Allocator {
     }
 }
 
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;

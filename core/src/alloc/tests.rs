@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::AddressRange;
-use crate::config::{Announcement, LabelSelector, Pool};
+use crate::config::{Announcement, LabelSelector, Pool, ShareWithin};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
 pub(super) mod contended;
@@ -27,6 +27,8 @@ pub(super) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
         service_selectors: Vec::new(),
         node_selectors: Vec::new(),
         interfaces: Vec::new(),
+        share_within: ShareWithin::Cluster,
+        allow_node_ports: true,
     }
 }
 

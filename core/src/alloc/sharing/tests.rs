@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Instant;
 use crate::alloc::tests::{
-    address, asking, at_node, configured, dual, on_port, pool, service, sharing, told,
+    address, asking, at_node, configured, dual, on_port, pool, service, sharing, told, unconfigured,
 };
 use crate::alloc::{Allocator, Decision, FIRST_USE};
+use crate::config::{Config, Pool, ShareWithin};
 use crate::view::{FamilyPolicy, Protocol, ServiceKey, ServiceView, TrafficPolicy};
 
 /// The API server and the controller: statuses are written after each step.
@@ -426,4 +427,92 @@ fn what_a_refused_services_status_still_shows_is_shared_with_nobody() {
     // Its status has not been written yet.
     let harmless = shown(on_port(80, service("a")));
     assert!(allocator.ensure(&harmless).addresses().is_empty());
+}
+
+fn of_namespace(namespace: &str, view: ServiceView) -> ServiceView {
+    let key = ServiceKey {
+        namespace: namespace.to_owned(),
+        ..view.key
+    };
+    ServiceView { key, ..view }
+}
+
+#[test]
+fn a_pool_may_keep_sharing_within_a_namespace_and_evicts_nobody() {
+    let within = |share_within| {
+        let pool = Pool {
+            share_within,
+            ..pool("default", &[("10.0.0.1", "10.0.0.9")])
+        };
+        Config {
+            pools: vec![pool],
+            ..Config::default()
+        }
+    };
+    let [host, lodger] = [("host", 80), ("lodger", 81)]
+        .map(|(namespace, port)| of_namespace(namespace, sharing("k", port, service("web"))));
+    let neighbour = of_namespace("host", sharing("k", 82, service("api")));
+    let asks = of_namespace(
+        "thief",
+        asking("10.0.0.1", sharing("k", 83, service("web"))),
+    );
+    let given = |allocator: &mut Allocator| {
+        [&host, &lodger, &neighbour, &asks].map(|view| told(&allocator.ensure(view)))
+    };
+    // Across the cluster, as with MetalLB, whoever knows the key.
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.1", "10.0.0.9")])]);
+    assert_eq!(given(&mut allocator), ["10.0.0.1"; 4]);
+    // Nobody has to go, and who shares across namespaces is told.
+    allocator.set_config(within(ShareWithin::Namespace));
+    assert_eq!(given(&mut allocator), ["10.0.0.1 shared_in_discord"; 4]);
+    let text = allocator.ensure(&host).refusal().unwrap().text.clone();
+    assert!(text.contains("share-within: namespace"), "{text}");
+    // Who comes new stays in its namespace.
+    let mut allocator = Allocator::new(unconfigured());
+    allocator.set_config(within(ShareWithin::Namespace));
+    assert_eq!(
+        given(&mut allocator),
+        [
+            "10.0.0.1",
+            "10.0.0.2",
+            "10.0.0.1",
+            "requested_address_in_use"
+        ]
+    );
+    let refusal = allocator.ensure(&asks).refusal().unwrap().text.clone();
+    assert!(refusal.contains("share-within: namespace"), "{refusal}");
+    allocator.set_config(within(ShareWithin::Cluster));
+    assert_eq!(told(&allocator.ensure(&asks)), "10.0.0.1");
+}
+
+#[test]
+fn with_policy_local_the_same_selector_in_another_namespace_means_other_pods() {
+    let service = |namespace, name, port, selector: &str, policy| {
+        let view = of_namespace(namespace, sharing("k", port, service(name)));
+        ServiceView {
+            traffic_policy: policy,
+            selector: selector.to_owned(),
+            ..view
+        }
+    };
+    let local = TrafficPolicy::Local;
+    let a = service("a", "web", 80, "app=web", local);
+    let b = service("b", "web", 81, "app=web", local);
+    let c = service("a", "too", 82, "app=web", local);
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.1", "10.0.0.9")])]);
+    let given = [&a, &b, &c].map(|view| told(&allocator.ensure(view)));
+    assert_eq!(given, ["10.0.0.1", "10.0.0.2", "10.0.0.1"]);
+    // Who shares already goes on.
+    let share = |view: &ServiceView| ServiceView {
+        assigned: vec![address("10.0.0.1")],
+        ..view.clone()
+    };
+    let world = World::new(&[("10.0.0.1", "10.0.0.9")], vec![share(&a), share(&b)]);
+    assert_eq!(world.told(), ["10.0.0.1 shared_in_discord"; 2]);
+    // A Service without a selector says nothing of pods.
+    let without = service("c", "bare", 83, "", local);
+    let any = service("d", "any", 84, "app=any", TrafficPolicy::Cluster);
+    let mut allocator = configured(vec![pool("default", &[("10.0.0.1", "10.0.0.9")])]);
+    let given = [&without, &any].map(|view| told(&allocator.ensure(view)));
+    assert_eq!(given, ["10.0.0.1"; 2]);
 }
