@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 use ferrolb_core::Reason;
+use ferrolb_core::elect::agreed;
 use ferrolb_core::names::ANNOTATION_MOVE_TO;
 use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::TrafficPolicy;
@@ -138,8 +139,8 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
             let services = election.services_at(vip.address);
             let services = services.filter(|one| vip.services.contains(&one.key.to_string()));
             let services: Vec<_> = services.collect();
-            let mut asked_for = services.iter().filter_map(|one| one.move_to.as_deref());
-            if asked_for.next() == Some(node) {
+            let asked_for = agreed(services.iter().map(|one| one.move_to.as_deref()));
+            if asked_for == Some(node) {
                 notes.push(format!(
                     "{} returns to {node} as soon as that is uncordoned, because its Service asks \
                      for that node \

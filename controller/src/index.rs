@@ -33,6 +33,7 @@ mod configuring;
 mod labels;
 mod looping;
 mod report;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -61,6 +62,8 @@ struct Entry {
     said: Option<Refusal>,
     /// What was last said about the names of its annotations.
     said_of_annotations: Option<Box<str>>,
+    /// When it was last told with whom it shares an address, and with whom.
+    told_of_sharing: Option<sharing::Told>,
     /// When somebody else rewrote what we had written.
     rewritten: Vec<Instant>,
     /// It was taken over, as it asks for, and the other load balancer rewrote the status.
@@ -109,6 +112,8 @@ pub struct Index {
     looping: BTreeSet<ServiceKey>,
     /// Services to be taken over once another load balancer has been quiet, each with that time.
     adopting: BTreeMap<ServiceKey, Instant>,
+    /// Services that are told later with whom they share an address.
+    sharing: sharing::DueTimes,
     wall_clock: Option<(Timestamp, Instant)>,
     notices: VecDeque<Notice>,
     notices_dropped: u64,
@@ -143,6 +148,7 @@ impl Index {
             contested: BTreeMap::new(),
             looping: BTreeSet::new(),
             adopting: BTreeMap::new(),
+            sharing: BTreeMap::new(),
             wall_clock: None,
             notices: VecDeque::new(),
             notices_dropped: 0,
@@ -171,6 +177,7 @@ impl Index {
             entry.attempt = 0;
             entry.said = None;
             entry.said_of_annotations = None;
+            entry.told_of_sharing = None;
             entry.rewritten.clear();
             entry.adoption_undone = false;
             entry.pace = WritePace::default();
@@ -180,6 +187,7 @@ impl Index {
         self.contested.clear();
         self.looping.clear();
         self.adopting.clear();
+        self.sharing.clear();
         self.notices.clear();
         self.settle_all();
     }
@@ -222,6 +230,7 @@ impl Index {
                     attempt: 0,
                     said: None,
                     said_of_annotations: None,
+                    told_of_sharing: None,
                     rewritten: Vec::new(),
                     adoption_undone: false,
                     pace: WritePace::default(),
@@ -248,6 +257,7 @@ impl Index {
         self.contested.remove(key);
         self.looping.remove(key);
         self.forget_adoption(key);
+        self.sharing.remove(key);
         self.allocator.release(key);
     }
 
@@ -349,7 +359,8 @@ impl Index {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dates = self.contested.values().chain(self.adopting.values());
         let dates = dates.min().copied();
-        dates.into_iter().chain(self.allocator.poll_timeout()).min()
+        let others = [self.allocator.poll_timeout(), self.sharing_due()];
+        dates.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// A rival has had a status for long enough: ours is tried again. Or an address has come into use.
@@ -365,6 +376,7 @@ impl Index {
             self.changed.insert(key);
         }
         self.resume_adoptions(now);
+        self.resume_sharing(now);
     }
 
     /// The next Event to write.
@@ -451,6 +463,9 @@ const fn event_of(reason: Reason) -> &'static str {
         Reason::AddressConflict => event::ADDRESS_CONFLICT,
         Reason::NoHostAddress => event::ADDRESS_UNUSABLE,
         Reason::WriteLoop => event::WRITE_LOOP,
+        Reason::SharedInDiscord => event::SHARED_IN_DISCORD,
+        Reason::SharedPortTaken => event::SHARED_PORT_TAKEN,
+        Reason::PortUsualOnNodes => event::NODE_PORT_TAKEN,
         _ => event::ALLOCATION_FAILED,
     }
 }

@@ -36,6 +36,8 @@ pub struct Notice {
     pub words: Words,
     /// Whether a predecessor may have said it already.
     perhaps_said: bool,
+    /// What it is about, if that alone makes it one Event, whatever the words.
+    about: Option<String>,
 }
 
 impl Notice {
@@ -60,6 +62,7 @@ impl Notice {
                 message,
             },
             perhaps_said: false,
+            about: None,
         }
     }
 
@@ -72,24 +75,35 @@ impl Notice {
         }
     }
 
+    /// What is said later of the same replaces it: others cause it, and as often as they like.
+    #[must_use]
+    pub fn one_about(self, what: impl ToString) -> Self {
+        Self {
+            about: Some(what.to_string()),
+            ..self
+        }
+    }
+
+    /// What tells its Event from others on the same object.
+    #[must_use]
+    pub fn suffix(&self) -> String {
+        let words = &self.words;
+        let said = self.about.as_deref().unwrap_or(&words.message);
+        let number = fingerprint(&[&words.object.uid, words.reason, said]);
+        format!("{number:016x}")
+    }
+
     /// Writes it. The same words on the same object are one Event, in whichever replica: whoever takes
     /// over repeats nothing.
     ///
     /// # Errors
     /// The API server's.
     pub async fn write(&self, client: &Client, author: &Author) -> kube::Result<()> {
-        let Words {
-            object,
-            reason,
-            message,
-            ..
-        } = &self.words;
-        let number = fingerprint(&[&object.uid, reason, message]);
         let before = match self.perhaps_said {
             true => Before::Keep,
             false => Before::Renew,
         };
-        let suffix = format!("{number:016x}");
+        let suffix = self.suffix();
         self.words.write(client, author, &suffix, before).await
     }
 }

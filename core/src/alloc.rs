@@ -8,9 +8,10 @@
 //!
 //! An address that a Service has stays with it: no busy or impossible request, and no change of
 //! the configuration takes it away, nor does anything that is heard on the network, once it is in use
-//! (see [`FIRST_USE`]). Three things do, if there is another one to give: another host that has the
-//! address before it is in use; an address that no host can have; and a port that a node needs, on the
-//! node's own address, because nobody can repair a cluster that he is locked out of. What cannot be done is
+//! (see [`FIRST_USE`]). Two things do, if there is another one to give: another host that has the
+//! address before it is in use, and an address that no host can have. And two do in any case: a port that
+//! a node needs, on the node's own address, because nobody can repair a cluster that he is locked out of;
+//! and a port that another Service has on a shared address (see `sharing`). What cannot be done is
 //! said in a [`Refusal`] and tried again as soon as anything is given up or the configuration changes.
 //!
 //! Equal inputs give equal results: pools are tried by priority, then in the order of the file,
@@ -21,10 +22,12 @@ mod choice;
 mod first_use;
 mod foreign;
 mod holdings;
+mod node_ports;
 #[cfg(test)]
 mod proptests;
 mod request;
 mod runs;
+mod sharing;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -50,6 +53,7 @@ pub use first_use::{FIRST_USE, MOST_REPLACED, REPLACED_WITHIN};
 use foreign::{contested, foreign, looping};
 use holdings::{Holdings, Usage};
 use request::{Request, families};
+use sharing::Parted;
 use surroundings::Surroundings;
 
 /// The longest sentence of a refusal: it quotes what tenants and administrators write, and is kept
@@ -184,6 +188,10 @@ pub struct Allocator {
     deleting: BTreeMap<ServiceKey, Box<str>>,
     /// Services that did not get all that they ask for.
     waiting: BTreeSet<ServiceKey>,
+    /// Services that had to leave a shared address a moment ago.
+    parted: BTreeMap<ServiceKey, Parted>,
+    /// Services that have come to agree or disagree with another one at their address.
+    touched: BTreeSet<ServiceKey>,
     /// Something was given up or is used differently since the waiting Services were looked at.
     freed: bool,
 }
@@ -202,6 +210,8 @@ impl Allocator {
             adoptions: BTreeMap::new(),
             deleting: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            parted: BTreeMap::new(),
+            touched: BTreeSet::new(),
             freed: false,
         }
     }
@@ -257,14 +267,18 @@ impl Allocator {
 
     /// Time has passed: an address may have come into use. Whatever is decided, is decided at this time.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.freed |= self.first_use.handle_timeout(now) && !self.surroundings.conflicts.is_empty();
+        self.freed |= self.first_use.handle_timeout(now) && self.depends_on_first_use();
     }
 
     /// When to call [`Self::handle_timeout`], at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let is_needed = !self.surroundings.conflicts.is_empty();
-        self.first_use.poll_timeout().filter(|_| is_needed)
+        let due = self.first_use.poll_timeout();
+        due.filter(|_| self.depends_on_first_use())
+    }
+
+    fn depends_on_first_use(&self) -> bool {
+        !(self.surroundings.conflicts.is_empty() && self.parted.is_empty())
     }
 
     /// The node whose own address it is.
@@ -294,6 +308,8 @@ impl Allocator {
         self.adoptions.clear();
         self.deleting.clear();
         self.waiting.clear();
+        self.parted.clear();
+        self.touched.clear();
         self.freed = true;
     }
 
@@ -303,23 +319,22 @@ impl Allocator {
         self.waiting.remove(key);
         self.left.remove(key);
         self.deleting.remove(key);
-        for address in self.holdings.addresses(key) {
-            self.first_use.forget(*address);
-        }
+        self.parted.remove(key);
+        let former = self.holdings.addresses(key).to_vec();
+        self.touch_disagreeing(key);
         self.freed |= self.holdings.release(key);
+        self.forget_unheld(&former);
     }
 
-    /// Takes over the addresses in the Service's status, if it holds none yet: those that nobody
-    /// else has, one of each family that it needs. They need not lie in a pool.
+    /// Follows how the Service uses what it holds. If it holds nothing yet, takes over the addresses in
+    /// its status, one of each family that it needs. They need not lie in a pool.
     pub fn restore(&mut self, view: &ServiceView) {
         if self.leave(view).is_some() {
             return;
         }
-        if self.holdings.addresses(&view.key).is_empty() {
-            let usage = Usage::of(view);
-            let addresses = self.keepable(view, &usage);
-            self.holdings.set(&view.key, addresses, usage);
-        }
+        let usage = Usage::of(view);
+        let addresses = self.keep(view, &usage);
+        self.hold(view, addresses, usage);
     }
 
     /// Decides what the Service holds from now on.
@@ -335,12 +350,16 @@ impl Allocator {
             return Decision::Leave { addresses, why };
         }
         let usage = Usage::of(view);
-        let current = self.keepable(view, &usage);
+        let current = self.keep(view, &usage);
+        self.end_parting(&view.key, &current);
         for address in view.assigned.iter().filter(|one| current.contains(one)) {
             self.first_use.show(*address);
         }
-        let outcome = self.decide(view, &usage, &current);
-        let outcome = match outcome {
+        let decided = match self.return_of_parted(view, &usage, &current) {
+            Some(returns) => Ok(returns),
+            None => self.decide(view, &usage, &current),
+        };
+        let outcome = match decided {
             Ok(Decided { outcome, replaces }) => {
                 if replaces {
                     self.first_use.count_replaced();
@@ -352,13 +371,13 @@ impl Allocator {
                 warning: Some(refusal),
             },
         };
-        self.begin_use(view, &outcome.addresses);
-        self.hold(&view.key, outcome.addresses.clone(), usage);
         if outcome.warning.is_some() {
             self.waiting.insert(view.key.clone());
         } else {
             self.waiting.remove(&view.key);
         }
+        let outcome = self.with_sharing_said(view, &usage, outcome);
+        self.hold(view, outcome.addresses.clone(), usage);
         match outcome {
             Outcome {
                 addresses,
@@ -383,20 +402,19 @@ impl Allocator {
         let mut batch = changed;
         loop {
             if std::mem::take(&mut self.freed) {
-                batch.extend(self.waiting.iter().cloned());
+                batch.extend(self.waiting.iter().chain(self.parted.keys()).cloned());
             }
+            batch.append(&mut self.touched);
             let mut views: Vec<_> = batch.iter().filter_map(&view_of).collect();
-            for view in &views {
-                self.restore(view);
-            }
+            self.follow(&views);
             // Stable: in the order of keys within both halves.
             views.sort_by_key(|view| view.address_requests.is_empty());
             for view in views {
                 decisions.insert(view.key.clone(), self.ensure(view));
             }
-            // It ends: only a Service that gets what it asks for by name gives anything up, and
-            // then it waits no longer.
-            if !self.freed {
+            // It ends: only a Service that gets what it asks for by name, or returns to where it was,
+            // gives anything up, and then it waits no longer.
+            if !self.freed && self.touched.is_empty() {
                 return decisions;
             }
             batch.clear();
@@ -445,30 +463,41 @@ impl Allocator {
         };
         let usage = Usage::of(view);
         let addresses = self.own(&view.assigned, view, &usage);
-        self.hold(key, addresses, usage);
+        self.hold(view, addresses, usage);
         self.waiting.remove(key);
         self.left.insert(key.clone(), left);
         Some(why)
     }
 
-    /// Follows which addresses nobody has used before.
-    fn begin_use(&mut self, view: &ServiceView, addresses: &[IpAddr]) {
-        for former in self.holdings.addresses(&view.key) {
-            if !addresses.contains(former) {
-                self.first_use.forget(*former);
-            }
+    /// Makes the Service hold `addresses`. Follows which of them nobody has used before, and who agrees
+    /// with whom.
+    fn hold(&mut self, view: &ServiceView, addresses: Vec<IpAddr>, usage: Usage) {
+        let key = &view.key;
+        let former = self.holdings.addresses(key).to_vec();
+        if former == addresses && (former.is_empty() || self.holdings.usage(key) == Some(&usage)) {
+            return;
         }
-        for address in addresses {
-            if !(self.holdings.is_held(*address) || view.assigned.contains(address)) {
-                self.first_use.give(*address);
-            }
+        let is_fresh =
+            |one: &&IpAddr| !(self.holdings.is_held(**one) || view.assigned.contains(*one));
+        let fresh: Vec<_> = addresses.iter().filter(is_fresh).copied().collect();
+        self.touch_disagreeing(key);
+        self.holdings.set(key, addresses, usage);
+        self.touch_disagreeing(key);
+        // A first assignment helps nobody who waits; a change may.
+        self.freed |= !former.is_empty();
+        self.forget_unheld(&former);
+        for address in fresh {
+            self.first_use.give(address);
         }
     }
 
-    fn hold(&mut self, key: &ServiceKey, addresses: Vec<IpAddr>, usage: Usage) {
-        // A first assignment helps nobody who waits; a change may.
-        let held_before = !self.holdings.addresses(key).is_empty();
-        self.freed |= self.holdings.set(key, addresses, usage) && held_before;
+    /// An address that nobody has any more was never used by whoever gets it next.
+    fn forget_unheld(&mut self, addresses: &[IpAddr]) {
+        for address in addresses {
+            if !self.holdings.is_held(*address) {
+                self.first_use.forget(*address);
+            }
+        }
     }
 
     fn first_free(&self, pool: &Pool) -> Vec<IpAddr> {
@@ -480,19 +509,8 @@ impl Allocator {
             .collect()
     }
 
-    /// What the Service has (by our books, or else by its status) and may keep: one address of each
-    /// family that it needs, and none that another Service has a right to.
-    fn keepable(&self, view: &ServiceView, usage: &Usage) -> Vec<IpAddr> {
-        let held = self.holdings.addresses(&view.key);
-        let had = if held.is_empty() {
-            &view.assigned
-        } else {
-            held
-        };
-        self.own(had, view, usage)
-    }
-
-    /// Those of `had` that the Service may have: see [`Self::keepable`].
+    /// Those of `had` that the Service may keep: one of each family that it needs, and none that locks
+    /// people out or of which another Service has a port that it wants.
     fn own(&self, had: &[IpAddr], view: &ServiceView, usage: &Usage) -> Vec<IpAddr> {
         let needed = families(view);
         let mut seen = BTreeSet::new();
@@ -501,10 +519,13 @@ impl Allocator {
             (needed.is_empty() || needed.contains(&family))
                 // A status may hold anything, `0.0.0.0` too.
                 && can_be_a_hosts(**address)
-                && self.surroundings.shadowed(**address, view).is_none()
+                && self
+                    .surroundings
+                    .shadowed(**address, view, self.pool_of(**address))
+                    .is_none()
                 && self
                     .holdings
-                    .conflict(**address, &view.key, usage)
+                    .collision(**address, &view.key, usage)
                     .is_none()
                 && seen.insert(family)
         });
@@ -559,10 +580,12 @@ impl Allocator {
         })
     }
 
+    fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.config.as_ref().ok()?.pool_of(address)
+    }
+
     fn pool_name(&self, addresses: &[IpAddr]) -> Option<String> {
-        let config = self.config.as_ref().ok()?;
-        config
-            .pool_of(*addresses.first()?)
-            .map(|pool| pool.name.clone())
+        let pool = self.pool_of(*addresses.first()?)?;
+        Some(pool.name.clone())
     }
 }

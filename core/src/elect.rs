@@ -254,15 +254,23 @@ fn judge(
     if served.is_empty() {
         return Err(Reason::NoLocalEndpoint);
     }
-    // Of several Services at one address the first that asks for a node is heard.
-    let chosen = backends.iter().find_map(|backend| backend.move_to);
+    let chosen = agreed(backends.iter().map(|backend| backend.move_to));
     Ok(Tier::of([
         served.len() < backends.len(),
         served.contains(&Local::Terminating),
         node.unschedulable || node.leaving,
         node.excluded,
-        chosen.is_some_and(|chosen| *chosen != node.name),
+        chosen.is_some_and(|chosen| chosen != node.name),
     ]))
+}
+
+/// The node that all Services at one address ask for: each move resets the connections of all, so that
+/// no one of them moves the others.
+#[must_use]
+pub fn agreed<'a>(asked_for: impl IntoIterator<Item = Option<&'a str>>) -> Option<&'a str> {
+    let mut asked_for = asked_for.into_iter();
+    let first = asked_for.next()??;
+    asked_for.all(|other| other == Some(first)).then_some(first)
 }
 
 /// What a node has for a Service.

@@ -63,6 +63,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     let status_entry = status_entry(meta.managed_fields.as_deref().unwrap_or_default());
     Some(ServiceView {
         uid: meta.uid.clone().unwrap_or_default(),
+        created: meta.creation_timestamp.as_ref().map(|time| time.0),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         labels: meta.labels.iter().flatten().collect(),
         load_balancer: spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"),

@@ -80,6 +80,14 @@ pub mod event {
     pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
     /// Normal, on a Service: its address is a node's own.
     pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
+    /// Warning, on a Service: on a node's own address it has a port that many nodes have for themselves.
+    pub const NODE_PORT_TAKEN: &str = "NodePortTaken";
+    /// Normal, on a Service: the text says with whom it shares its address.
+    pub const ADDRESS_SHARED: &str = "AddressShared";
+    /// Warning, on a Service: those who share its address do not agree any more; the text says in what.
+    pub const SHARED_IN_DISCORD: &str = "SharedInDiscord";
+    /// Warning, on a Service: it had to leave an address that it shared; the text says for which port.
+    pub const SHARED_PORT_TAKEN: &str = "SharedPortTaken";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
     /// Warning, on a Service: its status was written again and again, and is left as it is.

@@ -65,12 +65,18 @@ reasons! {
     RequestedAddressOutsidePools => "requested_address_outside_pools",
     /// The wanted address is held by another Service.
     RequestedAddressInUse => "requested_address_in_use",
+    /// Services that share an address no longer agree on what sharing needs; both keep it.
+    SharedInDiscord => "shared_in_discord",
+    /// The Service had to leave a shared address, because another one has a port there that it wants.
+    SharedPortTaken => "shared_port_taken",
     /// The Service keeps an address that no pool gives to it any more.
     HeldOutsidePools => "held_outside_pools",
     /// The Service belongs to another load balancer (`spec.loadBalancerClass`).
     OtherClass => "other_class",
     /// The Service port would take a port that the node itself needs from the host.
     PortShadowsNode => "port_shadows_node",
+    /// On a node's own address the Service has a port that many nodes have for themselves.
+    PortUsualOnNodes => "port_usual_on_nodes",
     /// Another load balancer wrote the status (`managedFields`): it is left alone.
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.

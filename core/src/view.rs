@@ -83,6 +83,8 @@ pub struct ServiceView {
     pub key: ServiceKey,
     /// `metadata.uid`: tells a re-created Service from its predecessor.
     pub uid: String,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
     /// `metadata.resourceVersion` that this view was read at: the fence of every write.
     pub resource_version: String,
     /// `metadata.labels`, for `service-selectors`.

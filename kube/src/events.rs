@@ -84,10 +84,10 @@ pub struct Author {
     pub host: Option<String>,
 }
 
-/// What to do with an Event of that name that is there already: the same was said before.
+/// What to do with an Event of that name that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
-    /// It gets the new time.
+    /// It gets the new time and the new words.
     Renew,
     /// It stays as it is.
     Keep,
@@ -120,7 +120,10 @@ impl Words {
             }
             (created, _) => return created.map(drop),
         }
-        let again = Patch::Merge(json!({ "lastTimestamp": event.last_timestamp }));
+        let again = Patch::Merge(json!({
+            "lastTimestamp": event.last_timestamp,
+            "message": event.message,
+        }));
         let name = event.metadata.name.as_deref().unwrap_or_default();
         let params = PatchParams {
             field_manager: Some(author.component.to_owned()),

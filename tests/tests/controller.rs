@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 mod controller {
     mod foreign;
+    mod sharing;
 }
 
 /// Longer than anything takes here; only a failing test waits so long.

@@ -32,6 +32,7 @@ pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceVi
     ServiceView {
         key: key(name),
         uid: format!("uid-{name}"),
+        created: None,
         resource_version: version.to_owned(),
         labels: Labels::default(),
         load_balancer: true,

@@ -149,6 +149,7 @@ impl Index {
         };
         if matches!(outcome, Outcome::Written { .. }) {
             self.tell_written(update);
+            self.tell_of_sharing(update, now);
             self.count_write(update, now);
         }
         self.to_write.insert(update.key.clone());

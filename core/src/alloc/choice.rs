@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::first_use::FirstUse;
-use super::holdings::{Holdings, Usage};
+use super::holdings::{Holdings, Obstacle, Usage};
+use super::node_ports::{self, needed_port};
 use super::request::{Request, listed};
-use super::surroundings::{Surroundings, needed_port};
+use super::surroundings::Surroundings;
 use super::{Outcome, Refusal};
 use crate::Reason;
 use crate::address::Family;
-use crate::config::{Config, Pool};
-use crate::names::ALLOW_NODE_PORTS;
+use crate::config::{Config, Pool, ShareWithin};
 use crate::names::event::ADDRESSES_LEFT_OUT;
-use crate::view::{Protocol, ServiceKey, ServiceView};
+use crate::view::{ServiceKey, ServiceView};
 
 /// Everything that a choice depends on.
 pub(super) struct Choice<'a> {
@@ -173,19 +173,23 @@ impl<'a> Choice<'a> {
     /// One address of that family, and whether it is shared: the one asked for, else the one that
     /// the Service has, else one shared under its key, else the lowest free one.
     fn pick(&self, pool: &Pool, family: Family) -> Option<(IpAddr, bool)> {
-        let usable = |address: &IpAddr| {
+        let fits = |address: &IpAddr| {
             Family::of(*address) == family
                 && pool.contains(*address)
-                && self.surroundings.shadowed(*address, self.view).is_none()
                 && self
-                    .holdings
-                    .conflict(*address, &self.view.key, self.usage)
+                    .surroundings
+                    .shadowed(*address, self.view, Some(pool))
                     .is_none()
         };
+        // Two that share an address may disagree for a while, and keep it.
+        let is_ours = |address: &IpAddr| {
+            self.current.contains(address) || self.clash(*address, pool.share_within).is_none()
+        };
+        let usable = |address: &IpAddr| fits(address) && is_ours(address);
         if let Some(wanted) = self.request.addresses.get(&family) {
             return Some((*wanted, false)).filter(|(address, _)| usable(address));
         }
-        if let Some(current) = self.current.iter().find(|address| usable(address)) {
+        if let Some(current) = self.current.iter().find(|address| fits(address)) {
             return Some((*current, false));
         }
         let key = self.view.sharing_key.as_deref();
@@ -203,14 +207,23 @@ impl<'a> Choice<'a> {
             .map(|address| (address, false))
     }
 
+    /// Another Service that keeps this one from coming to have `address`, and what stands in the way.
+    fn clash(&self, address: IpAddr, within: ShareWithin) -> Option<(&'a ServiceKey, Obstacle)> {
+        self.holdings
+            .conflict(address, &self.view.key, self.usage, within)
+    }
+
     fn check_requested_are_free(&self) -> Result<(), Refusal> {
-        for address in self.request.addresses.values() {
-            if let Some((node, protocol, port)) = self.surroundings.shadowed(*address, self.view) {
+        let has = |address: &&IpAddr| self.current.contains(*address);
+        for address in self.request.addresses.values().filter(|one| !has(one)) {
+            let pool = self.config.pool_of(*address);
+            let shadowed = self.surroundings.shadowed(*address, self.view, pool);
+            if let Some((node, port)) = shadowed {
                 let what = format!("{address} is the address of node {node}");
-                return Err(shadows_node(&what, protocol, port));
+                return Err(node_ports::refusal(&what, port, pool));
             }
-            let conflict = self.holdings.conflict(*address, &self.view.key, self.usage);
-            if let Some((user, obstacle)) = conflict {
+            let within = pool.map(|pool| pool.share_within).unwrap_or_default();
+            if let Some((user, obstacle)) = self.clash(*address, within) {
                 let leaving = self.deleting.get(user);
                 let text = leaving.map_or_else(
                     || {
@@ -265,11 +278,11 @@ impl<'a> Choice<'a> {
             let mut families = self.request.families.iter();
             families.any(|family| self.surroundings.only_nodes_in(pool, *family))
         };
-        if let Some((protocol, port)) = needed_port(self.view)
-            && let Some(pool) = pools.iter().find(|pool| only_nodes(pool))
-        {
+        let mut of_nodes = pools.iter().filter(|pool| only_nodes(pool));
+        let needed = of_nodes.find_map(|pool| Some((pool, needed_port(self.view, Some(pool))?)));
+        if let Some((pool, port)) = needed {
             let what = format!("pool {} has only addresses of nodes", pool.name);
-            return shadows_node(&what, protocol, port);
+            return node_ports::refusal(&what, port, Some(pool));
         }
         let left_out: usize = pools
             .iter()
@@ -325,7 +338,7 @@ pub(super) fn lowest_free(
     view: Option<&ServiceView>,
 ) -> Option<IpAddr> {
     let only_nodes = surroundings.only_nodes_in(pool, family);
-    if only_nodes && view.and_then(needed_port).is_some() {
+    if only_nodes && view.is_some_and(|view| needed_port(view, Some(pool)).is_some()) {
         return None;
     }
     let avoids = |address: IpAddr| {
@@ -335,17 +348,6 @@ pub(super) fn lowest_free(
     };
     let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);
     ranges.find_map(|range| holdings.taken().lowest_free(range, avoids))
-}
-
-fn shadows_node(what: &str, protocol: Protocol, port: u16) -> Refusal {
-    Refusal::new(
-        Reason::PortShadowsNode,
-        format!(
-            "{what}, and port {port}/{protocol} there is the node's own, which the Service would \
-             take from it: change the port or the address, or, if you mean it, annotate the Service \
-             with {ALLOW_NODE_PORTS}: \"true\""
-        ),
-    )
 }
 
 /// Whoever waits for a Service that is being deleted has to know what keeps it.

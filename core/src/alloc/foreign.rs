@@ -1,7 +1,7 @@
 //! Statuses that another load balancer wrote: left alone, until their Services are taken over.
 
 use super::holdings::Usage;
-use super::{Allocator, CONTESTED_FOR, Left, Refusal};
+use super::{Allocator, CONTESTED_FOR, Decided, Left, Refusal};
 use crate::Reason;
 use crate::adopt::{self, Adoption};
 use crate::names::ADOPTED_MANAGERS;
@@ -43,12 +43,17 @@ impl Allocator {
         let usage = Usage::of(view);
         let kept = self.own(&in_pools, view, &usage);
         let addresses = match self.decide(view, &usage, &kept) {
-            Ok(decided) => decided.outcome.addresses,
+            Ok(Decided { outcome, replaces }) => {
+                if replaces {
+                    self.first_use.count_replaced();
+                }
+                outcome.addresses
+            }
             Err(_) if !kept.is_empty() => kept,
             Err(refusal) => return Err(why_not(refusal)),
         };
         self.left.remove(key);
-        self.hold(key, addresses, usage);
+        self.hold(view, addresses, usage);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::runs::Runs;
+use crate::config::ShareWithin;
 use crate::key_set::KeySet;
 use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
 
@@ -14,12 +15,12 @@ use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
 pub(super) struct Usage {
     ports: Vec<(Protocol, u16)>,
     sharing_key: Option<String>,
-    /// With policy Local the node's endpoints decide who gets the traffic, so both must select the
-    /// same pods; empty for policy Cluster.
-    backend: String,
+    /// With policy Local the node's endpoints decide who gets the traffic, so both must have the same
+    /// pods: its selector. `None` for policy Cluster.
+    local: Option<String>,
 }
 
-/// Why two Services cannot share an address.
+/// Why two Services do not come to share an address. That of a port alone parts two that share one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Obstacle {
     /// Not both have the same `allow-shared-ip`.
@@ -28,6 +29,8 @@ pub(super) enum Obstacle {
     Port(Protocol, u16),
     /// `externalTrafficPolicy: Local` with other pods.
     Backend,
+    /// `share-within: namespace`, and they are of two.
+    Namespace,
 }
 
 impl fmt::Display for Obstacle {
@@ -36,7 +39,11 @@ impl fmt::Display for Obstacle {
             Self::Key => f.write_str("sharing needs the same allow-shared-ip annotation on both"),
             Self::Port(protocol, port) => write!(f, "both want port {port}/{protocol}"),
             Self::Backend => f.write_str(
-                "with externalTrafficPolicy Local, sharing needs the same policy and selector on both",
+                "with externalTrafficPolicy Local, sharing needs the same policy, selector and namespace \
+                 on both",
+            ),
+            Self::Namespace => f.write_str(
+                "the pool's addresses are shared within a namespace alone: share-within: namespace",
             ),
         }
     }
@@ -47,22 +54,67 @@ impl Usage {
         Self {
             ports: view.ports.clone(),
             sharing_key: view.sharing_key.clone(),
-            backend: match view.traffic_policy {
-                TrafficPolicy::Cluster => String::new(),
-                TrafficPolicy::Local => view.selector.clone(),
+            local: match view.traffic_policy {
+                TrafficPolicy::Cluster => None,
+                TrafficPolicy::Local => Some(view.selector.clone()),
             },
         }
     }
 
-    /// `MetalLB`'s rules: the same key, no port in common, the same backends where that matters.
-    fn obstacle(&self, other: &Self) -> Option<Obstacle> {
-        if self.sharing_key.is_none() || self.sharing_key != other.sharing_key {
-            return Some(Obstacle::Key);
+    fn collision(&self, other: &Self) -> Option<Obstacle> {
+        let port = first_common(&self.ports, &other.ports);
+        port.map(|(protocol, port)| Obstacle::Port(protocol, port))
+    }
+
+    /// Whether the pods are the same, where that matters. A selector means other pods in another
+    /// namespace. As for `MetalLB`, who has policy Local and no selector shares with policy Cluster.
+    fn has_pods_of(&self, other: &Self, same_namespace: bool) -> bool {
+        match (&self.local, &other.local) {
+            (None, None) => true,
+            (Some(one), Some(two)) => same_namespace && one == two,
+            (Some(selector), None) | (None, Some(selector)) => selector.is_empty(),
         }
-        if let Some((protocol, port)) = first_common(&self.ports, &other.ports) {
-            return Some(Obstacle::Port(protocol, port));
+    }
+
+    /// The same with those of its ports alone that are among `wanted`.
+    fn with_ports_of(&self, wanted: &[(Protocol, u16)]) -> Self {
+        let wanted: BTreeSet<_> = wanted.iter().collect();
+        let kept = self.ports.iter().filter(|port| wanted.contains(port));
+        Self {
+            ports: kept.copied().collect(),
+            ..self.clone()
         }
-        (self.backend != other.backend).then_some(Obstacle::Backend)
+    }
+}
+
+/// One of those who share an address, or might.
+#[derive(Clone, Copy)]
+struct Party<'a> {
+    key: &'a ServiceKey,
+    usage: &'a Usage,
+}
+
+impl Party<'_> {
+    /// `MetalLB`'s rules: the same key, no port in common, the same pods where that matters. And the
+    /// pool's.
+    fn obstacle(self, other: Party<'_>, within: ShareWithin) -> Option<Obstacle> {
+        match self.disagreement(other, within) {
+            Some(Obstacle::Key) => Some(Obstacle::Key),
+            another => self.usage.collision(other.usage).or(another),
+        }
+    }
+
+    /// The same, but for their ports.
+    fn disagreement(self, other: Party<'_>, within: ShareWithin) -> Option<Obstacle> {
+        let (mine, its) = (self.usage, other.usage);
+        let same_namespace = self.key.namespace == other.key.namespace;
+        if mine.sharing_key.is_none() || mine.sharing_key != its.sharing_key {
+            Some(Obstacle::Key)
+        } else if within == ShareWithin::Namespace && !same_namespace {
+            Some(Obstacle::Namespace)
+        } else {
+            (!mine.has_pods_of(its, same_namespace)).then_some(Obstacle::Backend)
+        }
     }
 }
 
@@ -119,17 +171,83 @@ impl Holdings {
         self.shared.get(key).into_iter().flatten().copied()
     }
 
-    /// Another Service that keeps `key`, used so, from `address`, and what stands in the way.
+    /// Another Service that keeps `key`, used so, from coming to have `address`, and what stands in
+    /// the way.
     pub(super) fn conflict(
         &self,
         address: IpAddr,
         key: &ServiceKey,
         usage: &Usage,
+        within: ShareWithin,
     ) -> Option<(&ServiceKey, Obstacle)> {
-        let others = self.users.get(&address)?.iter().filter(|user| *user != key);
-        others
-            .filter_map(|user| Some((user, self.services.get(user)?)))
-            .find_map(|(user, holding)| Some((user, usage.obstacle(&holding.usage)?)))
+        let asks = Party { key, usage };
+        let mut others = self.others(address, key);
+        others.find_map(|other| Some((other.key, asks.obstacle(other, within)?)))
+    }
+
+    /// Another Service that keeps `key`, used so, from going on to have `address`: one that has a port
+    /// of it there.
+    pub(super) fn collision<'a>(
+        &'a self,
+        address: IpAddr,
+        key: &'a ServiceKey,
+        usage: &'a Usage,
+    ) -> Option<(&'a ServiceKey, Obstacle)> {
+        self.colliding(address, key, usage).next()
+    }
+
+    /// All of those.
+    pub(super) fn colliding<'a>(
+        &'a self,
+        address: IpAddr,
+        key: &'a ServiceKey,
+        usage: &'a Usage,
+    ) -> impl Iterator<Item = (&'a ServiceKey, Obstacle)> {
+        let others = self.others(address, key);
+        others.filter_map(move |other| Some((other.key, usage.collision(other.usage)?)))
+    }
+
+    /// Those who have `address` beside `key`, used so, and could not come to share it any more.
+    pub(super) fn disagreeing<'a>(
+        &'a self,
+        address: IpAddr,
+        key: &'a ServiceKey,
+        usage: &'a Usage,
+        within: ShareWithin,
+    ) -> impl Iterator<Item = (&'a ServiceKey, Obstacle)> {
+        let asks = Party { key, usage };
+        let others = self.others(address, key);
+        others.filter_map(move |other| Some((other.key, asks.disagreement(other, within)?)))
+    }
+
+    /// Who has the address.
+    pub(super) fn users(&self, address: IpAddr) -> impl Iterator<Item = &ServiceKey> {
+        self.users.get(&address).into_iter().flat_map(KeySet::iter)
+    }
+
+    fn others(&self, address: IpAddr, key: &ServiceKey) -> impl Iterator<Item = Party<'_>> {
+        let others = self.users(address).filter(move |user| *user != key);
+        others.filter_map(|key| {
+            let usage = &self.services.get(key)?.usage;
+            Some(Party { key, usage })
+        })
+    }
+
+    /// How the Service uses what it holds.
+    pub(super) fn usage(&self, key: &ServiceKey) -> Option<&Usage> {
+        self.services.get(key).map(|holding| &holding.usage)
+    }
+
+    /// `key` goes on with those of its ports alone that are among `wanted`; whether it had others.
+    pub(super) fn give_up_ports(&mut self, key: &ServiceKey, wanted: &[(Protocol, u16)]) -> bool {
+        let Some(holding) = self.services.get(key) else {
+            return false;
+        };
+        if holding.usage.ports == wanted {
+            return false;
+        }
+        let usage = holding.usage.with_ports_of(wanted);
+        self.set(key, holding.addresses.clone(), usage)
     }
 
     /// Makes `key` hold exactly `addresses` and use them so; whether anything changed.
@@ -156,6 +274,11 @@ impl Holdings {
             self.forget(key, former);
         }
         former.is_some()
+    }
+
+    /// Whether one of `wanted` is no port that `key` uses so far.
+    pub(super) fn lacks_port_of(&self, key: &ServiceKey, wanted: &[(Protocol, u16)]) -> bool {
+        self.usage(key).is_some_and(|usage| usage.ports != wanted)
     }
 
     fn note(&mut self, key: &Arc<ServiceKey>, holding: &Holding) {
@@ -205,15 +328,15 @@ impl Holdings {
         }
     }
 
-    /// Panics if a derived map differs from the truth, or if two Services hold an address that
-    /// they may not share.
+    /// Panics if a derived map differs from the truth, or if two Services hold an address and use one
+    /// port of it.
     #[cfg(test)]
     pub(super) fn check(&self) {
         let mut fresh = Self::default();
         for (key, holding) in &self.services {
             for address in &holding.addresses {
-                let conflict = fresh.conflict(*address, key, &holding.usage);
-                assert_eq!(conflict, None, "{key} and another hold {address}");
+                let collision = fresh.collision(*address, key, &holding.usage);
+                assert_eq!(collision, None, "{key} and another hold {address}");
             }
             assert!(!holding.addresses.is_empty(), "{key} holds an empty list");
             fresh.set(key, holding.addresses.clone(), holding.usage.clone());

@@ -4,25 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::node_ports::needed_port;
 use crate::address::Family;
 use crate::config::Pool;
 use crate::conflict::Finding;
 use crate::labels::Labels;
 use crate::view::{Protocol, ServiceView};
-
-/// Ports that a node itself needs: SSH, API server, kubelet, etcd, our own. On a node's own address
-/// kube-proxy would take them from the host, and lock people out of the node or the cluster.
-const NODE_PORTS: [(Protocol, u16); 9] = [
-    (Protocol::Tcp, 22),
-    (Protocol::Tcp, 6443),
-    (Protocol::Tcp, 8443),
-    (Protocol::Tcp, 10250),
-    (Protocol::Tcp, 2379),
-    (Protocol::Tcp, 2380),
-    (Protocol::Tcp, 7472),
-    (Protocol::Tcp, 7946),
-    (Protocol::Udp, 7946),
-];
 
 /// See the module's documentation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,10 +28,10 @@ impl Surroundings {
         &self,
         address: IpAddr,
         view: &ServiceView,
-    ) -> Option<(&str, Protocol, u16)> {
+        pool: Option<&Pool>,
+    ) -> Option<(&str, (Protocol, u16))> {
         let node = self.nodes.get(&address)?;
-        let (protocol, port) = needed_port(view)?;
-        Some((node, protocol, port))
+        Some((node, needed_port(view, pool)?))
     }
 
     /// How many of the pool's addresses of that family are nodes' own.
@@ -62,10 +49,4 @@ impl Surroundings {
         let capacity = pool.capacity_of(family);
         capacity > 0 && u128::try_from(self.nodes_in(pool, family)) == Ok(capacity)
     }
-}
-
-/// The first port of the Service that a node needs, unless the Service may take it.
-pub(super) fn needed_port(view: &ServiceView) -> Option<(Protocol, u16)> {
-    let needed = view.ports.iter().find(|port| NODE_PORTS.contains(port));
-    needed.filter(|_| !view.allow_node_ports).copied()
 }

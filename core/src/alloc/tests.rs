@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::AddressRange;
-use crate::config::{Announcement, LabelSelector, Pool};
+use crate::config::{Announcement, LabelSelector, Pool, ShareWithin};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
 pub(super) mod contended;
@@ -27,6 +27,8 @@ pub(super) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
         service_selectors: Vec::new(),
         node_selectors: Vec::new(),
         interfaces: Vec::new(),
+        share_within: ShareWithin::Cluster,
+        allow_node_ports: true,
     }
 }
 
@@ -37,6 +39,7 @@ pub(super) fn service(name: &str) -> ServiceView {
             name: name.to_owned(),
         },
         uid: format!("uid-{name}"),
+        created: None,
         resource_version: "1".to_owned(),
         labels: Labels::default(),
         load_balancer: true,
@@ -89,7 +92,7 @@ fn from_pool(pool: &str, view: ServiceView) -> ServiceView {
     }
 }
 
-fn sharing(key: &str, port: u16, view: ServiceView) -> ServiceView {
+pub(super) fn sharing(key: &str, port: u16, view: ServiceView) -> ServiceView {
     ServiceView {
         sharing_key: Some(key.to_owned()),
         ports: vec![(Protocol::Tcp, port)],
@@ -122,7 +125,7 @@ pub(super) fn ensure(allocator: &mut Allocator, view: &ServiceView) -> String {
     told(&decision)
 }
 
-fn told(decision: &Decision) -> String {
+pub(super) fn told(decision: &Decision) -> String {
     let mut words: Vec<_> = decision
         .addresses()
         .iter()
@@ -436,7 +439,7 @@ fn a_service_that_starts_to_collide_on_a_shared_address_moves_and_the_other_stay
     ensure(&mut allocator, &sharing("k", 81, service("b")));
     assert_eq!(
         ensure(&mut allocator, &sharing("k", 80, service("b"))),
-        "10.0.0.2"
+        "10.0.0.2 shared_port_taken"
     );
     assert_eq!(
         ensure(&mut allocator, &sharing("k", 80, service("a"))),
@@ -564,7 +567,7 @@ fn of_two_services_with_one_address_in_their_statuses_the_first_by_key_keeps_it(
     let decisions = three().settle(views.keys().cloned().collect(), |key| views.get(key));
     assert_eq!(
         decisions.values().map(told).collect::<Vec<_>>(),
-        ["10.0.0.3", "10.0.0.1"]
+        ["10.0.0.3", "10.0.0.1 shared_port_taken"]
     );
 }
 
@@ -646,12 +649,12 @@ fn a_search_in_a_full_pool_of_65536_addresses_is_no_scan() {
     }
 }
 
-fn at_node(allocator: &mut Allocator, address_of_node: &str) {
+pub(super) fn at_node(allocator: &mut Allocator, address_of_node: &str) {
     let nodes = BTreeMap::from([(address(address_of_node), "n1".to_owned())]);
     assert!(allocator.set_nodes(nodes));
 }
 
-fn on_port(port: u16, view: ServiceView) -> ServiceView {
+pub(super) fn on_port(port: u16, view: ServiceView) -> ServiceView {
     ServiceView {
         ports: vec![(Protocol::Tcp, port)],
         ..view

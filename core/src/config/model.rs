@@ -82,6 +82,21 @@ pub struct Pool {
     pub node_selectors: Vec<LabelSelector>,
     /// `interfaces` (ours): the links to announce on; empty means all that fit.
     pub interfaces: Vec<String>,
+    /// `share-within` (ours): whose Services may come to share an address.
+    pub share_within: ShareWithin,
+    /// `allow-node-ports` (ours): whether a Service's annotation may take a port that a node needs from
+    /// it, on the node's own address; default true.
+    pub allow_node_ports: bool,
+}
+
+/// `share-within`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShareWithin {
+    /// `cluster`, the default: whoever has the same sharing key.
+    #[default]
+    Cluster,
+    /// `namespace`: of these only Services of one namespace.
+    Namespace,
 }
 
 impl Pool {

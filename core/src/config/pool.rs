@@ -9,12 +9,12 @@ use super::possible::possible;
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
 use super::tree::{Node, Span, Value};
-use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, address};
+use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, ShareWithin, address};
 use crate::address::AddressRange;
 use crate::suggest::nearest;
 
 /// The keys of an entry.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 14] = [
     "name",
     "protocol",
     "addresses",
@@ -27,10 +27,13 @@ pub const KEYS: [&str; 12] = [
     "service-selectors",
     "node-selectors",
     "interfaces",
+    "share-within",
+    "allow-node-ports",
 ];
 
 const NAME_HELP: &str = "write `name: NAME`; services may ask for the pool by it";
 const PROTOCOL_HELP: &str = "write `protocol: layer2` or `protocol: bgp`";
+const SHARE_HELP: &str = "write `share-within: namespace`, or leave it out";
 const ADDRESSES_HELP: &str =
     "write `addresses:` and under it ranges such as `- 192.168.1.240-192.168.1.250`";
 /// Linux: `IFNAMSIZ` without the terminating zero.
@@ -82,6 +85,8 @@ fn pool(
     let protocol = protocol(fields, report);
     let mut flag = |key| fields.get(key).and_then(|node| boolean(node, key, report));
     let (auto_assign, avoid_buggy_ips) = (flag("auto-assign"), flag("avoid-buggy-ips"));
+    let allow_node_ports = flag("allow-node-ports").unwrap_or(true);
+    let share_within = share_within(fields, report);
     let bgp_advertisements = advertisements(fields, protocol, &ranges, communities, report);
     // Zero is the word for "no priority" in other places: better asked for than guessed.
     let priority = fields.get("priority");
@@ -110,6 +115,8 @@ fn pool(
         priority,
         namespaces,
         interfaces,
+        share_within,
+        allow_node_ports,
     })
 }
 
@@ -161,6 +168,28 @@ fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Announcement
         );
     }
     protocol
+}
+
+fn share_within(fields: &Fields<'_>, report: &mut Report<'_>) -> ShareWithin {
+    let Some(node) = fields.get("share-within") else {
+        return ShareWithin::default();
+    };
+    match text(node, "share-within", report) {
+        Some("namespace") => return ShareWithin::Namespace,
+        Some("cluster") | None => {}
+        Some(word) => {
+            let meant = nearest(word, ["namespace", "cluster"].into_iter());
+            let help = meant.map_or(SHARE_HELP.to_owned(), |word| {
+                format!("did you mean `{word}`?")
+            });
+            let message = format!(
+                "`share-within` must be namespace or cluster, not {}",
+                quoted(word)
+            );
+            report.add(&node.span, message, help);
+        }
+    }
+    ShareWithin::default()
 }
 
 fn read_entries(

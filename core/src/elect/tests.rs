@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Announcement;
+use crate::config::{Announcement, ShareWithin};
 use crate::view::ServiceKey;
 
 const ADDRESS: &str = "192.168.64.200";
@@ -60,6 +60,8 @@ fn pool_for(names: &[&str]) -> Pool {
             })
             .collect(),
         interfaces: Vec::new(),
+        share_within: ShareWithin::Cluster,
+        allow_node_ports: true,
     }
 }
 
@@ -264,6 +266,41 @@ fn the_node_that_a_service_asks_for_comes_first_as_long_as_it_is_as_good_as_othe
         assert_eq!(standings.candidates(address())[0].0, want, "{marked}");
         let drawback = standings.of("n1").unwrap().drawback();
         assert_eq!(drawback, Some(Reason::OtherNodeChosen));
+    }
+}
+
+#[test]
+fn a_node_that_not_all_services_at_an_address_ask_for_moves_nothing() {
+    let [everywhere, nowhere] = ["*", ""].map(endpoints);
+    let nodes = nodes("n1 n2 n3");
+    // Each Service: the node that it asks for, and whether any pod of it is ready.
+    for (services, want) in [
+        (vec![(Some("n3"), true)], "n3"),
+        (vec![(Some("n3"), true), (None, true)], "n2"),
+        (vec![(None, true), (Some("n3"), true)], "n2"),
+        (vec![(Some("n3"), true), (Some("n1"), true)], "n2"),
+        (vec![(Some("n3"), true), (Some("n3"), true)], "n3"),
+        (
+            vec![(Some("n3"), true), (Some("n3"), true), (None, true)],
+            "n2",
+        ),
+        // One that nobody can serve has no voice, for or against.
+        (vec![(Some("n3"), true), (None, false)], "n3"),
+        (vec![(None, true), (Some("n3"), false)], "n2"),
+        (vec![], "nobody"),
+    ] {
+        let backends = services.iter().map(|(move_to, has_pods)| Backend {
+            policy: TrafficPolicy::Cluster,
+            endpoints: match has_pods {
+                true => everywhere.iter().collect(),
+                false => nowhere.iter().collect(),
+            },
+            move_to: *move_to,
+        });
+        let backends: Vec<_> = backends.collect();
+        let standings = standings(address(), &backends, None, &nodes, ExcludeLabel::Prefer);
+        let first = standings.map(|standings| standings.candidates(address())[0].0);
+        assert_eq!(first.unwrap_or("nobody"), want, "{services:?}");
     }
 }
 

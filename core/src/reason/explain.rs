@@ -86,6 +86,19 @@ impl Reason {
                 "ask for another one, free it there, or give both the same \
                  metallb.universe.tf/allow-shared-ip and different ports",
             ),
+            Self::SharedInDiscord => (
+                "Services that share an address no longer agree: their keys differ, or with \
+                 externalTrafficPolicy Local their pods; both keep the address, and no other comes to \
+                 share it with them",
+                "between two edits: nothing, it ends with the second one; else give both the same \
+                 allow-shared-ip, externalTrafficPolicy and selector, or one of them another address",
+            ),
+            Self::SharedPortTaken => (
+                "of the Services that share an address another one has a port that this one wants, too, \
+                 so this one had to leave",
+                "give the two different ports; if the other one gives the port up within 10 s, this one \
+                 returns by itself",
+            ),
             Self::HeldOutsidePools => (
                 "the Service keeps an address that no pool gives to it any more: nobody is cut off \
                  by an edit of the configuration",
@@ -99,7 +112,13 @@ impl Reason {
                 "on a node's own address, a port of the Service would take that port from the node \
                  itself, and could lock you out of it",
                 "use another port or another address; if you mean it, annotate the Service with \
-                 ferrolb.io/allow-node-ports: \"true\"",
+                 ferrolb.io/allow-node-ports: \"true\", unless its pool has allow-node-ports: false",
+            ),
+            Self::PortUsualOnNodes => (
+                "the Service has a node's own address, and a port there that many nodes have for \
+                 themselves: whatever the node has at it is not reached any more",
+                "see what the node has at that port; use another port or another address, or annotate the \
+                 Service with ferrolb.io/allow-node-ports: \"true\" if you mean it",
             ),
             Self::ForeignStatus => (
                 "another load balancer wrote the addresses in the Service's status, so it is left \
@@ -165,8 +184,9 @@ impl Reason {
                 "kubectl uncordon it if it shall announce again",
             ),
             Self::OtherNodeChosen => (
-                "the Service's annotation ferrolb.io/move-to names another node, and that one announces",
-                "remove the annotation, or name the node that shall announce",
+                "the annotation ferrolb.io/move-to of the Service, or of all Services at the address, names \
+                 another node, and that one announces",
+                "remove the annotation, or name the node that shall announce: kubectl ferrolb move",
             ),
             Self::EndpointTerminating => (
                 "with externalTrafficPolicy: Local a node with a ready pod announces; here the last \

@@ -57,7 +57,9 @@ impl Choice<'_> {
         let warning = addresses.find_map(|address| {
             let finding = self.surroundings.conflicts.get(address);
             let found = finding.map(|finding| self.contention(*address, finding));
-            found.or_else(|| self.claim_of_a_node(*address))
+            found
+                .or_else(|| self.claim_of_a_node(*address))
+                .or_else(|| self.usual_port_taken(*address))
         });
         Outcome {
             warning: outcome.warning.or(warning),

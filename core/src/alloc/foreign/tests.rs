@@ -1,10 +1,15 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 
-use crate::Reason;
 use crate::adopt::{Adoption, adoption};
-use crate::alloc::tests::{address, ensure, service, three};
-use crate::alloc::{Allocator, Decision};
+use crate::alloc::tests::contended::{by_a_host, by_its_subnet};
+use crate::alloc::tests::{address, configured, ensure, pool, service, three};
+use crate::alloc::{Allocator, Decision, MOST_REPLACED};
+use crate::conflict::Finding;
 use crate::view::ServiceView;
+use crate::{Instant, Reason};
 
 const NOON: &str = "2026-11-29T12:00:00Z";
 
@@ -208,7 +213,7 @@ fn who_waits_for_a_service_that_is_being_deleted_is_told_what_holds_it() {
         let find = |key: &_| find(key).or_else(|| (wants.key == *key).then_some(&wants));
         allocator.settle(keys, find)
     };
-    let text = |decisions: std::collections::BTreeMap<_, Decision>| {
+    let text = |decisions: BTreeMap<_, Decision>| {
         let refusal = decisions[&wants.key].refusal().unwrap();
         assert_eq!(refusal.reason, Reason::RequestedAddressInUse);
         refusal.text.clone()
@@ -230,4 +235,62 @@ fn who_waits_for_a_service_that_is_being_deleted_is_told_what_holds_it() {
     allocator.release(&holder.key);
     let decisions = settle(&mut allocator, &[]);
     assert_eq!(decisions[&wants.key].addresses(), [address("10.0.0.1")]);
+}
+
+/// A router that answers for every address; or somebody who does.
+fn contended(addresses: &[&str]) -> BTreeMap<IpAddr, Finding> {
+    let addresses = addresses.iter();
+    addresses.map(|one| (address(one), by_a_host())).collect()
+}
+
+#[test]
+fn what_an_adoption_gives_is_not_in_use_before_its_status_has_shown_it_for_ten_seconds() {
+    let later = |seconds: u64| Instant::from_millis(seconds * 1_000);
+    let adopted = |allocator: &mut Allocator| {
+        let view = asking(left_by_k3s("web", &["192.168.64.11"]));
+        let decision = at(allocator, "2026-11-29T13:00:00Z", &view);
+        assert_eq!(decision.addresses(), [address("10.0.0.1")]);
+        ServiceView {
+            assigned: decision.addresses().to_vec(),
+            status_manager: Some("ferrolb-controller".to_owned()),
+            ..view
+        }
+    };
+    for (shown_for, want) in [(0, "10.0.0.2"), (9, "10.0.0.2"), (10, "10.0.0.1")] {
+        let mut allocator = three();
+        let shown = adopted(&mut allocator);
+        allocator.ensure(&shown);
+        allocator.handle_timeout(later(shown_for));
+        allocator.set_conflicts(contended(&["10.0.0.1"]));
+        let decision = allocator.ensure(&shown);
+        assert_eq!(decision.addresses(), [address(want)], "{shown_for} s");
+    }
+    // Nor is what no status shows yet.
+    let mut allocator = three();
+    adopted(&mut allocator);
+    allocator.handle_timeout(later(100));
+    allocator.set_conflicts(contended(&["10.0.0.1"]));
+    let view = asking(left_by_k3s("web", &["192.168.64.11"]));
+    assert_eq!(ensure(&mut allocator, &view), "10.0.0.2");
+    // What the other balancer had given, and was kept, is in use.
+    let mut allocator = three();
+    let view = asking(left_by_k3s("web", &["10.0.0.3"]));
+    at(&mut allocator, "2026-11-29T13:00:00Z", &view);
+    allocator.set_conflicts(contended(&["10.0.0.3"]));
+    assert_eq!(allocator.ensure(&view).addresses(), [address("10.0.0.3")]);
+}
+
+#[test]
+fn what_is_replaced_at_an_adoption_is_one_of_the_five_a_minute() {
+    let ranges = [("10.0.0.0", "10.0.0.0"), ("10.0.1.0", "10.0.1.250")];
+    let mut allocator = configured(vec![pool("default", &ranges)]);
+    let adopts = |n: usize| asking(left_by_k3s(&format!("web{n}"), &[&format!("10.0.1.{n}")]));
+    let network = |n: usize| (address(&format!("10.0.1.{n}")), by_its_subnet());
+    allocator.set_conflicts((0..=MOST_REPLACED).map(network).collect());
+    for n in 0..=MOST_REPLACED {
+        let view = adopts(n);
+        let decision = at(&mut allocator, "2026-11-29T13:00:00Z", &view);
+        let kept = decision.addresses() == view.assigned;
+        assert_eq!(kept, n == MOST_REPLACED, "{n}: {decision:?}");
+    }
 }

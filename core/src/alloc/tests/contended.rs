@@ -11,7 +11,7 @@ pub(in crate::alloc) fn by_a_host() -> Finding {
     }
 }
 
-fn by_its_subnet() -> Finding {
+pub(in crate::alloc) fn by_its_subnet() -> Finding {
     Finding {
         cause: Cause::Subnet("10.0.0.0/30".parse().unwrap()),
         node: "n1".to_owned(),
@@ -237,6 +237,14 @@ fn whom_an_address_is_given_after_another_service_may_lose_it_and_who_lodges_wit
     let lodger = shown(&mut allocator, &sharing("b", 81));
     contend(&mut allocator, &[("10.0.0.1", by_a_host())]);
     kept(&mut allocator, &lodger, "10.0.0.1");
+
+    // A lodger that comes and goes brings nothing into use.
+    let mut allocator = three();
+    let host = shown(&mut allocator, &sharing("a", 80));
+    let lodger = shown(&mut allocator, &sharing("b", 81));
+    allocator.release(&lodger.key);
+    contend(&mut allocator, &[("10.0.0.1", by_a_host())]);
+    assert_eq!(ensure(&mut allocator, &host), "10.0.0.2");
 }
 
 #[test]

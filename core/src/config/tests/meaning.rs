@@ -30,6 +30,8 @@ fn what_is_not_written_has_the_documented_default() {
     let pool = config.pool("a").unwrap();
     assert!(pool.auto_assign && !pool.avoid_buggy_ips && pool.bgp_advertisements.is_empty());
     assert_eq!(pool.priority, None);
+    assert_eq!(pool.share_within, ShareWithin::Cluster);
+    assert!(pool.allow_node_ports);
     let expected = BgpAdvertisement {
         aggregation_length: 32,
         aggregation_length_v6: 128,

@@ -259,6 +259,34 @@ fn rows_of_our_own_keys() {
                 ),
             ],
         ),
+        row(
+            ".share-within",
+            layer2,
+            &[
+                "  share-within: namespace\n",
+                "  share-within: \"cluster\"\n",
+                "  share-within:\n",
+            ],
+            &[
+                (
+                    "  share-within: namspace\n",
+                    "`share-within` must be namespace or cluster, not `namspace`",
+                ),
+                ("  share-within: false\n", "must be namespace or cluster"),
+                ("  share-within: [namespace]\n", "must be a text"),
+                ("  shareWithin: namespace\n", "has no key `shareWithin`"),
+            ],
+        ),
+        row(
+            ".allow-node-ports",
+            layer2,
+            &["  allow-node-ports: false\n", "  allow-node-ports: yes\n"],
+            &[
+                ("  allow-node-ports: \"false\"\n", "must be true or false"),
+                ("  allow-node-ports: [22]\n", "must be true or false"),
+                ("  allow-node-port: false\n", "has no key `allow-node-port`"),
+            ],
+        ),
     ]);
 }
 
