@@ -143,7 +143,7 @@ impl Index {
             return None;
         }
         let is_stranger = |user: &&ServiceKey| user.namespace != key.namespace;
-        let across = match users.iter().any(|user| is_stranger(user)) {
+        let across = match users.iter().any(is_stranger) {
             true => {
                 ", since they have the same allow-shared-ip; share-within: namespace in the pool keeps \
                  other namespaces out"
