@@ -189,7 +189,7 @@ mod tests {
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by n2.
           not by n1, n4: not_owner: another node announces the address
-          not by n3: no_local_endpoint: with externalTrafficPolicy: Local only a node with a ready pod announces, and this node has none
+          not by n3: no_local_endpoint: with externalTrafficPolicy: Local only nodes with a ready pod announce, and this node has none
           not by n5: brand_new: reported by a newer speaker; this plugin does not know the word
           not by n6: speaker_silent: no answer within 10 s
         ");
@@ -201,7 +201,7 @@ mod tests {
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by nobody.
           not by n1, n2: no_endpoint: no pod of the Service is ready anywhere, so nobody announces its address
-            what to do: compare spec.selector with the pods' labels, and see why they are not ready
+            what to do: compare spec.selector with the labels of the pods, and check why they are not ready
         ");
         assert!(!announcement(ANNOUNCED.parse().unwrap(), &nodes).is_fine());
     }
@@ -221,7 +221,7 @@ mod tests {
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by n1.
           no better node is available: excluded_node
-          not by n2: strictly_excluded_node: the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and the speakers are told to take it strictly
+          not by n2: strictly_excluded_node: the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and the speakers treat it strictly
         ");
     }
 
@@ -234,7 +234,7 @@ mod tests {
         }
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by n1.
-          on eth0, not on wlan0: standby_link: another network interface of the node leads into the same subnet and announces the address
+          on eth0, not on wlan0: standby_link: another network interface of the node is in the same subnet and announces the address
           not by n2: not_owner: another node announces the address
         ");
     }

@@ -12,8 +12,8 @@ pub struct Explanation {
 }
 
 /// Nothing is wrong, and nothing is to be done.
-const NOTHING: &str = "nothing: this is as it should be";
-/// What comes in from the network and is passed over.
+const NOTHING: &str = "nothing to do: this is normal";
+/// What comes in from the network and is ignored.
 const WATCH: &str = "nothing, unless its counter grows fast: then look for the sender on that link";
 
 impl Reason {
@@ -43,74 +43,74 @@ impl Reason {
                 "correct the lines that the Event on the ConfigMap names; it says what to write",
             ),
             Self::Unreadable => (
-                "an object that the API server serves is not understood, or larger than 4 MiB; what was \
-                 known of it stays, and nothing else is touched",
-                "correct the object that the log names, or report it: this version may be older than \
-                 the API server's",
+                "an object from the API server cannot be decoded, or is larger than 4 MiB; what was known \
+                 of it stays in force, and other objects are not affected",
+                "correct the object that the log names, or report a bug: this version may be older than \
+                 the API server",
             ),
             Self::NoClusterIp => (
-                "the Service has no cluster IP, so it is not known which address family it needs",
+                "the Service has no cluster IP, so its address family is unknown",
                 "do not set clusterIP: None on a Service of type LoadBalancer",
             ),
             Self::PoolExhausted => (
-                "every address of the pools that may serve the Service is held",
+                "all addresses of the pools that may serve the Service are in use",
                 "add addresses to a pool, delete a Service that holds one, or let Services share one \
                  with the annotation metallb.universe.tf/allow-shared-ip",
             ),
             Self::UnknownPool => (
-                "the Service asks for a pool that the configuration does not have",
+                "the Service asks for a pool that does not exist",
                 "correct the annotation metallb.universe.tf/address-pool, or add the pool; kubectl \
-                 ferrolb pools lists those that there are",
+                 ferrolb pools lists the pools",
             ),
             Self::NoPoolMatches => (
-                "no pool may serve the Service: by auto-assign, namespaces, selectors or address \
+                "no pool may serve the Service, because of auto-assign, namespaces, selectors or address \
                  family",
-                "ask for a pool by name, or widen what a pool serves",
+                "ask for a pool by name, or let a pool serve more Services",
             ),
             Self::BadRequestedAddress => (
-                "what the Service asks for is no address, or contradicts itself",
-                "ask by spec.loadBalancerIP or by the annotation loadBalancerIPs, or by both for the \
-                 same, for at most one address of each family that the Service has",
+                "the Service asks for something that is not an address, or for two different ones",
+                "use spec.loadBalancerIP or the annotation loadBalancerIPs, or both with the same \
+                 value, for at most one address per family of the Service",
             ),
             Self::ValueTooLong => (
-                "an annotation or field by which the Service asks for something is longer than 1,024 \
-                 bytes, so nothing of it is read",
+                "an annotation or field with which the Service asks for something is longer than 1,024 \
+                 bytes, so it is ignored",
                 "shorten it, or remove it; the Event on the Service names it",
             ),
             Self::RequestedAddressOutsidePools => (
-                "the Service asks for an address that no pool gives to it",
-                "ask for another one, or add it to a pool",
+                "the Service asks for an address that no pool may give it",
+                "ask for another address, or add this one to a pool",
             ),
             Self::RequestedAddressInUse => (
                 "the Service asks for an address that another Service holds and does not share",
-                "ask for another one, free it there, or give both the same \
+                "ask for another address, release it there, or give both Services the same \
                  metallb.universe.tf/allow-shared-ip and different ports",
             ),
             Self::SharedInDiscord => (
-                "Services that share an address no longer agree: their keys differ, or with \
-                 externalTrafficPolicy Local their pods; both keep the address, and no other comes to \
-                 share it with them",
-                "between two edits: nothing, it ends with the second one; else give both the same \
-                 allow-shared-ip, externalTrafficPolicy and selector, or one of them another address",
+                "Services that share an address no longer match: their keys differ, or with \
+                 externalTrafficPolicy: Local their pods; both keep the address, and no other Service \
+                 can join them",
+                "nothing between two edits: it ends with the second one; otherwise give both the same \
+                 allow-shared-ip, externalTrafficPolicy and selector, or give one of them another address",
             ),
             Self::SharedPortTaken => (
-                "of the Services that share an address another one has a port that this one wants, too, \
-                 so this one had to leave",
-                "give the two different ports; if the other one gives the port up within 10 s, this one \
-                 returns by itself",
+                "another Service that shares the address uses a port that this one wants as well, so this \
+                 one had to leave",
+                "use different ports; if the other Service releases the port within 10 s, this one returns \
+                 by itself",
             ),
             Self::HeldOutsidePools => (
-                "the Service keeps an address that no pool gives to it any more: nobody is cut off \
-                 by an edit of the configuration",
-                "add the address to a pool again, or delete and create the Service to get another",
+                "the Service keeps an address that no pool contains any longer, because editing the \
+                 configuration must not cut anybody off",
+                "add the address to a pool again, or delete and recreate the Service to get another",
             ),
             Self::OtherClass => (
                 "spec.loadBalancerClass names another load balancer",
-                "nothing, if that one serves it; a class cannot be changed: create the Service anew",
+                "nothing, if that one serves it; a class cannot be changed, so recreate the Service",
             ),
             Self::PortShadowsNode => (
-                "on a node's own address, a port of the Service would take that port from the node \
-                 itself, and could lock you out of it",
+                "on a node's own address, this port of the Service would take the port from the node \
+                 itself, and could lock you out",
                 "use another port or another address; if you mean it, annotate the Service with \
                  ferrolb.io/allow-node-ports: \"true\", unless its pool has allow-node-ports: false",
             ),
@@ -123,17 +123,16 @@ impl Reason {
             Self::ForeignStatus => (
                 "another load balancer wrote the addresses in the Service's status, so it is left \
                  alone",
-                "if the other one shall serve it: nothing; else switch the other one off, then \
+                "nothing, if the other one should serve it; otherwise turn the other one off, then run \
                  kubectl ferrolb adopt svc/NAME (or annotate the Service with \
-                 ferrolb.io/adopt-from and the other one's name in metadata.managedFields): an \
-                 address that lies in a pool is kept",
+                 ferrolb.io/adopt-from and the other one's name in metadata.managedFields); an \
+                 address that is in a pool is kept",
             ),
             Self::StatusContested => (
-                "another program rewrote or emptied the status that FerroLB had written, twice within \
-                 30 s; FerroLB gave in for ten minutes, because two writers would go on for ever",
-                "switch the other one off; what it leaves in the status is taken over with kubectl \
-                 ferrolb adopt svc/NAME ten minutes after it wrote last, or at once if you empty the \
-                 status or create the Service anew",
+                "another program changed or cleared the status that FerroLB had written, twice within \
+                 30 s; FerroLB leaves it alone for ten minutes, because two writers would never stop",
+                "turn the other program off; then run kubectl ferrolb adopt svc/NAME ten minutes after \
+                 its last write, or clear the status or recreate the Service to go on at once",
             ),
             Self::WriteLoop => (
                 "the Service's status was written more than ten times within a minute and was not right \
@@ -143,188 +142,190 @@ impl Reason {
                  (status.addresses) come and go; the Service's Events show the addresses",
             ),
             Self::UnknownAnnotation => (
-                "an annotation of the Service begins as ours or MetalLB's do, and nobody reads it",
-                "correct its name, letter by letter and with the same capitals, or remove it",
+                "an annotation of the Service has our prefix or MetalLB's, but no such annotation exists",
+                "correct its name, including capitals, or remove it",
             ),
             // --- who announces ---
             Self::NoAddress => (
                 "the Service has no address, so there is nothing to announce",
-                "see why the controller gives none: kubectl ferrolb explain",
+                "find out why it has none: kubectl ferrolb explain",
             ),
             Self::NoEndpoint => (
                 "no pod of the Service is ready anywhere, so nobody announces its address",
-                "compare spec.selector with the pods' labels, and see why they are not ready",
+                "compare spec.selector with the labels of the pods, and check why they are not ready",
             ),
             Self::NoLocalEndpoint => (
-                "with externalTrafficPolicy: Local only a node with a ready pod announces, and this \
-                 node has none",
+                "with externalTrafficPolicy: Local only nodes with a ready pod announce, and this node \
+                 has none",
                 NOTHING,
             ),
             Self::NotOwner => ("another node announces the address", NOTHING),
             Self::NodeAddress => (
-                "the address is a node's own: that node's kernel answers for it, nobody announces it",
-                "nothing; it does not move when that node dies: use a free address if it has to",
+                "the address is a node's own, so that node's kernel answers for it and nobody announces it",
+                "nothing; it does not fail over when that node dies: use a free address if it should",
             ),
             Self::NetworkUnavailable => (
                 "the node's condition NetworkUnavailable is true",
-                "see what the network plugin says on that node",
+                "check the network plugin on that node",
             ),
             Self::ExcludedNode => (
                 "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
                  another node without it can announce",
-                "remove the label if the node shall announce",
+                "remove the label if the node should announce",
             ),
             Self::StrictlyExcludedNode => (
                 "the node has the label node.kubernetes.io/exclude-from-external-load-balancers, and \
-                 the speakers are told to take it strictly",
+                 the speakers treat it strictly",
                 "remove the label, or set the chart's speaker.excludeLabel to prefer",
             ),
             Self::NodeLeaving => (
                 "the node is cordoned, being deleted or shut down, and another one announces",
-                "kubectl uncordon it if it shall announce again",
+                "kubectl uncordon it if it should announce again",
             ),
             Self::OtherNodeChosen => (
                 "the annotation ferrolb.io/move-to of the Service, or of all Services at the address, names \
                  another node, and that one announces",
-                "remove the annotation, or name the node that shall announce: kubectl ferrolb move",
+                "remove the annotation, or name the node that should announce: kubectl ferrolb move",
             ),
             Self::EndpointTerminating => (
-                "with externalTrafficPolicy: Local a node with a ready pod announces; here the last \
-                 one is ending",
+                "with externalTrafficPolicy: Local only nodes with a ready pod announce, and the last pod \
+                 here is terminating",
                 NOTHING,
             ),
             Self::UnknownNode => (
-                "the API server lists no Node of this speaker's name",
-                "see that FERROLB_NODE_NAME of the speaker's pod is spec.nodeName",
+                "the API server lists no Node with this speaker's name",
+                "check that FERROLB_NODE_NAME in the speaker's pod is set from spec.nodeName",
             ),
             Self::NoLink => (
-                "no network interface of this node may carry the address",
-                "see the pool's interfaces, and whether the interface is up",
+                "no network interface of this node may announce the address",
+                "check the pool's interfaces, and whether the interface is up",
             ),
             Self::NoLinkOnSubnet => (
-                "the address lies on no subnet of this node, so it is announced on every interface",
-                "choose addresses of the nodes' own subnet, unless a router knows better",
+                "the address is in no subnet of this node, so it is announced on every interface",
+                "choose addresses from the nodes' own subnet, unless a router routes these",
             ),
             Self::StandbyLink => (
-                "another network interface of the node leads into the same subnet and announces the address",
+                "another network interface of the node is in the same subnet and announces the address",
                 "nothing; to choose another one, name it in the pool's interfaces or lower its route metric",
             ),
             Self::SpeakerSilent => (
                 "the speaker of that node does not answer",
-                "see its pod and its node; UDP 7946 (or the speakers' --peers-port) between nodes must be \
-                 open",
+                "check its pod and its node; UDP 7946 (or the speakers' --peers-port) must be open between \
+                 the nodes",
             ),
             Self::NodeNotSelected => (
-                "the pool's node-selectors leave the node out",
-                "change them if it shall announce",
+                "the pool's node-selectors do not select the node",
+                "change them if it should announce",
             ),
             Self::AddressOutsidePools => (
-                "the address lies in no pool, and FerroLB did not give it: it is not announced",
-                "add it to a pool, or let who gave it announce it",
+                "the address is in no pool, and FerroLB did not assign it, so it is not announced",
+                "add it to a pool, or leave it to the load balancer that assigned it",
             ),
             Self::BgpNotAnnounced => (
-                "the address comes from a pool with protocol bgp, which FerroLB does not speak",
-                "use protocol layer2, or another speaker for it",
+                "the address is from a pool with protocol bgp, which FerroLB does not support yet",
+                "use protocol layer2, or another BGP speaker",
             ),
             Self::Joining => (
-                "the speaker has just started and learns who owns what",
+                "the speaker has just started and is learning who owns what",
                 "nothing: it takes about a second",
             ),
             Self::Unwanted => ("no Service wants the address announced", NOTHING),
             Self::Ineligible => (
                 "this node may not answer for the address",
-                "nothing, if another node does; kubectl ferrolb explain says why not this one",
+                "nothing, if another node does; kubectl ferrolb explain says why this one may not",
             ),
             Self::Reserved => (
-                "the address waits a moment for its owner's speaker, which restarts: moving it would \
-                 cost connections",
+                "the address waits for its owner's speaker, which is restarting: moving it would break \
+                 connections",
                 NOTHING,
             ),
-            Self::Leaving => ("the speaker is leaving and hands over what it has", NOTHING),
+            Self::Leaving => (
+                "the speaker is stopping and hands its addresses over",
+                NOTHING,
+            ),
             Self::Isolated => (
-                "the speaker hears no other one: it keeps what it has, and takes nothing",
-                "see whether the node has lost its network, and whether UDP 7946 (or the speakers' \
+                "the speaker hears no other one, so it keeps its addresses and takes no new ones",
+                "check whether the node has lost its network, and whether UDP 7946 (or the speakers' \
                  --peers-port) is open",
             ),
             Self::NameShared => (
                 "another speaker runs under this node's name",
-                "stop one of them: MetalLB's, a second release, or a node with the same name",
+                "stop one of them: it may be MetalLB's, a second release, or a node with the same name",
             ),
             Self::KubeProxyUnhealthy => (
-                "kube-proxy on the node was well and is no more, so the node takes no further address; what \
-                 it has it keeps",
-                "look at kube-proxy's log on that node: curl http://localhost:10256/healthz asks as the \
-                 speaker does",
+                "kube-proxy on the node has become unhealthy; the node keeps its addresses and takes no new \
+                 ones",
+                "look at kube-proxy's log on that node; curl http://localhost:10256/healthz asks what the \
+                 speaker asks",
             ),
             Self::PeerBlocked => (
-                "that node lives, and its speaker cannot be heard; who announces what is only seen on the \
-                 wire, so a takeover takes up to 16 s",
+                "that node is up, but its speaker cannot be heard; its announcements are seen only on the \
+                 network, so a failover takes up to 16 s",
                 "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
                  all speakers the same port",
             ),
             Self::PeerAnnounces => (
-                "a node announces the address whose speaker cannot be heard",
+                "the address is announced by a node whose speaker cannot be heard",
                 "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
                  all speakers the same port",
             ),
             Self::KernelSilent => (
-                "that node answers neither ARP nor ping, so its death is found after a second, not after \
+                "that node answers neither ARP nor ping, so its death is detected after a second instead of \
                  0.1 s",
-                "let ICMP echo through between the nodes",
+                "allow ICMP echo between the nodes",
             ),
             Self::LinkSilent => (
-                "on the link of the address no other node answers this one any more: it hands over what \
-                 it has there to one that is answered, and is the last to take something",
-                "look at the port and the cable of that link; where no node is answered, at its switch",
+                "on the address's link no other node answers this one any longer, so it hands its addresses \
+                 there to a node that gets answers, and takes new ones last",
+                "check the port and the cable of that link; if no node gets answers, check the switch",
             ),
             // --- the network ---
             Self::AddressConflict => (
-                "another host of the network says that it has the address; once a Service uses an \
-                 address, nothing that is heard on the network takes it away again",
-                "find the host by its MAC address and take the address from it; see what a DHCP \
-                 server gives out, and whether a router answers for all (proxy_arp); or give the \
+                "another host on the network claims the address; once a Service uses an address, nothing \
+                 that is heard on the network takes it away",
+                "find the host by its MAC address and remove the address from it; check the range of your \
+                 DHCP server, and whether a router answers for all addresses (proxy_arp); or give the \
                  Service another address: the Event has the command",
             ),
             Self::NoHostAddress => (
-                "the address is the network or broadcast address of a node's subnet, or the one that \
-                 all its routers have (IPv6), so no host can be reached at it",
-                "take it out of the pool; a Service that asks for just that one has to ask for another",
+                "the address is the network or broadcast address of a node's subnet, or its subnet-router \
+                 anycast address (IPv6), so no host can be reached at it",
+                "remove it from the pool; a Service that asks for it has to ask for another one",
             ),
             Self::PeerKernelAnswers => (
                 "the kernel of a cluster node answers ARP for the address",
-                "kube-proxy in IPVS mode: set strictARP: true; else look for proxy_arp, or for the \
+                "with kube-proxy in IPVS mode, set strictARP: true; otherwise look for proxy_arp, or for the \
                  address on an interface of that node",
             ),
             Self::Probing => (
-                "the address is announced as soon as it is known that nobody else has it",
+                "the address is being checked, and announced as soon as no other host has it",
                 "nothing: it takes a quarter of a second",
             ),
             Self::MetallbPeer => (
-                "MetalLB's speakers run in this cluster too",
-                "stop MetalLB: both want the same ports, and both would announce",
+                "MetalLB's speakers run in this cluster, too",
+                "stop MetalLB: both use the same ports, and both would announce",
             ),
             Self::BadSignature => (
                 "a datagram is signed with another key, or not at all",
-                "give all speakers the same Secret; while a key is changed they accept both",
+                "give all speakers the same Secret; while a key is being changed they accept both",
             ),
             Self::UnknownVersion => (
                 "a datagram comes from a speaker of another version",
-                "bring all speakers to one version",
+                "run the same version of all speakers",
             ),
             Self::UnknownPeer => (
-                "a datagram names no Node of the cluster; or it comes from no Node's address, and the \
-                 speakers have no key that would prove who it is",
-                "see whether something translates addresses between nodes, and whether the speakers have \
+                "a datagram names no Node of the cluster, or comes from an address of no Node while the \
+                 speakers have no key to check the sender",
+                "check whether something translates addresses between nodes, and whether the speakers have \
                  their Secret",
             ),
             Self::TooManyStrangers => (
-                "somebody floods the speakers' port from addresses that are no Node's",
-                "close UDP 7946 to all but the nodes; beats of the speakers go on meanwhile",
+                "somebody floods the speakers' port from addresses of no Node",
+                "close UDP 7946 to everything but the nodes; the speakers keep hearing each other meanwhile",
             ),
             Self::Implausible => (
-                "a datagram is signed with the speakers' key and has a number that nobody can have \
-                 counted to",
-                "see whether the clocks of the nodes agree; if they do, somebody has the key: change it",
+                "a datagram is signed with the speakers' key, but contains an impossibly high number",
+                "check whether the clocks of the nodes agree; if they do, somebody has the key: change it",
             ),
             Self::NotAPeer
             | Self::Malformed
@@ -335,8 +336,8 @@ impl Reason {
                 WATCH,
             ),
             Self::ClusterNode => (
-                "a cluster node asks for the address: answering it could make packets circle, and it \
-                 needs no answer",
+                "a cluster node asks for the address; it needs no answer, and answering could make packets \
+                 loop",
                 NOTHING,
             ),
             Self::OwnFrame
@@ -356,7 +357,7 @@ impl Reason {
             | Self::NotNeighbourDiscovery
             | Self::ForwardedNeighbourDiscovery
             | Self::BadChecksum
-            | Self::InvalidNeighbourDiscovery => ("a frame that no sound host sends", WATCH),
+            | Self::InvalidNeighbourDiscovery => ("a malformed frame", WATCH),
         };
         Explanation { what, remedy }
     }
