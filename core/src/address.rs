@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
+
 pub mod host;
 
 /// An address family (`spec.ipFamilies` of a Service).
@@ -75,6 +77,13 @@ impl AddressRange {
     #[must_use]
     pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
         (Family::of(first) == Family::of(last) && first <= last).then_some(Self { first, last })
+    }
+
+    /// All addresses of a prefix such as `10.96.0.0/12`; host bits are of no account. `None` if it is none.
+    #[must_use]
+    pub fn of_prefix(text: &str) -> Option<Self> {
+        let network: IpNetwork = text.trim().parse().ok()?;
+        Self::new(network.network(), network.broadcast())
     }
 
     /// The lowest address.

@@ -19,6 +19,7 @@
 //! that ask for an address by name first.
 
 mod choice;
+mod external;
 mod first_use;
 mod foreign;
 mod holdings;
@@ -26,6 +27,7 @@ mod node_ports;
 #[cfg(test)]
 mod proptests;
 mod request;
+mod reserved;
 mod runs;
 mod sharing;
 mod surroundings;
@@ -47,12 +49,14 @@ use crate::text::shortened;
 use crate::view::{ServiceKey, ServiceView};
 use crate::{Instant, Reason};
 
-use choice::Choice;
+use choice::{Choice, Listed};
+pub use external::{Lister, MOST_OF_A_SERVICE};
 use first_use::FirstUse;
 pub use first_use::{FIRST_USE, MOST_REPLACED, REPLACED_WITHIN};
 use foreign::{contested, foreign, looping};
 use holdings::{Holdings, Usage};
 use request::{Request, families};
+pub use reserved::ClusterNetwork;
 use sharing::Parted;
 use surroundings::Surroundings;
 
@@ -240,8 +244,14 @@ impl Allocator {
     /// The nodes' own addresses, each with the node's name. Every Service has to be settled anew
     /// if it returns true.
     pub fn set_nodes(&mut self, nodes: BTreeMap<IpAddr, String>) -> bool {
-        let news = self.surroundings.nodes != nodes;
-        self.surroundings.nodes = nodes;
+        let news = self.surroundings.set_nodes(nodes);
+        self.freed |= news;
+        news
+    }
+
+    /// What else the cluster uses. Every Service has to be settled anew if it returns true.
+    pub fn set_network(&mut self, network: ClusterNetwork) -> bool {
+        let news = self.surroundings.set_network(network);
         self.freed |= news;
         news
     }
@@ -501,10 +511,14 @@ impl Allocator {
     }
 
     fn first_free(&self, pool: &Pool) -> Vec<IpAddr> {
+        let free = |family, listed| {
+            let (holdings, surroundings) = (&self.holdings, &self.surroundings);
+            choice::lowest_free(pool, family, holdings, surroundings, None, listed)
+        };
         let families = [Family::V4, Family::V6].into_iter();
         families
             .filter_map(|family| {
-                choice::lowest_free(pool, family, &self.holdings, &self.surroundings, None)
+                free(family, Listed::Passed).or_else(|| free(family, Listed::Taken))
             })
             .collect()
     }

@@ -26,6 +26,10 @@ use crate::view::{
     Protocol, ServiceKey, ServiceView, TooLong, TrafficPolicy,
 };
 
+mod cluster;
+
+pub use cluster::{endpoint_addresses, external_ips, pod_ranges, service_ranges};
+
 /// Addresses of one object that are looked at. A Service of ours has two, a Node a few; a status may
 /// hold whatever fits into an object.
 const ADDRESSES: usize = 256;
@@ -108,6 +112,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
                 .map(|(key, _)| key.as_str()),
         ),
         deleting: deleting(meta),
+        external_ips: external_ips(service),
         status_is_canonical: is_canonical(ingress, &assigned),
         status_manager: status_entry
             .and_then(|entry| entry.manager.as_deref())

@@ -76,6 +76,8 @@ pub mod event {
     pub const ADDRESS_CONFLICT: &str = "addressConflict";
     /// Warning, on a Service: no host can have its address; the text says why.
     pub const ADDRESS_UNUSABLE: &str = "addressUnusable";
+    /// Warning, on a Service: something else in the cluster has its address too; the text says what.
+    pub const ADDRESS_CLAIMED: &str = "AddressClaimed";
     /// Warning, on a Service: the kernel of a node answers for its address; the text says why.
     pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
     /// Normal, on a Service: its address is a node's own.

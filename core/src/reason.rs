@@ -77,6 +77,10 @@ reasons! {
     PortShadowsNode => "port_shadows_node",
     /// On a node's own address the Service has a port that many nodes have for themselves.
     PortUsualOnNodes => "port_usual_on_nodes",
+    /// The address is the API server's, or of a range of the cluster's Services or pods.
+    ClusterAddress => "cluster_address",
+    /// Another Service lists the address in its `externalIPs`.
+    ExternalIp => "external_ip",
     /// Another load balancer wrote the status (`managedFields`): it is left alone.
     ForeignStatus => "foreign_status",
     /// Another writer rewrites the status that we wrote.

@@ -129,6 +129,8 @@ pub struct ServiceView {
     pub unknown_annotations: Option<Box<str>>,
     /// It is being deleted, and these finalizers hold it, with commas.
     pub deleting: Option<Box<str>>,
+    /// `spec.externalIPs`, the first few.
+    pub external_ips: Box<[IpAddr]>,
     /// What the Service says at greater length than anybody reads: nothing of it is kept above.
     pub too_long: Vec<TooLong>,
 }

@@ -57,6 +57,7 @@ pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceVi
         adopt_from: None,
         unknown_annotations: None,
         deleting: None,
+        external_ips: Box::default(),
         move_to: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Which addresses a Service can have: the pools that may serve it, and what is left in them.
 
 mod candidates;
+mod claimed;
 mod contended;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,15 @@ pub(super) struct Choice<'a> {
     pub(super) current: &'a [IpAddr],
 }
 
+/// What becomes of addresses that other Services list in `externalIPs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// They are passed over.
+    Passed,
+    /// They are given if there are no others.
+    Taken,
+}
+
 /// What one pool can give.
 struct Filled<'a> {
     pool: &'a Pool,
@@ -60,7 +70,7 @@ impl<'a> Choice<'a> {
     /// Keeps what the Service has; a family that it lacks comes from the same pool if possible.
     pub(super) fn complete_current(&self) -> Result<Outcome, Refusal> {
         let pool = self.pool_of_current()?;
-        let filled = self.fill(pool);
+        let filled = self.fill(pool, Listed::Taken);
         if self
             .current
             .iter()
@@ -105,17 +115,32 @@ impl<'a> Choice<'a> {
     pub(super) fn choose(&self) -> Result<Outcome, Refusal> {
         let pools = self.candidates()?;
         self.check_requested_are_free()?;
-        let fills: Vec<_> = pools.iter().map(|pool| self.fill(pool)).collect();
-        let complete = |fill: &&Filled<'_>| fill.addresses.len() == self.request.families.len();
-        let chosen = fills
-            .iter()
-            .filter(complete)
-            .find(|fill| fill.shares)
-            .or_else(|| fills.iter().find(complete))
-            .or_else(|| fills.iter().find(|fill| self.accept(fill).is_some()));
-        chosen
-            .and_then(|fill| self.accept(fill))
+        let fills =
+            |listed| -> Vec<_> { pools.iter().map(|pool| self.fill(pool, listed)).collect() };
+        let unlisted = fills(Listed::Passed);
+        if let Some(complete) = self.complete(&unlisted) {
+            return Ok(complete);
+        }
+        // What others list comes after every pool's other addresses, and before one family alone.
+        let all = match self.surroundings.external.is_empty() {
+            true => Vec::new(),
+            false => fills(Listed::Taken),
+        };
+        let one_family = || {
+            let mut fills = unlisted.iter().chain(&all);
+            fills.find_map(|fill| self.accept(fill))
+        };
+        self.complete(&all)
+            .or_else(one_family)
             .ok_or_else(|| self.exhausted(&pools))
+    }
+
+    /// All that the Service needs, of a pool where it shares an address or else of the first one.
+    fn complete(&self, fills: &[Filled<'_>]) -> Option<Outcome> {
+        let complete = |fill: &&Filled<'_>| fill.addresses.len() == self.request.families.len();
+        let mut shared = fills.iter().filter(complete).filter(|fill| fill.shares);
+        let chosen = shared.next().or_else(|| fills.iter().find(complete));
+        chosen.and_then(|fill| self.accept(fill))
     }
 
     /// What the Service gets of `filled`: all, or with `PreferDualStack` what there is.
@@ -155,14 +180,14 @@ impl<'a> Choice<'a> {
         })
     }
 
-    fn fill(&self, pool: &'a Pool) -> Filled<'a> {
+    fn fill(&self, pool: &'a Pool, listed: Listed) -> Filled<'a> {
         let mut filled = Filled {
             pool,
             addresses: BTreeMap::new(),
             shares: false,
         };
         for family in &self.request.families {
-            if let Some((address, shares)) = self.pick(pool, *family) {
+            if let Some((address, shares)) = self.pick(pool, *family, listed) {
                 filled.addresses.insert(*family, address);
                 filled.shares |= shares;
             }
@@ -171,8 +196,9 @@ impl<'a> Choice<'a> {
     }
 
     /// One address of that family, and whether it is shared: the one asked for, else the one that
-    /// the Service has, else one shared under its key, else the lowest free one.
-    fn pick(&self, pool: &Pool, family: Family) -> Option<(IpAddr, bool)> {
+    /// the Service has, else one shared under its key, else the lowest free one that nobody else lists,
+    /// else the lowest free one.
+    fn pick(&self, pool: &Pool, family: Family, listed: Listed) -> Option<(IpAddr, bool)> {
         let fits = |address: &IpAddr| {
             Family::of(*address) == family
                 && pool.contains(*address)
@@ -197,13 +223,25 @@ impl<'a> Choice<'a> {
         let sound = |address: &IpAddr| {
             usable(address)
                 && !surroundings.conflicts.contains_key(address)
-                && (!surroundings.nodes.contains_key(address)
-                    || surroundings.only_nodes_in(pool, family))
+                && (surroundings.reserved.end_of(*address).is_none()
+                    || surroundings.only_reserved_in(pool, family))
         };
         if let Some(shared) = key.and_then(|key| holdings.shared_under(key).find(sound)) {
             return Some((shared, true));
         }
-        lowest_free(pool, family, holdings, surroundings, Some(self.view))
+        let free = |listed| {
+            lowest_free(
+                pool,
+                family,
+                holdings,
+                surroundings,
+                Some(self.view),
+                listed,
+            )
+        };
+        let taken = || free(listed).filter(|_| listed == Listed::Taken);
+        free(Listed::Passed)
+            .or_else(taken)
             .map(|address| (address, false))
     }
 
@@ -284,18 +322,7 @@ impl<'a> Choice<'a> {
             let what = format!("pool {} has only addresses of nodes", pool.name);
             return node_ports::refusal(&what, port, Some(pool));
         }
-        let left_out: usize = pools
-            .iter()
-            .filter(|pool| !only_nodes(pool))
-            .flat_map(|pool| {
-                let families = self.request.families.iter();
-                families.map(|family| self.surroundings.nodes_in(pool, *family))
-            })
-            .sum();
-        let left_out = match left_out {
-            0 => String::new(),
-            some => format!(" ({some} of nodes themselves left out)"),
-        };
+        let left_out = self.left_out(pools);
         let families = listed(&self.request.families);
         let names: Vec<_> = pools.iter().map(|pool| pool.name.clone()).collect();
         let names = some_of(&names, ", ");
@@ -329,25 +356,30 @@ impl<'a> Choice<'a> {
 }
 
 /// The lowest address of `pool` that is free for `view`, or for a Service that takes no port from a
-/// node. Addresses of nodes are left out, unless the pool has no others.
+/// node. Addresses of the cluster itself are left out, unless the pool has no others.
 pub(super) fn lowest_free(
     pool: &Pool,
     family: Family,
     holdings: &Holdings,
     surroundings: &Surroundings,
     view: Option<&ServiceView>,
+    listed: Listed,
 ) -> Option<IpAddr> {
-    let only_nodes = surroundings.only_nodes_in(pool, family);
-    if only_nodes && view.is_some_and(|view| needed_port(view, Some(pool)).is_some()) {
-        return None;
-    }
-    let avoids = |address: IpAddr| {
-        pool.avoids(address)
+    let only_reserved = surroundings.only_reserved_in(pool, family);
+    let takes_port = view.is_some_and(|view| needed_port(view, Some(pool)).is_some());
+    let key = view.map(|view| &view.key);
+    let skips = |address: IpAddr| {
+        let avoided = pool.avoids(address)
             || surroundings.conflicts.contains_key(&address)
-            || (!only_nodes && surroundings.nodes.contains_key(&address))
+            || (takes_port && surroundings.nodes.contains_key(&address))
+            || (listed == Listed::Passed && surroundings.external.is_listed(address, key));
+        match surroundings.reserved.end_of(address) {
+            Some(last) if !only_reserved => Some(last),
+            _ => avoided.then_some(address),
+        }
     };
     let mut ranges = pool.ranges.iter().filter(|range| range.family() == family);
-    ranges.find_map(|range| holdings.taken().lowest_free(range, avoids))
+    ranges.find_map(|range| holdings.taken().lowest_free(range, skips))
 }
 
 /// Whoever waits for a Service that is being deleted has to know what keeps it.

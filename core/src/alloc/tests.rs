@@ -5,6 +5,7 @@ use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy
 
 pub(super) mod contended;
 mod edges;
+mod network;
 
 pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -61,6 +62,7 @@ pub(super) fn service(name: &str) -> ServiceView {
         adopt_from: None,
         unknown_annotations: None,
         deleting: None,
+        external_ips: Box::default(),
         move_to: None,
     }
 }

@@ -124,11 +124,17 @@ impl Pool {
     #[must_use]
     pub fn capacity_of(&self, family: Family) -> u128 {
         let ranges = self.ranges.iter().filter(|range| range.family() == family);
-        let usable = ranges.map(|range| match family {
-            Family::V4 if self.avoid_buggy_ips => range.size() - buggy(range),
-            _ => range.size(),
-        });
+        let usable = ranges.map(|range| self.capacity_in(range));
         usable.fold(0, u128::saturating_add)
+    }
+
+    /// How many addresses of `part`, which lies in one of its ranges, it may give out.
+    #[must_use]
+    pub fn capacity_in(&self, part: &AddressRange) -> u128 {
+        match part.family() {
+            Family::V4 if self.avoid_buggy_ips => part.size() - buggy(part),
+            _ => part.size(),
+        }
     }
 
     /// Whether it has any address of that family.

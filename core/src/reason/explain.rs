@@ -120,6 +120,18 @@ impl Reason {
                 "see what the node has at that port; use another port or another address, or annotate the \
                  Service with ferrolb.io/allow-node-ports: \"true\" if you mean it",
             ),
+            Self::ClusterAddress => (
+                "the address is the API server's, or lies in a range of the cluster's own Services or \
+                 pods: on each node the Service takes its ports there, and whoever has the address too \
+                 is not reached",
+                "give the Service another address, and take the cluster's own out of the pool",
+            ),
+            Self::ExternalIp => (
+                "another Service lists the address in spec.externalIPs, so kube-proxy may send traffic for \
+                 it there; such an address is given when no other is left, or when it is asked for",
+                "take it out of spec.externalIPs there, or give the Service another address; the Event has \
+                 the command",
+            ),
             Self::ForeignStatus => (
                 "another load balancer wrote the addresses in the Service's status, so it is left \
                  alone",

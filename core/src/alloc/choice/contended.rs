@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::{Choice, Outcome, Refusal};
 use crate::Reason;
-use crate::address::Family;
 use crate::alloc::first_use::{MOST_REPLACED, REPLACED_WITHIN};
 use crate::conflict::{Cause, Finding, give_another};
 
@@ -46,7 +45,7 @@ impl Choice<'_> {
             })
     }
 
-    fn asks_for(&self, address: IpAddr) -> bool {
+    pub(super) fn asks_for(&self, address: IpAddr) -> bool {
         let mut asked_for = self.request.addresses.values();
         asked_for.any(|one| *one == address)
     }
@@ -60,6 +59,8 @@ impl Choice<'_> {
             found
                 .or_else(|| self.claim_of_a_node(*address))
                 .or_else(|| self.usual_port_taken(*address))
+                .or_else(|| self.claim_of_the_cluster(*address))
+                .or_else(|| self.claim_of_a_service(*address))
         });
         Outcome {
             warning: outcome.warning.or(warning),
@@ -99,8 +100,7 @@ impl Choice<'_> {
     fn claim_of_a_node(&self, address: IpAddr) -> Option<Refusal> {
         let node = self.surroundings.nodes.get(&address)?;
         let pool = self.config.pool_of(address)?;
-        let is_meant =
-            self.asks_for(address) || self.surroundings.only_nodes_in(pool, Family::of(address));
+        let is_meant = self.asks_for(address) || self.is_all_reserved(pool, address);
         (!is_meant).then(|| {
             let text = format!(
                 "has {address}, which Node {node} has among its addresses (status.addresses), so no \
@@ -111,7 +111,7 @@ impl Choice<'_> {
         })
     }
 
-    fn how_to_give_another(&self) -> String {
+    pub(super) fn how_to_give_another(&self) -> String {
         let command = give_another(&self.view.key, &self.view.address_requests);
         format!("give the Service another one (kubectl ferrolb pools shows free ones): {command}")
     }
