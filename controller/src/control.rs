@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrolb_core::k8s::{namespace_view, node_view, service_view};
+use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
 use ferrolb_core::labels::LabelNames;
 use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
@@ -29,6 +29,7 @@ use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
 use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
 use crate::metrics::Metrics;
+use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
@@ -69,6 +70,7 @@ pub struct Control {
     config_name: String,
     nodes: BoxStream<'static, Seen<NodeAddresses>>,
     namespaces: BoxStream<'static, Seen<NamespaceView>>,
+    network: BoxStream<'static, Found>,
     reports: BoxStream<'static, Seen<ReportsView>>,
     reports_api: Api<ConfigMap>,
     conflicts: Conflicts,
@@ -113,6 +115,9 @@ impl Control {
         } else {
             watch_nothing()
         };
+        for source in sources(rights) {
+            index.await_source(source);
+        }
         let reports = if rights.conflicts {
             index.await_conflicts();
             watch_map(&client, namespace, CONFLICTS_NAME, reports_view)
@@ -135,6 +140,7 @@ impl Control {
             config_name: args.shared.config.clone(),
             nodes,
             namespaces,
+            network: watch_network(&client, rights),
             reports,
             reports_api: Api::namespaced(client.clone(), namespace),
             conflicts: Conflicts::default(),
@@ -175,6 +181,7 @@ impl Control {
                         self.index.handle_namespaces(change);
                     }
                 }
+                Some(found) = self.network.next() => self.take_network(found),
                 Some(seen) = self.reports.next() => self.take_reports(seen),
                 Some((update, outcome, took)) = self.writes.next() => {
                     self.take_outcome(update, &outcome, took);
@@ -337,9 +344,18 @@ impl Control {
         Some(change)
     }
 
+    fn take_network(&mut self, found: Found) {
+        if found.is_unreadable() {
+            self.take_unreadable();
+        } else {
+            self.index.handle_network(found);
+        }
+    }
+
     fn take_reports(&mut self, seen: Seen<ReportsView>) {
         let reports = match seen {
             Seen::Applied(reports) => Some(reports),
+            Seen::Deleted(key) if key.name != CONFLICTS_NAME => return,
             Seen::Deleted(_) => None,
             // A ConfigMap that cannot be decoded exists all the same.
             Seen::Listed { unreadable, .. } if !unreadable.is_empty() => return,
@@ -481,6 +497,7 @@ fn node_addresses(node: &Node) -> Option<NodeAddresses> {
     Some(NodeAddresses {
         node: view.name,
         addresses: view.addresses,
+        pod_ranges: pod_ranges(node),
     })
 }
 

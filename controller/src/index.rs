@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, PoolUsage, Refusal};
+use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, Lister, PoolUsage, Refusal};
 use ferrolb_core::conflict::Finding;
 use ferrolb_core::in_force::InForce;
 use ferrolb_core::key_set::KeySet;
@@ -32,6 +32,7 @@ mod adopting;
 mod configuring;
 mod labels;
 mod looping;
+mod network;
 mod report;
 mod sharing;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod world;
 mod writing;
 
 use labels::Labelling;
+use network::Network;
 use world::Known;
 pub use world::{Change, NodeAddresses};
 use writing::Writing;
@@ -87,7 +89,8 @@ pub struct Index {
     /// What is in force, or why the newest state is not, is said about this, unless it is no news.
     config_object: Option<Object>,
     config_is_no_news: bool,
-    nodes: Known<String, Vec<IpAddr>>,
+    nodes: Known<String, NodeAddresses>,
+    network: Network,
     namespaces: Known<String, Labels>,
     /// Why an address cannot serve.
     conflicts: Known<IpAddr, Finding>,
@@ -135,6 +138,7 @@ impl Index {
             services_listed: false,
             config_listed: false,
             nodes: Known::default(),
+            network: Network::default(),
             namespaces: Known::default(),
             conflicts: Known::default(),
             labelling: Labelling::default(),
@@ -197,6 +201,7 @@ impl Index {
         self.allocator.handle_timeout(now);
         if !view.is_for(self.class.as_deref()) {
             self.delete(&view.key);
+            self.list(Lister::LoadBalancer, &view.key, &view.external_ips);
             return;
         }
         if self
@@ -239,6 +244,13 @@ impl Index {
             }
         }
         self.judge_adoption(&key, now);
+        let external_ips = self.services.get(&key);
+        let external_ips = external_ips.map(|entry| entry.view.external_ips.clone());
+        self.list(
+            Lister::LoadBalancer,
+            &key,
+            &external_ips.unwrap_or_default(),
+        );
         if let Some((key, entry)) = self.services.get_key_value(&key) {
             for address in &entry.view.assigned {
                 self.shown.entry(*address).or_default().insert(key);
@@ -259,6 +271,7 @@ impl Index {
         self.forget_adoption(key);
         self.sharing.remove(key);
         self.allocator.release(key);
+        self.list(Lister::LoadBalancer, key, &[]);
     }
 
     /// Everything was listed anew. Services of `unreadable` exist, but could not be decoded: what
@@ -275,7 +288,10 @@ impl Index {
             .filter(|key| !(listed.contains(key.as_ref()) || unreadable.contains(key.as_ref())))
             .cloned()
             .collect();
-        for key in &gone {
+        // Those of another class list addresses, too.
+        let mut listers = self.allocator.listers(Lister::LoadBalancer);
+        listers.retain(|key| !(listed.contains(key) || unreadable.contains(key)));
+        for key in gone.iter().map(AsRef::as_ref).chain(&listers) {
             self.delete(key);
         }
         for view in views {
@@ -413,6 +429,7 @@ impl Index {
         ];
         let missing = missing.into_iter().filter(|(_, missing)| *missing);
         blockers.extend(missing.map(|(what, _)| format!("{what}: not listed yet")));
+        blockers.extend(self.network.blockers());
         blockers
     }
 
@@ -466,6 +483,7 @@ const fn event_of(reason: Reason) -> &'static str {
         Reason::SharedInDiscord => event::SHARED_IN_DISCORD,
         Reason::SharedPortTaken => event::SHARED_PORT_TAKEN,
         Reason::PortUsualOnNodes => event::NODE_PORT_TAKEN,
+        Reason::ClusterAddress | Reason::ExternalIp => event::ADDRESS_CLAIMED,
         _ => event::ALLOCATION_FAILED,
     }
 }

@@ -15,6 +15,7 @@ pub mod control;
 pub mod election;
 pub mod index;
 pub mod metrics;
+pub mod network;
 pub mod notice;
 pub mod peers_key;
 pub mod rights;

@@ -1,14 +1,21 @@
 //! What this ServiceAccount may do, asked once instead of found out by refusals.
 
+use k8s_openapi::Resource as _;
 use k8s_openapi::api::authorization::v1::{
     ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
 use ferrolb_core::names::CONFLICTS_NAME;
 
+use crate::network::API_SERVER;
 use crate::writer::Method;
+
+/// The plural of `ServiceCIDR`.
+const SERVICE_RANGES: &str = "servicecidrs";
 
 /// The rights that make a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +34,12 @@ pub struct Rights {
     pub elect: bool,
     /// `list`, `watch` and `patch` on the `ConfigMap` of conflict reports.
     pub conflicts: bool,
+    /// `list` and `watch` on the API server's own `endpointslices`.
+    pub api_server: bool,
+    /// `list` and `watch` on `servicecidrs`, if the API server has that kind (1.33 and later).
+    pub service_ranges: bool,
+    /// Whether the right is what is missing for that.
+    may_not_read_service_ranges: bool,
 }
 
 /// What to do something with.
@@ -61,13 +74,10 @@ impl Rights {
         };
         let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
         let review = api.create(&PostParams::default(), &review).await?;
-        Ok(Self::of(
-            &review
-                .status
-                .map(|status| status.resource_rules)
-                .unwrap_or_default(),
-            lease,
-        ))
+        let rules = review.status.map(|status| status.resource_rules);
+        let mut rights = Self::of(&rules.unwrap_or_default(), lease);
+        rights.service_ranges &= serves_service_ranges(client).await?;
+        Ok(rights)
     }
 
     fn of(rules: &[ResourceRule], lease: &str) -> Self {
@@ -88,7 +98,21 @@ impl Rights {
             name: Some(CONFLICTS_NAME),
             ..core("configmaps")
         };
+        let api_server = Thing {
+            group: EndpointSlice::GROUP,
+            resource: "endpointslices",
+            name: Some(API_SERVER),
+        };
+        let service_ranges = Thing {
+            group: ServiceCIDR::GROUP,
+            resource: SERVICE_RANGES,
+            name: None,
+        };
+        let may_read_service_ranges = may(&["list", "watch"], service_ranges);
         Self {
+            api_server: may(&["list", "watch"], api_server),
+            service_ranges: may_read_service_ranges,
+            may_not_read_service_ranges: !may_read_service_ranges,
             patch_status: may(&["patch"], core("services/status")),
             update_status: may(&["update"], core("services/status")),
             create_events: may(&["create"], core("events")),
@@ -124,6 +148,12 @@ impl Rights {
                  is not replaced",
             );
         }
+        if !self.api_server || self.may_not_read_service_ranges {
+            limits.push(
+                "no right to watch servicecidrs and the EndpointSlice of the API server: addresses that \
+                 the cluster uses itself are given like any other",
+            );
+        }
         limits.into_iter().map(str::to_owned).collect()
     }
 
@@ -135,6 +165,19 @@ impl Rights {
         } else {
             Method::Replace
         }
+    }
+}
+
+/// Whether the API server has that kind.
+async fn serves_service_ranges(client: &Client) -> kube::Result<bool> {
+    let group = ServiceCIDR::API_VERSION;
+    match client.list_api_group_resources(group).await {
+        Ok(kinds) => Ok(kinds
+            .resources
+            .iter()
+            .any(|kind| kind.name == SERVICE_RANGES)),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -223,6 +266,20 @@ mod tests {
     }
 
     #[test]
+    fn the_slice_of_the_api_server_alone_may_be_read_by_its_name() {
+        let slices = |name: Option<&str>| {
+            let mut rule = rule(&["list", "watch"], &["endpointslices"]);
+            rule.api_groups = Some(vec!["discovery.k8s.io".to_owned()]);
+            rule.resource_names = name.map(|name| vec![name.to_owned()]);
+            rule
+        };
+        assert!(rights(&[slices(Some("kubernetes"))]).api_server);
+        assert!(rights(&[slices(None)]).api_server);
+        assert!(!rights(&[slices(Some("another"))]).api_server);
+        assert!(!rights(&[slices(None)]).service_ranges);
+    }
+
+    #[test]
     fn under_minikubes_manifests_it_is_said_what_is_switched_off() {
         let addon = [
             rule(&["get", "list", "watch", "update"], &["services"]),
@@ -230,7 +287,7 @@ mod tests {
             rule(&["create", "patch"], &["events"]),
         ];
         let limits = rights(&addon).limits();
-        let words = ["nodes", "namespaces", "leases", "conflict"];
+        let words = ["nodes", "namespaces", "leases", "conflict", "servicecidrs"];
         assert_eq!(limits.len(), words.len());
         for (limit, word) in limits.iter().zip(words) {
             assert!(limit.contains(word), "{limit}");

@@ -2,19 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use ferrolb_core::view::ServiceKey;
-use ferrolb_kube::watch::{self, Event, NOT_SELECTABLE, or_else, told};
+use ferrolb_kube::watch::{
+    self, Event, NOT_SELECTABLE, Watched, none_until_allowed, or_else, told,
+};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+
+/// With these an API server answers that forbids to read objects, or has no such kind.
+const NOT_THERE: &[u16] = &[403, 404];
+/// Rights that are missing may be given while the controller runs.
+const FORBIDDEN_RETRY: Duration = Duration::from_secs(60);
 
 /// What a watch saw.
 #[derive(Debug)]
 pub enum Seen<V> {
     /// Created or changed.
     Applied(V),
-    /// Deleted, or selected no longer.
+    /// Deleted, or selected no longer, or without a view.
     Deleted(ServiceKey),
     /// Everything there is.
     Listed {
@@ -43,18 +51,58 @@ where
     V: Send + 'static,
     F: Fn(&K) -> Option<V> + Clone + Send + 'static,
 {
-    let events = |fields: Option<&str>| {
-        let view = view.clone();
-        let read =
-            move |key: &ServiceKey, object: Option<&K>| (key.clone(), object.and_then(&view));
-        watch::watch(api.clone(), fields.map(str::to_owned), read)
-    };
+    let events = |fields| viewed(api.clone(), fields, view.clone());
     let events = if fields.is_empty() {
         events(None).boxed()
     } else {
         let why = "the API server does not select these objects by field";
         or_else(events(Some(fields)), NOT_SELECTABLE, events(None), why).boxed()
     };
+    seen(what, events)
+}
+
+/// The same of objects that the controller can do without: there are none as long as reading them is
+/// forbidden, or the API server has no such kind.
+pub fn watch_if_there_are<K, V, F>(
+    what: &'static str,
+    api: Api<K>,
+    fields: Option<&'static str>,
+    view: F,
+) -> impl Stream<Item = Seen<V>> + Send + use<K, V, F>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+    F: Fn(&K) -> Option<V> + Clone + Send + 'static,
+{
+    let events = move || viewed(api.clone(), fields, view.clone());
+    let why = "some objects cannot be read, and are done without";
+    let events = or_else(
+        events(),
+        NOT_THERE,
+        none_until_allowed(events, FORBIDDEN_RETRY),
+        why,
+    );
+    seen(what, events.boxed())
+}
+
+fn viewed<K, V, F>(
+    api: Api<K>,
+    fields: Option<&str>,
+    view: F,
+) -> impl Stream<Item = Watched<Event<Viewed<V>>>> + Send + use<K, V, F>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+    F: Fn(&K) -> Option<V> + Clone + Send + 'static,
+{
+    let read = move |key: &ServiceKey, object: Option<&K>| (key.clone(), object.and_then(&view));
+    watch::watch(api, fields.map(str::to_owned), read)
+}
+
+fn seen<V: Send + 'static>(
+    what: &'static str,
+    events: BoxStream<'static, Watched<Event<Viewed<V>>>>,
+) -> impl Stream<Item = Seen<V>> + Send + use<V> {
     let mut list = List::default();
     let seen = told(what, events).map(move |event| list.take(event));
     seen.filter_map(std::future::ready)
@@ -90,7 +138,8 @@ impl<V> List<V> {
                 let Self { views, unreadable } = std::mem::take(self);
                 Some(Seen::Listed { views, unreadable })
             }
-            Event::Apply((_, view)) => view.map(Seen::Applied),
+            // It may have had a view before.
+            Event::Apply((key, view)) => Some(view.map_or(Seen::Deleted(key), Seen::Applied)),
             Event::Delete((key, _)) => Some(Seen::Deleted(key)),
             Event::Unreadable((key, _)) => {
                 self.unreadable.insert(key.clone());

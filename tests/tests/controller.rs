@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 mod controller {
     mod foreign;
+    mod network;
     mod sharing;
 }
 
@@ -89,16 +90,16 @@ fn a_report_replaces_what_is_not_in_use_yet_and_what_no_host_can_have_and_nothin
     cluster.restart()?;
     cluster.create(&["new"])?;
     cluster.until("new has an address", |held| {
-        held.get("new") == Some(&one("192.168.64.2"))
+        held.get("new") == Some(&one("192.168.64.3"))
     })?;
     cluster.report(&[
         ("192.168.64.0", Some("192.168.64.0/24")),
         ("192.168.64.1", None),
-        ("192.168.64.2", None),
+        ("192.168.64.3", None),
     ])?;
     let held = cluster.until("a and new have others", |held| {
         let has_other = |name, former| held.get(name).is_some_and(|has| *has != one(former));
-        has_other("a", "192.168.64.0") && has_other("new", "192.168.64.2") && held.contains_key("b")
+        has_other("a", "192.168.64.0") && has_other("new", "192.168.64.3") && held.contains_key("b")
     })?;
     assert_eq!(held["b"], ["192.168.64.1"], "in use, whatever is reported");
     let message = cluster.event("default", "b", "addressConflict")?;
@@ -185,7 +186,12 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
         if rule["resources"] == json!(["services/status"]) {
             rule["verbs"] = json!(["update"]);
         }
-        (rule["resources"] != json!(["nodes", "namespaces"])).then_some(rule)
+        let taken = [
+            json!(["nodes", "namespaces"]),
+            json!(["endpointslices"]),
+            json!(["servicecidrs"]),
+        ];
+        (!taken.contains(&rule["resources"])).then_some(rule)
     });
     let rules = json!({ "rules": without_patch.collect::<Vec<_>>() }).to_string();
     cluster
@@ -206,7 +212,7 @@ fn a_status_write_leaves_the_users_metadata_alone_with_and_without_the_right_to_
     cluster.lab.kubectl(&[&namespaced[..], &patch].concat())?;
     cluster.restart()?;
     cluster.check_metadata("replaced")?;
-    for word in ["nodes", "namespaces", "leases"] {
+    for word in ["nodes", "namespaces", "leases", "servicecidrs"] {
         let said = format!("no right to watch {word}").replace("watch leases", "leases");
         let log = cluster.lab.log(&cluster.controller)?;
         assert_eq!(log.matches(&said).count(), 1, "{said} is said once:\n{log}");

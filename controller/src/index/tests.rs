@@ -546,6 +546,7 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
     let node = NodeAddresses {
         node: "n1".to_owned(),
         addresses: vec!["10.0.0.1".parse().unwrap()],
+        pod_ranges: Vec::new(),
     };
     index.handle_nodes(Change::Listed(vec![node]));
     let sent = updates(&mut index);
@@ -753,6 +754,7 @@ fn of_nodes_that_cannot_be_decoded_what_is_known_stays() {
     let node = |name: &str, address: &str| NodeAddresses {
         node: name.to_owned(),
         addresses: vec![address.parse().unwrap()],
+        pod_ranges: Vec::new(),
     };
     let mut index = configured(Vec::new());
     index.handle_nodes(Change::Listed(vec![

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
+use ferrolb_core::address::AddressRange;
 use ferrolb_core::conflict::Finding;
 use ferrolb_core::view::NamespaceView;
 
 use super::Index;
 
-/// A Node's own addresses.
+/// A Node's own addresses, and those of its pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeAddresses {
     /// `metadata.name`
     pub node: String,
     /// `status.addresses`
     pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`
+    pub pod_ranges: Vec<AddressRange>,
 }
 
 /// Objects of one kind that have to be listed before anything is decided, if they can be at all.
@@ -48,6 +51,10 @@ impl<K: Ord, V> Known<K, V> {
 
     pub(super) const fn is_missing(&self) -> bool {
         self.awaited && !self.listed
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.objects.values()
     }
 
     fn list(&mut self, objects: impl Iterator<Item = (K, V)>) {
@@ -92,14 +99,18 @@ impl Index {
 
     /// Nodes have changed.
     pub fn handle_nodes(&mut self, change: Change<NodeAddresses>) {
-        let of = |node: NodeAddresses| (node.node, node.addresses);
+        let of = |node: NodeAddresses| (node.node.clone(), node);
         take(&mut self.nodes, change, of);
         let nodes = self.nodes.objects.iter();
-        let addresses = nodes
-            .flat_map(|(node, addresses)| addresses.iter().map(|address| (*address, node.clone())));
+        let addresses = nodes.flat_map(|(name, node)| {
+            node.addresses
+                .iter()
+                .map(|address| (*address, name.clone()))
+        });
         if self.allocator.set_nodes(addresses.collect()) {
             self.settle_all();
         }
+        self.network_changed();
     }
 
     /// Namespaces have changed.

@@ -117,6 +117,10 @@ impl Allocator {
         key: &ServiceKey,
         addresses: &[IpAddr],
     ) -> BTreeSet<ServiceKey> {
+        // Most Services list nothing.
+        if addresses.is_empty() && self.surroundings.external.is_empty() {
+            return BTreeSet::new();
+        }
         let place = (lister, key.clone());
         if addresses.is_empty() && !self.surroundings.external.services.contains_key(&place) {
             return BTreeSet::new();

@@ -162,6 +162,7 @@ fn a_node_whose_addresses_follow_a_service_cannot_chase_it_for_ever() {
         server.index.handle_nodes(Change::Applied(NodeAddresses {
             node: "n1".to_owned(),
             addresses: vec![address.parse().unwrap()],
+            pod_ranges: Vec::new(),
         }));
         server.write_all(second(1 + round / 10), ssh);
     }
