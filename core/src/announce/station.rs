@@ -15,14 +15,14 @@ use ipnetwork::IpNetwork;
 use super::link::{Link, LinkId, Wanted, allows, on_a_subnet};
 
 /// The links that carry `vip` now: of those that are allowed, the first into its subnet; all, if it
-/// lies on no link's subnet, since each may lead to another LAN. A subnet's link without carrier is
+/// lies on no node's subnet, since each may lead to another LAN. A subnet's link without carrier is
 /// not replaced by a link of another subnet: nobody there would ask for the address.
 pub fn carrying(
     vip: IpAddr,
     wanted: &Wanted,
     links: &BTreeMap<LinkId, Link>,
 ) -> impl Iterator<Item = LinkId> {
-    let everywhere = !on_a_subnet(vip, wanted, links);
+    let everywhere = !wanted.on_subnet_only && !on_a_subnet(vip, wanted, links);
     let all = links.iter();
     let all = all.filter(move |(_, link)| everywhere && link.carrier && allows(wanted, link));
     let station = in_order(vip, wanted, links).into_iter().next();

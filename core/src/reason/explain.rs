@@ -173,6 +173,12 @@ impl Reason {
                 "the address lies on no subnet of this node, so it is announced on every interface",
                 "choose addresses of the nodes' own subnet, unless a router knows better",
             ),
+            Self::SubnetElsewhere => (
+                "other nodes are on the address's subnet and this one is not, so it leaves the address to \
+                 them",
+                "nothing, if the node was never on it; else see why its interface has lost its address or \
+                 prefix (a DHCP lease that ended, a network restart)",
+            ),
             Self::StandbyLink => (
                 "another network interface of the node leads into the same subnet and announces the address",
                 "nothing; to choose another one, name it in the pool's interfaces or lower its route metric",
@@ -234,6 +240,13 @@ impl Reason {
                 "a node announces the address whose speaker cannot be heard",
                 "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
                  all speakers the same port",
+            ),
+            Self::AddressNotListed => (
+                "the node got an address that its Node object does not list yet, and without a key other \
+                 speakers take datagrams from listed addresses alone: it leaves its addresses to others",
+                "see status.addresses of the Node: its kubelet, or the cloud's controller, brings it up to \
+                 date (the kubelet's --node-ip may name the old one); where the speakers have a key (the \
+                 Secret that ends in -peers) the others follow at once",
             ),
             Self::KernelSilent => (
                 "that node answers neither ARP nor ping, so its death is found after a second, not after \
