@@ -165,6 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn where_other_nodes_are_on_the_subnet_it_is_announced_there_or_nowhere() {
+        let links = links(&["eth0 0 192.168.64.11/24", "eth1 0 10.9.0.11/24"]);
+        for (vip, carries, carries_only) in [
+            ("192.168.64.200", "eth0", "eth0"),
+            ("172.16.0.1", "eth0 eth1", ""),
+            ("fd00::1", "eth0 eth1", ""),
+        ] {
+            let vip = vip.parse().unwrap();
+            for (on_subnet_only, expected) in [(false, carries), (true, carries_only)] {
+                let wanted = Wanted {
+                    on_subnet_only,
+                    ..Wanted::default()
+                };
+                assert_eq!(
+                    names(&links, carrying(vip, &wanted, &links)),
+                    expected,
+                    "{vip}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_address_with_another_prefix_on_the_same_link_is_no_second_link() {
         let links = links(&["eth0 0 192.168.64.11/24 192.168.64.12/32 192.168.0.9/16"]);
         let vip = "192.168.64.200".parse().unwrap();
