@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::members::Life;
+use super::members::{Life, Member};
 use super::wire::{Message, Signature};
 use super::{NodeId, Ownership};
 use crate::Instant;
@@ -22,6 +22,8 @@ const TELL: Duration = Duration::from_secs(3);
 const PER_ROUND: usize = 64;
 /// Others may sign for any of the addresses that the Node lists: one of each family is usual.
 const MOST_LISTED: usize = 4;
+/// Of many that are absent each is asked this often at least (B2).
+const FRESH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub(super) struct Moved {
@@ -119,12 +121,25 @@ impl Ownership {
             .claims
             .wanted(vip)
             .filter(|_| !is_heard || has_to_learn);
-        let mut candidates = wanted.into_iter().flat_map(|one| one.candidates.iter());
-        candidates.any(|candidate| {
+        let candidates = wanted.into_iter().flat_map(|one| one.candidates.iter());
+        let mut others = candidates.filter(|candidate| candidate.node != self.me);
+        others.any(|candidate| {
             let member = self.members.get(candidate.node);
-            let was_there = member.and_then(|member| member.life);
-            candidate.node != self.me && was_there.is_some_and(|life| life != Life::Left)
+            member.is_some_and(|one| one.is_live() || self.has_kernel(one))
         })
+    }
+
+    /// Its speaker is not heard here, as those of all others, and its node lives.
+    fn has_kernel(&self, member: &Member) -> bool {
+        let is_fresh = |at: Instant| self.handled_at < at + FRESH;
+        member.life != Some(Life::Left) && member.kernel_at.is_some_and(is_fresh)
+    }
+
+    /// A7: whether any of the others lives may be another thing by now.
+    pub(super) fn look_after_unheard(&mut self) {
+        if !self.moved.is_heard {
+            self.claims.reconsider_all();
+        }
     }
 
     /// A2: without a signature a member is where the Nodes list says, whoever says otherwise.

@@ -109,6 +109,8 @@ fn without_a_key_it_leaves_its_addresses_to_others_until_its_node_lists_it() {
         }
         world.check("while it is not listed");
         world.forget_past();
+        // Who hears of it first, itself or the others, is chance.
+        world.api_lag = ms(1_000);
         world.inflict(Fault::List(moved, vec![another(moved)]));
         world.run(ms(2_000));
         all_are_live(&world, seed);
@@ -135,6 +137,14 @@ fn what_no_other_node_may_announce_stays_with_it() {
         world.inflict(Fault::Readdress(moved, vec![another(moved)]));
         world.run(ms(5_000));
         assert_eq!(world.owners(vip), [moved], "seed {seed}");
+        // All others are dead, also as far as it can tell.
+        for host in (0..3).filter(|host| *host != moved) {
+            world.inflict(Fault::Die(host));
+        }
+        world.run(ms(70_000));
+        for vip in world.vips() {
+            assert_eq!(world.owners(vip), [moved], "seed {seed}");
+        }
     }
 }
 
@@ -229,6 +239,8 @@ fn speakers_meet_whatever_the_order_in_which_nodes_list_their_addresses() {
             (0..3).for_each(|host| world.inflict(Fault::Start(host)));
             world.run(ms(4_500));
             all_are_live(&world, seed);
+            let speaker = world.hosts[2].speaker.as_ref().expect("it runs");
+            assert!(speaker.members().all(|member| member.address.is_ipv4()));
             world.check("start");
             // The order alone changes: nothing follows from it.
             world.forget_past();
