@@ -302,7 +302,9 @@ impl Announcer {
     pub fn on_no_subnet(&self) -> impl Iterator<Item = IpAddr> {
         let wanted = self.wanted.iter();
         wanted
-            .filter(|(vip, wanted)| !on_a_subnet(**vip, wanted, &self.links))
+            .filter(|(vip, wanted)| {
+                !wanted.on_subnet_only && !on_a_subnet(**vip, wanted, &self.links)
+            })
             .map(|(vip, _)| *vip)
     }
 

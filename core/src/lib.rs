@@ -30,6 +30,7 @@ pub mod labels;
 pub mod lease;
 pub mod managers;
 pub mod names;
+pub mod own_address;
 pub mod ownership;
 mod reason;
 pub mod report;

@@ -22,7 +22,10 @@
 //! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
 //! | L13 kernels that never answer | `kernels` |
 //! | L14 links that no beat passes | `links` |
+//! | S1 to S4 subnets that only some nodes have | `subnets` |
 //! | B1 to B3 members that cannot be heard | `blocked` |
+//! | A2 to A5 where a member is | `members::place` |
+//! | A6 to A8 a node that moved | `moved` |
 //! | G1 to G4 who is let in | `gate` |
 //! | K1 to K4 keys, while they are changed | `key_ring` |
 //! | N1 to N3 numbers that only grow | `numbers` |
@@ -47,10 +50,12 @@ mod key_ring;
 mod links;
 mod liveness;
 mod members;
+mod moved;
 mod node;
 mod numbers;
 mod settings;
 mod status;
+mod subnets;
 mod sync;
 mod watch;
 mod wire;
@@ -77,6 +82,7 @@ use gate::Gate;
 use join::Join;
 use links::Links;
 use members::{Life, Member, Members};
+use moved::Moved;
 use node::Random;
 use numbers::Horizon;
 use sync::Sync;
@@ -84,7 +90,6 @@ use watch::Watching;
 use wire::{Header, Message, Signature};
 use witness::Witness;
 
-use crate::wire::MacAddr;
 use crate::{Instant, Reason};
 
 /// A driver that comes so late was stopped, or its machine paused (L12). Timers alone bring it more
@@ -111,6 +116,7 @@ pub struct Ownership {
     witness: Witness,
     contact: Contact,
     blocked: Blocked,
+    moved: Moved,
     links: Links,
     sync: Sync,
     join: Join,
@@ -150,6 +156,7 @@ impl Ownership {
             witness: Witness::default(),
             contact: Contact::new(now + settings.recontact),
             blocked: Blocked::new(now),
+            moved: Moved::new(identity.address),
             links: Links::new(now),
             sync: Sync::new(now),
             join: Join::new(),
@@ -173,21 +180,13 @@ impl Ownership {
         }
     }
 
-    /// The Nodes list: where speakers may be. Joining begins with the first one (J1).
-    pub fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, IpAddr>, now: Instant) {
+    /// The Nodes list: where speakers may be, each with its Node's addresses in their order. Joining
+    /// begins with the first one (J1).
+    pub fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>, now: Instant) {
         self.members.set_listed(nodes, now);
         self.let_in_nodes(nodes);
+        self.note_whether_heard(now);
         self.begin_join(now);
-    }
-
-    /// Where this node is reached, if that changed; told with the next record.
-    pub fn set_station(&mut self, address: IpAddr, mac: MacAddr, now: Instant) {
-        if (self.identity.address, self.identity.mac) != (address, mac) {
-            (self.identity.address, self.identity.mac) = (address, mac);
-            self.members
-                .change(self.me, now, |own| own.address = address);
-            self.claims.publish = true;
-        }
     }
 
     /// Whether this node's forwarding is in doubt. It keeps what it has, since a doubt resets no
@@ -199,8 +198,9 @@ impl Ownership {
     }
 
     /// The keys in force.
-    pub fn set_keys(&mut self, keys: Keys) {
+    pub fn set_keys(&mut self, keys: Keys, now: Instant) {
         self.keys = keys;
+        self.note_whether_heard(now);
     }
 
     /// A datagram on port 7946, from anybody. `Err` says why it was not listened to: to be
@@ -220,7 +220,7 @@ impl Ownership {
         if signature == Signature::Valid {
             self.has_proven(header.sender, from, now);
         }
-        self.receive(&header, message, now)
+        self.receive(from, &header, message, signature, now)
     }
 
     /// A frame of any kind from anybody else: this node can hear (L9).
@@ -271,6 +271,7 @@ impl Ownership {
         self.follow_changes(now);
         self.decide(now);
         self.publish_when_due(now);
+        self.tell_where_this_is(now);
         self.tidy(now);
     }
 
@@ -297,6 +298,7 @@ impl Ownership {
             self.contact_due(),
             self.blocked_due(),
             self.links_due(),
+            self.moved_due(),
             self.repair_due(),
             self.claim_due(),
             self.give_due(),

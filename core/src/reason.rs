@@ -119,6 +119,8 @@ reasons! {
     NoLink => "no_link",
     /// The address lies on no subnet of this node: it is announced on every link.
     NoLinkOnSubnet => "no_link_on_subnet",
+    /// Other nodes are on the address's subnet, and this one is not.
+    SubnetElsewhere => "subnet_elsewhere",
     /// Another link of this node leads into the same subnet, and announces the address.
     StandbyLink => "standby_link",
     /// The speaker of that node is held gone.
@@ -154,6 +156,8 @@ reasons! {
     KernelSilent => "kernel_silent",
     /// On the address's link nobody answers this node, and somebody did.
     LinkSilent => "link_silent",
+    /// This node's address is not in its Node object, and without a key nobody hears its speaker.
+    AddressNotListed => "address_not_listed",
 
     // --- datagrams of peers ---
     /// A datagram of `MetalLB`'s memberlist: both run in this cluster.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{debug, warn};
 
 use crate::port::patiently;
@@ -51,6 +51,8 @@ const SEND_BUFFER: u32 = 16 * 1024;
 const AT_ONCE: usize = 32;
 /// Without file descriptors or memory `accept` fails at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A new address of the node is there within moments.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
 
 /// Who may have a connection; dropping the sender takes it away.
 type Kept = Slots<oneshot::Sender<()>>;
@@ -59,13 +61,17 @@ type Kept = Slots<oneshot::Sender<()>>;
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
+    /// The address that the first one is at, if it is another one than the loopback's.
+    host: Option<IpAddr>,
+    port: u16,
     /// Addresses of the node, beside those that this process has itself.
     node: Vec<IpAddr>,
     slots: Arc<Mutex<Kept>>,
 }
 
 impl Server {
-    /// Listens on `host` and on the loopback interface, without `host` on every address. Who comes
+    /// Listens on `host` and on the loopback interface, without `host` on every address. A `host` that no
+    /// interface has (the node got another address since) is waited for while it serves. Who comes
     /// from one of `node`'s addresses counts as this node itself, as whoever has an address of this
     /// host does: a kubelet's probes come from there.
     ///
@@ -73,21 +79,32 @@ impl Server {
     /// The port is still in use after ten seconds, or cannot be bound at all.
     pub async fn bind(host: Option<IpAddr>, port: u16, node: Vec<IpAddr>) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
+        let mut moves = None;
         match host {
             None => listeners.push(match listen(Ipv6Addr::UNSPECIFIED.into(), port).await {
                 Ok(listener) => listener,
                 // A kernel without IPv6.
                 Err(_) => listen(Ipv4Addr::UNSPECIFIED.into(), port).await?,
             }),
-            Some(host) => {
+            Some(host) if host.is_loopback() || host.is_unspecified() => {
                 listeners.push(listen(host, port).await?);
-                if !host.is_loopback() && !host.is_unspecified() {
-                    listeners.push(listen(Ipv4Addr::LOCALHOST.into(), port).await?);
+            }
+            Some(host) => {
+                match listen(host, port).await {
+                    Ok(listener) => listeners.push(listener),
+                    Err(error) if is_not_available(&error) => {
+                        warn!(%host, "no interface has the address to be monitored at");
+                    }
+                    Err(error) => return Err(error),
                 }
+                moves = Some(host);
+                listeners.push(listen(Ipv4Addr::LOCALHOST.into(), port).await?);
             }
         }
         Ok(Self {
             listeners,
+            host: moves,
+            port,
             node: node.iter().map(IpAddr::to_canonical).collect(),
             slots: Arc::default(),
         })
@@ -103,18 +120,78 @@ impl Server {
 
     /// Serves for ever.
     pub async fn serve<P: LocalPages>(self, pages: Pages<P>) {
+        let (_host_stays, at) = watch::channel(None);
+        self.serve_at(pages, at).await;
+    }
+
+    /// The same; but if its `host` is neither a loopback address nor all, at the one that `at` has.
+    pub async fn serve_at<P: LocalPages>(
+        self,
+        pages: Pages<P>,
+        at: watch::Receiver<Option<IpAddr>>,
+    ) {
         let pages = Arc::new(pages);
         let mut accepting = tokio::task::JoinSet::new();
+        let mut moving = self.host.map(|host| (host, None));
         for listener in self.listeners {
-            let host = Host {
-                node: self.node.clone(),
-                slots: Arc::clone(&self.slots),
-                pages: Arc::clone(&pages),
-            };
-            accepting.spawn(accept(listener, host));
+            let there = listener.local_addr().map(|address| address.ip()).ok();
+            match &mut moving {
+                Some((host, listening)) if there == Some(*host) => *listening = Some(listener),
+                _ => drop(
+                    accepting.spawn(accept(listener, Host::new(&self.node, &self.slots, &pages))),
+                ),
+            }
+        }
+        if let Some((host, listening)) = moving {
+            let make = move || Host::new(&self.node, &self.slots, &pages);
+            accepting.spawn(accept_at(host, self.port, listening, at, make));
         }
         accepting.join_all().await;
     }
+}
+
+/// Accepts at `host`, or wherever `at` says since.
+async fn accept_at<P: LocalPages>(
+    mut host: IpAddr,
+    port: u16,
+    mut listening: Option<TcpListener>,
+    mut at: watch::Receiver<Option<IpAddr>>,
+    make: impl Fn() -> Host<P>,
+) {
+    loop {
+        let current = host;
+        let serving = async {
+            let mut is_told = false;
+            let listener = loop {
+                if let Some(listener) = listening.take() {
+                    break listener;
+                }
+                match listen_at(SocketAddr::new(current, port)) {
+                    Ok(listener) => break listener,
+                    Err(error) if is_told => {
+                        debug!(%current, %error, "still cannot be monitored there")
+                    }
+                    Err(error) => {
+                        warn!(%current, %error, "cannot be monitored there, trying again")
+                    }
+                }
+                is_told = true;
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            };
+            accept(listener, make()).await;
+        };
+        tokio::select! {
+            () = serving => return,
+            Ok(now) = at.wait_for(|now| now.is_some_and(|now| now != current)) => {
+                host = now.unwrap_or(current);
+            }
+        }
+    }
+}
+
+fn is_not_available(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 /// Whoever takes the connections in.
@@ -151,6 +228,14 @@ async fn accept<P: LocalPages>(listener: TcpListener, host: Host<P>) {
 }
 
 impl<P: LocalPages> Host<P> {
+    fn new(node: &[IpAddr], slots: &Arc<Mutex<Kept>>, pages: &Arc<Pages<P>>) -> Self {
+        Self {
+            node: node.to_vec(),
+            slots: Arc::clone(slots),
+            pages: Arc::clone(pages),
+        }
+    }
+
     /// Whether another connection had to go for it.
     fn take_in(&self, stream: TcpStream, peer: IpAddr) -> bool {
         // Closed again already, or it will be reset however it ends: nothing of it stays behind.

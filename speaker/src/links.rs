@@ -1,4 +1,5 @@
-//! The network interfaces that we may announce on, as rtnetlink tells them.
+//! The network interfaces that we may announce on, and every address that this node has, as rtnetlink
+//! tells them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -6,12 +7,13 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ferrolb_core::announce::{Link, LinkId};
+use ferrolb_core::own_address::LocalAddress;
 use ferrolb_core::wire::MacAddr;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ipnetwork::IpNetwork;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
@@ -36,22 +38,25 @@ pub const EXCLUDED: [&str; 13] = [
     "lxc",
 ];
 
+/// What the kernel tells of this node's interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interfaces {
+    /// Those that we may announce on.
+    pub links: BTreeMap<LinkId, Link>,
+    /// The addresses of all, but for the loopback's own: a node may be reached by a tunnel.
+    pub addresses: Vec<LocalAddress>,
+}
+
 /// Calls `found` with all links, now and after each event, until that fails. If `named` are any, they
 /// are the only ones, and none of them is left out for its name.
-pub async fn watch(
-    named: &[String],
-    found: &mut dyn FnMut(BTreeMap<LinkId, Link>),
-) -> anyhow::Error {
+pub async fn watch(named: &[String], found: &mut dyn FnMut(Interfaces)) -> anyhow::Error {
     match follow(named, found).await {
         Err(error) => error,
         Ok(never) => match never {},
     }
 }
 
-async fn follow(
-    named: &[String],
-    found: &mut dyn FnMut(BTreeMap<LinkId, Link>),
-) -> anyhow::Result<Infallible> {
+async fn follow(named: &[String], found: &mut dyn FnMut(Interfaces)) -> anyhow::Result<Infallible> {
     let groups = [
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
@@ -66,9 +71,9 @@ async fn follow(
     // when the kernel dropped events because there were too many.
     let mut events = messages.ready_chunks(1_024);
     loop {
-        let links = list(&handle, named).await?;
-        let shared = routes::shared(&links);
-        found(links);
+        let interfaces = list(&handle, named).await?;
+        let shared = routes::shared(&interfaces.links);
+        found(interfaces);
         loop {
             let Some(batch) = events.next().await else {
                 anyhow::bail!("the netlink socket for link events was closed");
@@ -92,7 +97,7 @@ pub async fn now(named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {
     let (connection, handle, _) =
         rtnetlink::new_connection().context("cannot open a netlink socket")?;
     let _connection = AbortOnDrop(tokio::spawn(connection));
-    list(&handle, named).await
+    Ok(list(&handle, named).await?.links)
 }
 
 /// The task behind a netlink socket; it ends with whoever asks by it.
@@ -104,8 +109,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<LinkId, Link>> {
-    let links: Vec<_> = handle
+async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<Interfaces> {
+    let all: Vec<_> = handle
         .link()
         .get()
         .execute()
@@ -119,7 +124,7 @@ async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<Link
         .try_collect()
         .await
         .context("cannot list addresses")?;
-    let mut links: BTreeMap<_, _> = links
+    let mut links: BTreeMap<_, _> = all
         .iter()
         .filter_map(|link| announceable(link, named))
         .collect();
@@ -139,7 +144,11 @@ async fn list(handle: &Handle, named: &[String]) -> anyhow::Result<BTreeMap<Link
             }
         }
     }
-    Ok(links)
+    let addresses = addresses.iter();
+    let addresses = addresses
+        .filter_map(|message| local(message, &all))
+        .collect();
+    Ok(Interfaces { links, addresses })
 }
 
 /// The link, if frames of ours may ever leave on it: Ethernet, up, with broadcast and ARP, and not
@@ -174,7 +183,31 @@ fn announceable(message: &LinkMessage, named: &[String]) -> Option<(LinkId, Link
     usable.then_some((LinkId(message.header.index), link))
 }
 
+/// `None` for what only this node itself can speak to.
+fn local(message: &AddressMessage, links: &[LinkMessage]) -> Option<LocalAddress> {
+    let prefix = prefix(message).filter(|prefix| !prefix.ip().is_loopback())?;
+    let mut links = links.iter();
+    let link = links.find(|link| link.header.index == message.header.index)?;
+    let flags = message.header.flags;
+    // Of IPv6 it means "temporary", of IPv4 "not the first of its subnet".
+    let is_temporary = prefix.is_ipv6() && flags.contains(AddressHeaderFlags::Secondary);
+    Some(LocalAddress {
+        link: LinkId(message.header.index),
+        prefix,
+        carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        lasting: !is_temporary && !flags.contains(AddressHeaderFlags::Deprecated),
+    })
+}
+
+/// `None` also of an IPv6 address that another host may have: nobody can speak from it yet, and the
+/// kernel tells when that is settled (RFC 4862 §5.4).
 fn prefix(message: &AddressMessage) -> Option<IpNetwork> {
+    let flags = message.header.flags;
+    let is_tentative = flags.contains(AddressHeaderFlags::Tentative)
+        && !flags.contains(AddressHeaderFlags::Optimistic);
+    if is_tentative || flags.contains(AddressHeaderFlags::Dadfailed) {
+        return None;
+    }
     let mut address: Option<IpAddr> = None;
     for attribute in &message.attributes {
         match attribute {
@@ -260,6 +293,43 @@ mod tests {
             let found = announceable(&message(name, |_| {}), &named);
             assert_eq!(found.is_some(), kept, "{name}");
         }
+    }
+
+    #[test]
+    fn of_addresses_it_is_told_whether_they_can_be_used_and_will_last() {
+        let links = [message("wg0", |message| {
+            message.header.link_layer_type = LinkLayerType::None;
+        })];
+        let found = |address: &str, flags: AddressHeaderFlags, index: u32| {
+            let mut message = AddressMessage::default();
+            (message.header.index, message.header.prefix_len) = (index, 24);
+            message.header.flags = flags;
+            let address = AddressAttribute::Local(address.parse().unwrap());
+            message.attributes = vec![address];
+            local(&message, &links).map(|one| (one.prefix.to_string(), one.carrier, one.lasting))
+        };
+        let none = AddressHeaderFlags::empty();
+        let usable = |text: &str, lasting| Some((text.to_owned(), true, lasting));
+        use AddressHeaderFlags as Flags;
+        for (address, flags, expected) in [
+            ("10.0.0.1", none, usable("10.0.0.1/24", true)),
+            ("10.0.0.1", Flags::Secondary, usable("10.0.0.1/24", true)),
+            ("fd00::1", Flags::Permanent, usable("fd00::1/24", true)),
+            ("fd00::1", Flags::Secondary, usable("fd00::1/24", false)),
+            ("fd00::1", Flags::Deprecated, usable("fd00::1/24", false)),
+            ("fd00::1", Flags::Tentative, None),
+            ("fd00::1", Flags::Dadfailed, None),
+            (
+                "fd00::1",
+                Flags::Tentative | Flags::Optimistic,
+                usable("fd00::1/24", true),
+            ),
+            ("127.0.0.1", none, None),
+            ("::1", none, None),
+        ] {
+            assert_eq!(found(address, flags, 7), expected, "{address} {flags:?}");
+        }
+        assert_eq!(found("10.0.0.1", none, 8), None, "its link is gone");
     }
 
     #[test]

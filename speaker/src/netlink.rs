@@ -31,7 +31,7 @@ pub fn spawn(peers: Peers, named: Vec<String>) -> anyhow::Result<oneshot::Receiv
         let links = keep(
             "links",
             async |found| links::watch(&named, found).await,
-            move |links| to_peers.set_links(links),
+            move |interfaces| to_peers.set_interfaces(interfaces),
         );
         let gateways = keep(
             "gateways",

@@ -19,13 +19,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrolb_core::Reason;
-use ferrolb_core::announce::{Link, LinkId};
 use ferrolb_core::ownership::{Candidate, Cause, Leaving, Settings};
 use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as channel, oneshot};
 
 pub use status::Status;
 
+use crate::links::Interfaces;
 use crate::metrics::Metrics;
 use crate::port::Waker;
 use crate::pulse::Pulse;
@@ -55,6 +55,9 @@ pub enum Notice {
     Silent(IpAddr, Reason),
     /// Whether this speaker knows the others, and may announce.
     Joined(bool),
+    /// The addresses at which this node is reached, by speakers and by whoever monitors them; none
+    /// where it has lost them.
+    At(Vec<IpAddr>),
     /// Everything is handed over.
     MayExit,
     /// The thread cannot go on.
@@ -64,7 +67,7 @@ pub enum Notice {
 enum Command {
     Nodes(BTreeMap<String, Vec<IpAddr>>),
     Wishes(BTreeMap<IpAddr, Wish>),
-    Links(BTreeMap<LinkId, Link>),
+    Interfaces(Interfaces),
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
     Doubtful(bool),
@@ -123,9 +126,9 @@ impl Peers {
         self.send(Command::Wishes(wishes));
     }
 
-    /// The links of this node.
-    pub fn set_links(&self, links: BTreeMap<LinkId, Link>) {
-        self.send(Command::Links(links));
+    /// The links and addresses of this node.
+    pub fn set_interfaces(&self, interfaces: Interfaces) {
+        self.send(Command::Interfaces(interfaces));
     }
 
     /// The default gateways of this node.

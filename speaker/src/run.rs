@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,9 +95,11 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         events.clone(),
         counters,
     );
+    let (monitored_at, host) = latest::channel(args.shared.host);
     let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
     let speaker = Speaker {
         labels,
+        monitored_at,
         clock,
         unannounced: Unannounced::default(),
         view: View::new(
@@ -125,7 +127,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ended = tokio::select! {
         ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
-        ended = show(args, pages) => ended,
+        ended = show(args, pages, host) => ended,
         ended = read_keys(args, &peers, look) => ended,
         ended = kube_proxy::watch(peers.clone()) => ended,
         Err(_) = ended_netlink => Err(anyhow::anyhow!("the netlink thread has ended")),
@@ -137,9 +139,13 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
 
 /// Serves the pages for ever. A speaker is in its node's network: a kubelet's probe comes from the very
 /// address that it goes to.
-async fn show(args: &Args, pages: Pages<OfThisNode>) -> anyhow::Result<()> {
+async fn show(
+    args: &Args,
+    pages: Pages<OfThisNode>,
+    host: latest::Receiver<Option<IpAddr>>,
+) -> anyhow::Result<()> {
     let server = Server::bind(args.shared.host, args.shared.port, Vec::new()).await?;
-    server.serve(pages).await;
+    server.serve_at(pages, host).await;
     anyhow::bail!("the monitoring server has ended")
 }
 
@@ -191,6 +197,8 @@ struct Speaker {
     view: View,
     /// Names of the labels that Nodes are watched with.
     labels: latest::Sender<Arc<LabelNames>>,
+    /// The address of the monitoring port, if it has one of its own.
+    monitored_at: latest::Sender<Option<IpAddr>>,
     peers: Peers,
     events: Events,
     conflicts: Conflicts,
@@ -307,10 +315,21 @@ impl Speaker {
                 }
             }
             Notice::Joined(joined) => self.joined = joined,
+            Notice::At(addresses) => self.follow_host(&addresses),
             Notice::MayExit => {}
             Notice::Failed(error) => return Err(error.context("the peers' thread has failed")),
         }
         Ok(())
+    }
+
+    /// The monitoring port moves with the node's address, if that is where it is.
+    fn follow_host(&self, own: &[IpAddr]) {
+        let host = *self.monitored_at.borrow();
+        let next = host.and_then(|host| next_host(host, own, is_here));
+        if next.is_some() {
+            info!(?host, ?next, "monitored at another address of this node");
+            self.monitored_at.send_replace(next);
+        }
     }
 
     /// The wire thread tells of a Vip.
@@ -513,10 +532,59 @@ impl Speaker {
     }
 }
 
+/// Where to be monitored instead of at `host`, which is gone; `None` as long as it is not.
+fn next_host(host: IpAddr, own: &[IpAddr], is_here: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    if own.contains(&host) || is_here(host) {
+        return None;
+    }
+    let of_its_family = own.iter().find(|one| one.is_ipv4() == host.is_ipv4());
+    of_its_family.or(own.first()).copied()
+}
+
+/// Only to an address of this network namespace a socket can be bound.
+fn is_here(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
 /// Waits for so long, for ever without a time.
 async fn wait_for(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_monitoring_port_leaves_an_address_only_once_that_is_gone() {
+        let parse = |text: &str| -> Vec<IpAddr> {
+            text.split_whitespace()
+                .map(|one| one.parse().unwrap())
+                .collect()
+        };
+        // Where it is; this node's own addresses; all of this node; where it goes.
+        for (host, own, here, expected) in [
+            ("10.0.0.1", "10.0.0.1", "10.0.0.1", ""),
+            ("10.0.0.1", "10.0.0.7", "10.0.0.7", "10.0.0.7"),
+            (
+                "10.0.0.1",
+                "fd00::7 10.0.0.7",
+                "10.0.0.7 fd00::7",
+                "10.0.0.7",
+            ),
+            ("10.0.0.1", "fd00::7", "fd00::7", "fd00::7"),
+            // It is still on a link, or another one was meant.
+            ("10.0.0.1", "10.0.0.7", "10.0.0.1 10.0.0.7", ""),
+            ("10.9.0.1", "10.0.0.7", "10.9.0.1 10.0.0.7", ""),
+            ("127.0.0.1", "10.0.0.7", "127.0.0.1 10.0.0.7", ""),
+            ("10.0.0.1", "", "", ""),
+        ] {
+            let here = parse(here);
+            let next = next_host(parse(host)[0], &parse(own), |one| here.contains(&one));
+            assert_eq!(next, parse(expected).first().copied(), "{host} {own:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
 mod failover {
+    mod addresses;
     mod blocked;
     pub(crate) mod kube_proxy;
     pub(crate) mod second_lan;

@@ -4,19 +4,28 @@
 //! Needs root. One at a time (`--test-threads=1`): each starts a control plane.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ferrolb_tests::leftovers::leftovers;
+use ferrolb_tests::net::{Host, ip_batch};
+use ferrolb_tests::observe::http_get;
 use ferrolb_tests::state::remove_dead_labs;
-use ferrolb_tests::{Lab, image};
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::{Lab, image, walk};
+use serde_json::Value;
 
 /// A redis on each node, in the pods' network and in the nodes' own, behind one Service.
 const PODS: &str = include_str!("real_nodes/pods.yaml");
 
 /// The port of the redis in the nodes' own network.
 const HOST_PORT: &str = "6390";
+
+const SOON: Duration = Duration::from_secs(30);
+/// Four probes of a kubelet, with the time that it takes to end a container.
+const PROBED: Duration = Duration::from_secs(50);
 
 #[test]
 fn three_nodes_run_pods_that_reach_each_other_and_come_back_after_a_power_cut() -> Result<()> {
@@ -134,6 +143,47 @@ fn a_node_comes_back_after_a_power_cut(lab: &Lab) -> Result<()> {
         "n2 must answer again"
     );
     Ok(())
+}
+
+/// The kubelet asks where the pod was when it started, unless it is told to ask the loopback interface;
+/// what fails three times, 10 s apart, it kills.
+#[test]
+fn a_speaker_outlives_another_lease_of_its_node() -> Result<()> {
+    Lab::builder("lease").nodes(2).run(|lab| {
+        walk::install(lab)?;
+        let node = lab.host("n2")?;
+        let old = node.ipv4;
+        let [a, b, c, last] = old.octets();
+        let new = Ipv4Addr::new(a, b, c, last + 200);
+        let promote = "net.ipv4.conf.eth0.promote_secondaries=1";
+        node.run("sysctl", &["-q", "-w", promote])?;
+        let lines = ["add", "del"].map(|verb| {
+            let address = if verb == "add" { new } else { old };
+            format!("addr {verb} {address}/24 dev eth0")
+        });
+        ip_batch(&node.namespace, &lines)?;
+        let is_monitored_at = |host: &Host, at: Ipv4Addr| {
+            let at = SocketAddr::from((at, 7472));
+            let page = host.enter(|| http_get(at, "/healthz", Duration::from_secs(1)))?;
+            anyhow::Ok(page.is_ok_and(|page| page.status == 200))
+        };
+        let moved = || is_monitored_at(lab.client()?, new);
+        wait_until(SOON, moved, || Ok(())).context("not monitored at the new address")?;
+        let ended = || Ok(!is_monitored_at(node, Ipv4Addr::LOCALHOST)?);
+        let ended = wait_until(PROBED, ended, || Ok(()));
+        assert!(ended.is_err(), "its kubelet has killed it");
+        // The key that the chart's controller made is enough for the others.
+        let followed = || {
+            let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
+            let n1 = lab.host("n1")?;
+            let page = n1.enter(|| http_get(at, "/status", Duration::from_secs(1)))??;
+            let status: Value = serde_json::from_str(&page.body)?;
+            let mut members = status["members"].as_array().into_iter().flatten();
+            let it = members.find(|member| member["node"] == "n2");
+            Ok(it.is_some_and(|it| it["address"] == new.to_string() && it["standing"] == "live"))
+        };
+        wait_until(SOON, followed, || Ok(())).context("n1 does not follow n2")
+    })
 }
 
 #[test]

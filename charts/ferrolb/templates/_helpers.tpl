@@ -190,6 +190,10 @@ ports:
   httpGet:
     path: {{ $path }}
     port: monitoring
+{{- /* It is in the node's network, and the node may get another address while it runs. */}}
+{{- if eq $.component "speaker" }}
+    host: 127.0.0.1
+{{- end }}
   {{- with omit $probed "enabled" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -40,6 +40,9 @@ pub struct Wanted {
     /// Whether another host had it when a node looked last, and it was silent for that: then a
     /// takeover takes nothing from anybody, and is probed, too.
     pub in_conflict: bool,
+    /// Whether other nodes are on its subnet: then it is announced there alone, and nowhere by a node
+    /// that is not on it.
+    pub on_subnet_only: bool,
 }
 
 /// Whether `vip` lies on the subnet of a link that it may be announced on.

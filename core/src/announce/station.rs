@@ -15,14 +15,14 @@ use ipnetwork::IpNetwork;
 use super::link::{Link, LinkId, Wanted, allows, on_a_subnet};
 
 /// The links that carry `vip` now: of those that are allowed, the first into its subnet; all, if it
-/// lies on no link's subnet, since each may lead to another LAN. A subnet's link without carrier is
+/// lies on no node's subnet, since each may lead to another LAN. A subnet's link without carrier is
 /// not replaced by a link of another subnet: nobody there would ask for the address.
 pub fn carrying(
     vip: IpAddr,
     wanted: &Wanted,
     links: &BTreeMap<LinkId, Link>,
 ) -> impl Iterator<Item = LinkId> {
-    let everywhere = !on_a_subnet(vip, wanted, links);
+    let everywhere = !wanted.on_subnet_only && !on_a_subnet(vip, wanted, links);
     let all = links.iter();
     let all = all.filter(move |(_, link)| everywhere && link.carrier && allows(wanted, link));
     let station = in_order(vip, wanted, links).into_iter().next();
@@ -161,6 +161,29 @@ mod tests {
             assert_eq!(carrying, carries, "{why}");
             let standing_by = names(&links, standing_by(vip, &wanted, &links));
             assert_eq!(standing_by, stands_by, "{why}");
+        }
+    }
+
+    #[test]
+    fn where_other_nodes_are_on_the_subnet_it_is_announced_there_or_nowhere() {
+        let links = links(&["eth0 0 192.168.64.11/24", "eth1 0 10.9.0.11/24"]);
+        for (vip, carries, carries_only) in [
+            ("192.168.64.200", "eth0", "eth0"),
+            ("172.16.0.1", "eth0 eth1", ""),
+            ("fd00::1", "eth0 eth1", ""),
+        ] {
+            let vip = vip.parse().unwrap();
+            for (on_subnet_only, expected) in [(false, carries), (true, carries_only)] {
+                let wanted = Wanted {
+                    on_subnet_only,
+                    ..Wanted::default()
+                };
+                assert_eq!(
+                    names(&links, carrying(vip, &wanted, &links)),
+                    expected,
+                    "{vip}"
+                );
+            }
         }
     }
 

@@ -189,6 +189,7 @@ impl Ownership {
         self.blocked.next_round = now + ROUND;
         self.find_blocked(ABSENT, now);
         self.ask_the_absent(now);
+        self.look_after_unheard();
         let is_due = now >= self.blocked.remind_at;
         if is_due && !self.blocked.is_empty() && !self.claims.owned.is_empty() {
             self.blocked.remind_at = now + REMIND;

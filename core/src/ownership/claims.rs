@@ -74,11 +74,6 @@ impl Claims {
         self.wanted.get(&vip)
     }
 
-    /// C4: a node judges its own eligibility alone.
-    pub(super) fn is_eligible(&self, vip: IpAddr) -> bool {
-        self.wanted.get(&vip).is_some_and(|wanted| wanted.eligible)
-    }
-
     pub(super) fn own(&self) -> BTreeMap<IpAddr, Claim> {
         self.owned
             .iter()
@@ -168,6 +163,12 @@ impl Ownership {
         }
     }
 
+    /// C4: a node judges its own eligibility alone.
+    pub(super) fn may_serve(&self, vip: IpAddr) -> bool {
+        let is_eligible = self.claims.wanted(vip).is_some_and(|one| one.eligible);
+        is_eligible && !self.lacks_subnet(self.me, vip) && !self.leaves_to_others(vip)
+    }
+
     /// L9: somebody was away, or this member was: neighbours may have been told otherwise.
     pub(super) fn remind_soon(&mut self, now: Instant) {
         self.claims.remind_at.get_or_insert(now + REMIND);
@@ -186,6 +187,9 @@ impl Ownership {
 
     /// C2, C6: the better claim stays, the other falls silent first.
     fn review_owned(&mut self, vip: IpAddr, now: Instant) {
+        if self.leaves_to_others(vip) {
+            return self.withdraw(vip, Reason::AddressNotListed);
+        }
         let Some((owner, _)) = self.members.owner(vip) else {
             return;
         };

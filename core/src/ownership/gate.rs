@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::wire::{self, Header, Message, Signature};
+use super::wire::{self, Header, Message, Sealed, Signature};
 use super::{NodeId, Ownership};
+use crate::address::Family;
 use crate::{Instant, Reason};
 
 /// Signatures looked at in one second that come from no node's address: each takes some microseconds.
@@ -34,7 +35,6 @@ const ANSWER: Duration = Duration::from_millis(5);
 pub(super) struct Gate {
     /// The addresses of the Nodes, all of them.
     nodes: BTreeSet<IpAddr>,
-    further: BTreeSet<IpAddr>,
     /// Other addresses from which members spoke, and when last.
     proven: BTreeMap<IpAddr, Instant>,
     answered_at: BTreeMap<IpAddr, Instant>,
@@ -47,7 +47,6 @@ impl Gate {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             nodes: BTreeSet::new(),
-            further: BTreeSet::new(),
             proven: BTreeMap::new(),
             answered_at: BTreeMap::new(),
             allowance: STRANGERS_AT_ONCE,
@@ -56,7 +55,7 @@ impl Gate {
     }
 
     fn is_node(&self, from: IpAddr) -> bool {
-        self.nodes.contains(&from) || self.further.contains(&from)
+        self.nodes.contains(&from)
     }
 
     fn is_known(&self, from: IpAddr, now: Instant) -> bool {
@@ -98,11 +97,6 @@ impl Gate {
 }
 
 impl Ownership {
-    /// All addresses of the Nodes, beside those that [`Self::set_nodes`] tells.
-    pub fn set_sources(&mut self, addresses: BTreeSet<IpAddr>) {
-        self.gate.further = addresses;
-    }
-
     /// Whether no member is known there.
     #[must_use]
     pub fn is_stranger(&self, from: IpAddr, now: Instant) -> bool {
@@ -112,19 +106,14 @@ impl Ownership {
     /// Where members are known: what a flood must not keep from being heard.
     #[must_use]
     pub fn known_sources(&self, now: Instant) -> BTreeSet<IpAddr> {
-        let Gate {
-            nodes,
-            further,
-            proven,
-            ..
-        } = &self.gate;
+        let Gate { nodes, proven, .. } = &self.gate;
         let proven = proven.iter().filter(|(_, at)| now < **at + PROVEN);
         let proven = proven.map(|(address, _)| address);
-        nodes.iter().chain(further).chain(proven).copied().collect()
+        nodes.iter().chain(proven).copied().collect()
     }
 
-    pub(super) fn let_in_nodes(&mut self, nodes: &BTreeMap<NodeId, IpAddr>) {
-        self.gate.nodes = nodes.values().copied().collect();
+    pub(super) fn let_in_nodes(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>) {
+        self.gate.nodes = nodes.values().flatten().copied().collect();
     }
 
     pub(super) fn let_in(
@@ -155,12 +144,22 @@ impl Ownership {
         if !self.gate.is_known(from, now) && !self.gate.admits_stranger(now) {
             return Err(Reason::TooManyStrangers);
         }
-        let signature = sealed.verify(&self.keys, self.identity.address)?;
+        let signature = self.verify(&sealed, from)?;
         let message = sealed.message()?;
         if !self.is_plausible(&header, &message, now) {
             return Err(Reason::Implausible);
         }
         Ok((header, message, signature))
+    }
+
+    /// It was signed for one of the addresses that this node has, or has had until now: the sender may
+    /// not have heard yet.
+    fn verify(&self, sealed: &Sealed<'_>, from: IpAddr) -> Result<Signature, Reason> {
+        let mut here = self.own_addresses();
+        here.sort_by_key(|own| Family::of(*own) != Family::of(from));
+        let mut answers = here.into_iter().map(|own| sealed.verify(&self.keys, own));
+        let first = answers.next().unwrap_or(Err(Reason::BadSignature));
+        first.or_else(|error| answers.find(Result::is_ok).unwrap_or(Err(error)))
     }
 
     /// Its sender is who it says, and speaks now.

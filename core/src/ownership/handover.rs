@@ -76,7 +76,7 @@ impl Ownership {
 
     /// Whether an address that this member owns should go elsewhere.
     pub(super) fn review_give(&mut self, vip: IpAddr, now: Instant) {
-        let may_keep = self.claims.is_eligible(vip) && self.leaving.is_none();
+        let may_keep = self.may_serve(vip) && self.leaving.is_none();
         let has_better = self.successors(vip, Why::Better).next().is_some();
         let Some(owned) = self.claims.owned.get_mut(&vip) else {
             return;
@@ -134,7 +134,8 @@ impl Ownership {
             .map(|(_, candidate)| candidate.node)
             .filter(move |&id| {
                 let member = self.members.get(id).filter(|member| member.is_live());
-                id != self.me && member.is_some_and(|member| member.record.stage == stage)
+                let is_able = member.is_some_and(|member| member.record.stage == stage);
+                id != self.me && is_able && !self.lacks_subnet(id, vip)
             })
     }
 
@@ -279,7 +280,7 @@ impl Ownership {
             .members
             .claims(vip)
             .all(|(id, claim)| id == from || !is_newer(claim.epoch, epoch));
-        let is_willing = self.claims.is_eligible(vip) && self.links.may_take(vip, now);
+        let is_willing = self.may_serve(vip) && self.links.may_take(vip, now);
         self.stage().serves() && is_willing && is_unchallenged
     }
 

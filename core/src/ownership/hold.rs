@@ -59,7 +59,7 @@ impl Ownership {
         };
         for (&vip, claim) in &former.record.claims {
             let is_free = self.members.owner(vip).is_none();
-            if is_free && self.claims.is_eligible(vip) {
+            if is_free && self.may_serve(vip) {
                 self.claim(vip, Cause::Restart, claim.asking, now);
             }
         }

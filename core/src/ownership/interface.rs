@@ -29,6 +29,8 @@ pub struct Identity {
 pub struct Wanted {
     /// Whether this node may answer for it. No other node's view of that counts (C4).
     pub eligible: bool,
+    /// Whether it lies on a subnet of a link that this node may announce it on.
+    pub on_subnet: bool,
     /// The nodes that may, as far as this one can tell: best tier first, best rank first.
     pub candidates: Arc<[Candidate]>,
 }

@@ -39,6 +39,10 @@ const ASKED_IN_DOUBT: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Links {
     by_network: BTreeMap<IpNetwork, Link>,
+    /// All subnets of this node, with its address in each; those that matter first (S1).
+    subnets: Vec<(IpNetwork, IpAddr)>,
+    /// They are all that it has.
+    tells_subnets: bool,
     next_round: Instant,
     try_again_at: Instant,
 }
@@ -97,19 +101,35 @@ impl Links {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             by_network: BTreeMap::new(),
+            subnets: Vec::new(),
+            tells_subnets: false,
             next_round: now,
             try_again_at: now,
         }
     }
 
-    /// What the own record tells.
-    pub(super) fn own(&self) -> Vec<LinkAddress> {
-        let links = self.by_network.values().take(MAX_LINKS);
-        let told = links.map(|link| LinkAddress {
-            address: link.own,
-            silent: link.silent,
+    /// What the own record tells, and whether that is all.
+    pub(super) fn own(&self) -> (Vec<LinkAddress>, bool) {
+        let further = self.by_network.iter();
+        let further = further.map(|(network, link)| (*network, link.own, link.silent));
+        let others = self.subnets.iter();
+        let others = others.filter(|(network, _)| !self.by_network.contains_key(network));
+        let all = further.chain(others.map(|(network, own)| (*network, *own, false)));
+        let mut told = all.map(|(network, address, silent)| LinkAddress {
+            address,
+            prefix: Some(network.prefix()),
+            silent,
         });
-        told.collect()
+        let links = told.by_ref().take(MAX_LINKS).collect();
+        let are_all = told.next().is_none();
+        (links, self.tells_subnets && are_all)
+    }
+
+    /// Whether that is something else than before.
+    pub(super) fn set_subnets(&mut self, subnets: Vec<(IpNetwork, IpAddr)>, are_all: bool) -> bool {
+        let before = std::mem::replace(&mut self.subnets, subnets);
+        let were_all = std::mem::replace(&mut self.tells_subnets, are_all);
+        before != self.subnets || were_all != are_all
     }
 
     fn of(&self, vip: IpAddr) -> Option<(&IpNetwork, &Link)> {

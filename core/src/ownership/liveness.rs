@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::members::{Life, Merged, Record};
 use super::numbers::LAST_INC;
-use super::wire::{Death, Entry, Header, Message};
+use super::wire::{Death, Entry, Header, Message, Signature};
 use super::{Event, NodeId, Ownership, Transmit, Verdict};
 use crate::{Instant, Reason};
 
@@ -19,13 +19,19 @@ const DOUBTED: usize = 32;
 impl Ownership {
     pub(super) fn receive(
         &mut self,
+        from: IpAddr,
         header: &Header,
         message: Message,
+        signature: Signature,
         now: Instant,
     ) -> Result<(), Reason> {
         let sender = header.sender;
         let is_new = self.meet(header, now);
-        self.tell_if_gone(sender, header, &message, now)?;
+        let message = self.with_believed_addresses(message, signature);
+        if signature == Signature::Valid || self.members.may_be_at(sender, from) {
+            self.members.note_source(sender, from, now);
+        }
+        self.tell_if_gone(from, header, &message, now)?;
         self.hear(sender, &message, now);
         if is_new {
             self.send_own_record(sender);
@@ -78,14 +84,16 @@ impl Ownership {
         is_new
     }
 
-    /// L6: it does not know that it is held gone; it alone can refute.
+    /// L6: it does not know that it is held gone; it alone can refute. It may have moved since: so it is
+    /// told where it speaks from as well (A8).
     fn tell_if_gone(
         &mut self,
-        sender: NodeId,
+        from: IpAddr,
         header: &Header,
         message: &Message,
         now: Instant,
     ) -> Result<(), Reason> {
+        let sender = header.sender;
         let Some(member) = self.members.get_mut(sender) else {
             return Ok(());
         };
@@ -104,7 +112,11 @@ impl Ownership {
                 inc: member.inc,
                 verdict,
             };
+            let is_elsewhere = member.address != from;
             self.send(sender, &Message::Dead(death));
+            if is_elsewhere {
+                self.send_to(from, header.boot, &Message::Dead(death));
+            }
         }
         match message {
             // Knowledge is knowledge, whoever brings it.
@@ -122,7 +134,9 @@ impl Ownership {
             return;
         };
         member.heard_at = Some(now);
-        if member.lost {
+        let is_lost = member.lost;
+        self.learn_what_was_missed(now);
+        if is_lost {
             self.clear_lost(now);
         }
         let is_scheduled = matches!(message, Message::Beat { answer: false, .. });

@@ -8,10 +8,11 @@
 mod entry;
 mod index;
 mod member;
+mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use super::node::NodeId;
 use super::wire::Death;
 use super::{Settings, Verdict};
 use crate::Instant;
+use crate::address::Family;
 use crate::wire::MacAddr;
 
 /// All members, by their place on the ring.
@@ -32,6 +34,8 @@ pub(super) struct Members {
     me: NodeId,
     all: BTreeMap<NodeId, Member>,
     index: Index,
+    /// Of the addresses that this member has: others are spoken to at one of these (A5).
+    families: BTreeSet<Family>,
     hold: Duration,
     hold_restart: Duration,
     rejoin: Duration,
@@ -41,6 +45,7 @@ impl Members {
     pub(super) fn new(me: NodeId, own: Member, settings: &Settings) -> Self {
         let (hold, hold_restart) = (settings.hold, settings.hold_restart);
         let mut members = Self {
+            families: [Family::of(own.address)].into(),
             me,
             all: BTreeMap::new(),
             index: Index::default(),
@@ -90,12 +95,6 @@ impl Members {
         self.index.live.iter().copied().filter(|&id| id != self.me)
     }
 
-    pub(super) fn by_address(&self, address: IpAddr) -> Option<NodeId> {
-        self.iter()
-            .find(|(_, member)| member.address == address)
-            .map(|(id, _)| id)
-    }
-
     pub(super) fn by_mac(&self, mac: MacAddr) -> Option<NodeId> {
         let mut all = self.iter();
         all.find(|(_, member)| !mac.is_zero() && member.station() == mac)
@@ -121,27 +120,30 @@ impl Members {
         self.all.insert(id, member);
     }
 
-    /// The Nodes list.
-    pub(super) fn set_listed(&mut self, nodes: &BTreeMap<NodeId, IpAddr>, now: Instant) {
-        for (&id, &address) in nodes {
-            if !self.all.contains_key(&id) {
+    /// The Nodes list: each Node with its addresses, at least one.
+    pub(super) fn set_listed(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>, now: Instant) {
+        for (&id, addresses) in nodes {
+            if let (Some(&address), false) = (addresses.first(), self.all.contains_key(&id)) {
                 self.insert(id, Member::new(address, now));
             }
         }
         let ids: Vec<NodeId> = self.all.keys().copied().collect();
         for id in ids {
-            let address = nodes.get(&id).copied();
+            let addresses = nodes.get(&id).filter(|addresses| !addresses.is_empty());
             self.change(id, now, |member| {
-                member.listed = address.is_some();
+                member.listed = addresses.is_some();
                 member.was_listed |= member.listed;
-                if let (Some(address), None) = (address, member.life) {
-                    member.address = address;
-                }
             });
+            if let Some(addresses) = addresses {
+                self.follow_listed(id, addresses, now);
+            }
         }
-        let me = self.me;
-        self.all
-            .retain(|&id, member| id == me || !member.is_forgotten());
+        let forgotten = self.iter().filter(|(_, member)| member.is_forgotten());
+        let forgotten: Vec<NodeId> = forgotten.map(|(id, _)| id).collect();
+        for id in forgotten.into_iter().filter(|id| *id != self.me) {
+            let member = self.all.remove(&id);
+            self.index.update(id, member.as_ref(), None, false);
+        }
     }
 
     /// A verdict that is everybody's (L6). False if it is old, or no graver than what is known.

@@ -160,12 +160,15 @@ impl Ownership {
         if self.members.own().record.seq >= LAST_SEQ {
             self.take_boot(self.boot() + 1, now);
         }
+        let (links, tells_subnets) = self.links.own();
         let record = Record {
             seq: self.members.own().record.seq + 1,
             stage: self.stage(),
             consents: true,
+            address: self.identity.address,
             mac: self.identity.mac,
-            links: self.links.own(),
+            links,
+            tells_subnets,
             claims: self.claims.own(),
         };
         self.members

@@ -216,6 +216,12 @@ impl Reason {
                 "the address is in no subnet of this node, so it is announced on every interface",
                 "choose addresses from the nodes' own subnet, unless a router routes these",
             ),
+            Self::SubnetElsewhere => (
+                "other nodes are in the address's subnet and this one is not, so it leaves the address to \
+                 them",
+                "nothing, if the node was never in that subnet; otherwise check why its interface has lost \
+                 its address or prefix (an expired DHCP lease, a network restart)",
+            ),
             Self::StandbyLink => (
                 "another network interface of the node is in the same subnet and announces the address",
                 "nothing; to choose another one, name it in the pool's interfaces or lower its route metric",
@@ -280,6 +286,13 @@ impl Reason {
                 "the address is announced by a node whose speaker cannot be heard",
                 "let UDP 7946 (or the speakers' --peers-port) through between the nodes, both ways, and give \
                  all speakers the same port",
+            ),
+            Self::AddressNotListed => (
+                "the node has an address that its Node object does not list yet, and without a key speakers \
+                 accept datagrams only from listed addresses, so it leaves its addresses to other nodes",
+                "check status.addresses of the Node: its kubelet or the cloud controller updates it (the \
+                 kubelet's --node-ip may name the old address); if the speakers have a key (the Secret that \
+                 ends in -peers), the others follow at once",
             ),
             Self::KernelSilent => (
                 "that node answers neither ARP nor ping, so its death is detected after a second instead of \

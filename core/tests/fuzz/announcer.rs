@@ -66,6 +66,7 @@ fn wanted(choice: u8, how: u8) -> BTreeMap<IpAddr, Wanted> {
         },
         probe_first: how & 1 == 1,
         in_conflict: how & 2 == 2,
+        on_subnet_only: how & 8 == 8,
     };
     chosen
         .map(|(_, vip)| (address(vip), wanted.clone()))

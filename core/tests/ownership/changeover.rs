@@ -73,7 +73,7 @@ impl Cluster {
             for host in 0..HOSTS {
                 let keys = self.keys(host);
                 if let Some(speaker) = &mut self.world.hosts[host].speaker {
-                    speaker.set_keys(keys);
+                    speaker.set_keys(keys, self.world.now);
                 }
             }
             self.world.run(LOOK);

@@ -83,6 +83,7 @@ fn a_node_without_carrier_is_replaced_and_takes_nothing_on_its_return() {
                 vip,
                 Wanted {
                     eligible: false,
+                    on_subnet: true,
                     candidates: candidates.clone(),
                 },
             )

@@ -1,11 +1,13 @@
 //! What is done to the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
-use ferrolb_core::ownership::{Identity, Leaving, Ownership};
+use ferrolb_core::ownership::{Identity, Leaving, NodeId, Ownership};
+use ferrolb_core::wire::MacAddr;
 
 use crate::network::{Kind, Network, Station};
 use crate::world::{Happening, Input, Truth, Vip, World};
@@ -61,6 +63,14 @@ pub(crate) enum Fault {
     /// It is wanted, and these hosts may announce it.
     WantOn(Vip, Vec<bool>),
     Move(Vip, Station),
+    /// Its links have these addresses from now on, and its speaker sees that.
+    Readdress(Station, Vec<IpAddr>),
+    /// Its Node object lists these, and speakers hear of it.
+    List(Station, Vec<IpAddr>),
+    /// Its network card is another one.
+    Mac(Station, MacAddr),
+    /// Whether it is on the subnet of the addresses.
+    Subnet(Station, bool),
     /// Speakers that start learn nothing from the API.
     ApiDown(bool),
 }
@@ -186,6 +196,33 @@ impl World {
                 self.neighbours.remove(&vip);
                 self.change_truth(|truth| drop(truth.wanted.remove(&vip)));
             }
+            Fault::Readdress(host, addresses) => {
+                self.hosts[host].addresses = addresses;
+                self.tell_station(host);
+            }
+            Fault::Mac(host, mac) => {
+                self.hosts[host].mac = mac;
+                self.tell_station(host);
+            }
+            Fault::List(host, addresses) => {
+                self.disturb();
+                self.hosts[host].listed = addresses;
+                let nodes = Arc::new(self.nodes());
+                for host in 0..self.hosts.len() {
+                    let at = self.next_api_time(host);
+                    let input = Input::Nodes(Arc::clone(&nodes));
+                    self.put(at, Happening::Arrive(host, input));
+                }
+            }
+            Fault::Subnet(host, is) => {
+                set(&mut self.off_subnet, host, !is);
+                self.disturb();
+                if let Some(mut speaker) = self.hosts[host].speaker.take() {
+                    self.tell_api(host, &Arc::clone(&self.truth), &mut speaker);
+                    self.hosts[host].speaker = Some(speaker);
+                    self.wake_host(host, now);
+                }
+            }
             Fault::ApiDown(is) => {
                 self.api_down = is;
                 for host in 0..self.hosts.len() {
@@ -250,7 +287,7 @@ impl World {
         self.hosts[host].boot = boot;
         let identity = Identity {
             node: self.hosts[host].name.clone(),
-            address: self.hosts[host].address,
+            address: self.hosts[host].addresses[0],
             mac: self.hosts[host].mac,
             boot,
         };
@@ -261,6 +298,7 @@ impl World {
             seed,
             now,
         );
+        speaker.set_station(&self.hosts[host].addresses, self.hosts[host].mac, now);
         self.hosts[host].wanted.clear();
         self.list(host, &mut speaker);
         self.hosts[host].speaker = Some(speaker);
@@ -273,20 +311,39 @@ impl World {
         if self.api_down {
             return;
         }
-        let nodes = self.hosts.iter().map(|host| (host.id, host.address));
-        speaker.set_nodes(&nodes.collect(), self.now);
+        speaker.set_nodes(&self.nodes(), self.now);
         self.tell_api(host, &Arc::clone(&self.truth), speaker);
+    }
+
+    fn nodes(&self) -> BTreeMap<NodeId, Vec<IpAddr>> {
+        let nodes = self.hosts.iter();
+        nodes.map(|host| (host.id, host.listed.clone())).collect()
+    }
+
+    /// The kernel tells it at once.
+    fn tell_station(&mut self, host: Station) {
+        self.disturb();
+        let (addresses, mac) = (self.hosts[host].addresses.clone(), self.hosts[host].mac);
+        if let Some(speaker) = &mut self.hosts[host].speaker {
+            speaker.set_station(&addresses, mac, self.now);
+            self.wake_host(host, self.now);
+        }
+    }
+
+    /// A watch tells things in order.
+    fn next_api_time(&mut self, host: Station) -> Instant {
+        let lag = self.api_lag.as_micros() as u64;
+        let after = Duration::from_micros(1_000 + self.random.below(lag));
+        let at = (self.now + after).max(self.hosts[host].api_at + Duration::from_micros(1));
+        self.hosts[host].api_at = at;
+        at
     }
 
     fn change_truth(&mut self, change: impl FnOnce(&mut Truth)) {
         self.disturb();
         change(Arc::make_mut(&mut self.truth));
         for host in 0..self.hosts.len() {
-            let lag = self.api_lag.as_micros() as u64;
-            let after = Duration::from_micros(1_000 + self.random.below(lag));
-            // A watch tells things in order.
-            let at = (self.now + after).max(self.hosts[host].api_at + Duration::from_micros(1));
-            self.hosts[host].api_at = at;
+            let at = self.next_api_time(host);
             let truth = Arc::clone(&self.truth);
             self.put(at, Happening::Arrive(host, Input::Api(truth)));
         }

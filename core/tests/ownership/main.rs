@@ -14,6 +14,7 @@
     reason = "how many seeds to run is the caller's to say"
 )]
 
+mod addresses;
 mod api;
 mod blocked;
 mod changeover;
@@ -33,6 +34,7 @@ mod restarts;
 mod rules;
 mod spread;
 mod stress;
+mod subnets;
 mod wire_rules;
 mod world;
 

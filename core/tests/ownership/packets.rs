@@ -21,7 +21,7 @@ impl World {
         match transmit {
             Transmit::Datagram { to, bytes } => {
                 counters.bytes += 42 + bytes.len() as u64;
-                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
+                let Some(target) = self.host_at(to) else {
                     return;
                 };
                 let firewalled = &self.network.firewalled;
@@ -32,7 +32,9 @@ impl World {
                     return;
                 }
                 let bytes: Arc<[u8]> = self.in_version(host, target, bytes).into();
-                let from = self.hosts[host].address;
+                let Some(from) = self.hosts[host].towards(to) else {
+                    return;
+                };
                 for delay in self.network.deliver(host, target, &mut self.random) {
                     let input = Input::Datagram {
                         from,
@@ -47,7 +49,7 @@ impl World {
                 if let Some(target) = second.find(|&host| on_second_lan(host) == to) {
                     return self.answer_on_second_lan(host, target, to);
                 }
-                let Some(target) = self.hosts.iter().position(|host| host.address == to) else {
+                let Some(target) = self.host_at(to) else {
                     return;
                 };
                 if self.network.unanswering.contains(&target) {
@@ -65,6 +67,11 @@ impl World {
             }
             Transmit::ProbeGateway => self.answer(host, gateway, Input::Gateway),
         }
+    }
+
+    fn host_at(&self, address: IpAddr) -> Option<Station> {
+        let mut hosts = self.hosts.iter();
+        hosts.position(|host| host.addresses.contains(&address))
     }
 
     fn answer_on_second_lan(&mut self, host: Station, target: Station, to: IpAddr) {
@@ -122,7 +129,9 @@ impl World {
             }
             return;
         }
-        if self.hosts[host].inbox.len() < SOCKET_BUFFER || matches!(input, Input::Api(_)) {
+        if self.hosts[host].inbox.len() < SOCKET_BUFFER
+            || matches!(input, Input::Api(_) | Input::Nodes(_))
+        {
             self.hosts[host].inbox.push_back(input);
         }
         let late = self.latency();
@@ -130,7 +139,7 @@ impl World {
     }
 
     fn say_unreachable(&mut self, host: Station, to: IpAddr) {
-        let Some(asker) = self.hosts.iter().position(|host| host.address == to) else {
+        let Some(asker) = self.host_at(to) else {
             return;
         };
         if self.network.unanswering.contains(&host) {
@@ -149,8 +158,11 @@ impl World {
             return;
         }
         *tokens -= 1;
+        let Some(from) = self.hosts[host].towards(to) else {
+            return;
+        };
         let input = Input::Kernel {
-            from: self.hosts[host].address,
+            from,
             answer: KernelAnswer::PortUnreachable,
         };
         for delay in self
@@ -164,11 +176,14 @@ impl World {
     }
 }
 
-/// What release 0.1 says and hears of a record: two flags of it mean nothing there.
+/// What release 0.1 says and hears of a record: three flags of it, and the prefixes of links, mean
+/// nothing there.
 fn as_of_a_version_that_asks_nobody(bytes: &mut [u8]) {
     const HEADER: usize = 40;
     const ASKING: u8 = 0b10;
     const CONSENTS: u8 = 0b10;
+    const TELLS_SUBNETS: u8 = 0b100;
+    const SILENT: u8 = 1;
     if bytes.get(3) != Some(&(Kind::Records as u8)) {
         return;
     }
@@ -176,9 +191,14 @@ fn as_of_a_version_that_asks_nobody(bytes: &mut [u8]) {
         |bytes: &[u8], at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
     let mut at = HEADER + 2;
     for _ in 0..count(bytes, HEADER) {
-        bytes[at + 30] &= !CONSENTS;
+        bytes[at + 30] &= !(CONSENTS | TELLS_SUBNETS);
         at += 53;
-        at += 2 + 17 * count(bytes, at);
+        let links = count(bytes, at);
+        at += 2;
+        for _ in 0..links {
+            bytes[at + 16] &= SILENT;
+            at += 17;
+        }
         let claims = count(bytes, at);
         at += 2;
         for _ in 0..claims {

@@ -45,8 +45,8 @@ fn speaker_at(n: u8, host: u8, boot: u64, keys: &Keys) -> Ownership {
         boot,
     };
     let mut speaker = Ownership::new(identity, FAST, keys.clone(), 1, Instant::START);
-    let nodes: BTreeMap<NodeId, IpAddr> = [1, 2]
-        .map(|n| (NodeId::of(&format!("n{n}")), address(n)))
+    let nodes: BTreeMap<NodeId, Vec<IpAddr>> = [1, 2]
+        .map(|n| (NodeId::of(&format!("n{n}")), vec![address(n)]))
         .into();
     speaker.set_nodes(&nodes, Instant::START);
     speaker
@@ -148,6 +148,7 @@ fn every_deadline_has_a_reason_and_every_claim_an_event() {
             vip,
             Wanted {
                 eligible: true,
+                on_subnet: true,
                 candidates,
             },
         )]
@@ -191,6 +192,7 @@ fn of_two_speakers_under_one_name_one_falls_quiet_and_says_so() {
                 vip,
                 Wanted {
                     eligible: true,
+                    on_subnet: true,
                     candidates,
                 },
             )]

@@ -49,7 +49,10 @@ pub(crate) fn vip(n: usize) -> Vip {
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) id: NodeId,
-    pub(crate) address: IpAddr,
+    /// What its links have, one of each family, first the one that others are told.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// What its Node object lists.
+    pub(crate) listed: Vec<IpAddr>,
     pub(crate) mac: MacAddr,
     /// Its kernel runs.
     pub(crate) powered: bool,
@@ -88,6 +91,7 @@ pub(crate) enum Input {
     Announcement { vip: Vip, by: MacAddr },
     Probe { vip: Vip, by: MacAddr },
     Api(Arc<Truth>),
+    Nodes(Arc<BTreeMap<NodeId, Vec<IpAddr>>>),
 }
 
 #[derive(Clone)]
@@ -123,6 +127,10 @@ pub(crate) struct World {
     /// A second LAN, that the addresses are on, and who is on it; no datagram passes it.
     pub(crate) second_lan: Network,
     pub(crate) on_second_lan: BTreeSet<Station>,
+    /// Whether speakers tell which subnets they have: those of a version before do not.
+    pub(crate) tell_subnets: bool,
+    /// Who is not on the subnet of the addresses.
+    pub(crate) off_subnet: BTreeSet<Station>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
@@ -180,6 +188,8 @@ impl World {
             network: Network::default(),
             second_lan: Network::default(),
             on_second_lan: BTreeSet::new(),
+            tell_subnets: false,
+            off_subnet: BTreeSet::new(),
             hosts: (0..hosts).map(Host::new).collect(),
             settings: settings.clone(),
             keys: Keys::default(),
@@ -416,6 +426,7 @@ impl World {
                 Input::Probe { vip, by } => speaker.handle_probe(vip, by, now),
                 Input::Gateway => speaker.handle_gateway_answer(now),
                 Input::Api(truth) => self.tell_api(host, &truth, &mut speaker),
+                Input::Nodes(nodes) => speaker.set_nodes(&nodes, now),
             }
         }
         speaker.handle_timeout(now);
@@ -445,6 +456,7 @@ impl World {
                 vip,
                 Wanted {
                     eligible: eligible[host] && !self.unable.contains(&(vip, host)),
+                    on_subnet: !self.off_subnet.contains(&host),
                     candidates: Arc::clone(candidates),
                 },
             )
@@ -453,6 +465,15 @@ impl World {
         let further = (second_lan(), on_second_lan(host));
         let further = self.on_second_lan.contains(&host).then_some(further);
         speaker.set_further_links(&further.into_iter().collect());
+        if self.tell_subnets {
+            speaker.set_subnets(self.subnets_of(host), true);
+        }
+    }
+
+    fn subnets_of(&self, host: Station) -> Vec<(IpNetwork, IpAddr)> {
+        let of_cluster = (second_lan(), on_second_lan(host));
+        let subnets = Some(of_cluster).filter(|_| !self.off_subnet.contains(&host));
+        subnets.into_iter().collect()
     }
 
     fn carry_out(&mut self, host: Station, event: Event) -> bool {
@@ -553,6 +574,12 @@ impl World {
 }
 
 impl Host {
+    /// What it speaks from to this address, if it can.
+    pub(crate) fn towards(&self, to: IpAddr) -> Option<IpAddr> {
+        let mut own = self.addresses.iter().copied();
+        own.find(|own| own.is_ipv4() == to.is_ipv4())
+    }
+
     fn new(n: usize) -> Self {
         let name = format!("n{n}");
         let n = n as u16;
@@ -560,7 +587,8 @@ impl Host {
         Self {
             id: NodeId::of(&name),
             name,
-            address: Ipv4Addr::new(10, 0, high, low).into(),
+            addresses: vec![Ipv4Addr::new(10, 0, high, low).into()],
+            listed: vec![Ipv4Addr::new(10, 0, high, low).into()],
             mac: MacAddr::from([2, 0, 0, 0, high, low]),
             powered: true,
             speaker: None,

@@ -19,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 /// The text of /metrics, as large as that of a cluster with 10,000 Services.
 pub(crate) const METRICS: usize = 2 * 1024 * 1024;
 
-struct Status;
+pub(crate) struct Status;
 
 impl LocalPages for Status {
     const PATHS: &'static [&'static str] = &["/status"];

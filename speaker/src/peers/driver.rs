@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
+use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_core::ownership::{
     self, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
     Transmit,
@@ -21,10 +22,10 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
 
 use super::flood::Flood;
-use super::follow::on_links;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
+use crate::links::Interfaces;
 use crate::metrics::Metrics;
 use crate::port::Poll;
 use crate::pulse::Pulse;
@@ -44,7 +45,7 @@ pub(super) struct Driver {
     pulse: Pulse,
     metrics: Arc<Metrics>,
     wire: Wire,
-    tell: UnboundedSender<Notice>,
+    pub(super) tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
     pub(super) socket: PeerSocket,
     prober: Prober,
@@ -62,6 +63,9 @@ pub(super) struct Driver {
     pub(super) names: BTreeMap<NodeId, String>,
     pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
+    /// What the kernel has, and what of it is this node's own among speakers.
+    pub(super) local: Vec<LocalAddress>,
+    pub(super) own: OwnAddresses,
     pub(super) doubtful: bool,
     pub(super) leaving: Option<Leaving>,
     /// What this node announces, and whether it makes sure first that no other host has it.
@@ -69,6 +73,7 @@ pub(super) struct Driver {
     poll: Poll,
     /// What others were told last.
     told_wire: BTreeMap<IpAddr, Wanted>,
+    pub(super) told_at: Option<(Vec<IpAddr>, Vec<LocalAddress>)>,
     told_version: Option<(u64, usize, usize)>,
     told_joined: bool,
     told_unlocked: bool,
@@ -103,11 +108,14 @@ impl Driver {
             names: BTreeMap::new(),
             wishes: None,
             links: None,
+            local: Vec::new(),
+            own: OwnAddresses::default(),
             doubtful: false,
             leaving: None,
             announced: BTreeMap::new(),
             poll: Poll::default(),
             told_wire: BTreeMap::new(),
+            told_at: None,
             told_version: None,
             told_joined: false,
             told_unlocked: false,
@@ -162,12 +170,13 @@ impl Driver {
                 self.wishes = Some(wishes);
                 self.follow_wishes();
             }
-            Command::Links(links) => {
+            Command::Interfaces(Interfaces { links, addresses }) => {
                 let names: Vec<_> = links.values().map(|link| &link.name).collect();
                 info!(?names, "links");
                 self.wire.set_links(links.clone());
                 self.prober.set_links(links.clone());
                 self.links = Some(links);
+                self.local = addresses;
                 self.follow_nodes(now);
                 self.follow_wishes();
             }
@@ -222,7 +231,7 @@ impl Driver {
             );
         }
         if let Some(ownership) = &mut self.ownership {
-            ownership.set_keys(keys.clone());
+            ownership.set_keys(keys.clone(), now);
         }
         if self.keys.replace(keys).is_none() {
             self.follow_nodes(now);
@@ -254,9 +263,7 @@ impl Driver {
             prober.receive(false, now, |_| {});
             return;
         };
-        if let Some(socket) = self.socket.socket() {
-            self.flood.follow(strangers, socket, ownership, now);
-        }
+        self.flood.follow(strangers, &self.socket, ownership, now);
         let mut heard = Vec::new();
         prober.receive(ownership.is_isolated(), now, |what| heard.push(what));
         for what in heard {
@@ -403,7 +410,9 @@ impl Driver {
         let wishes = self.wishes.as_ref();
         let announced = self.announced.iter().map(|(vip, probe_first)| {
             let wish = wishes.and_then(|wishes| wishes.get(vip));
-            let on_links = wish.map(on_links).unwrap_or_default();
+            let on_links = wish
+                .map(|wish| self.on_links(*vip, wish))
+                .unwrap_or_default();
             let wanted = Wanted {
                 probe_first: *probe_first,
                 ..on_links
@@ -461,11 +470,14 @@ impl Driver {
                 .filter(|(name, _)| **name != self.me)
                 .flat_map(|(_, addresses)| addresses.iter().copied())
                 .chain(ownership.further_addresses())
+                .chain(others().map(|member| member.address))
                 .collect(),
         };
         self.wire.set_cluster_nodes(cluster);
         let live = others().filter(|member| member.standing == ownership::Standing::Live);
         self.metrics.set_peers_alive(live.count() + 1);
+        // Who is on which subnet may be another thing, too (S2).
+        self.tell_wire();
     }
 
     fn wait(&mut self) {
@@ -476,7 +488,7 @@ impl Driver {
         let timeout = deadline.map_or(LONGEST_WAIT, |at| {
             at.saturating_since(now).min(LONGEST_WAIT)
         });
-        let udp = self.socket.socket().map(|socket| socket.as_fd());
+        let udp = self.socket.sockets().map(AsFd::as_fd);
         let files = std::iter::once(self.woken.as_fd())
             .chain(udp)
             .chain(self.prober.files());

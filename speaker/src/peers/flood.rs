@@ -1,7 +1,6 @@
 //! While strangers send more than can be read, only members are: what waits in the socket's buffer
 //! would keep their beats from being received.
 
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
@@ -9,6 +8,7 @@ use ferrolb_core::ownership::Ownership;
 use tracing::{debug, warn};
 
 use super::driver::TURN;
+use super::socket::PeerSocket;
 use crate::port::sources::{admit_all, admit_only};
 
 /// So many in one turn are a flood: a quarter of the socket's buffer.
@@ -30,16 +30,18 @@ impl Flood {
     pub(super) fn follow(
         &mut self,
         strangers: usize,
-        socket: &UdpSocket,
+        sockets: &PeerSocket,
         ownership: &Ownership,
         now: Instant,
     ) {
         let changed = if strangers >= MANY {
             self.shut_until = Some(now + SHUT);
             self.say(now);
-            admit_only(socket, &ownership.known_sources(now))
+            let sources = ownership.known_sources(now);
+            let mut sockets = sockets.sockets();
+            sockets.try_for_each(|socket| admit_only(socket, &sources))
         } else if self.shut_until.take_if(|until| now >= *until).is_some() {
-            admit_all(socket)
+            sockets.sockets().try_for_each(admit_all)
         } else {
             Ok(())
         };

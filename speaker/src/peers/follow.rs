@@ -7,20 +7,22 @@ use std::sync::Arc;
 
 use ferrolb_core::announce::{Link, LinkId, Wanted, carrying, on_a_subnet, standing_by};
 use ferrolb_core::ownership::{self, Identity, NodeId, Ownership};
+use ferrolb_core::subnet::of_host;
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
 use ipnetwork::IpNetwork;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::Wish;
 use super::driver::Driver;
+use super::{Notice, Wish};
 
 impl Driver {
     pub(super) fn follow_nodes(&mut self, now: Instant) {
         let (Some(nodes), Some(links)) = (&self.nodes, &self.links) else {
             return;
         };
-        let Some(&address) = nodes.get(&self.me).and_then(|addresses| addresses.first()) else {
+        let listed = nodes.get(&self.me).map_or(&[][..], Vec::as_slice);
+        let Some(&listed_first) = listed.first() else {
             if self.ownership.is_none() {
                 warn!(
                     node = self.me,
@@ -29,6 +31,10 @@ impl Driver {
             }
             return;
         };
+        self.own.follow(listed, &self.local);
+        let own = self.own.all().iter().map(|own| own.address);
+        let own: Vec<IpAddr> = own.collect();
+        let address = own.first().copied().unwrap_or(listed_first);
         let mac = mac_of(address, links);
         if self.ownership.is_none() {
             let Some(keys) = self.keys.clone() else {
@@ -51,16 +57,23 @@ impl Driver {
             ownership.set_doubtful(self.doubtful);
             self.ownership = Some(ownership);
         }
-        self.socket.set_own(address, now);
-        let members = nodes
-            .iter()
-            .filter_map(|(name, addresses)| Some((NodeId::of(name), *addresses.first()?)));
-        if let Some(ownership) = &mut self.ownership {
-            ownership.set_station(address, mac, now);
-            ownership.set_nodes(&members.collect(), now);
-            ownership.set_sources(nodes.values().flatten().copied().collect());
+        let names = |id: LinkId| links.get(&id).map(|link| link.name.to_string());
+        self.socket.set_own(&self.own, &self.local, names, now);
+        let at = (own.clone(), self.local.clone());
+        if self.told_at.as_ref() != Some(&at) {
+            if self.told_at.as_ref().map(|(own, _)| own) != Some(&own) {
+                info!(addresses = ?own, "this node's own addresses");
+            }
+            let _ = self.tell.send(Notice::At(own.clone()));
+            self.told_at = Some(at);
         }
-        self.follow_further_links();
+        let members = nodes.iter().filter(|(_, addresses)| !addresses.is_empty());
+        let members = members.map(|(name, addresses)| (NodeId::of(name), addresses.clone()));
+        if let Some(ownership) = &mut self.ownership {
+            ownership.set_station(&own, mac, now);
+            ownership.set_nodes(&members.collect(), now);
+        }
+        self.follow_networks();
     }
 
     pub(super) fn follow_wishes(&mut self) {
@@ -72,22 +85,21 @@ impl Driver {
         if let Some(ownership) = &mut self.ownership {
             ownership.set_wanted(wanted);
         }
-        self.follow_further_links();
+        self.follow_networks();
         self.tell_wire();
     }
 
     fn wanted(&self) -> BTreeMap<IpAddr, ownership::Wanted> {
         let wishes = self.wishes.iter().flatten();
         let wanted = wishes.map(|(vip, wish)| {
-            let eligible = self.may(*vip, wish).is_ok();
-            let candidates = Arc::clone(&wish.candidates);
-            (
-                *vip,
-                ownership::Wanted {
-                    eligible,
-                    candidates,
-                },
-            )
+            let links = self.links.iter();
+            let mut on_subnet = links.map(|links| on_a_subnet(*vip, &on_links(wish), links));
+            let wanted = ownership::Wanted {
+                eligible: self.may(*vip, wish).is_ok(),
+                on_subnet: on_subnet.next().unwrap_or(false),
+                candidates: Arc::clone(&wish.candidates),
+            };
+            (*vip, wanted)
         });
         wanted.collect()
     }
@@ -100,29 +112,74 @@ impl Driver {
         carried.map(drop).ok_or(Reason::NoLink)
     }
 
+    /// On which links it is announced, if this node does. Where other nodes are on its subnet, and this
+    /// one is not any more, there is none: the frames end before anybody has taken over (S2).
+    pub(super) fn on_links(&self, vip: IpAddr, wish: &Wish) -> Wanted {
+        let ownership = self.ownership.as_ref();
+        Wanted {
+            on_subnet_only: ownership.is_some_and(|one| one.is_on_anothers_subnet(vip)),
+            ..on_links(wish)
+        }
+    }
+
     /// The links that announce the Vip if this node does, and those in the same subnet that leave it
     /// to them.
     pub(super) fn links_of(&self, vip: IpAddr, wish: &Wish) -> [Vec<String>; 2] {
         let Some(links) = &self.links else {
             return Default::default();
         };
-        let wanted = on_links(wish);
+        let wanted = self.on_links(vip, wish);
         let name = |id: LinkId| links.get(&id).map(|link| link.name.to_string());
         let carrying = carrying(vip, &wanted, links).filter_map(name).collect();
         let standing_by = standing_by(vip, &wanted, links).into_iter();
         [carrying, standing_by.filter_map(name).collect()]
     }
 
-    fn follow_further_links(&mut self) {
-        let own = self.nodes.as_ref().and_then(|nodes| nodes.get(&self.me));
-        let own = own.and_then(|addresses| addresses.first());
-        let (Some(&own), Some(wishes), Some(links)) = (own, &self.wishes, &self.links) else {
+    /// What other speakers are told of this node's links.
+    fn follow_networks(&mut self) {
+        let (Some(wishes), Some(links)) = (&self.wishes, &self.links) else {
             return;
         };
-        let further = further_links(own, wishes, links);
-        if let Some(ownership) = &mut self.ownership {
-            ownership.set_further_links(&further);
+        let Some(ownership) = &mut self.ownership else {
+            return;
+        };
+        if let Some(own) = self.own.first() {
+            ownership.set_further_links(&further_links(own.address, wishes, links));
         }
+        let (subnets, are_all) = subnets(wishes, links);
+        ownership.set_subnets(subnets, are_all);
+    }
+}
+
+/// The subnets of links, each with this node's address there, those of wanted addresses first; and
+/// whether these are all. A subnet is left out on which a pool's `interfaces` keep an address from
+/// the link that leads into it: for that address this node is as good as not there.
+fn subnets(
+    wishes: &BTreeMap<IpAddr, Wish>,
+    links: &BTreeMap<LinkId, Link>,
+) -> (Vec<(IpNetwork, IpAddr)>, bool) {
+    let prefixes = links.values().flat_map(|link| &link.prefixes);
+    let all: BTreeMap<IpNetwork, IpAddr> = prefixes
+        .filter(|prefix| !is_host_or_link_local(prefix))
+        .map(|prefix| (of_host(*prefix), prefix.ip()))
+        .collect();
+    let is_kept_out = |network: &IpNetwork| {
+        let mut there = wishes.iter().filter(|(vip, _)| network.contains(**vip));
+        there.any(|(vip, wish)| !on_a_subnet(*vip, &on_links(wish), links))
+    };
+    let count = all.len();
+    let told = all.into_iter().filter(|(network, _)| !is_kept_out(network));
+    let matters = |network: &IpNetwork| wishes.keys().any(|vip| network.contains(*vip));
+    let (first, rest): (Vec<_>, Vec<_>) = told.partition(|(network, _)| matters(network));
+    let told = [first, rest].concat();
+    let are_all = told.len() == count;
+    (told, are_all)
+}
+
+fn is_host_or_link_local(prefix: &IpNetwork) -> bool {
+    match prefix {
+        IpNetwork::V4(prefix) => prefix.prefix() >= 32 || prefix.ip().is_link_local(),
+        IpNetwork::V6(prefix) => prefix.prefix() >= 128 || prefix.ip().is_unicast_link_local(),
     }
 }
 
@@ -152,11 +209,12 @@ fn further_links(
     further
 }
 
-pub(super) fn on_links(wish: &Wish) -> Wanted {
+fn on_links(wish: &Wish) -> Wanted {
     Wanted {
         interfaces: wish.interfaces.clone(),
         probe_first: false,
         in_conflict: wish.in_conflict,
+        on_subnet_only: false,
     }
 }
 
@@ -204,19 +262,69 @@ mod tests {
             link("down0", false, &["10.8.0.11/24"]),
         ];
         let links = (1..).map(LinkId).zip(links).collect();
-        let wish = Wish {
-            may: Ok(()),
-            drawback: None,
-            candidates: [].into(),
-            interfaces: interface.map(str::to_owned).into_iter().collect(),
-            in_conflict: false,
-        };
-        let wishes = [(vip.parse().unwrap(), wish)].into();
+        let wishes = [(vip.parse().unwrap(), wish(interface))].into();
         let own = "192.168.64.11".parse().unwrap();
         let further = further_links(own, &wishes, &links).into_iter();
         further
             .map(|(network, own)| format!("{network} {own}"))
             .collect()
+    }
+
+    fn wish(interface: Option<&str>) -> Wish {
+        Wish {
+            may: Ok(()),
+            drawback: None,
+            candidates: [].into(),
+            interfaces: interface.map(str::to_owned).into_iter().collect(),
+            in_conflict: false,
+        }
+    }
+
+    #[test]
+    fn subnets_are_told_those_of_wanted_addresses_first_and_none_that_a_pool_keeps_this_node_from()
+    {
+        let links = |lines: &[(&str, &[&str])]| -> BTreeMap<LinkId, Link> {
+            let links = lines
+                .iter()
+                .map(|(name, prefixes)| link(name, true, prefixes));
+            (1..).map(LinkId).zip(links).collect()
+        };
+        let lan: &[&str] = &[
+            "192.168.64.11/24",
+            "fd00:64::11/64",
+            "fe80::1/64",
+            "192.168.64.9/32",
+        ];
+        let two = links(&[("eth0", lan), ("dmz0", &["10.9.0.11/24", "169.254.1.1/16"])]);
+        let rows = [
+            (vec![], "10.9.0.0/24 192.168.64.0/24 fd00:64::/64", true),
+            (
+                vec![("192.168.64.200", None)],
+                "192.168.64.0/24 10.9.0.0/24 fd00:64::/64",
+                true,
+            ),
+            (
+                vec![("10.9.0.200", Some("dmz0"))],
+                "10.9.0.0/24 192.168.64.0/24 fd00:64::/64",
+                true,
+            ),
+            // There it is announced as one on no subnet, so nobody may be kept from it.
+            (
+                vec![("10.9.0.200", Some("eth0"))],
+                "192.168.64.0/24 fd00:64::/64",
+                false,
+            ),
+        ];
+        for (wishes, expected, are_all) in rows {
+            let wishes = wishes.into_iter();
+            let wishes = wishes.map(|(vip, interface)| (vip.parse().unwrap(), wish(interface)));
+            let (told, all) = subnets(&wishes.collect(), &two);
+            let told: Vec<String> = told
+                .iter()
+                .map(|(network, _)| network.to_string())
+                .collect();
+            assert_eq!((told.join(" "), all), (expected.to_owned(), are_all));
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ferrolb_core::announce;
+use ferrolb_core::announce::{self, Link, LinkId};
+use ferrolb_core::own_address::LocalAddress;
 use ferrolb_core::ownership::{FAST, NodeId, PORT};
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::wire::MacAddr;
@@ -58,14 +59,7 @@ impl Lan {
         ];
         let files = files.map(|(name, content)| (name.to_owned(), content.into()));
         peers.set_keys(files.into());
-        let loopback = Link {
-            name: "lo".into(),
-            mac: MacAddr::from([2, 0, 0, 0, 0, host]),
-            prefixes: vec![format!("{}/24", self.address(host)).parse().unwrap()],
-            carrier: true,
-            routes: Default::default(),
-        };
-        peers.set_links([(LinkId(1), loopback)].into());
+        peers.set_interfaces(self.interfaces(host));
         let node = NodeId::of(&me);
         let wish = Wish {
             may: Ok(()),
@@ -82,6 +76,28 @@ impl Lan {
             peers,
             notices,
             metrics,
+        }
+    }
+
+    /// A node with this address.
+    fn interfaces(self, host: u8) -> Interfaces {
+        let prefix = format!("{}/24", self.address(host)).parse().unwrap();
+        let loopback = Link {
+            name: "lo".into(),
+            mac: MacAddr::from([2, 0, 0, 0, 0, host]),
+            prefixes: vec![prefix],
+            carrier: true,
+            routes: Default::default(),
+        };
+        let address = LocalAddress {
+            link: LinkId(1),
+            prefix,
+            carrier: true,
+            lasting: true,
+        };
+        Interfaces {
+            links: [(LinkId(1), loopback)].into(),
+            addresses: vec![address],
         }
     }
 
@@ -176,6 +192,39 @@ async fn a_stranger_learns_nothing_and_silences_nobody_in_a_speakers_first_minut
     tokio::time::sleep(Duration::from_millis(100)).await;
     while let Ok(notice) = speaker.notices.try_recv() {
         assert!(!matches!(notice, Notice::Silent(..)), "{notice:?}");
+    }
+}
+
+/// The kernel tells of the other lease; the Node object is what it was.
+#[tokio::test]
+async fn a_node_with_a_key_is_heard_at_another_address_of_it_at_once() {
+    let lan = Lan(3);
+    let speakers = [lan.speaker(1), lan.speaker(2)];
+    for speaker in &speakers {
+        speaker.hears_all().await;
+    }
+    let verdicts = |speaker: &Speaker| speaker.counted(r#"ferrolb_verdicts_total{verdict="node"}"#);
+    for host in [7, 2, 9] {
+        speakers[1].peers.set_interfaces(lan.interfaces(host));
+        let began = Instant::now();
+        loop {
+            let status = speakers[0].peers.status().await.unwrap();
+            let is_there = |one: &MemberStatus| {
+                let is_it = one.node == "n2" && one.address == lan.address(host);
+                is_it && one.standing == "live" && one.heard_millis_ago < Some(100)
+            };
+            if status.members.iter().any(is_there) {
+                break;
+            }
+            assert!(began.elapsed() < SOON, "{host}: {:?}", status.members);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Longer than any verdict takes.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        for speaker in &speakers {
+            speaker.hears_all().await;
+            assert_eq!(verdicts(speaker), 0);
+        }
     }
 }
 

@@ -57,8 +57,10 @@ impl Ownership {
             return false;
         };
         let wanted = self.claims.wanted(vip);
+        // S4: who is on its subnet is better, whatever the order.
+        let is_on_subnet = wanted.is_some_and(|one| one.on_subnet);
         let candidates = wanted.into_iter().flat_map(|one| one.candidates.iter());
-        let better = candidates.take_while(|candidate| candidate.node != self.me);
+        let better = candidates.take_while(|one| one.node != self.me || !is_on_subnet);
         let mut better = better.filter_map(|candidate| self.members.get(candidate.node));
         let is_starting = |one: &Member| {
             let is_joining = one.is_live() && one.record.stage == Stage::Joining;
@@ -76,12 +78,12 @@ impl Ownership {
     /// more than the least load come last; not where the best rank owns anyway.
     fn place(&self, vip: IpAddr, load: &mut Load) -> Option<u32> {
         let wanted = self.claims.wanted(vip)?;
-        if !wanted.eligible {
+        if !self.may_serve(vip) {
             return None;
         }
         let candidates = || {
             let all = wanted.candidates.iter().copied();
-            all.filter(|candidate| self.is_candidate(candidate.node))
+            all.filter(|one| self.is_candidate(one.node) && !self.lacks_subnet(one.node, vip))
         };
         let by_rank = [false, true].into_iter().flat_map(|in_doubt| {
             candidates().filter(move |one| self.is_doubtful(one.node, vip) == in_doubt)

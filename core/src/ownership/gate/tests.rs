@@ -48,6 +48,7 @@ fn owner(keys: &Keys) -> (Ownership, Instant) {
     let node = NodeId::of("n1");
     let wanted = Wanted {
         eligible: true,
+        on_subnet: true,
         candidates: [Candidate { node, tier: 0 }].into(),
     };
     speaker.set_wanted([(vip(), wanted)].into());
@@ -62,7 +63,7 @@ fn owner(keys: &Keys) -> (Ownership, Instant) {
 }
 
 fn set_nodes(speaker: &mut Ownership, nodes: &[u8], now: Instant) {
-    let node = |&n: &u8| (NodeId::of(&format!("n{n}")), address(n));
+    let node = |&n: &u8| (NodeId::of(&format!("n{n}")), vec![address(n)]);
     speaker.set_nodes(&nodes.iter().map(node).collect(), now);
 }
 
@@ -132,6 +133,7 @@ fn entry(claims: &[(IpAddr, Claim)]) -> Entry {
         part: 0,
         parts: 1,
         links: Vec::new(),
+        tells_subnets: false,
         claims: claims.to_vec(),
     }
 }
@@ -217,7 +219,11 @@ fn with_a_key_the_signature_decides_and_without_one_address_and_name_have_to_be_
         assert_eq!(standing(&speaker, "n99"), None);
     }
     let (mut speaker, now) = owner(&none);
-    speaker.set_sources([stranger()].into());
+    let both = [
+        (NodeId::of("n1"), vec![address(1)]),
+        (NodeId::of("n2"), vec![address(2), stranger()]),
+    ];
+    speaker.set_nodes(&both.into(), now);
     let heard = speaker.handle_datagram(stranger(), &datagram(&none, &header(1), &beat()), now);
     assert_eq!(heard, Ok(()), "it is one of the nodes' further addresses");
 }
@@ -536,4 +542,146 @@ fn addresses_that_spoke_are_remembered_for_a_minute_and_up_to_a_number() {
     assert!(!gate.is_known(address(1), now + PROVEN));
     gate.note_proven(address(9_999), now + PROVEN);
     assert_eq!(gate.proven.len(), 2, "the others have had their time");
+}
+
+fn spoken_to(speaker: &Ownership, name: &str) -> Option<IpAddr> {
+    let id = NodeId::of(name);
+    let mut members = speaker.members();
+    Some(members.find(|member| member.node == id)?.address)
+}
+
+/// n2's record, as it is at this address.
+fn at(address: IpAddr, seq: u32) -> Message {
+    let entry = Entry {
+        address,
+        seq,
+        ..entry(&[])
+    };
+    Message::Records(vec![entry])
+}
+
+/// A2, A4: with a key the signature says who it is, so its word moves it; a replay of it, or what comes
+/// from elsewhere behind address translation, does not.
+#[test]
+fn a_signed_word_moves_an_address_and_no_replay_or_stranger_does() {
+    let keys = keys(false);
+    let (mut speaker, now) = owner(&keys);
+    let say = |speaker: &mut Ownership, from: IpAddr, counter: u64, message: &Message| {
+        let said = datagram(&keys, &header(counter), message);
+        assert_eq!(speaker.handle_datagram(from, &said, now), Ok(()));
+        said
+    };
+    // Behind address translation: it says where it is reached.
+    say(&mut speaker, stranger(), 1, &at(address(2), 1));
+    say(&mut speaker, stranger(), 2, &beat());
+    assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+    let moved = say(&mut speaker, address(9), 3, &at(address(9), 2));
+    assert_eq!(spoken_to(&speaker, "n2"), Some(address(9)));
+    let back = say(&mut speaker, address(2), 4, &at(address(2), 3));
+    assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+    for (from, said) in [
+        (address(9), &moved),
+        (stranger(), &moved),
+        (stranger(), &back),
+    ] {
+        let heard = speaker.handle_datagram(from, said, now);
+        assert_eq!(heard, Err(Reason::Replayed));
+    }
+    let forged = datagram(&Keys::default(), &header(5), &at(stranger(), 4));
+    for from in [address(2), address(9), stranger()] {
+        let heard = speaker.handle_datagram(from, &forged, now);
+        assert_eq!(heard, Err(Reason::BadSignature));
+    }
+    assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+}
+
+/// A3, A4: the Nodes list is followed, and what a member signs counts for more.
+#[test]
+fn a_nodes_list_moves_an_address_until_the_member_says_otherwise() {
+    for is_locked in [true, false] {
+        let keys = if is_locked {
+            keys(false)
+        } else {
+            Keys::default()
+        };
+        let (mut speaker, now) = owner(&keys);
+        let said = datagram(&keys, &header(1), &at(address(2), 1));
+        assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
+        let listed = |n2: Vec<IpAddr>| {
+            let nodes = [("n1", vec![address(1)]), ("n2", n2)];
+            nodes.map(|(name, addresses)| (NodeId::of(name), addresses))
+        };
+        // Another order, or one more, is no move.
+        speaker.set_nodes(&listed(vec![address(7), address(2)]).into(), now);
+        assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+        speaker.set_nodes(&listed(vec![address(7), address(8)]).into(), now);
+        assert_eq!(spoken_to(&speaker, "n2"), Some(address(7)));
+        let next = datagram(&keys, &header(2), &beat());
+        let heard = speaker.handle_datagram(address(2), &next, now);
+        if is_locked {
+            assert_eq!(heard, Ok(()));
+            assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+            // The same list again is no news.
+            speaker.set_nodes(&listed(vec![address(7), address(8)]).into(), now);
+            assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+        } else {
+            assert_eq!(heard, Err(Reason::UnknownPeer));
+            // Whoever says something else of it is not believed; of those listed it may choose.
+            for (counter, says, is) in [(3, 2, 7), (4, 8, 8), (5, 9, 8)] {
+                let record = at(address(says), counter as u32);
+                let said = datagram(&keys, &header(counter), &record);
+                assert_eq!(speaker.handle_datagram(address(7), &said, now), Ok(()));
+                assert_eq!(spoken_to(&speaker, "n2"), Some(address(is)), "{says}");
+            }
+        }
+    }
+}
+
+/// A8: its address changed while it was held gone. It can refute only what it hears.
+#[test]
+fn who_is_held_gone_is_told_where_it_speaks_from() {
+    let keys = keys(false);
+    let (mut speaker, now) = owner(&keys);
+    let said = datagram(&keys, &header(1), &at(address(2), 1));
+    assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
+    let verdict = Verdict::Node;
+    let (member, boot, inc) = (NodeId::of("n2"), THEIRS, 0);
+    let death = Death {
+        member,
+        boot,
+        inc,
+        verdict,
+    };
+    assert!(speaker.members.bury(&death, now));
+    forget_past(&mut speaker);
+    let said = datagram(&keys, &header(2), &beat());
+    let heard = speaker.handle_datagram(address(9), &said, now);
+    assert_eq!(heard, Err(Reason::SpeakerSilent));
+    assert_eq!(told(&mut speaker), [address(2), address(9)]);
+}
+
+/// What was sent before the sender knew that this node moved, and what comes in another family.
+#[test]
+fn a_signature_for_any_address_of_this_node_is_good() {
+    let keys = keys(false);
+    let (mut speaker, now) = owner(&keys);
+    let of_ipv6: IpAddr = "fd00:64::11".parse().unwrap();
+    let mac = MacAddr::from([2, 0, 0, 0, 0, 1]);
+    speaker.set_station(&[address(8), of_ipv6], mac, now);
+    let mut counter = 0;
+    for (to, expected) in [
+        (address(8), Ok(())),
+        (of_ipv6, Ok(())),
+        (address(1), Ok(())),
+        (address(7), Err(Reason::BadSignature)),
+        (stranger(), Err(Reason::BadSignature)),
+    ] {
+        counter += 1;
+        let said = seal(&keys, to, &header(counter), &beat());
+        assert_eq!(
+            speaker.handle_datagram(address(2), &said, now),
+            expected,
+            "{to}"
+        );
+    }
 }

@@ -58,6 +58,7 @@ impl Members {
         }
         let (hold, rejoin) = (self.hold, self.rejoin);
         let entry = &self.without_leaps(entry);
+        let known = (member.boot, member.record.seq);
         self.change(id, now, |member| {
             if member.life.is_none() {
                 member.boot = entry.boot;
@@ -71,10 +72,15 @@ impl Members {
                 member.hold_until = now + hold;
             }
             if let Some(record) = member.assemble(entry) {
-                member.address = entry.address;
                 member.take_record(record);
             }
         });
+        if self
+            .get(id)
+            .is_some_and(|one| (one.boot, one.record.seq) != known)
+        {
+            self.follow_own_word(id, now);
+        }
         Merged::Changed
     }
 
@@ -184,9 +190,10 @@ impl Member {
                 boot,
                 inc: self.inc,
                 life,
-                address: self.address,
+                address: record.address,
                 mac: record.mac,
                 links: record.links.clone(),
+                tells_subnets: record.tells_subnets,
                 stage: record.stage,
                 former,
                 consents: record.consents,
@@ -244,8 +251,10 @@ impl Assembly {
             seq: entry.seq,
             stage: entry.stage,
             consents: entry.consents,
+            address: entry.address,
             mac: entry.mac,
             links: entry.links.clone(),
+            tells_subnets: entry.tells_subnets,
             claims,
         })
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Claim, Member, NodeId};
+use ipnetwork::IpNetwork;
+
+use super::{Claim, LinkAddress, Member, NodeId, Record};
 use crate::ownership::numbers::is_newer;
 
 /// The table is compared bucket by bucket: of 1,000 members about 16 are sent for one that differs.
@@ -22,6 +24,8 @@ pub(in super::super) struct Index {
     pub(in super::super) known: usize,
     pub(in super::super) buckets: [u64; BUCKETS],
     vips: BTreeMap<IpAddr, Claims>,
+    /// The subnets that other members tell of, each with how many do (S1).
+    subnets: BTreeMap<IpNetwork, usize>,
     pub(super) changes: Changes,
 }
 
@@ -61,6 +65,7 @@ impl Default for Index {
             known: 0,
             buckets: [0; BUCKETS],
             vips: BTreeMap::new(),
+            subnets: BTreeMap::new(),
             changes: Changes::default(),
         }
     }
@@ -188,8 +193,12 @@ impl Index {
             // Own claims are known here before they are published.
             return;
         }
-        self.changes.candidates |= old.map(|record| (record.stage, &record.links))
-            != new.map(|record| (record.stage, &record.links));
+        let told = |record: &Arc<Record>| {
+            let links = record.links.clone();
+            (record.stage, links, record.tells_subnets)
+        };
+        self.changes.candidates |= old.map(told) != new.map(told);
+        self.follow_subnets(old, new);
         for &vip in old.iter().flat_map(|record| record.claims.keys()) {
             self.set_claim(vip, id, None);
             self.changes.vips.insert(vip);
@@ -201,6 +210,28 @@ impl Index {
             self.set_claim(vip, id, Some(claim));
             self.changes.vips.insert(vip);
         }
+    }
+
+    fn follow_subnets(&mut self, old: Option<&Arc<Record>>, new: Option<&Arc<Record>>) {
+        let subnets_of = |record: Option<&Arc<Record>>| {
+            let links = record.into_iter().flat_map(|record| &record.links);
+            let subnets = links.filter_map(LinkAddress::subnet);
+            subnets.collect::<BTreeSet<_>>()
+        };
+        for subnet in subnets_of(old) {
+            if let Some(count) = self.subnets.get_mut(&subnet) {
+                *count -= 1;
+            }
+        }
+        for subnet in subnets_of(new) {
+            *self.subnets.entry(subnet).or_default() += 1;
+        }
+        self.subnets.retain(|_, count| *count > 0);
+    }
+
+    /// Whether another member has a subnet that `vip` lies on, also one that is gone.
+    pub(in super::super) fn has_subnet_of(&self, vip: IpAddr) -> bool {
+        self.subnets.keys().any(|subnet| subnet.contains(vip))
     }
 }
 

@@ -6,12 +6,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
+
 use super::entry::Assembly;
 use crate::Instant;
 use crate::ownership::Verdict;
 use crate::ownership::node::{NodeId, mix};
 use crate::ownership::numbers::epoch_age;
 use crate::ownership::wire::Window;
+use crate::subnet::of_host;
 use crate::wire::MacAddr;
 
 /// What others say of a member's process. Within an incarnation it only gets graver.
@@ -86,12 +89,22 @@ impl Claim {
     }
 }
 
-/// Where a member is reached on a link that no beat passes (L14).
+/// Where a member is reached on one of its links (L14, S1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct LinkAddress {
     pub(in super::super) address: IpAddr,
+    /// How long the prefix is that it has there, if that is told (S1).
+    pub(in super::super) prefix: Option<u8>,
     /// It hears nobody there.
     pub(in super::super) silent: bool,
+}
+
+impl LinkAddress {
+    /// The subnet that the member has there.
+    pub(in super::super) fn subnet(&self) -> Option<IpNetwork> {
+        let own = IpNetwork::new(self.address, self.prefix?).ok()?;
+        Some(of_host(own))
+    }
 }
 
 /// What a member publishes of itself; written by that member alone (C1).
@@ -101,21 +114,33 @@ pub(in super::super) struct Record {
     pub(in super::super) stage: Stage,
     /// It answers offers (H3).
     pub(in super::super) consents: bool,
+    /// Where it is reached, as it says itself.
+    pub(in super::super) address: IpAddr,
     pub(in super::super) mac: MacAddr,
     pub(in super::super) links: Vec<LinkAddress>,
+    /// `links` are all that it has (S1); those of a version before are not.
+    pub(in super::super) tells_subnets: bool,
     pub(in super::super) claims: BTreeMap<IpAddr, Claim>,
 }
 
 impl Record {
-    pub(in super::super) fn empty() -> Self {
+    pub(in super::super) fn empty(address: IpAddr) -> Self {
         Self {
             seq: 0,
             stage: Stage::Joining,
             consents: false,
+            address,
             mac: MacAddr::zero(),
             links: Vec::new(),
+            tells_subnets: false,
             claims: BTreeMap::new(),
         }
+    }
+
+    /// Whether the member has a subnet that `vip` lies on, as far as it tells.
+    pub(in super::super) fn has_subnet_of(&self, vip: IpAddr) -> bool {
+        let mut subnets = self.links.iter().filter_map(LinkAddress::subnet);
+        subnets.any(|subnet| subnet.contains(vip))
     }
 }
 
@@ -129,7 +154,10 @@ pub(in super::super) struct Former {
 
 #[derive(Debug, Clone)]
 pub(in super::super) struct Member {
+    /// Where it is spoken to (A2 to A4).
     pub(in super::super) address: IpAddr,
+    /// The addresses that the Nodes list gives it, in its order.
+    pub(in super::super) listed_at: Vec<IpAddr>,
     /// In the Nodes list.
     pub(in super::super) listed: bool,
     /// It was in the Nodes list at some time: it is no mere name that others told of.
@@ -175,6 +203,7 @@ impl Member {
     pub(in super::super) fn new(address: IpAddr, now: Instant) -> Self {
         Self {
             address,
+            listed_at: Vec::new(),
             listed: false,
             was_listed: false,
             life: None,
@@ -182,7 +211,7 @@ impl Member {
             verdict: None,
             boot: 0,
             inc: 0,
-            record: Arc::new(Record::empty()),
+            record: Arc::new(Record::empty(address)),
             former: None,
             hold_until: now,
             since: now,
@@ -199,6 +228,16 @@ impl Member {
             window: Window::default(),
             assembly: Assembly::default(),
             former_assembly: Assembly::default(),
+        }
+    }
+
+    /// From now on it is spoken to there. What its kernel answered at another address says nothing
+    /// about this one, and it is tried at once.
+    pub(super) fn move_to(&mut self, address: IpAddr) {
+        if std::mem::replace(&mut self.address, address) != address {
+            (self.echoes, self.unanswered) = (false, 0);
+            (self.asked_at, self.kernel_at, self.no_process_at) = (None, None, None);
+            (self.told_at, self.tried_at) = (None, None);
         }
     }
 
@@ -261,7 +300,13 @@ impl Member {
     /// L11, R2: a higher boot voids what the boot before had claimed, but reserves it to the name.
     pub(super) fn restart(&mut self, boot: u64, hold: Duration, rejoin: Duration, now: Instant) {
         let was_live = self.life == Some(Life::Live);
-        let record = std::mem::replace(&mut self.record, Arc::new(Record::empty()));
+        // Its node is what it was.
+        let empty = Record {
+            links: self.record.links.clone(),
+            tells_subnets: self.record.tells_subnets,
+            ..Record::empty(self.record.address)
+        };
+        let record = std::mem::replace(&mut self.record, Arc::new(empty));
         if !record.claims.is_empty() && matches!(self.life, Some(Life::Live | Life::Held)) {
             let until = if was_live {
                 now + hold

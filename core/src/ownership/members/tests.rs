@@ -45,6 +45,7 @@ fn entry(node: &str, boot: u64, inc: u32, life: Life, seq: u32) -> Entry {
         part: 0,
         parts: 1,
         links: Vec::new(),
+        tells_subnets: false,
         claims: vec![(vip(seq as u8), claim(seq))],
     }
 }

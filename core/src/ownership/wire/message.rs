@@ -96,6 +96,8 @@ pub(in super::super) struct Entry {
     pub(in super::super) parts: u16,
     /// At most [`MAX_LINKS`].
     pub(in super::super) links: Vec<LinkAddress>,
+    /// They are all that it has (S1); those of a version before are not.
+    pub(in super::super) tells_subnets: bool,
     pub(in super::super) claims: Vec<(IpAddr, Claim)>,
 }
 
@@ -323,13 +325,19 @@ impl Entry {
         out.extend(self.parts.to_be_bytes());
         out.push(self.life as u8);
         out.push(self.stage as u8);
-        out.push(flags([self.former, self.consents, false, false]));
+        out.push(flags([
+            self.former,
+            self.consents,
+            self.tells_subnets,
+            false,
+        ]));
         out.extend(self.mac.octets());
         out.extend(address_octets(self.address));
         out.extend(count(&self.links));
         for link in &self.links {
             out.extend(address_octets(link.address));
-            out.push(flags([link.silent, false, false, false]));
+            // A version before reads the first bit alone.
+            out.push(u8::from(link.silent) | prefix_bits(link.prefix));
         }
         out.extend(count(&self.claims));
         for (vip, claim) in &self.claims {
@@ -346,13 +354,17 @@ impl Entry {
         let (part, parts) = (reader.u16()?, reader.u16()?);
         let life = Life::from_code(reader.byte()?)?;
         let stage = Stage::from_code(reader.byte()?)?;
-        let [former, consents, ..] = read_flags(reader)?;
+        let [former, consents, tells_subnets, _] = read_flags(reader)?;
         let mac = MacAddr::from(reader.array()?);
         let address = reader.address()?;
         let links = read_many(reader, |reader| {
             let address = reader.address()?;
-            let [silent, ..] = read_flags(reader)?;
-            Some(LinkAddress { address, silent })
+            let bits = reader.byte()?;
+            Some(LinkAddress {
+                address,
+                prefix: Some(bits >> 1).filter(|prefix| *prefix > 0),
+                silent: bits & 1 == 1,
+            })
         })?;
         let claims = read_many(reader, |reader| {
             let vip = reader.address()?;
@@ -382,6 +394,7 @@ impl Entry {
             part,
             parts,
             links,
+            tells_subnets,
             claims,
         };
         (part < parts && entry.links.len() <= MAX_LINKS).then_some(entry)
@@ -399,6 +412,11 @@ fn read_many<T>(
 ) -> Option<Vec<T>> {
     let count = reader.u16()?;
     (0..count).map(|_| read(reader)).collect()
+}
+
+/// Above the first bit; a prefix of all 128 bits, or of none, is no subnet.
+fn prefix_bits(prefix: Option<u8>) -> u8 {
+    prefix.filter(|prefix| *prefix < 128).unwrap_or(0) << 1
 }
 
 fn flags(bits: [bool; 4]) -> u8 {

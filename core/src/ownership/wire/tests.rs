@@ -39,8 +39,10 @@ fn entry() -> Entry {
         parts: 1,
         links: vec![LinkAddress {
             address: "10.9.0.12".parse().unwrap(),
+            prefix: None,
             silent: true,
         }],
+        tells_subnets: false,
         claims: vec![
             (
                 "192.168.64.100".parse().unwrap(),
@@ -141,7 +143,22 @@ fn every_kind() -> Vec<Message> {
             )],
             ..entry()
         }]),
+        Message::Records(vec![Entry {
+            links: ["10.9.0.12", "fd00:9::12"].map(with_prefix).into(),
+            tells_subnets: true,
+            claims: Vec::new(),
+            ..entry()
+        }]),
     ]
+}
+
+fn with_prefix(address: &str) -> LinkAddress {
+    let address: IpAddr = address.parse().unwrap();
+    LinkAddress {
+        address,
+        prefix: Some(if address.is_ipv4() { 24 } else { 64 }),
+        silent: address.is_ipv4(),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
