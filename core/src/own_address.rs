@@ -1,4 +1,4 @@
-//! Which addresses a node has among speakers: what its Node object says, as far as its links bear it out.
+//! A1: Which addresses a node has among speakers: what its Node object says, as far as its links bear it out.
 //!
 //! The Node object may be out of date (a DHCP server gave another address, and the kubelet tells so
 //! seconds later), and may list addresses in any order. What is on a link is true at once. Where neither

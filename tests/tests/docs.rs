@@ -119,8 +119,9 @@ fn every_rule_of_the_protocol_that_the_code_cites_is_written_down_and_the_other_
     let code: String = sources()
         .iter()
         .filter(|path| {
+            let rooms = ["ownership", "ownership.rs", "own_address.rs"];
             path.components()
-                .any(|part| part.as_os_str() == "ownership" || part.as_os_str() == "ownership.rs")
+                .any(|part| rooms.iter().any(|room| part.as_os_str() == *room))
         })
         .filter(|path| {
             path.extension()
@@ -140,7 +141,7 @@ fn every_rule_of_the_protocol_that_the_code_cites_is_written_down_and_the_other_
 /// `L4`, `C10`: a part of the protocol, and the number of a rule.
 fn is_label(word: &str) -> bool {
     let mut chars = word.chars();
-    let part = chars.next().is_some_and(|c| "LCJHRBGKN".contains(c));
+    let part = chars.next().is_some_and(|c| "LASCJHRBGKN".contains(c));
     let number = chars.as_str();
     part && matches!(number.len(), 1 | 2) && number.bytes().all(|c| c.is_ascii_digit())
 }
