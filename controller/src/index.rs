@@ -66,6 +66,8 @@ struct Entry {
     said_of_annotations: Option<Box<str>>,
     /// When it was last told with whom it shares an address, and with whom.
     told_of_sharing: Option<sharing::Told>,
+    /// When it was last told that it disagrees with one of those.
+    told_of_discord: Option<Instant>,
     /// When somebody else rewrote what we had written.
     rewritten: Vec<Instant>,
     /// It was taken over, as it asks for, and the other load balancer rewrote the status.
@@ -117,6 +119,8 @@ pub struct Index {
     adopting: BTreeMap<ServiceKey, Instant>,
     /// Services that are told later with whom they share an address.
     sharing: sharing::DueTimes,
+    /// Services that are told later that they disagree, if they still do.
+    discord: BTreeMap<ServiceKey, Instant>,
     wall_clock: Option<(Timestamp, Instant)>,
     notices: VecDeque<Notice>,
     notices_dropped: u64,
@@ -153,6 +157,7 @@ impl Index {
             looping: BTreeSet::new(),
             adopting: BTreeMap::new(),
             sharing: BTreeMap::new(),
+            discord: BTreeMap::new(),
             wall_clock: None,
             notices: VecDeque::new(),
             notices_dropped: 0,
@@ -182,6 +187,7 @@ impl Index {
             entry.said = None;
             entry.said_of_annotations = None;
             entry.told_of_sharing = None;
+            entry.told_of_discord = None;
             entry.rewritten.clear();
             entry.adoption_undone = false;
             entry.pace = WritePace::default();
@@ -192,6 +198,7 @@ impl Index {
         self.looping.clear();
         self.adopting.clear();
         self.sharing.clear();
+        self.discord.clear();
         self.notices.clear();
         self.settle_all();
     }
@@ -236,6 +243,7 @@ impl Index {
                     said: None,
                     said_of_annotations: None,
                     told_of_sharing: None,
+                    told_of_discord: None,
                     rewritten: Vec::new(),
                     adoption_undone: false,
                     pace: WritePace::default(),
@@ -270,6 +278,7 @@ impl Index {
         self.looping.remove(key);
         self.forget_adoption(key);
         self.sharing.remove(key);
+        self.discord.remove(key);
         self.allocator.release(key);
         self.list(Lister::LoadBalancer, key, &[]);
     }
@@ -333,11 +342,9 @@ impl Index {
         let unknown = unknown.map(|text| unknown_annotation(&entry.view, text));
         let news = refusal != entry.said;
         entry.said.clone_from(&refusal);
-        if let Some(refusal) = refusal.filter(|_| news) {
-            tracing::warn!(service = %key, reason = %refusal.reason, "{refusal}");
-            let object = Object::service(&entry.view);
-            let notice = Notice::warning(object, event_of(refusal.reason), refusal.text);
-            self.say(if first { notice.no_news() } else { notice });
+        let refusal = refusal.filter(|_| news);
+        if let Some(refusal) = refusal.filter(|refusal| self.is_time_to_warn(&key, refusal)) {
+            self.warn(&key, refusal, first);
         }
         // What was said of the same names before is not said again, by whichever replica.
         for notice in unknown.map(Notice::no_news).into_iter().chain(adopted) {
@@ -346,6 +353,17 @@ impl Index {
         if self.update_of(&key).is_some() {
             self.to_write.insert(key);
         }
+    }
+
+    /// Says what the Service does not get.
+    fn warn(&mut self, key: &ServiceKey, refusal: Refusal, is_no_news: bool) {
+        let Some(entry) = self.services.get(key) else {
+            return;
+        };
+        tracing::warn!(service = %key, reason = %refusal.reason, "{refusal}");
+        let object = Object::service(&entry.view);
+        let notice = Notice::warning(object, event_of(refusal.reason), refusal.text);
+        self.say(if is_no_news { notice.no_news() } else { notice });
     }
 
     fn hide(&mut self, key: &ServiceKey, assigned: &[IpAddr]) {

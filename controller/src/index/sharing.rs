@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ferrolb_core::Instant;
+use ferrolb_core::alloc::{Decision, Refusal};
 use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceKey;
+use ferrolb_core::{Instant, Reason};
 use ferrolb_kube::events::{Object, fingerprint};
 
 use super::{Index, Update};
@@ -65,7 +66,33 @@ impl Index {
 
     /// When somebody is to be told, at the latest.
     pub(super) fn sharing_due(&self) -> Option<Instant> {
-        self.sharing.values().map(|due| due.at).min()
+        let later = self.sharing.values().map(|due| due.at);
+        later.chain(self.discord.values().copied()).min()
+    }
+
+    /// Whether the Service is warned now. That it disagrees with another one is that one's doing, who
+    /// may do so as often as it likes: it is said after a pause, if it is still so.
+    pub(super) fn is_time_to_warn(&mut self, key: &ServiceKey, refusal: &Refusal) -> bool {
+        let Some(entry) = self.services.get_mut(key) else {
+            return false;
+        };
+        if refusal.reason != Reason::SharedInDiscord {
+            return true;
+        }
+        let now = self.wall_clock.map_or(Instant::START, |(_, now)| now);
+        match entry
+            .told_of_discord
+            .filter(|at| now.saturating_since(*at) < PAUSE)
+        {
+            Some(at) => {
+                self.discord.insert(key.clone(), at + PAUSE);
+                false
+            }
+            None => {
+                entry.told_of_discord = Some(now);
+                true
+            }
+        }
     }
 
     /// The pause of some is over.
@@ -76,6 +103,18 @@ impl Index {
             .collect();
         for (key, due) in due {
             self.tell_sharer(&key, due.address, &due.newcomer, now);
+        }
+        let due: Vec<_> = self.discord.extract_if(.., |_, at| *at <= now).collect();
+        for (key, _) in due {
+            let Some(entry) = self.services.get_mut(&key) else {
+                continue;
+            };
+            let refusal = entry.decision.as_ref().and_then(Decision::refusal);
+            let refusal = refusal.filter(|one| one.reason == Reason::SharedInDiscord);
+            if let Some(refusal) = refusal.cloned() {
+                entry.told_of_discord = Some(now);
+                self.warn(&key, refusal, false);
+            }
         }
     }
 

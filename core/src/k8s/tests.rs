@@ -14,6 +14,15 @@ fn named(mut value: Value) -> Value {
 }
 
 #[test]
+fn the_age_of_a_service_is_read() {
+    let view = service(named(json!({ "metadata": {
+        "creationTimestamp": "2026-11-29T12:00:00Z",
+    } })));
+    let created = view.created.map(|time| time.to_string());
+    assert_eq!(created.as_deref(), Some("2026-11-29T12:00:00Z"));
+}
+
+#[test]
 fn the_new_annotation_prefix_wins_over_the_old_one() {
     let view = service(named(json!({ "metadata": { "annotations": {
         "metallb.universe.tf/address-pool": "old",

@@ -209,3 +209,39 @@ fn two_that_are_edited_one_after_the_other_keep_their_statuses_and_both_are_warn
         "{statuses:?}"
     );
 }
+
+#[test]
+fn a_lodger_that_changes_its_key_to_and_fro_warns_its_host_once_a_minute() {
+    let lodger = |version: &str, key: &str| ServiceView {
+        sharing_key: Some(key.to_owned()),
+        ..sharing("blog", "web", version, 81, &["10.0.0.1"])
+    };
+    let host = sharing("shop", "web", "1", 80, &["10.0.0.1"]);
+    let mut index = configured(vec![host, lodger("1", "k")]);
+    let mut warned = 0;
+    let of_host = |index: &mut Index| {
+        let notices = std::iter::from_fn(|| index.poll_notice());
+        let of_host = notices.filter(|one| one.words.object.namespace == "shop");
+        of_host.map(|one| one.words.reason).collect::<Vec<_>>()
+    };
+    for tenth in 0..6_000_u64 {
+        let now = Instant::from_millis(tenth * 100);
+        index.set_wall_clock(jiff::Timestamp::UNIX_EPOCH, now);
+        index.handle_timeout(now);
+        let key = if tenth % 2 == 0 { "other" } else { "k" };
+        index.apply(lodger(&tenth.to_string(), key), now);
+        assert_eq!(write(&mut index, now), [""; 0]);
+        warned += of_host(&mut index).len();
+    }
+    assert!((5..=10).contains(&warned), "{warned} in ten minutes");
+    // What stays so is said after the pause.
+    let now = second(601);
+    index.set_wall_clock(jiff::Timestamp::UNIX_EPOCH, now);
+    index.apply(lodger("last", "other"), now);
+    write(&mut index, now);
+    let now = second(700);
+    index.set_wall_clock(jiff::Timestamp::UNIX_EPOCH, now);
+    index.handle_timeout(now);
+    assert_eq!(of_host(&mut index).last(), Some(&event::SHARED_IN_DISCORD));
+    assert_eq!(index.poll_timeout(), None);
+}
