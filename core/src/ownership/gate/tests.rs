@@ -685,3 +685,68 @@ fn a_signature_for_any_address_of_this_node_is_good() {
         );
     }
 }
+
+/// A5
+#[test]
+fn who_has_lost_a_family_speaks_to_others_in_the_other_one() {
+    let keys = keys(false);
+    let (mut speaker, now) = owner(&keys);
+    let of_ipv6 = |n: u16| IpAddr::from([0xfd00, 0x64, 0, 0, 0, 0, 0, n]);
+    let mac = MacAddr::from([2, 0, 0, 0, 0, 1]);
+    speaker.set_station(&[address(1), of_ipv6(1)], mac, now);
+    let nodes = [
+        ("n1", vec![address(1)]),
+        ("n2", vec![of_ipv6(2), address(2)]),
+    ];
+    let nodes = nodes.map(|(name, addresses)| (NodeId::of(name), addresses));
+    speaker.set_nodes(&nodes.into(), now);
+    let said = datagram(&keys, &header(1), &at(of_ipv6(2), 1));
+    assert_eq!(speaker.handle_datagram(of_ipv6(2), &said, now), Ok(()));
+    assert_eq!(spoken_to(&speaker, "n2"), Some(of_ipv6(2)));
+    speaker.set_station(&[address(1)], mac, now);
+    assert_eq!(spoken_to(&speaker, "n2"), Some(address(2)));
+}
+
+/// A6: until it is heard by this node, and no longer than that.
+#[test]
+fn who_has_moved_tells_those_again_that_it_has_not_heard_since() {
+    const RECORDS: u8 = 7;
+    let keys = keys(false);
+    let (mut speaker, mut now) = owner(&keys);
+    let said = datagram(&keys, &header(1), &at(address(2), 1));
+    assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
+    let mut records = |speaker: &mut Ownership, until: Instant| {
+        let mut count = 0;
+        while now < until {
+            now = now + Duration::from_millis(5);
+            speaker.handle_timeout(now);
+            while let Some(transmit) = speaker.poll_transmit() {
+                let Transmit::Datagram { bytes, .. } = transmit else {
+                    continue;
+                };
+                count += usize::from(bytes[3] == RECORDS);
+            }
+        }
+        count
+    };
+    let begun = Instant::from_millis(8_000);
+    records(&mut speaker, begun);
+    let mac = MacAddr::from([2, 0, 0, 0, 0, 1]);
+    speaker.set_station(&[address(8)], mac, begun);
+    let at_once = records(&mut speaker, begun + Duration::from_millis(50));
+    assert_eq!(at_once, 2, "published, and once more");
+    // What it publishes for other reasons comes before.
+    records(&mut speaker, begun + Duration::from_millis(95));
+    let again = records(&mut speaker, begun + Duration::from_millis(110));
+    assert_eq!(again, 1, "after 100 ms");
+    let now = begun + Duration::from_millis(110);
+    let heard = seal(&keys, address(8), &header(2), &beat());
+    let heard = speaker.handle_datagram(address(2), &heard, now);
+    assert!(
+        matches!(heard, Ok(()) | Err(Reason::SpeakerSilent)),
+        "{heard:?}"
+    );
+    records(&mut speaker, begun + Duration::from_millis(195));
+    let after = records(&mut speaker, begun + Duration::from_millis(210));
+    assert_eq!(after, 0);
+}
