@@ -41,7 +41,7 @@ fn a_node_like_minikubes_announces_an_address_of_a_range_in_spite_of_the_exclude
         assert!(
             why.contains(
                 "192.168.64.240 is announced by minikube.\n  \
-                 for want of a better node: excluded_node\n"
+                 no better node is available: excluded_node\n"
             ),
             "{why}"
         );

@@ -45,7 +45,7 @@ pub(crate) fn other_peoples_text_and_pods_do_no_harm(lab: &Lab) -> Result<()> {
     ensure!(status.status.code() == Some(0), "{status:?}");
     ensure!(!out.contains("a-leader"), "{out}");
     ensure!(
-        complaints.contains("namespace tenant are not asked"),
+        complaints.contains("ignoring pods with FerroLB's labels in namespace tenant"),
         "{complaints}"
     );
     lab.kubectl(&["delete", "namespace", "tenant", "--wait=false"])?;
