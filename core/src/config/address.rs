@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, ip_mask_to_prefix};
 
+use super::place::Span;
 use super::problem::{Report, is_invisible, quoted};
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use crate::address::{AddressRange, Family, canonical, to_number};
 
 const FORMS: &str = "write a range such as `192.168.1.240-192.168.1.250`, a prefix such as \

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::BfdProfile;
 use super::fields::{Fields, boolean, integer, list, report_duplicate, text};
+use super::place::Span;
 use super::problem::Report;
-use super::tree::{Node, Span};
+use super::tree::Node;
 
 const KEYS: [&str; 8] = [
     "name",

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::BgpAdvertisement;
 use super::address::shortest_prefix;
 use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
+use super::place::Span;
 use super::problem::{Report, quoted};
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use crate::address::{AddressRange, Family};
 use crate::suggest::nearest;
 

@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::place::Span;
 use super::problem::{Report, quoted};
-use super::tree::{Node, Span, Style, Value};
+use super::tree::{Node, Style, Value};
 use crate::suggest::nearest;
 
 /// A mapping with known keys, each at most once.

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fields::{Fields, boolean, integer, list, text};
+use super::place::Span;
 use super::problem::{Report, quoted};
 use super::selector::metallbs_selectors;
-use super::tree::{Node, Span};
+use super::tree::Node;
 use super::{BfdProfile, Peer, duration};
 use crate::address::canonical;
 use crate::suggest::nearest;

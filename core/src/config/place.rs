@@ -1,6 +1,14 @@
 //! Places in a text, and places of a text within another one.
 
-use super::tree::Span;
+use std::ops::Range;
+
+/// Bytes from the start of a text.
+pub(super) type Span = Range<usize>;
+
+/// The character boundary at or before `offset`.
+pub(super) fn boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset)
+}
 
 /// Line and column, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +35,7 @@ impl<'t> Positions<'t> {
     }
 
     pub(super) fn of(&self, offset: usize) -> Position {
-        let offset = self.text.floor_char_boundary(offset);
+        let offset = boundary(self.text, offset);
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
         Position {

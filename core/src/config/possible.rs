@@ -1,7 +1,7 @@
 //! Entries of `addresses` that name what no host can have, or what is seldom meant.
 
+use super::place::Span;
 use super::problem::{Report, quoted};
-use super::tree::Span;
 use crate::address::AddressRange;
 use crate::address::host::{Block, impossible_in, possible_in, unusual_in};
 

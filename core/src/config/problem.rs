@@ -3,8 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::place::{Origin, Position, Positions};
-use super::tree::Span;
+use super::place::{Origin, Position, Positions, Span};
 
 /// More than anybody reads; the rest is counted.
 const MAX_PROBLEMS: usize = 100;

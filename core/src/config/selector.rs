@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::fields::{Fields, key_name, list, report_duplicate, text};
+use super::place::Span;
 use super::problem::{Report, quoted};
-use super::tree::{Node, Span, Value};
+use super::tree::{Node, Value};
 use super::{LabelExpression, LabelOperator, LabelSelector};
 
 const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";

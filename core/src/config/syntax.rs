@@ -2,8 +2,8 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
+use super::place::{Span, boundary};
 use super::problem::quoted;
-use super::tree::{Span, boundary};
 
 /// The text is no YAML; nothing after that place could be read.
 #[derive(Debug)]

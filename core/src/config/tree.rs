@@ -4,14 +4,11 @@
 //! every key as often as it stands there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
+use super::place::{Span, boundary};
 use super::syntax::{self, SyntaxError};
-
-/// Bytes from the start of the text.
-pub(super) type Span = Range<usize>;
 
 /// Deeper than any configuration or `kind: List` of manifests; bounds every recursion. Blocks and
 /// brackets count separately.
@@ -154,11 +151,6 @@ fn within(text: &str, start: Marker, end: Marker) -> Span {
     let start = boundary(text, start.byte_offset().unwrap_or(0));
     let end = boundary(text, end.byte_offset().unwrap_or(start)).max(start);
     start..start + text[start..end].trim_end().len()
-}
-
-/// The character boundary at or before `offset`.
-pub(super) fn boundary(text: &str, offset: usize) -> usize {
-    text.floor_char_boundary(offset)
 }
 
 /// A list or a mapping that is not closed yet.
