@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::config::{self, Config, Outcome, Pool};
-use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
+use ferrolb_core::advertise::Advertised;
+use ferrolb_core::config::{self, Config, Outcome};
+use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -123,23 +124,14 @@ impl Election {
         address: IpAddr,
         move_to: Option<&str>,
     ) -> Result<Standings<'_>, Reason> {
-        let pool = self.pool_of(address);
-        let mut refused = Reason::OtherClass;
-        let mut backends = Vec::new();
-        for service in self.services_at(address) {
-            match is_ours(service, pool, self.config.is_some()) {
-                Ok(()) => backends.push(self.backend(service, address, move_to)),
-                Err(reason) => refused = reason,
-            }
-        }
-        if backends.is_empty() {
-            return Err(refused);
-        }
-        standings(address, &backends, pool, &self.nodes, self.exclude_label)
-    }
-
-    fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
-        self.config.as_ref()?.pool_of(address)
+        let services: Vec<_> = self.services_at(address).collect();
+        let advertised = Advertised::of(address, &services, self.config.as_ref());
+        let announced = advertised.layer2_services()?.iter();
+        let backends: Vec<_> = announced
+            .map(|service| self.backend(service, address, move_to))
+            .collect();
+        let layer2 = advertised.layer2();
+        standings(address, &backends, layer2, &self.nodes, self.exclude_label)
     }
 
     fn backend<'a>(

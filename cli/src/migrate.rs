@@ -152,7 +152,7 @@ fn bgp_is_not_spoken(config: &str) -> Vec<String> {
     let Some(config) = config::parse(config).in_force() else {
         return Vec::new();
     };
-    let bgp = |pool: &&config::Pool| pool.protocol == config::Announcement::Bgp;
+    let bgp = |pool: &&config::Pool| config.protocols_of(&pool.name).is_bgp_alone();
     let pools = config.pools.iter().filter(bgp);
     pools.map(|pool| not_announced(&pool.name)).collect()
 }

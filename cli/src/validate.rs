@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use ferrolb_core::config::{
-    Announcement, Checked, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems,
-    REST_IN_FORCE, check_file, text_of,
+    Checked, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems, REST_IN_FORCE,
+    check_file, text_of,
 };
 
 use crate::output::{Format, counted};
@@ -153,14 +153,11 @@ fn print_problems(
 fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {
     let head = ["POOL", "PROTOCOL", "AUTO-ASSIGN", "ADDRESSES", "RANGES"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(head)
-        .chain(config.pools.iter().map(row))
+        .chain(config.pools.iter().map(|pool| row(pool, config)))
         .collect();
     table::print(out, &rows)?;
-    for pool in config
-        .pools
-        .iter()
-        .filter(|pool| pool.protocol == Announcement::Bgp)
-    {
+    let bgp = |pool: &&Pool| config.protocols_of(&pool.name).is_bgp_alone();
+    for pool in config.pools.iter().filter(bgp) {
         writeln!(
             out,
             "\n{WARNING}warning:{WARNING:#} pool {} has protocol bgp: Services get its addresses, \
@@ -171,11 +168,11 @@ fn print_pools(out: &mut impl Write, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-fn row(pool: &Pool) -> [String; 5] {
+fn row(pool: &Pool, config: &Config) -> [String; 5] {
     let size = pool.capacity();
     [
         pool.name.clone(),
-        protocol(pool).to_owned(),
+        config.protocols_of(&pool.name).to_string(),
         pool.auto_assign.to_string(),
         if size > MANY {
             format!(">{MANY}")
@@ -184,13 +181,6 @@ fn row(pool: &Pool) -> [String; 5] {
         },
         table::list(&ranges(pool), ", "),
     ]
-}
-
-const fn protocol(pool: &Pool) -> &'static str {
-    match pool.protocol {
-        Announcement::Layer2 => "layer2",
-        Announcement::Bgp => "bgp",
-    }
 }
 
 fn ranges(pool: &Pool) -> Vec<String> {

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 mod address;
+mod advertisement;
 mod bfd;
 mod bgp;
 mod duration;
@@ -37,6 +38,7 @@ mod syntax;
 mod text_file;
 mod tree;
 
+pub use advertisement::*;
 pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
 pub use model::*;
 pub use pool::KEYS as POOL_KEYS;
@@ -45,6 +47,7 @@ pub use text_file::{NotText, text_of};
 
 use self::fields::Fields;
 use self::place::Origin;
+use self::pool::Pools;
 use self::problem::Report;
 use self::tree::Node;
 use crate::Reason;
@@ -244,11 +247,13 @@ fn root_fields(root: &Node, report: &mut Report<'_>) -> Config {
         .map(|node| peer::peers(node, &bfd_profiles, report))
         .unwrap_or_default();
     let pools = fields.get("address-pools");
-    let pools = pools
+    let Pools { pools, layer2, bgp } = pools
         .map(|node| pool::pools(node, &communities, report))
         .unwrap_or_default();
     Config {
         pools,
+        layer2,
+        bgp,
         peers,
         bfd_profiles,
     }

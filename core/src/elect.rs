@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Reason;
 use crate::address::Family;
-use crate::config::{Announcement, LabelSelector, Pool};
-use crate::names::ADOPTED_MANAGERS;
+use crate::advertise::Layer2;
 use crate::view::{EndpointSliceView, EndpointView, NodeView, ServiceView, TrafficPolicy};
 
 /// A node's place in the order for one address; the lowest is the first.
@@ -61,28 +60,6 @@ impl<'a> Backend<'a> {
             endpoints: endpoints_of(slices, family),
             move_to: service.move_to.as_deref(),
         }
-    }
-}
-
-/// Whether an address of `service` is ours to announce: it lies in a `layer2` pool. One that lies in
-/// no pool (its pool was removed and the Service keeps it; or a restart while the configuration is
-/// broken) has to be written by our controller, or by `MetalLB`'s: another provider's addresses are
-/// none of our business.
-pub fn is_ours(
-    service: &ServiceView,
-    pool: Option<&Pool>,
-    is_configured: bool,
-) -> Result<(), Reason> {
-    if let Some(pool) = pool {
-        return match pool.protocol {
-            Announcement::Layer2 => Ok(()),
-            Announcement::Bgp => Err(Reason::BgpNotAnnounced),
-        };
-    }
-    match service.status_manager.as_deref() {
-        Some(manager) if ADOPTED_MANAGERS.contains(&manager) => Ok(()),
-        _ if is_configured => Err(Reason::AddressOutsidePools),
-        _ => Err(Reason::NotConfigured),
     }
 }
 
@@ -202,12 +179,12 @@ impl<'a> Standings<'a> {
     }
 }
 
-/// How each node stands for `address`, which `pool` holds (if the configuration is known) and
-/// `backends` have. `Err` if it is announced by nobody.
+/// How each node stands for `address`, which `backends` have and `layer2` announces. `Err` if it is
+/// announced by nobody.
 pub fn standings<'a>(
     address: IpAddr,
     backends: &[Backend<'_>],
-    pool: Option<&Pool>,
+    layer2: &Layer2<'_>,
     nodes: &'a BTreeMap<String, NodeView>,
     exclude: ExcludeLabel,
 ) -> Result<Standings<'a>, Reason> {
@@ -223,25 +200,20 @@ pub fn standings<'a>(
     }
     let judged = nodes
         .values()
-        .map(|node| (node.name.as_str(), judge(node, &backends, pool, exclude)));
+        .map(|node| (node.name.as_str(), judge(node, &backends, layer2, exclude)));
     Ok(Standings(judged.collect()))
 }
 
 fn judge(
     node: &NodeView,
     backends: &[&Backend<'_>],
-    pool: Option<&Pool>,
+    layer2: &Layer2<'_>,
     exclude: ExcludeLabel,
 ) -> Result<Tier, Reason> {
-    let selectors: &[LabelSelector] = pool.map_or(&[], |pool| &pool.node_selectors);
-    let is_selected = selectors.is_empty()
-        || selectors
-            .iter()
-            .any(|selector| selector.matches(&node.labels));
     if node.network_unavailable {
         return Err(Reason::NetworkUnavailable);
     }
-    if !is_selected {
+    if !layer2.selects(node) {
         return Err(Reason::NodeNotSelected);
     }
     if node.excluded && exclude == ExcludeLabel::Strict {

@@ -5,7 +5,7 @@
 //! ```text
 //!  ConfigMap ──▶ config ──▶ Config ─┐
 //!  Service   ──▶ k8s ──▶ view ──────┼─▶ alloc ──▶ Decision ──▶ the controller writes a status
-//!  Node, EndpointSlice ──▶ view ────┼─▶ elect ──▶ who may announce a Vip ──▶ ownership ──▶ who does
+//!  Node, EndpointSlice ──▶ view ────┼─▶ advertise ──▶ elect ──▶ who may announce a Vip ──▶ ownership ──▶ who does
 //!  frames    ──▶ wire ──────────────┴─▶ announce ──▶ frames that the speaker sends
 //! ```
 //!
@@ -16,6 +16,7 @@
 
 pub mod address;
 pub mod adopt;
+pub mod advertise;
 pub mod alloc;
 mod annotations;
 pub mod announce;

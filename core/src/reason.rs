@@ -129,6 +129,8 @@ reasons! {
     NodeNotSelected => "node_not_selected",
     /// The address lies in no pool of the configuration: it is not ours to announce.
     AddressOutsidePools => "address_outside_pools",
+    /// No advertisement covers the address's pool, or none the Service.
+    NotAdvertised => "not_advertised",
     /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
     BgpNotAnnounced => "bgp_not_announced",
 

@@ -242,6 +242,7 @@ mod tests {
             Reason::StrictlyExcludedNode,
             Reason::NetworkUnavailable,
             Reason::BgpNotAnnounced,
+            Reason::NotAdvertised,
         ] {
             let why = why(reason);
             assert!(!why.contains("this node") && why.contains(": "), "{why}");

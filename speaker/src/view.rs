@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
-use ferrolb_core::address::host::can_be_a_hosts;
-use ferrolb_core::config::{self, Pool};
+use ferrolb_core::advertise::Advertised;
+use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
-use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, is_ours, standings};
+use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::in_force::{Effect, InForce};
 use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
@@ -299,19 +299,21 @@ impl View {
 
     /// Who may announce `address`; `Err` if nobody should.
     pub fn wish(&self, address: IpAddr) -> Result<Wish, Reason> {
-        let (standings, pool) = self.standings(address)?;
+        let (standings, advertised) = self.standings(address)?;
         let candidates = standings.candidates(address).into_iter();
         let candidates = candidates.map(|(name, tier)| Candidate {
             node: NodeId::of(name),
             tier: tier.number(),
         });
         let own = standings.of(&self.me);
-        let interfaces = pool.map(|pool| pool.interfaces.iter().cloned().collect());
+        let me = self.nodes.views().get(&self.me);
+        let planned = me.and_then(|me| advertised.plan(me).layer2);
         Ok(Wish {
             may: own.map(drop),
             drawback: own.ok().and_then(|tier| tier.drawback()),
             candidates: candidates.collect(),
-            interfaces: interfaces.unwrap_or_default(),
+            // One that may not announce tells the others what it sees on the links of those who may.
+            interfaces: planned.unwrap_or_else(|| advertised.layer2().interfaces()),
             in_conflict: self.in_conflict.contains(&address),
         })
     }
@@ -322,32 +324,25 @@ impl View {
     pub fn why_nobody(&self, address: IpAddr) -> Option<Reason> {
         match self.standings(address) {
             Ok((standings, _)) => standings.why_nobody(),
-            Err(reason @ (Reason::NoEndpoint | Reason::BgpNotAnnounced)) => Some(reason),
+            Err(
+                reason @ (Reason::NoEndpoint | Reason::BgpNotAnnounced | Reason::NotAdvertised),
+            ) => Some(reason),
             // A node's own address, or another load balancer's.
             Err(_) => None,
         }
     }
 
-    fn standings(&self, address: IpAddr) -> Result<(Standings<'_>, Option<&Pool>), Reason> {
-        if !can_be_a_hosts(address) {
-            return Err(Reason::AddressOutsidePools);
-        }
-        let config = self.in_force.current();
-        let pool = config.and_then(|config| config.pool_of(address));
-        let mut refused = Reason::OtherClass;
-        let mut backends = Vec::new();
-        for service in self.services_at(address) {
-            match is_ours(service, pool, config.is_some()) {
-                Ok(()) => backends.push(self.backend(service, address)),
-                Err(reason) => refused = reason,
-            }
-        }
-        if backends.is_empty() {
-            return Err(refused);
-        }
+    fn standings(&self, address: IpAddr) -> Result<(Standings<'_>, Advertised<'_>), Reason> {
+        let services: Vec<_> = self.services_at(address).collect();
+        let advertised = Advertised::of(address, &services, self.in_force.current());
+        let announced = advertised.layer2_services()?.iter();
+        let backends: Vec<_> = announced
+            .map(|service| self.backend(service, address))
+            .collect();
         let nodes = self.nodes.views();
-        let standings = standings(address, &backends, pool, nodes, self.exclude_label)?;
-        Ok((standings, pool))
+        let layer2 = advertised.layer2();
+        let standings = standings(address, &backends, layer2, nodes, self.exclude_label)?;
+        Ok((standings, advertised))
     }
 
     fn backend<'a>(&'a self, service: &'a ServiceView, address: IpAddr) -> Backend<'a> {

@@ -159,7 +159,7 @@ fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<Ser
     let read = |key: &ServiceKey, service: Option<&Service>| {
         let view = service.and_then(service_view);
         let view = view.filter(|view| view.load_balancer);
-        // No decision of a speaker reads them.
+        // Service selectors of advertisements alone would read them, and no ConfigMap has any.
         let view = view.map(|view| ServiceView {
             labels: Labels::default(),
             ..view

@@ -58,6 +58,17 @@ fn a_node_that_has_no_pod_yet_is_waited_for() {
 }
 
 #[test]
+fn an_address_that_no_advertisement_covers_goes_nowhere() {
+    let mut election = Election::fixture("", &[&WEB]);
+    let address = "192.168.64.241".parse().unwrap();
+    assert_eq!(obstacle(&election, address, "n1"), None);
+    let config = election.config.as_mut().unwrap();
+    config.layer2.clear();
+    let why = obstacle(&election, address, "n1");
+    assert_eq!(why, Some(Reason::NotAdvertised));
+}
+
+#[test]
 fn what_cannot_be_moved_is_refused_with_the_reason() {
     let elsewhere = ServiceFixture {
         name: "other",

@@ -4,7 +4,7 @@ use ferrolb_core::config::{Checked, Config, Outcome, Pool, Problem, Problems};
 use serde::Serialize;
 
 use super::notes::of_object;
-use super::{MANY, is_valid, protocol, ranges};
+use super::{MANY, is_valid, ranges};
 
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
@@ -37,7 +37,7 @@ struct Configuration<'a> {
 #[derive(Serialize)]
 struct PoolSummary<'a> {
     name: &'a str,
-    protocol: &'static str,
+    protocol: String,
     #[serde(rename = "autoAssign")]
     auto_assign: bool,
     ranges: Vec<String>,
@@ -106,13 +106,14 @@ fn configuration(checked: &Checked) -> Configuration<'_> {
 }
 
 fn pools_of(config: &Config) -> Vec<PoolSummary<'_>> {
-    config.pools.iter().map(pool).collect()
+    let pools = config.pools.iter();
+    pools.map(|one| pool(one, config)).collect()
 }
 
-fn pool(pool: &Pool) -> PoolSummary<'_> {
+fn pool<'a>(pool: &'a Pool, config: &Config) -> PoolSummary<'a> {
     PoolSummary {
         name: &pool.name,
-        protocol: protocol(pool),
+        protocol: config.protocols_of(&pool.name).to_string(),
         auto_assign: pool.auto_assign,
         ranges: ranges(pool),
         addresses: i64::try_from(pool.capacity().min(MANY)).unwrap_or(i64::MAX),

@@ -127,6 +127,8 @@ fn an_address_that_nobody_announces_is_a_problem_unless_it_is_silent_on_purpose(
         assert!(verdict.is_well(), "{silent}");
         assert_eq!(verdict.notes.len(), 1);
     }
+    let said = problem(|picture| all(picture, "not_advertised"));
+    assert!(said.contains("(not_advertised: "), "{said}");
     assert_eq!(
         judged(|picture| all(picture, "node_address")),
         Verdict::default()

@@ -1,7 +1,6 @@
 //! What the index shows on `/status`.
 
 use ferrolb_core::alloc::{Decision, Refusal};
-use ferrolb_core::config::{Announcement, Pool};
 use ferrolb_core::report::{ConfigurationStatus, Explained, PoolStatus, ServiceStatus, saturated};
 
 use super::{Entry, Index};
@@ -22,16 +21,13 @@ impl Index {
     /// The pools, in the order of the file.
     #[must_use]
     pub fn pool_statuses(&self) -> Vec<PoolStatus> {
-        let pools = self
-            .in_force
-            .current()
-            .into_iter()
-            .flat_map(|config| &config.pools);
+        let config = self.in_force.current().into_iter();
+        let pools = config.flat_map(|config| config.pools.iter().map(move |pool| (config, pool)));
         pools
             .zip(self.usage())
-            .map(|(pool, usage)| PoolStatus {
+            .map(|((config, pool), usage)| PoolStatus {
                 name: pool.name.clone(),
-                protocol: protocol(pool).to_owned(),
+                protocol: config.protocols_of(&pool.name).to_string(),
                 auto_assign: pool.auto_assign,
                 ranges: pool.ranges.iter().map(ToString::to_string).collect(),
                 total: saturated(usage.total),
@@ -49,13 +45,6 @@ impl Index {
             .values()
             .filter_map(|entry| service(entry))
             .collect()
-    }
-}
-
-const fn protocol(pool: &Pool) -> &'static str {
-    match pool.protocol {
-        Announcement::Layer2 => "layer2",
-        Announcement::Bgp => "bgp",
     }
 }
 

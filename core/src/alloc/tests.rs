@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::AddressRange;
-use crate::config::{Announcement, LabelSelector, Pool, ShareWithin};
+use crate::config::{LabelSelector, Pool, ShareWithin};
 use crate::view::{AddressRequest, FamilyPolicy, Protocol, TooLong, TrafficPolicy};
 
 pub(super) mod contended;
@@ -11,29 +11,25 @@ pub(super) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(super) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
+pub(crate) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
     let ranges = ranges
         .iter()
         .map(|(first, last)| AddressRange::new(address(first), address(last)));
     Pool {
         name: name.to_owned(),
-        protocol: Announcement::Layer2,
         ranges: ranges.map(Option::unwrap).collect(),
         auto_assign: true,
         avoid_buggy_ips: false,
-        bgp_advertisements: Vec::new(),
         priority: None,
         namespaces: Vec::new(),
         namespace_selectors: Vec::new(),
         service_selectors: Vec::new(),
-        node_selectors: Vec::new(),
-        interfaces: Vec::new(),
         share_within: ShareWithin::Cluster,
         allow_node_ports: true,
     }
 }
 
-pub(super) fn service(name: &str) -> ServiceView {
+pub(crate) fn service(name: &str) -> ServiceView {
     ServiceView {
         key: ServiceKey {
             namespace: "shop".to_owned(),

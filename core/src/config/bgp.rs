@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::BgpAdvertisement;
+use super::RouteAttributes;
 use super::address::shortest_prefix;
 use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
 use super::place::Span;
@@ -95,7 +95,7 @@ pub(super) fn advertisements(
     ranges: &[AddressRange],
     communities: &Communities,
     report: &mut Report<'_>,
-) -> Vec<BgpAdvertisement> {
+) -> Vec<RouteAttributes> {
     let narrowest = narrowest(ranges);
     let mut seen: Vec<(Written<'_>, Span)> = Vec::new();
     let mut advertisements = Vec::new();
@@ -122,7 +122,7 @@ fn advertisement<'n>(
     narrowest: &Narrowest,
     known: &Communities,
     report: &mut Report<'_>,
-) -> Option<(BgpAdvertisement, Written<'n>)> {
+) -> Option<(RouteAttributes, Written<'n>)> {
     let keys = [
         "aggregation-length",
         "aggregation-length-v6",
@@ -151,8 +151,8 @@ fn advertisement<'n>(
         localpref,
         communities: names,
     };
-    let default = BgpAdvertisement::default();
-    let advertisement = BgpAdvertisement {
+    let default = RouteAttributes::default();
+    let advertisement = RouteAttributes {
         aggregation_length: aggregation_length.unwrap_or(default.aggregation_length),
         aggregation_length_v6: aggregation_length_v6.unwrap_or(default.aggregation_length_v6),
         localpref: localpref.unwrap_or(default.localpref),

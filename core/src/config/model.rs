@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{BgpAdvertisement, Layer2Advertisement};
 use crate::address::{AddressRange, Family, to_number};
 use crate::labels::{LabelNames, Labels};
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
-    /// `address-pools`, in the order of the file.
+    /// The addresses of `address-pools`, in the order of the file.
     pub pools: Vec<Pool>,
+    /// How they are announced by ARP and neighbour discovery: one for each pool of protocol `layer2`.
+    pub layer2: Vec<Layer2Advertisement>,
+    /// How they are announced to BGP routers: those of each pool of protocol `bgp`. Checked and kept; no
+    /// BGP speaker exists yet.
+    pub bgp: Vec<BgpAdvertisement>,
     /// `peers`: BGP routers. Checked and kept; no BGP speaker exists yet.
     pub peers: Vec<Peer>,
     /// `bfd-profiles`. Checked and kept; no BGP speaker exists yet.
@@ -34,33 +40,21 @@ impl Config {
     /// The labels that its selectors read, of Services, Namespaces or Nodes.
     #[must_use]
     pub fn label_names(&self) -> LabelNames {
-        let selectors = self.pools.iter().flat_map(|pool| {
-            [
-                &pool.namespace_selectors,
-                &pool.service_selectors,
-                &pool.node_selectors,
-            ]
-        });
-        selectors.flatten().flat_map(LabelSelector::names).collect()
+        let pools = self.pools.iter();
+        let of_pools = pools.flat_map(|pool| [&pool.namespace_selectors, &pool.service_selectors]);
+        let of_layer2 = self.layer2.iter().flat_map(Layer2Advertisement::selectors);
+        let of_bgp = self.bgp.iter().flat_map(|one| one.scope.selectors());
+        let selectors = of_pools.flatten().chain(of_layer2).chain(of_bgp);
+        selectors.flat_map(LabelSelector::names).collect()
     }
 }
 
-/// `address-pools[].protocol`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Announcement {
-    /// `layer2`: ARP and neighbour discovery.
-    Layer2,
-    /// `bgp`: accepted; not announced until a BGP speaker exists.
-    Bgp,
-}
-
-/// One entry of `address-pools`.
+/// Addresses that are given to Services, and to which: one entry of `address-pools`. How they are
+/// announced is said by the advertisements that name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// `name`
     pub name: String,
-    /// `protocol`
-    pub protocol: Announcement,
     /// `addresses`, in the order of the file: the order of allocation. Without those that no host can
     /// have; nothing is left of a pool that had no others.
     pub ranges: Vec<AddressRange>,
@@ -68,8 +62,6 @@ pub struct Pool {
     pub auto_assign: bool,
     /// `avoid-buggy-ips`: never give out IPv4 addresses that end in .0 or .255.
     pub avoid_buggy_ips: bool,
-    /// `bgp-advertisements`
-    pub bgp_advertisements: Vec<BgpAdvertisement>,
     /// `priority` (ours): lower is tried first; `None` comes last, then in the order of the file.
     pub priority: Option<u32>,
     /// `namespaces` (ours): only services in these; empty means any.
@@ -78,10 +70,6 @@ pub struct Pool {
     pub namespace_selectors: Vec<LabelSelector>,
     /// `service-selectors` (ours), OR-ed; empty means any service.
     pub service_selectors: Vec<LabelSelector>,
-    /// `node-selectors` (ours), OR-ed: the nodes that may announce; empty means any.
-    pub node_selectors: Vec<LabelSelector>,
-    /// `interfaces` (ours): the links to announce on; empty means all that fit.
-    pub interfaces: Vec<String>,
     /// `share-within` (ours): whose Services may come to share an address.
     pub share_within: ShareWithin,
     /// `allow-node-ports` (ours): whether a Service's annotation may take a port that a node needs from
@@ -150,30 +138,6 @@ fn buggy(range: &AddressRange) -> u128 {
     let zeros = last / 256 + 1 - first.div_ceil(256);
     let ones = (last + 1) / 256 - first / 256;
     zeros + ones
-}
-
-/// One entry of `bgp-advertisements`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BgpAdvertisement {
-    /// `aggregation-length`: IPv4 prefix length, default 32.
-    pub aggregation_length: u8,
-    /// `aggregation-length-v6`: IPv6 prefix length, default 128.
-    pub aggregation_length_v6: u8,
-    /// `localpref`, default 0.
-    pub localpref: u32,
-    /// `communities`, aliases resolved, ascending.
-    pub communities: Vec<u32>,
-}
-
-impl Default for BgpAdvertisement {
-    fn default() -> Self {
-        Self {
-            aggregation_length: 32,
-            aggregation_length_v6: 128,
-            localpref: 0,
-            communities: Vec::new(),
-        }
-    }
 }
 
 /// One entry of `peers`.

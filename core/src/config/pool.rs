@@ -10,7 +10,10 @@ use super::possible::possible;
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
 use super::tree::{Node, Value};
-use super::{Announcement, BgpAdvertisement, LabelSelector, Pool, ShareWithin, address};
+use super::{
+    BgpAdvertisement, LabelSelector, Layer2Advertisement, Pool, RouteAttributes, Scope,
+    ShareWithin, address,
+};
 use crate::address::AddressRange;
 use crate::suggest::nearest;
 
@@ -50,9 +53,32 @@ struct Entry {
     pool: String,
 }
 
+/// What `address-pools` says: addresses, and how they are announced.
+#[derive(Default)]
+pub(super) struct Pools {
+    pub(super) pools: Vec<Pool>,
+    pub(super) layer2: Vec<Layer2Advertisement>,
+    pub(super) bgp: Vec<BgpAdvertisement>,
+}
+
+/// How a pool is announced.
+enum Announced {
+    /// `protocol: layer2`
+    Layer2(Layer2Advertisement),
+    /// `protocol: bgp`
+    Bgp(Vec<BgpAdvertisement>),
+}
+
+/// `protocol`
+#[derive(Clone, Copy)]
+enum Protocol {
+    Layer2,
+    Bgp,
+}
+
 /// Reads `address-pools`.
-pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<'_>) -> Vec<Pool> {
-    let mut pools = Vec::new();
+pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<'_>) -> Pools {
+    let mut read = Pools::default();
     let mut entries = Vec::new();
     let mut places: BTreeMap<String, Span> = BTreeMap::new();
     for item in list(node, "address-pools", report) {
@@ -69,10 +95,18 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
         let name = name(&fields, &mut places, report);
         let start = entries.len();
         read_entries(&fields, name.unwrap_or_default(), &mut entries, report);
-        pools.extend(pool(&fields, name, &entries[start..], communities, report));
+        let entries = &entries[start..];
+        let Some((pool, announced)) = pool(&fields, name, entries, communities, report) else {
+            continue;
+        };
+        read.pools.push(pool);
+        match announced {
+            Announced::Layer2(one) => read.layer2.push(one),
+            Announced::Bgp(all) => read.bgp.extend(all),
+        }
     }
     report_overlaps(&entries, report);
-    pools
+    read
 }
 
 fn pool(
@@ -81,14 +115,14 @@ fn pool(
     entries: &[Entry],
     communities: &Communities,
     report: &mut Report<'_>,
-) -> Option<Pool> {
+) -> Option<(Pool, Announced)> {
     let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
     let protocol = protocol(fields, report);
     let mut flag = |key| fields.get(key).and_then(|node| boolean(node, key, report));
     let (auto_assign, avoid_buggy_ips) = (flag("auto-assign"), flag("avoid-buggy-ips"));
     let allow_node_ports = flag("allow-node-ports").unwrap_or(true);
     let share_within = share_within(fields, report);
-    let bgp_advertisements = advertisements(fields, protocol, &ranges, communities, report);
+    let routes = routes(fields, protocol, &ranges, communities, report);
     // Zero is the word for "no priority" in other places: better asked for than guessed.
     let priority = fields.get("priority");
     let priority = priority.and_then(|node| integer(node, "priority", 1..=u32::MAX, report));
@@ -100,25 +134,47 @@ fn pool(
             .map(|node| selectors(node, key, report))
             .unwrap_or_default()
     };
-    Some(Pool {
-        namespace_selectors: selectors("namespace-selectors"),
-        service_selectors: selectors("service-selectors"),
-        node_selectors: selectors("node-selectors"),
+    let namespace_selectors = selectors("namespace-selectors");
+    let service_selectors = selectors("service-selectors");
+    let node_selectors = selectors("node-selectors");
+    let scope = Scope {
+        pools: vec![name?.to_owned()],
+        service_selectors: Vec::new(),
+        node_selectors,
+    };
+    let announced = match protocol? {
+        Protocol::Layer2 => Announced::Layer2(Layer2Advertisement {
+            scope,
+            interfaces,
+            preferred_nodes: Vec::new(),
+        }),
+        // Routes go to routers, by whichever interface.
+        Protocol::Bgp => Announced::Bgp(
+            routes
+                .into_iter()
+                .map(|route| BgpAdvertisement {
+                    scope: scope.clone(),
+                    route,
+                })
+                .collect(),
+        ),
+    };
+    let pool = Pool {
         name: name?.to_owned(),
-        protocol: protocol?,
+        namespace_selectors,
+        service_selectors,
         ranges: entries
             .iter()
             .flat_map(|entry| entry.possible.iter().copied())
             .collect(),
         auto_assign: auto_assign.unwrap_or(true),
         avoid_buggy_ips: avoid_buggy_ips.unwrap_or(false),
-        bgp_advertisements,
         priority,
         namespaces,
-        interfaces,
         share_within,
         allow_node_ports,
-    })
+    };
+    Some((pool, announced))
 }
 
 fn name<'n>(
@@ -146,12 +202,12 @@ fn name<'n>(
     Some(name)
 }
 
-fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Announcement> {
+fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Protocol> {
     let node = fields.require("protocol", PROTOCOL_HELP, report)?;
     let word = text(node, "protocol", report)?;
     let protocol = match word {
-        "layer2" => Some(Announcement::Layer2),
-        "bgp" => Some(Announcement::Bgp),
+        "layer2" => Some(Protocol::Layer2),
+        "bgp" => Some(Protocol::Bgp),
         _ => None,
     };
     if protocol.is_none() {
@@ -253,24 +309,24 @@ fn report_overlaps(entries: &[Entry], report: &mut Report<'_>) {
     }
 }
 
-fn advertisements(
+fn routes(
     fields: &Fields<'_>,
-    protocol: Option<Announcement>,
+    protocol: Option<Protocol>,
     ranges: &[AddressRange],
     communities: &Communities,
     report: &mut Report<'_>,
-) -> Vec<BgpAdvertisement> {
+) -> Vec<RouteAttributes> {
     let node = fields.get("bgp-advertisements");
     let read = node.map(|node| bgp::advertisements(node, ranges, communities, report));
     let read = read.unwrap_or_default();
     match protocol {
-        Some(Announcement::Layer2) if !read.is_empty() => report.add(
+        Some(Protocol::Layer2) if !read.is_empty() => report.add(
             &fields.key_span("bgp-advertisements"),
             "`bgp-advertisements` in a pool with `protocol: layer2`",
             "remove them, or write `protocol: bgp`",
         ),
         // MetalLB announces each address of a bgp pool once if nothing else is said.
-        Some(Announcement::Bgp) if read.is_empty() => return vec![BgpAdvertisement::default()],
+        Some(Protocol::Bgp) if read.is_empty() => return vec![RouteAttributes::default()],
         _ => {}
     }
     read

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Announcement, ShareWithin};
+use crate::config::{LabelSelector, Layer2Advertisement, Scope};
 use crate::view::ServiceKey;
 
 const ADDRESS: &str = "192.168.64.200";
@@ -40,28 +40,18 @@ fn endpoints(marked: &str) -> Vec<EndpointView> {
     marked.split_whitespace().map(endpoint).collect()
 }
 
-fn pool_for(names: &[&str]) -> Pool {
-    Pool {
-        name: "default".into(),
-        protocol: Announcement::Layer2,
-        ranges: Vec::new(),
-        auto_assign: true,
-        avoid_buggy_ips: false,
-        bgp_advertisements: Vec::new(),
-        priority: None,
-        namespaces: Vec::new(),
-        namespace_selectors: Vec::new(),
-        service_selectors: Vec::new(),
-        node_selectors: names
-            .iter()
-            .map(|name| LabelSelector {
-                match_labels: [("name".to_owned(), (*name).to_owned())].into(),
-                match_expressions: Vec::new(),
-            })
-            .collect(),
-        interfaces: Vec::new(),
-        share_within: ShareWithin::Cluster,
-        allow_node_ports: true,
+/// What nodes of these names announce; any node if there are none.
+fn announced_by(names: &[&str]) -> Layer2Advertisement {
+    let selector = |name: &&str| LabelSelector {
+        match_labels: [("name".to_owned(), (*name).to_owned())].into(),
+        match_expressions: Vec::new(),
+    };
+    Layer2Advertisement {
+        scope: Scope {
+            node_selectors: names.iter().map(selector).collect(),
+            ..Scope::default()
+        },
+        ..Layer2Advertisement::default()
     }
 }
 
@@ -69,7 +59,7 @@ fn pool_for(names: &[&str]) -> Pool {
 fn outcome(
     services: &[(TrafficPolicy, &str)],
     marked_nodes: &str,
-    pool: Option<&Pool>,
+    advertisement: Option<&Layer2Advertisement>,
 ) -> Result<String, Reason> {
     let nodes = nodes(marked_nodes);
     let endpoints: Vec<_> = services
@@ -85,7 +75,8 @@ fn outcome(
             move_to: None,
         });
     let backends: Vec<_> = backends.collect();
-    let standings = standings(address(), &backends, pool, &nodes, ExcludeLabel::Prefer)?;
+    let layer2 = advertisement.map_or(Layer2::Anywhere, |one| Layer2::By(vec![one]));
+    let standings = standings(address(), &backends, &layer2, &nodes, ExcludeLabel::Prefer)?;
     let words = standings
         .candidates(address())
         .into_iter()
@@ -143,8 +134,8 @@ fn the_rank_is_the_sha256_of_node_and_address() {
 fn candidates_come_by_tier_and_then_by_rank() {
     use TrafficPolicy::{Cluster, Local};
     let any = None;
-    let n1_n3 = pool_for(&["n1", "n3"]);
-    let nowhere = pool_for(&["n9"]);
+    let n1_n3 = announced_by(&["n1", "n3"]);
+    let nowhere = announced_by(&["n9"]);
     let rows = [
         (Cluster, "n1 n2 n3", "n3", any, "n2 n1 n3"),
         (Cluster, "n1 n2 n3", "*", any, "n2 n1 n3"),
@@ -187,8 +178,8 @@ fn candidates_come_by_tier_and_then_by_rank() {
         ),
         (Local, "n1 n2 n3", "*", any, ""),
     ];
-    for (policy, nodes, endpoints, pool, want) in rows {
-        let got = outcome(&[(policy, endpoints)], nodes, pool);
+    for (policy, nodes, endpoints, by, want) in rows {
+        let got = outcome(&[(policy, endpoints)], nodes, by);
         assert_eq!(
             got.as_deref(),
             Ok(want),
@@ -218,7 +209,7 @@ fn an_address_that_nobody_announces_has_a_reason() {
 #[test]
 fn a_node_that_may_not_has_the_first_reason() {
     let nodes = nodes("n1! n2 n3");
-    let n1_n3 = pool_for(&["n1", "n3"]);
+    let n1_n3 = announced_by(&["n1", "n3"]);
     let endpoints = endpoints("n2");
     let backend = Backend {
         policy: TrafficPolicy::Local,
@@ -228,7 +219,7 @@ fn a_node_that_may_not_has_the_first_reason() {
     let standings = standings(
         address(),
         &[backend],
-        Some(&n1_n3),
+        &Layer2::By(vec![&n1_n3]),
         &nodes,
         ExcludeLabel::Prefer,
     )
@@ -261,8 +252,14 @@ fn the_node_that_a_service_asks_for_comes_first_as_long_as_it_is_as_good_as_othe
             endpoints: endpoints.iter().collect(),
             move_to: Some("n3"),
         };
-        let standings =
-            standings(address(), &[backend], None, &nodes, ExcludeLabel::Prefer).unwrap();
+        let standings = standings(
+            address(),
+            &[backend],
+            &Layer2::Anywhere,
+            &nodes,
+            ExcludeLabel::Prefer,
+        )
+        .unwrap();
         assert_eq!(standings.candidates(address())[0].0, want, "{marked}");
         let drawback = standings.of("n1").unwrap().drawback();
         assert_eq!(drawback, Some(Reason::OtherNodeChosen));
@@ -298,7 +295,13 @@ fn a_node_that_not_all_services_at_an_address_ask_for_moves_nothing() {
             move_to: *move_to,
         });
         let backends: Vec<_> = backends.collect();
-        let standings = standings(address(), &backends, None, &nodes, ExcludeLabel::Prefer);
+        let standings = standings(
+            address(),
+            &backends,
+            &Layer2::Anywhere,
+            &nodes,
+            ExcludeLabel::Prefer,
+        );
         let first = standings.map(|standings| standings.candidates(address())[0].0);
         assert_eq!(first.unwrap_or("nobody"), want, "{services:?}");
     }
@@ -396,7 +399,8 @@ fn taken_strictly_the_exclude_label_keeps_a_node_out_also_where_no_other_is() {
     for (marked, want) in [("n1- n2", vec!["n2"]), ("n1- n2-", vec![])] {
         let nodes = nodes(marked);
         let strict = ExcludeLabel::Strict;
-        let standings = standings(address(), &backends(), None, &nodes, strict).unwrap();
+        let standings =
+            standings(address(), &backends(), &Layer2::Anywhere, &nodes, strict).unwrap();
         let candidates = standings.candidates(address()).into_iter();
         assert_eq!(candidates.map(|(name, _)| name).collect::<Vec<_>>(), want);
         assert_eq!(
@@ -418,7 +422,7 @@ fn the_two_meanings_of_the_exclude_label_are_read_as_they_are_written() {
 #[test]
 fn why_nobody_announces_is_the_reason_that_a_node_comes_furthest_with() {
     let why = |marked: &str, selected: &[&str], local: &str| {
-        let (nodes, pool) = (nodes(marked), pool_for(selected));
+        let (nodes, advertisement) = (nodes(marked), announced_by(selected));
         let endpoints = endpoints(local);
         let backend = Backend {
             policy: TrafficPolicy::Local,
@@ -428,7 +432,7 @@ fn why_nobody_announces_is_the_reason_that_a_node_comes_furthest_with() {
         let standings = standings(
             address(),
             &[backend],
-            Some(&pool),
+            &Layer2::By(vec![&advertisement]),
             &nodes,
             ExcludeLabel::Strict,
         );

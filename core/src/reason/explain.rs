@@ -239,6 +239,10 @@ impl Reason {
                 "the address is in no pool, and FerroLB did not assign it, so it is not announced",
                 "add it to a pool, or leave it to the load balancer that assigned it",
             ),
+            Self::NotAdvertised => (
+                "no advertisement covers the address's pool and its Service, so it is not announced",
+                "add an advertisement that names the pool, and check its service selectors",
+            ),
             Self::BgpNotAnnounced => (
                 "the address is from a pool with protocol bgp, which FerroLB does not support yet",
                 "use protocol layer2, or another BGP speaker",

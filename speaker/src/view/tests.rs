@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
+use ferrolb_core::config::{LabelSelector, Layer2Advertisement, Outcome, Scope};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 
@@ -274,6 +275,85 @@ fn what_is_not_announced_has_its_reason() {
         cluster.take(Input::Service(Event::Apply((key("web"), view))));
         assert_eq!(cluster.may(), Err(reason), "{change} {address}");
     }
+}
+
+/// What is in force with POOLS, with these advertisements in place of its own.
+fn advertised(layer2: Vec<Layer2Advertisement>) -> Cluster {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let mut config = cluster.view.in_force.current().expect("POOLS").clone();
+    config.layer2 = layer2;
+    let view = &mut cluster.view;
+    view.in_force.handle(Some(Outcome::Valid(config)));
+    if let Some(names) = view.poll_labels() {
+        cluster.list_nodes(names);
+    }
+    cluster
+}
+
+/// On links of these names, of Services with that label `app` alone, if there is one.
+fn of_lan(interfaces: &[&str], app: Option<&str>) -> Layer2Advertisement {
+    let labels = |app: &str| LabelSelector {
+        match_labels: [("app".to_owned(), app.to_owned())].into(),
+        ..LabelSelector::default()
+    };
+    Layer2Advertisement {
+        scope: Scope {
+            pools: vec!["lan".to_owned()],
+            service_selectors: app.map(labels).into_iter().collect(),
+            node_selectors: Vec::new(),
+        },
+        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+        preferred_nodes: Vec::new(),
+    }
+}
+
+#[test]
+fn an_address_of_a_pool_that_nobody_advertises_is_silent_and_says_so() {
+    let address = ADDRESS.parse().unwrap();
+    let cluster = advertised(Vec::new());
+    assert_eq!(cluster.may(), Err(Reason::NotAdvertised));
+    let why = cluster.view.why_nobody(address);
+    assert_eq!(why, Some(Reason::NotAdvertised), "an Event says it");
+    let cluster = advertised(vec![of_lan(&[], None)]);
+    assert_eq!(
+        (cluster.may(), cluster.view.why_nobody(address)),
+        (Ok(()), None)
+    );
+}
+
+#[test]
+fn an_address_is_announced_as_the_advertisements_of_its_services_say() {
+    let advertisements = || {
+        vec![
+            of_lan(&["lan0"], Some("web")),
+            of_lan(&["lan1"], Some("web")),
+            of_lan(&["lan2"], Some("mail")),
+        ]
+    };
+    for (app, want) in [
+        ("web", Ok(vec!["lan0", "lan1"])),
+        ("mail", Ok(vec!["lan2"])),
+        ("other", Err(Reason::NotAdvertised)),
+    ] {
+        let mut cluster = advertised(advertisements());
+        let labels = json!({ "metadata": { "labels": { "app": app } } });
+        cluster.take(Input::Service(Event::Apply(service(labels, ADDRESS))));
+        let wish = cluster.wish();
+        let links = wish.map(|wish| wish.interfaces.into_iter().collect::<Vec<_>>());
+        let want = want.map(|links| links.into_iter().map(str::to_owned).collect());
+        assert_eq!(links, want, "{app}");
+    }
+}
+
+#[test]
+fn a_node_that_may_not_announce_knows_the_links_of_those_who_may() {
+    let pools = POOLS.replace(
+        "interfaces",
+        "node-selectors: [{match-labels: {site: far}}], interfaces",
+    );
+    let wish = Cluster::new(Some(&pools)).wish().unwrap();
+    assert_eq!(wish.may, Err(Reason::NodeNotSelected));
+    assert_eq!(wish.interfaces, ["lan0".to_owned()].into());
 }
 
 #[test]

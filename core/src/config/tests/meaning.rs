@@ -28,17 +28,35 @@ fn what_is_not_written_has_the_documented_default() {
         "a third of the hold time"
     );
     let pool = config.pool("a").unwrap();
-    assert!(pool.auto_assign && !pool.avoid_buggy_ips && pool.bgp_advertisements.is_empty());
+    assert!(pool.auto_assign && !pool.avoid_buggy_ips);
     assert_eq!(pool.priority, None);
     assert_eq!(pool.share_within, ShareWithin::Cluster);
     assert!(pool.allow_node_ports);
-    let expected = BgpAdvertisement {
-        aggregation_length: 32,
-        aggregation_length_v6: 128,
-        localpref: 0,
-        communities: vec![],
+    let of = |name: &str| Scope {
+        pools: vec![name.to_owned()],
+        service_selectors: vec![],
+        node_selectors: vec![],
     };
-    assert_eq!(config.pool("b").unwrap().bgp_advertisements, [expected]);
+    let everywhere = Layer2Advertisement {
+        scope: of("a"),
+        interfaces: vec![],
+        preferred_nodes: vec![],
+    };
+    assert_eq!(
+        config.layer2,
+        [everywhere],
+        "a pool of layer2 is one of them"
+    );
+    let expected = BgpAdvertisement {
+        scope: of("b"),
+        route: RouteAttributes {
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            localpref: 0,
+            communities: vec![],
+        },
+    };
+    assert_eq!(config.bgp, [expected], "and one of bgp is announced once");
 }
 
 #[test]

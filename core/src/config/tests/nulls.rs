@@ -12,18 +12,17 @@ fn bgp(lines: &str) -> String {
 
 #[test]
 fn an_advertisement_that_is_null_is_the_default_one() {
-    let default = valid(&bgp("")).pools.remove(0).bgp_advertisements;
-    assert_eq!(default, [BgpAdvertisement::default()]);
+    let default = valid(&bgp("")).bgp;
+    assert_eq!(default.len(), 1);
+    assert_eq!(default[0].route, RouteAttributes::default());
     for written in ["[null]", "[~]", "[{}]", "[Null]", "\n  -", "null", "[]"] {
-        let pool = valid(&bgp(&format!("  bgp-advertisements: {written}\n")))
-            .pools
-            .remove(0);
-        assert_eq!(pool.bgp_advertisements, default, "{written}");
+        let config = valid(&bgp(&format!("  bgp-advertisements: {written}\n")));
+        assert_eq!(config.bgp, default, "{written}");
     }
     let with_another = bgp("  bgp-advertisements: [{localpref: 7}, null]\n");
-    let advertisements = valid(&with_another).pools.remove(0).bgp_advertisements;
+    let advertisements = valid(&with_another).bgp;
     assert_eq!(advertisements.len(), 2);
-    assert_eq!(advertisements[1], BgpAdvertisement::default());
+    assert_eq!(advertisements[1].route, RouteAttributes::default());
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! How and where the addresses of pools are announced. Addresses and announcing are apart: a pool may
+//! have several advertisements, or none.
+
+use std::fmt;
+
+use super::{Config, LabelSelector};
+use crate::view::{NodeView, ServiceView};
+
+/// What an advertisement is about, and who announces it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Names of the pools whose addresses it covers.
+    pub pools: Vec<String>,
+    /// Of the Services with such an address only these, OR-ed; empty means all.
+    pub service_selectors: Vec<LabelSelector>,
+    /// The nodes that may announce, OR-ed; empty means any.
+    pub node_selectors: Vec<LabelSelector>,
+}
+
+impl Scope {
+    /// Whether it covers an address of `pool` that `service` has.
+    #[must_use]
+    pub fn covers(&self, pool: &str, service: &ServiceView) -> bool {
+        let mut selectors = self.service_selectors.iter();
+        let is_selected = self.service_selectors.is_empty()
+            || selectors.any(|selector| selector.matches(&service.labels));
+        is_selected && self.names(pool)
+    }
+
+    /// Whether `node` may announce what it covers.
+    #[must_use]
+    pub fn selects(&self, node: &NodeView) -> bool {
+        let mut selectors = self.node_selectors.iter();
+        self.node_selectors.is_empty() || selectors.any(|selector| selector.matches(&node.labels))
+    }
+
+    fn names(&self, pool: &str) -> bool {
+        self.pools.iter().any(|name| name == pool)
+    }
+
+    /// The selectors of Services and Nodes.
+    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
+        self.service_selectors.iter().chain(&self.node_selectors)
+    }
+}
+
+/// By ARP and neighbour discovery, by one node at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Layer2Advertisement {
+    /// Of what, and by which nodes.
+    pub scope: Scope,
+    /// Names of the links to announce on; empty means all that fit.
+    pub interfaces: Vec<String>,
+    /// The nodes that are preferred. A `ConfigMap` names none; no election reads them yet.
+    pub preferred_nodes: Vec<PreferredNodes>,
+}
+
+impl Layer2Advertisement {
+    /// The selectors of objects that it has.
+    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
+        let preferred = self.preferred_nodes.iter().map(|one| &one.selector);
+        self.scope.selectors().chain(preferred)
+    }
+}
+
+/// Nodes of which one rather announces than another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreferredNodes {
+    /// 1 to 100: those of all entries that select a node are added up.
+    pub weight: u8,
+    /// The nodes.
+    pub selector: LabelSelector,
+}
+
+/// By BGP, by each node that may. No BGP speaker exists yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BgpAdvertisement {
+    /// Of what, and by which nodes.
+    pub scope: Scope,
+    /// What is told to routers.
+    pub route: RouteAttributes,
+}
+
+/// What a BGP advertisement makes of an address: one entry of `bgp-advertisements`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteAttributes {
+    /// `aggregation-length`: IPv4 prefix length, default 32.
+    pub aggregation_length: u8,
+    /// `aggregation-length-v6`: IPv6 prefix length, default 128.
+    pub aggregation_length_v6: u8,
+    /// `localpref`, default 0.
+    pub localpref: u32,
+    /// `communities`, aliases resolved, ascending.
+    pub communities: Vec<u32>,
+}
+
+impl Default for RouteAttributes {
+    fn default() -> Self {
+        Self {
+            aggregation_length: 32,
+            aggregation_length_v6: 128,
+            localpref: 0,
+            communities: Vec::new(),
+        }
+    }
+}
+
+/// By which protocols the addresses of a pool are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Protocols {
+    /// Some layer-2 advertisement covers it.
+    pub layer2: bool,
+    /// Some BGP advertisement covers it.
+    pub bgp: bool,
+}
+
+impl Protocols {
+    /// Whether nothing announces its addresses until there is a BGP speaker.
+    #[must_use]
+    pub const fn is_bgp_alone(self) -> bool {
+        self.bgp && !self.layer2
+    }
+}
+
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.layer2, self.bgp) {
+            (true, false) => "layer2",
+            (false, true) => "bgp",
+            (true, true) => "layer2, bgp",
+            (false, false) => "none",
+        })
+    }
+}
+
+impl Config {
+    /// By which protocols addresses of the pool of that name are announced, be it of some Services and by
+    /// some nodes alone.
+    #[must_use]
+    pub fn protocols_of(&self, pool: &str) -> Protocols {
+        Protocols {
+            layer2: self.layer2.iter().any(|one| one.scope.names(pool)),
+            bgp: self.bgp.iter().any(|one| one.scope.names(pool)),
+        }
+    }
+}
