@@ -41,6 +41,7 @@ mod tree;
 pub use advertisement::*;
 pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
 pub use model::*;
+pub use place::Place;
 pub use pool::KEYS as POOL_KEYS;
 pub use problem::{Problem, Problems};
 pub use text_file::{NotText, text_of};
@@ -195,7 +196,11 @@ fn judged(config: Config, report: Report<'_>) -> (Outcome, Warnings) {
 fn read(text: &str, report: &mut Report<'_>) -> Config {
     if text.len() > MAX_BYTES {
         let message = format!("larger than {MAX_BYTES} bytes, the most a ConfigMap holds");
-        report.add(&(0..0), message, "write addresses as ranges or prefixes");
+        report.add(
+            &(0..0_usize),
+            message,
+            "write addresses as ranges or prefixes",
+        );
         return Config::default();
     }
     match tree::load(text) {

@@ -48,16 +48,16 @@ struct PoolSummary<'a> {
 #[derive(Serialize)]
 struct Found<'a> {
     reason: &'static str,
-    line: usize,
-    column: usize,
+    line: Option<usize>,
+    column: Option<usize>,
     message: &'a str,
     help: &'a str,
 }
 
 #[derive(Serialize)]
 struct Warning<'a> {
-    line: usize,
-    column: usize,
+    line: Option<usize>,
+    column: Option<usize>,
     message: &'a str,
     help: &'a str,
 }
@@ -122,8 +122,8 @@ fn pool<'a>(pool: &'a Pool, config: &Config) -> PoolSummary<'a> {
 
 fn warning(problem: &Problem) -> Warning<'_> {
     Warning {
-        line: problem.line,
-        column: problem.column,
+        line: problem.place.line(),
+        column: problem.place.column(),
         message: &problem.message,
         help: &problem.help,
     }
@@ -137,18 +137,11 @@ fn all<'a>(problems: &'a Problems, reason: Option<&'static str>) -> Vec<Found<'a
 }
 
 fn found<'a>(problem: &'a Problem, reason: &'static str) -> Found<'a> {
-    let Problem {
-        line,
-        column,
-        message,
-        help,
-        ..
-    } = problem;
     Found {
         reason,
-        line: *line,
-        column: *column,
-        message,
-        help,
+        line: problem.place.line(),
+        column: problem.place.column(),
+        message: &problem.message,
+        help: &problem.help,
     }
 }

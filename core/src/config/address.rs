@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, ip_mask_to_prefix};
 
-use super::place::Span;
+use super::place::At;
 use super::problem::{Report, is_invisible, quoted};
 use super::tree::{Node, Value};
 use crate::address::{AddressRange, Family, canonical, to_number};
@@ -28,20 +28,26 @@ impl BadEntry {
     }
 }
 
-/// The range that an entry stands for.
-pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange> {
+/// The range that the text of an entry stands for.
+pub(super) fn range(text: &str, at: &dyn At, report: &mut Report<'_>) -> Option<AddressRange> {
+    match parse(text) {
+        Ok(range) => {
+            warn_of_host_bits(text, range, at, report);
+            Some(range)
+        }
+        Err(BadEntry { message, help }) => {
+            report.add(at, message, help);
+            None
+        }
+    }
+}
+
+/// The range that an entry of a list stands for.
+pub(super) fn range_of(node: &Node, report: &mut Report<'_>) -> Option<AddressRange> {
     match &node.value {
-        Value::Scalar(_) if node.is_null() => blank(node, report),
-        Value::Scalar(scalar) => match parse(&scalar.text) {
-            Ok(range) => {
-                warn_of_host_bits(&scalar.text, range, &node.span, report);
-                Some(range)
-            }
-            Err(BadEntry { message, help }) => {
-                report.add(&node.span, message, help);
-                None
-            }
-        },
+        // Null, however it is written, is the empty text.
+        Value::Scalar(_) if node.is_null() => range("", &node.span, report),
+        Value::Scalar(scalar) => range(&scalar.text, &node.span, report),
         // minikube's template is `- START-END`; with both blank, YAML reads `- -` as a list in
         // the list.
         Value::List(items) if matches!(items.as_slice(), [item] if item.is_null()) => {
@@ -84,7 +90,7 @@ pub(super) fn range(node: &Node, report: &mut Report<'_>) -> Option<AddressRange
 
 /// `MetalLB` masks them off without a word, and the lowest address is given first: none that the user
 /// has written.
-fn warn_of_host_bits(text: &str, range: AddressRange, span: &Span, report: &mut Report<'_>) {
+fn warn_of_host_bits(text: &str, range: AddressRange, at: &dyn At, report: &mut Report<'_>) {
     let Some((written, prefix)) = text.trim().split_once('/') else {
         return;
     };
@@ -99,7 +105,7 @@ fn warn_of_host_bits(text: &str, range: AddressRange, span: &Span, report: &mut 
         format!("`{written}-{last}`")
     };
     report.warn(
-        span,
+        at,
         format!(
             "{} is not on a boundary of its prefix: it means {first} to {last}",
             quoted(text.trim())
@@ -109,14 +115,6 @@ fn warn_of_host_bits(text: &str, range: AddressRange, span: &Span, report: &mut 
             prefix.trim()
         ),
     );
-}
-
-/// Null, however it is written, is the empty text.
-fn blank(node: &Node, report: &mut Report<'_>) -> Option<AddressRange> {
-    if let Err(BadEntry { message, help }) = parse("") {
-        report.add(&node.span, message, help);
-    }
-    None
 }
 
 /// Reads an entry as `MetalLB` did: blanks around `-`, host bits of a prefix masked off. A bare

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::RouteAttributes;
 use super::address::shortest_prefix;
 use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
-use super::place::Span;
+use super::place::{At, Span};
 use super::problem::{Report, quoted};
 use super::tree::{Node, Value};
 use crate::address::{AddressRange, Family};
@@ -38,17 +38,21 @@ pub(super) fn communities(node: &Node, report: &mut Report<'_>) -> Communities {
             continue;
         }
         places.insert(name, key.span.clone());
-        let community = text(value, name, report).and_then(|text| {
-            let community = community(text);
-            if community.is_none() {
-                let message = format!("{} is no BGP community", quoted(text));
-                report.add(&value.span, message, COMMUNITY_FORM);
-            }
-            community
-        });
+        let text = text(value, name, report);
+        let community = text.and_then(|text| alias(text, &value.span, report));
         communities.insert(name.to_owned(), community);
     }
     communities
+}
+
+/// What an alias stands for.
+fn alias(text: &str, at: &dyn At, report: &mut Report<'_>) -> Option<u32> {
+    let community = community(text);
+    if community.is_none() {
+        let message = format!("{} is no BGP community", quoted(text));
+        report.add(at, message, COMMUNITY_FORM);
+    }
+    community
 }
 
 /// `high:low`, each 16 bits (RFC 1997).
@@ -105,8 +109,8 @@ pub(super) fn advertisements(
             continue;
         };
         if let Some((_, first)) = seen.iter().find(|(have, _)| *have == written) {
-            let line = report.line_of(first);
-            let message = format!("the same advertisement is already there on line {line}");
+            let there = report.beside(first);
+            let message = format!("the same advertisement is already there {there}");
             let help = "remove one of the two";
             report.add_related(&item.headline(), message, help, (first, "first here"));
         } else {
@@ -133,7 +137,7 @@ fn advertisement<'n>(
     let mut length = |key, longest, family| {
         let node = fields.get(key)?;
         let length = integer(node, key, 0..=longest, report)?;
-        check_aggregation(node, key, length, family, narrowest, report);
+        check_aggregation(&node.span, key, length, family, narrowest, report);
         Some(length)
     };
     let aggregation_length = length("aggregation-length", 32, Family::V4);
@@ -164,7 +168,7 @@ fn advertisement<'n>(
 /// An aggregate must not be larger than every prefix of the range that it stands for: it would
 /// draw traffic for addresses that are not ours.
 fn check_aggregation(
-    node: &Node,
+    at: &dyn At,
     key: &str,
     length: u8,
     family: Family,
@@ -178,7 +182,7 @@ fn check_aggregation(
         return;
     };
     report.add(
-        &node.span,
+        at,
         format!("a /{length} is larger than any prefix in the pool's range {range}"),
         format!("write `{key}: {shortest}` or more, or give the pool a whole /{length}"),
     );
@@ -205,26 +209,30 @@ fn chosen_communities<'n>(
             continue;
         }
         names.push(name);
-        match known.get(name) {
-            Some(Some(number)) => numbers.push(*number),
-            Some(None) => {}
-            None => match community(name) {
-                Some(number) => numbers.push(number),
-                None => {
-                    let help = nearest(name, known.keys().map(String::as_str)).map_or_else(
-                        || format!("define it under `bgp-communities`, or {COMMUNITY_FORM}"),
-                        |alias| format!("did you mean `{alias}`?"),
-                    );
-                    report.add(
-                        &item.span,
-                        format!("no community is called {}", quoted(name)),
-                        help,
-                    );
-                }
-            },
-        }
+        numbers.extend(chosen_community(name, known, &item.span, report));
     }
     numbers.sort_unstable();
     numbers.dedup();
     (names, numbers)
+}
+
+/// An alias, or a community itself.
+fn chosen_community(
+    name: &str,
+    known: &Communities,
+    at: &dyn At,
+    report: &mut Report<'_>,
+) -> Option<u32> {
+    if let Some(number) = known.get(name) {
+        return *number;
+    }
+    let number = community(name);
+    if number.is_none() {
+        let help = nearest(name, known.keys().map(String::as_str)).map_or_else(
+            || format!("define it under `bgp-communities`, or {COMMUNITY_FORM}"),
+            |alias| format!("did you mean `{alias}`?"),
+        );
+        report.add(at, format!("no community is called {}", quoted(name)), help);
+    }
+    number
 }

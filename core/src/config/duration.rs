@@ -2,8 +2,29 @@
 
 use std::time::Duration;
 
+use super::place::At;
+use super::problem::{Report, quoted};
+
+/// The duration under the key `key`, in whole seconds.
+pub(super) fn seconds(
+    text: &str,
+    key: &str,
+    at: &dyn At,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let duration = parse(text);
+    if duration.is_none() {
+        let help = match text.parse::<u32>() {
+            Ok(number) => format!("write the unit: `{key}: {number}s`"),
+            Err(_) => "write a number with its unit: `90s`, `1m30s`".to_owned(),
+        };
+        report.add(at, format!("{} is no duration", quoted(text)), help);
+    }
+    duration.map(|duration| Duration::from_secs(duration.as_secs()))
+}
+
 /// `None` if it is no duration, or a negative one, or above Go's 292 years.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

@@ -120,10 +120,10 @@ pub(super) fn key_name<'n>(key: &'n Node, report: &mut Report<'_>) -> Option<&'n
 }
 
 pub(super) fn report_duplicate(key: &Node, name: &str, first: &Span, report: &mut Report<'_>) {
-    let line = report.line_of(first);
+    let there = report.beside(first);
     report.add_related(
         &key.span,
-        format!("{} is already there on line {line}", quoted(name)),
+        format!("{} is already there {there}", quoted(name)),
         "keep one of the two",
         (first, "first here"),
     );

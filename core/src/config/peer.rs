@@ -31,7 +31,6 @@ const BGP_PORT: u16 = 179;
 const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.2: zero or at least three seconds.
 const MIN_HOLD_TIME: Duration = Duration::from_secs(3);
-const DURATION_FORM: &str = "write a number with its unit: `90s`, `1m30s`";
 
 /// Reads `peers`.
 pub(super) fn peers(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Vec<Peer> {
@@ -41,10 +40,7 @@ pub(super) fn peers(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_
             continue;
         };
         if let Some((_, first)) = peers.iter().find(|(have, _)| *have == peer) {
-            let message = format!(
-                "the same peer is already there on line {}",
-                report.line_of(first)
-            );
+            let message = format!("the same peer is already there {}", report.beside(first));
             let help = "remove one of the two";
             report.add_related(&item.headline(), message, help, (first, "first here"));
         }
@@ -131,16 +127,7 @@ fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr>
 }
 
 fn seconds(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Duration> {
-    let text = text(node, key, report)?;
-    let duration = duration::parse(text);
-    if duration.is_none() {
-        let help = match text.parse::<u32>() {
-            Ok(number) => format!("write the unit: `{key}: {number}s`"),
-            Err(_) => DURATION_FORM.to_owned(),
-        };
-        report.add(&node.span, format!("{} is no duration", quoted(text)), help);
-    }
-    duration.map(|duration| Duration::from_secs(duration.as_secs()))
+    duration::seconds(text(node, key, report)?, key, &node.span, report)
 }
 
 fn duration_node<'n>(fields: &Fields<'n>, key: &str) -> Option<&'n Node> {

@@ -1,5 +1,6 @@
-//! Places in a text, and places of a text within another one.
+//! Places in a text or in an object, and places of a text within another one.
 
+use std::fmt;
 use std::ops::Range;
 
 /// Bytes from the start of a text.
@@ -10,23 +11,141 @@ pub(super) fn boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
 }
 
+/// Where something stands in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a text.
+    Text {
+        /// The part of it, in bytes; may be empty.
+        span: Range<usize>,
+        /// Line of the span's start, counted from 1.
+        line: usize,
+        /// Column of the span's start in characters, counted from 1.
+        column: usize,
+    },
+    /// In an object of the Kubernetes API.
+    Object {
+        /// `kind`
+        kind: String,
+        /// `metadata.namespace`
+        namespace: String,
+        /// `metadata.name`
+        name: String,
+        /// The field, such as `spec.addresses[2]`.
+        path: String,
+    },
+}
+
+impl Place {
+    /// The line in the text, counted from 1.
+    #[must_use]
+    pub const fn line(&self) -> Option<usize> {
+        match self {
+            Self::Text { line, .. } => Some(*line),
+            Self::Object { .. } => None,
+        }
+    }
+
+    /// The column in that line, in characters, counted from 1.
+    #[must_use]
+    pub const fn column(&self) -> Option<usize> {
+        match self {
+            Self::Text { column, .. } => Some(*column),
+            Self::Object { .. } => None,
+        }
+    }
+
+    /// The part of the text, in bytes.
+    #[must_use]
+    pub const fn span(&self) -> Option<&Range<usize>> {
+        match self {
+            Self::Text { span, .. } => Some(span),
+            Self::Object { .. } => None,
+        }
+    }
+
+    /// For a sentence about another place: `on line 7`.
+    pub(super) fn beside(&self) -> String {
+        match self {
+            Self::Text { line, .. } => format!("on line {line}"),
+            Self::Object {
+                kind,
+                namespace,
+                name,
+                ..
+            } => format!("in {kind} {namespace}/{name}"),
+        }
+    }
+}
+
+/// `line 7, column 9`; `IPAddressPool metallb-system/lan, spec.addresses[2]`
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { line, column, .. } => write!(f, "line {line}, column {column}"),
+            Self::Object {
+                kind,
+                namespace,
+                name,
+                path,
+            } => write!(f, "{kind} {namespace}/{name}, {path}"),
+        }
+    }
+}
+
+/// Where a value stands, for whoever reads it: the readers of values know neither YAML nor objects.
+pub(super) trait At {
+    /// The place, if spans are those of `source`.
+    fn place(&self, source: &Source<'_>) -> Place;
+}
+
+impl At for Span {
+    fn place(&self, source: &Source<'_>) -> Place {
+        let span = source.origin.outer(self);
+        let Position { line, column } = source.positions.of(span.start);
+        Place::Text { span, line, column }
+    }
+}
+
+impl At for Place {
+    fn place(&self, _: &Source<'_>) -> Place {
+        self.clone()
+    }
+}
+
+/// The text that spans lie in.
+pub(super) struct Source<'t> {
+    origin: &'t Origin,
+    positions: Positions<'t>,
+}
+
+impl<'t> Source<'t> {
+    /// Of a configuration that stands in `text` as `origin` says.
+    pub(super) fn new(text: &'t str, origin: &'t Origin) -> Self {
+        Self {
+            origin,
+            positions: Positions::new(text),
+        }
+    }
+}
+
 /// Line and column, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
+struct Position {
+    line: usize,
     /// In characters.
-    pub(super) column: usize,
+    column: usize,
 }
 
 /// Finds lines and columns without reading the text anew.
-pub(super) struct Positions<'t> {
+struct Positions<'t> {
     text: &'t str,
     /// Where each line starts.
     starts: Vec<usize>,
 }
 
 impl<'t> Positions<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    fn new(text: &'t str) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             text,
@@ -34,7 +153,7 @@ impl<'t> Positions<'t> {
         }
     }
 
-    pub(super) fn of(&self, offset: usize) -> Position {
+    fn of(&self, offset: usize) -> Position {
         let offset = boundary(self.text, offset);
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
@@ -85,7 +204,7 @@ impl Origin {
     }
 
     /// The span in the text that the user sees.
-    pub(super) fn outer(&self, span: &Span) -> Span {
+    fn outer(&self, span: &Span) -> Span {
         let (start, end) = (self.offset(span.start), self.offset(span.end));
         start..end.max(start)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bgp::{self, Communities};
 use super::fields::{Fields, boolean, integer, list, text};
 use super::overlap::{overlapping, rest};
-use super::place::Span;
+use super::place::{At, Span};
 use super::possible::possible;
 use super::problem::{Report, quoted};
 use super::selector::{is_dns_label, selectors};
@@ -44,12 +44,12 @@ const ADDRESSES_HELP: &str =
 const MAX_INTERFACE_BYTES: usize = 15;
 
 /// One entry of `addresses`, to be compared with those of all pools.
-struct Entry {
+struct Entry<P> {
     range: AddressRange,
     /// What hosts can have of it.
     possible: Vec<AddressRange>,
     text: String,
-    span: Span,
+    at: P,
     pool: String,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
 fn pool(
     fields: &Fields<'_>,
     name: Option<&str>,
-    entries: &[Entry],
+    entries: &[Entry<Span>],
     communities: &Communities,
     report: &mut Report<'_>,
 ) -> Option<(Pool, Announced)> {
@@ -190,9 +190,9 @@ fn name<'n>(
     }
     if let Some(first) = places.get(name) {
         let message = format!(
-            "another pool is called {}, on line {}",
+            "another pool is called {}, {}",
             quoted(name),
-            report.line_of(first)
+            report.beside(first)
         );
         let help = "give this pool a name of its own, or move its addresses to the other one";
         report.add_related(&node.span, message, help, (first, "first here"));
@@ -252,7 +252,7 @@ fn share_within(fields: &Fields<'_>, report: &mut Report<'_>) -> ShareWithin {
 fn read_entries(
     fields: &Fields<'_>,
     pool: &str,
-    entries: &mut Vec<Entry>,
+    entries: &mut Vec<Entry<Span>>,
     report: &mut Report<'_>,
 ) {
     let Some(node) = fields.require("addresses", ADDRESSES_HELP, report) else {
@@ -263,7 +263,7 @@ fn read_entries(
         report.add(&fields.key_span("addresses"), message, ADDRESSES_HELP);
     }
     for item in list(node, "addresses", report) {
-        if let Some(range) = address::range(item, report) {
+        if let Some(range) = address::range_of(item, report) {
             let text = item
                 .scalar()
                 .map(|scalar| scalar.text.trim().to_owned())
@@ -272,22 +272,22 @@ fn read_entries(
                 range,
                 possible: possible(range, &text, &item.span, report),
                 text,
-                span: item.span.clone(),
+                at: item.span.clone(),
                 pool: pool.to_owned(),
             });
         }
     }
 }
 
-fn report_overlaps(entries: &[Entry], report: &mut Report<'_>) {
+fn report_overlaps<P: At>(entries: &[Entry<P>], report: &mut Report<'_>) {
     let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
     for (first, second) in overlapping(&ranges) {
         let (first, second) = (&entries[first], &entries[second]);
-        let line = report.line_of(&first.span);
+        let there = report.beside(&first.at);
         let place = if first.pool == second.pool {
-            format!("on line {line}")
+            there
         } else {
-            format!("of pool {} on line {line}", quoted(&first.pool))
+            format!("of pool {} {there}", quoted(&first.pool))
         };
         let contained =
             first.range.contains(second.range.first()) && first.range.contains(second.range.last());
@@ -297,14 +297,14 @@ fn report_overlaps(entries: &[Entry], report: &mut Report<'_>) {
             None => "leave out the addresses that they share".to_owned(),
         };
         report.add_related(
-            &second.span,
+            &second.at,
             format!(
                 "{} overlaps {} {place}",
                 quoted(&second.text),
                 quoted(&first.text)
             ),
             help,
-            (&first.span, "overlaps this"),
+            (&first.at, "overlaps this"),
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Entries of `addresses` that name what no host can have, or what is seldom meant.
 
-use super::place::Span;
+use super::place::At;
 use super::problem::{Report, quoted};
 use crate::address::AddressRange;
 use crate::address::host::{Block, impossible_in, possible_in, unusual_in};
@@ -9,7 +9,7 @@ use crate::address::host::{Block, impossible_in, possible_in, unusual_in};
 pub(super) fn possible(
     range: AddressRange,
     text: &str,
-    span: &Span,
+    at: &dyn At,
     report: &mut Report<'_>,
 ) -> Vec<AddressRange> {
     let parts = possible_in(range);
@@ -17,7 +17,7 @@ pub(super) fn possible(
     if parts.is_empty() {
         let what: Vec<_> = gaps.iter().map(|gap| gap.what).collect();
         report.leave_out(
-            span,
+            at,
             format!(
                 "{} holds only what no host can have: {}",
                 quoted(text),
@@ -40,11 +40,11 @@ pub(super) fn possible(
             quoted(text),
             gaps.join("; ")
         );
-        report.leave_out(span, message, help);
+        report.leave_out(at, message, help);
     }
     for Block { range, what } in unusual_in(range) {
         report.warn(
-            span,
+            at,
             format!("{} holds {range}: {what}", quoted(text)),
             "write addresses of your network if that is not meant",
         );

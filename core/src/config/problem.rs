@@ -1,9 +1,8 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
 use std::fmt;
-use std::ops::Range;
 
-use super::place::{Origin, Position, Positions, Span};
+use super::place::{At, Origin, Place, Source};
 
 /// More than anybody reads; the rest is counted.
 const MAX_PROBLEMS: usize = 100;
@@ -13,31 +12,26 @@ const MAX_EVENT_BYTES: usize = 1_024;
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The part of the text that it is about, in bytes; may be empty.
-    pub span: Range<usize>,
-    /// Line of the span's start, counted from 1.
-    pub line: usize,
-    /// Column of the span's start in characters, counted from 1.
-    pub column: usize,
+    /// What it is about.
+    pub place: Place,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
     pub help: String,
     /// Another place that has to do with it, and how.
-    pub related: Option<(Range<usize>, String)>,
+    pub related: Option<(Place, String)>,
 }
 
 /// `line 7, column 9: range ends before it starts: write …`
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            line,
-            column,
+            place,
             message,
             help,
             ..
         } = self;
-        write!(f, "line {line}, column {column}: {message}: {help}")
+        write!(f, "{place}: {message}: {help}")
     }
 }
 
@@ -51,7 +45,9 @@ pub struct Problems {
 impl Problems {
     /// `None` if there are none.
     fn of(mut list: Vec<Problem>) -> Option<Self> {
-        list.sort_by_key(|problem| problem.span.start);
+        // Those of objects stay in the order in which they were found, after those of the text.
+        let start = |place: &Place| place.span().map_or(usize::MAX, |span| span.start);
+        list.sort_by_key(|problem| start(&problem.place));
         let uncounted = list.len().saturating_sub(MAX_PROBLEMS);
         list.truncate(MAX_PROBLEMS);
         (!list.is_empty()).then_some(Self { list, uncounted })
@@ -115,8 +111,7 @@ fn shortened(text: &str, bytes: usize) -> String {
 
 /// Collects problems while a configuration is read.
 pub(super) struct Report<'t> {
-    origin: &'t Origin,
-    positions: Positions<'t>,
+    source: Source<'t>,
     list: Vec<Problem>,
     /// What is wrong, and left out of what is put in force.
     left_out: Vec<Problem>,
@@ -139,8 +134,7 @@ impl<'t> Report<'t> {
     /// Spans are those of a configuration that stands in `text` as `origin` says.
     pub(super) fn new(text: &'t str, origin: &'t Origin) -> Self {
         Self {
-            origin,
-            positions: Positions::new(text),
+            source: Source::new(text, origin),
             list: Vec::new(),
             left_out: Vec::new(),
             warnings: Vec::new(),
@@ -148,40 +142,36 @@ impl<'t> Report<'t> {
         }
     }
 
-    pub(super) fn add(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
-        let problem = self.problem(span, message.into(), help.into());
+    pub(super) fn add(&mut self, at: &dyn At, message: impl Into<String>, help: impl Into<String>) {
+        let problem = self.problem(at, message.into(), help.into());
         self.list.push(problem);
     }
 
     /// What is wrong, and was accepted once: the rest is put in force.
     pub(super) fn leave_out(
         &mut self,
-        span: &Span,
+        at: &dyn At,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let problem = self.problem(span, message.into(), help.into());
+        let problem = self.problem(at, message.into(), help.into());
         self.left_out.push(problem);
     }
 
     /// What is accepted, since `MetalLB` accepts it, and probably not meant.
     pub(super) fn warn(
         &mut self,
-        span: &Span,
+        at: &dyn At,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let problem = self.problem(span, message.into(), help.into());
+        let problem = self.problem(at, message.into(), help.into());
         self.warnings.push(problem);
     }
 
-    fn problem(&self, span: &Span, message: String, help: String) -> Problem {
-        let span = self.origin.outer(span);
-        let Position { line, column } = self.positions.of(span.start);
+    fn problem(&self, at: &dyn At, message: String, help: String) -> Problem {
         Problem {
-            span,
-            line,
-            column,
+            place: at.place(&self.source),
             message,
             help,
             related: None,
@@ -191,26 +181,26 @@ impl<'t> Report<'t> {
     /// Like `add`, and points at a second place.
     pub(super) fn add_related(
         &mut self,
-        span: &Span,
+        at: &dyn At,
         message: impl Into<String>,
         help: impl Into<String>,
-        (related, label): (&Span, &str),
+        (related, label): (&dyn At, &str),
     ) {
-        self.add(span, message, help);
+        self.add(at, message, help);
         if let Some(problem) = self.list.last_mut() {
-            problem.related = Some((self.origin.outer(related), label.to_owned()));
+            problem.related = Some((related.place(&self.source), label.to_owned()));
         }
     }
 
     /// Like `add`, for an address that a template has left blank.
-    pub(super) fn add_unfilled(&mut self, span: &Span, message: &str, help: &str) {
+    pub(super) fn add_unfilled(&mut self, at: &dyn At, message: &str, help: &str) {
         self.unfilled += 1;
-        self.add(span, message, help);
+        self.add(at, message, help);
     }
 
-    /// The line that a message may name.
-    pub(super) fn line_of(&self, span: &Span) -> usize {
-        self.positions.of(self.origin.outer(span).start).line
+    /// Where another place is, for a message: `on line 7`.
+    pub(super) fn beside(&self, other: &dyn At) -> String {
+        other.place(&self.source).beside()
     }
 
     /// Whether nothing is wrong but addresses that a template has left blank.

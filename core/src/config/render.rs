@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::place::Place;
 use super::problem::{Problem, Problems};
 
 /// Wide enough for any line of a configuration; a terminal folds better than a log.
@@ -31,11 +32,28 @@ impl Problems {
 }
 
 fn group<'a>(problem: &'a Problem, source: &'a str, text: &'a str) -> Group<'a> {
-    let span = clamped(&problem.span, text);
-    let related = problem
-        .related
-        .as_ref()
-        .map(|(span, label)| (clamped(span, text), label));
+    let title = Level::ERROR.primary_title(problem.message.as_str());
+    let help = Level::HELP.message(problem.help.as_str());
+    match &problem.place {
+        Place::Text { span, line, .. } => title
+            .element(snippet(span, *line, problem.related.as_ref(), source, text))
+            .element(help),
+        object @ Place::Object { .. } => title
+            .element(Origin::path(object.to_string()))
+            .element(help),
+    }
+}
+
+/// The lines of `text` around `span`, which begins on line `line`.
+fn snippet<'a>(
+    span: &Range<usize>,
+    mut line: usize,
+    related: Option<&'a (Place, String)>,
+    source: &'a str,
+    text: &'a str,
+) -> Snippet<'a, Annotation<'a>> {
+    let span = clamped(span, text);
+    let related = related.and_then(|(place, label)| Some((clamped(place.span()?, text), label)));
     // Only the lines concerned: the renderer reads all that it is given, for each problem anew.
     let (mut first, mut last) = (span.start, span.end);
     if let Some((other, _)) = &related {
@@ -44,7 +62,6 @@ fn group<'a>(problem: &'a Problem, source: &'a str, text: &'a str) -> Group<'a> 
     let start = text[..first].rfind('\n').map_or(0, |at| at + 1);
     let end = text[last..].find('\n').map_or(text.len(), |at| last + at);
     let within = |span: &Range<usize>| span.start - start..span.end - start;
-    let mut line = problem.line;
     if first < span.start {
         line -= text[first..span.start].matches('\n').count();
     }
@@ -53,15 +70,11 @@ fn group<'a>(problem: &'a Problem, source: &'a str, text: &'a str) -> Group<'a> 
             .span(within(&span))
             .label(label.as_str())
     });
-    let snippet = Snippet::source(&text[start..end])
+    Snippet::source(&text[start..end])
         .line_start(line)
         .path(source)
         .annotation(AnnotationKind::Primary.span(within(&span)))
-        .annotations(context);
-    Level::ERROR
-        .primary_title(problem.message.as_str())
-        .element(snippet)
-        .element(Level::HELP.message(problem.help.as_str()))
+        .annotations(context)
 }
 
 /// The span within the text and its first line: a snippet is to show a place, not the whole file.

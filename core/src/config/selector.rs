@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fields::{Fields, key_name, list, report_duplicate, text};
-use super::place::Span;
+use super::place::{At, Span};
 use super::problem::{Report, quoted};
 use super::tree::{Node, Value};
 use super::{LabelExpression, LabelOperator, LabelSelector};
@@ -74,12 +74,12 @@ fn match_labels(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, String
             continue;
         }
         places.insert(name, key.span.clone());
-        check_key(key, name, report);
+        check_key(name, &key.span, report);
         let Some(label) = text(value, name, report) else {
             continue;
         };
         let label = if value.is_null() { "" } else { label };
-        check_value(value, label, report);
+        check_value(label, &value.span, report);
         labels.insert(name.to_owned(), label.to_owned());
     }
     labels
@@ -93,41 +93,45 @@ fn expression(node: &Node, report: &mut Report<'_>) -> Option<LabelExpression> {
     let values = fields.get("values").map(|node| values(node, report));
     let key_node = key?;
     let key = text(key_node, "key", report)?;
-    check_key(key_node, key, report);
+    check_key(key, &key_node.span, report);
     let operator_node = operator?;
     let name = text(operator_node, "operator", report)?;
-    let operator = match (name, values) {
-        ("In", Some(values)) if !values.is_empty() => LabelOperator::In(values),
-        ("NotIn", Some(values)) if !values.is_empty() => LabelOperator::NotIn(values),
+    let places: [&dyn At; 2] = [&operator_node.span, &fields.key_span("values")];
+    Some(LabelExpression {
+        operator: operator_of(name, values, places, report)?,
+        key: key.to_owned(),
+    })
+}
+
+/// The operator `name` with its values, which stand at these two places.
+fn operator_of(
+    name: &str,
+    values: Option<Vec<String>>,
+    [at, values_at]: [&dyn At; 2],
+    report: &mut Report<'_>,
+) -> Option<LabelOperator> {
+    match (name, values) {
+        ("In", Some(values)) if !values.is_empty() => Some(LabelOperator::In(values)),
+        ("NotIn", Some(values)) if !values.is_empty() => Some(LabelOperator::NotIn(values)),
         ("In" | "NotIn", _) => {
             let message = format!("operator `{name}` has no `values`");
-            report.add(&operator_node.span, message, "add `values: [VALUE, …]`");
-            return None;
+            report.add(at, message, "add `values: [VALUE, …]`");
+            None
         }
         ("Exists" | "DoesNotExist", Some(values)) if !values.is_empty() => {
             let message = format!("operator `{name}` takes no `values`");
-            report.add(
-                &fields.key_span("values"),
-                message,
-                "remove `values`, or write `In` or `NotIn`",
-            );
-            return None;
+            let help = "remove `values`, or write `In` or `NotIn`";
+            report.add(values_at, message, help);
+            None
         }
-        ("Exists", _) => LabelOperator::Exists,
-        ("DoesNotExist", _) => LabelOperator::DoesNotExist,
+        ("Exists", _) => Some(LabelOperator::Exists),
+        ("DoesNotExist", _) => Some(LabelOperator::DoesNotExist),
         _ => {
-            report.add(
-                &operator_node.span,
-                format!("no operator is called {}", quoted(name)),
-                OPERATORS,
-            );
-            return None;
+            let message = format!("no operator is called {}", quoted(name));
+            report.add(at, message, OPERATORS);
+            None
         }
-    };
-    Some(LabelExpression {
-        key: key.to_owned(),
-        operator,
-    })
+    }
 }
 
 fn values(node: &Node, report: &mut Report<'_>) -> Vec<String> {
@@ -135,21 +139,21 @@ fn values(node: &Node, report: &mut Report<'_>) -> Vec<String> {
     for item in list(node, "values", report) {
         if let Some(value) = text(item, "values", report) {
             let value = if item.is_null() { "" } else { value };
-            check_value(item, value, report);
+            check_value(value, &item.span, report);
             values.push(value.to_owned());
         }
     }
     values
 }
 
-fn check_key(node: &Node, key: &str, report: &mut Report<'_>) {
+fn check_key(key: &str, at: &dyn At, report: &mut Report<'_>) {
     let (prefix, name) = key
         .split_once('/')
         .map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let prefix_is_domain = prefix.is_none_or(is_subdomain);
     if !prefix_is_domain || name.is_empty() || !is_label_text(name) {
         report.add(
-            &node.span,
+            at,
             format!("{} can be no label's name", quoted(key)),
             "write `name` or `domain/name`: at most 63 letters, digits, `-`, `_` and `.`, with a \
              letter or digit at both ends",
@@ -157,10 +161,10 @@ fn check_key(node: &Node, key: &str, report: &mut Report<'_>) {
     }
 }
 
-fn check_value(node: &Node, value: &str, report: &mut Report<'_>) {
+fn check_value(value: &str, at: &dyn At, report: &mut Report<'_>) {
     if !is_label_text(value) {
         report.add(
-            &node.span,
+            at,
             format!("{} can be no label's value", quoted(value)),
             "write at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends",
         );

@@ -3,6 +3,7 @@ mod files;
 mod golden;
 mod meaning;
 mod nulls;
+mod objects;
 mod possible;
 mod properties;
 mod rows;

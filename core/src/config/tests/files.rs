@@ -24,7 +24,13 @@ fn places(text: &str) -> Vec<(usize, String)> {
     let source = checked.value.as_deref().unwrap_or(text);
     problems
         .iter()
-        .map(|problem| (problem.line, source[problem.span.clone()].to_owned()))
+        .map(|problem| &problem.place)
+        .map(|place| {
+            (
+                place.line().unwrap(),
+                source[place.span().unwrap().clone()].to_owned(),
+            )
+        })
         .collect()
 }
 
@@ -70,11 +76,11 @@ fn messages_name_the_lines_of_the_file_too() {
     };
     let problem = problems.iter().next().unwrap();
     assert_eq!(
-        (problem.line, problem.message.as_str()),
-        (10, "another pool is called `a`, on line 9")
+        (problem.place.line(), problem.message.as_str()),
+        (Some(10), "another pool is called `a`, on line 9")
     );
     let (first, _) = problem.related.clone().unwrap();
-    assert_eq!(&text[first], "a");
+    assert_eq!(&text[first.span().unwrap().clone()], "a");
 }
 
 #[test]
@@ -106,7 +112,8 @@ fn configurations_are_found_in_documents_and_lists() {
     let Outcome::Refused(problems) = &checked[1].outcome else {
         panic!("must be refused")
     };
-    assert_eq!(problems.iter().next().unwrap().line, 27);
+    let place = &problems.iter().next().unwrap().place;
+    assert_eq!(place.line(), Some(27));
 }
 
 #[test]

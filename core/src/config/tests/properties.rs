@@ -4,24 +4,21 @@ use proptest::prelude::*;
 
 use super::{EVERYTHING, parse, rendered, valid};
 use crate::address::{AddressRange, to_number};
-use crate::config::{Outcome, check_file};
+use crate::config::{Outcome, Place, check_file};
 
 /// Whatever comes out, places lie in the text and the texts can be made.
 fn assert_sound(text: &str) -> Result<(), TestCaseError> {
     if let Outcome::Refused(problems) | Outcome::Partly(_, problems) = parse(text) {
         let lines = text.split('\n').count();
         for problem in problems.iter() {
+            let Place::Text { span, line, column } = &problem.place else {
+                return Err(TestCaseError::fail(format!("{problem:?} is in no text")));
+            };
+            prop_assert!(text.get(span.clone()).is_some(), "{problem:?} in {text:?}");
+            prop_assert!((1..=lines).contains(line), "{problem:?} in {text:?}");
+            let line = text.split('\n').nth(line - 1).unwrap();
             prop_assert!(
-                text.get(problem.span.clone()).is_some(),
-                "{problem:?} in {text:?}"
-            );
-            prop_assert!(
-                (1..=lines).contains(&problem.line),
-                "{problem:?} in {text:?}"
-            );
-            let line = text.split('\n').nth(problem.line - 1).unwrap();
-            prop_assert!(
-                problem.column <= line.chars().count() + 1,
+                *column <= line.chars().count() + 1,
                 "{problem:?} in {text:?}"
             );
             prop_assert!(!problem.message.is_empty() && !problem.help.is_empty());
@@ -35,10 +32,12 @@ fn assert_sound(text: &str) -> Result<(), TestCaseError> {
         if let Outcome::Refused(problems) | Outcome::Partly(_, problems) = checked.outcome {
             let source = checked.value.unwrap_or_else(|| manifest.clone());
             for problem in problems.iter() {
-                prop_assert!(
-                    source.get(problem.span.clone()).is_some(),
-                    "{problem:?} in {manifest:?}"
-                );
+                let span = problem
+                    .place
+                    .span()
+                    .cloned()
+                    .unwrap_or(usize::MAX..usize::MAX);
+                prop_assert!(source.get(span).is_some(), "{problem:?} in {manifest:?}");
             }
             prop_assert!(rendered(&problems, "config", &source).contains("error: "));
         }

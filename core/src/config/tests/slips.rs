@@ -154,7 +154,8 @@ fn values_for_the_chart_are_checked_where_the_configuration_stands_in_them() {
             panic!("{checked:?}");
         };
         let problem = problems.iter().next().unwrap();
-        assert_eq!((problem.line, problems.count()), (line, 1), "{problem}");
+        let told = (problem.place.line(), problems.count());
+        assert_eq!(told, (Some(line), 1), "{problem}");
         let mended = check_file(&text.replace("nonsense", "10.0.0.2/31")).unwrap();
         assert!(matches!(mended[0].outcome, Outcome::Valid(_)), "{mended:?}");
     }

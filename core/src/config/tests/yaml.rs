@@ -47,8 +47,11 @@ fn minikubes_blank_template_waits_for_its_addresses() {
 #[test]
 fn a_blank_template_beside_a_mistake_is_reported_with_it() {
     let problems = refused(&(UNCONFIGURED.to_owned() + "  auto-asign: true\n"));
-    let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
-    assert_eq!(lines, [5, 6]);
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.place.line())
+        .collect();
+    assert_eq!(lines, [Some(5), Some(6)]);
 }
 
 #[test]
@@ -170,7 +173,8 @@ fn a_second_document_is_refused_instead_of_ignored() {
     let text = with_addresses(&["10.0.0.1"]) + "---\n" + &with_addresses(&["10.0.0.2"]);
     let problems = refused(&text);
     let problem = problems.iter().next().unwrap();
-    assert_eq!((problem.line, problem.column), (7, 1));
+    let place = &problem.place;
+    assert_eq!((place.line(), place.column()), (Some(7), Some(1)));
     assert!(problem.message.contains("a second YAML document"));
 }
 
