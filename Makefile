@@ -56,6 +56,10 @@ fetch:
 images: build build-arm64 ## Write target/images/{amd64,arm64}/*.tar and what each is made of; no engine is needed
 	$(LAB) images
 
+.PHONY: manifests
+manifests: ## Render the chart into deploy/, for kubectl apply and kustomize
+	$(LAB) manifests
+
 .PHONY: reproduce
 reproduce: build build-arm64 ## Build once more elsewhere: the same programs, byte for byte? (10 minutes)
 	images/reproduce

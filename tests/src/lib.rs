@@ -34,6 +34,7 @@ pub mod kube_proxy;
 pub mod lab;
 pub mod leftovers;
 pub mod lifetime;
+pub mod manifests;
 pub mod net;
 pub mod observe;
 pub mod pki;

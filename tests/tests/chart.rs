@@ -5,6 +5,7 @@
 mod chart {
     mod alerts;
     mod install;
+    mod manifests;
     pub(super) mod rendered;
     mod rights;
     mod values;

@@ -126,6 +126,12 @@ pub(crate) enum Command {
         #[arg(default_value = "target/images", value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Write the chart as plain manifests, for kubectl and kustomize
+    Manifests {
+        /// Where to
+        #[arg(default_value = "deploy", value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// The server behind a hollow pod
     #[command(hide = true)]
     ServeEcho {

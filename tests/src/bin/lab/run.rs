@@ -14,6 +14,7 @@ use ferrolb_tests::echo;
 use ferrolb_tests::image::{Architecture, digest_of, hex, id_of, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::lifetime;
+use ferrolb_tests::manifests;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
@@ -57,6 +58,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
+        Verb::Manifests { directory } => manifests::write(&directory)?,
         Verb::ServeEcho {
             pod,
             port,
