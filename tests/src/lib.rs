@@ -42,6 +42,8 @@ pub mod preflight;
 pub mod process;
 pub mod progress;
 pub mod real;
+pub mod registry;
+pub mod release;
 mod scene;
 pub mod stage;
 pub mod state;

@@ -132,6 +132,20 @@ pub(crate) enum Command {
         #[arg(default_value = "deploy", value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Make all files of a release in target/release-VERSION, and list them
+    Release {
+        /// The tag that it is for, which has to fit the version
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Push images and chart of a release that was made to a registry
+    Push {
+        /// Where to, as host:port/path
+        registry: String,
+        /// It speaks HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+    },
     /// The server behind a hollow pod
     #[command(hide = true)]
     ServeEcho {

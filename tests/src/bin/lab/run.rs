@@ -18,6 +18,7 @@ use ferrolb_tests::manifests;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
+use ferrolb_tests::release::{self as releases, Registry};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
 use ferrolb_tests::walk;
@@ -59,6 +60,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
         Verb::Manifests { directory } => manifests::write(&directory)?,
+        Verb::Release { tag } => release(tag.as_deref())?,
+        Verb::Push {
+            registry,
+            plain_http,
+        } => push(&registry, plain_http)?,
         Verb::ServeEcho {
             pod,
             port,
@@ -181,6 +187,21 @@ fn images(directory: &Path) -> Result<()> {
         "{table}\nall in {}, with digests of the files in SHA256SUMS\n",
         directory.display()
     ))
+}
+
+fn release(tag: Option<&str>) -> Result<()> {
+    let folder = releases::folder();
+    let listing = releases::make(&folder, tag)?;
+    print(&format!("{listing}\nall in {}\n", folder.display()))
+}
+
+fn push(place: &str, plain_http: bool) -> Result<()> {
+    let registry = Registry {
+        place,
+        plain_http,
+        command: &|program| Command::new(program),
+    };
+    print(&registry.push(&releases::folder())?)
 }
 
 /// The cargo package that a program comes from.
