@@ -17,7 +17,7 @@ LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)

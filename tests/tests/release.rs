@@ -205,6 +205,7 @@ fn a_cluster_is_installed_from_a_registry_and_pulls_the_images_by_digest() -> Re
             "ferrolb",
             "--namespace=metallb-system",
             "--wait",
+            "--cascade=foreground",
         ])?;
         let overlay = overlay(&place, &said)?;
         lab.kubectl(&["apply", "-k", &overlay.path().to_string_lossy()])?;
