@@ -1,7 +1,7 @@
 //! A release as a folder of files: all that a tag publishes, but for what needs the internet.
 //!
 //! ```text
-//! ferrolb-VERSION.tgz            the chart
+//! ferrolb-VERSION.tgz            the chart; index.yaml is for `helm repo add`
 //! ferrolb.yaml                   the chart as one manifest, images by digest
 //! values-digests.yaml            values of the chart that do the same
 //! image-NAME.oci.tar             an image for every kind of machine
@@ -127,7 +127,7 @@ fn values(digests: &BTreeMap<&str, String>) -> String {
 
 fn chart(folder: &Path) -> Result<()> {
     let helm = Tools::ensure(&[Module::Kubernetes])?.binary("helm")?;
-    let mut package = Command::new(helm);
+    let mut package = Command::new(&helm);
     package
         .current_dir(workspace())
         .args(["package", "charts/ferrolb", "--destination"])
@@ -138,7 +138,14 @@ fn chart(folder: &Path) -> Result<()> {
         packed.is_file(),
         "charts/ferrolb/Chart.yaml has another version than Cargo.toml, which has {VERSION}"
     );
-    Ok(())
+    // For `helm repo add` of the page with these files.
+    let page = format!(
+        "{}/releases/download/v{VERSION}",
+        env!("CARGO_PKG_REPOSITORY")
+    );
+    let mut index = Command::new(helm);
+    index.args(["repo", "index", "--url", &page]).arg(folder);
+    stdout_of(&mut index, "").map(drop)
 }
 
 fn chart_name() -> String {

@@ -44,6 +44,12 @@ fn a_release_has_every_file_under_its_digest_and_says_what_was_left_out() -> Res
         let (_, left_out) = said.split_once("images, by").context("no digests")?;
         ensure!(there != left_out.contains(&archive), "{archive}:\n{said}");
     }
+    let index: Value = serde_yaml::from_str(&read(&folder, "index.yaml")?)?;
+    let chart = &index["entries"]["ferrolb"][0];
+    ensure!(chart["version"] == VERSION, "{index}");
+    let url = format!("/releases/download/v{VERSION}/ferrolb-{VERSION}.tgz");
+    let urls = chart["urls"].to_string();
+    ensure!(urls.contains(&url), "{urls}");
     let manifest = read(&folder, "ferrolb.yaml")?;
     let notes = read(&folder, "RELEASE_NOTES.md")?;
     for name in NAMES {

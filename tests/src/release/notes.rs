@@ -33,6 +33,9 @@ fn section(changelog: &str, name: &str) -> Option<String> {
 
 /// The page that people see.
 pub(super) fn page(changes: &str, version: &str, digests: &BTreeMap<&str, String>) -> String {
+    // Links of the changelog lead from the root of the source tree.
+    let source = format!("{}/blob/v{version}/", env!("CARGO_PKG_REPOSITORY"));
+    let changes = changes.replace("](docs/", &format!("]({source}docs/"));
     let mut page = format!(
         "{changes}\n\n### Install\n\n```sh\nhelm install ferrolb oci://{REGISTRY}/charts/ferrolb --version {version} \
          -n metallb-system --create-namespace\n```\n\n### Images\n\n"
