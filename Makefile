@@ -17,7 +17,7 @@ LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)
@@ -32,6 +32,13 @@ setup: ## Install what is missing: Debian packages for the lab, the pinned Rust 
 	    echo "installing: promtool"; cd "$$(mktemp -d)" && apt-get update -qq && apt-get download -qq prometheus \
 	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool \
 	    && install usr/bin/promtool /usr/local/bin/; }
+	@# Unpacked and not installed: tests alone start it.
+	@registry="$${XDG_CACHE_HOME:-$$HOME/.cache}/ferrolb/lab/debian"; \
+	[ -x "$$registry/docker-registry" ] || { \
+	    echo "unpacking: docker-registry"; mkdir -p "$$registry"; cd "$$(mktemp -d)" \
+	    && apt-get update -qq && apt-get download -qq docker-registry \
+	    && dpkg-deb --fsys-tarfile docker-registry_*.deb | tar -x ./usr/bin/docker-registry \
+	    && install usr/bin/docker-registry "$$registry/"; }
 	@! command -v rustup >/dev/null || rustup --quiet toolchain install --no-self-update
 
 .PHONY: build
@@ -55,6 +62,19 @@ fetch:
 .PHONY: images
 images: build build-arm64 ## Write target/images/{amd64,arm64}/*.tar and what each is made of; no engine is needed
 	$(LAB) images
+
+.PHONY: manifests
+manifests: ## Render the chart into deploy/, for kubectl apply and kustomize
+	$(LAB) manifests
+
+.PHONY: release-dry-run
+release-dry-run: build build-arm64 plugin ## All files of a release into target/release-VERSION (PLATFORMS= as for plugin, TAG=)
+	$(LAB) release $(TAG:%=--tag %)
+
+.PHONY: push
+push: ## Push what release-dry-run made to REGISTRY=host:port/path (PLAIN_HTTP=1: without TLS; skopeo)
+	@: $(or $(REGISTRY),$(error say where to: make push REGISTRY=host:port/path))
+	$(LAB) push $(REGISTRY) $(PLAIN_HTTP:%=--plain-http)
 
 .PHONY: reproduce
 reproduce: build build-arm64 ## Build once more elsewhere: the same programs, byte for byte? (10 minutes)

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 mod architecture;
 mod archive;
 mod catalog;
+mod layout;
 mod libraries;
 mod sbom;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 pub use architecture::Architecture;
 pub(crate) use architecture::existing;
 pub use archive::id_of;
+pub use layout::write_index;
 pub use sbom::sbom;
 
 pub use catalog::{

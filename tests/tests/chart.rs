@@ -5,6 +5,7 @@
 mod chart {
     mod alerts;
     mod install;
+    mod manifests;
     pub(super) mod rendered;
     mod rights;
     mod values;
@@ -101,6 +102,26 @@ fn metallbs_own_values_pass_start_our_images_and_are_told_where_they_act_on_noth
     }
     let none = Chart::here().notes("").unwrap();
     assert!(!none.contains("have no effect here"), "{none}");
+}
+
+#[test]
+fn the_images_that_artifact_hub_is_told_of_are_those_that_the_chart_starts() {
+    let text = fs::read_to_string(Chart::here().dir().join("Chart.yaml")).unwrap();
+    let chart: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let told = chart["annotations"]["artifacthub.io/images"].as_str();
+    let told: serde_yaml::Value = serde_yaml::from_str(told.unwrap()).unwrap();
+    let told: Vec<_> = told.as_sequence().unwrap().iter().collect();
+    let rendered = Rendered::of("");
+    for (workload, component) in [
+        ("Deployment/ferrolb-controller", "controller"),
+        ("DaemonSet/ferrolb-speaker", "speaker"),
+    ] {
+        let name = format!("name={component}");
+        let path = ["spec", "template", "spec", "containers", &name, "image"];
+        let image = rendered.get(workload, &path).unwrap();
+        assert!(told.iter().any(|one| one["image"] == image), "{image:?}");
+    }
+    assert_eq!(told.len(), 2);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use super::{Image, ImageFile, hex};
 
-const LAYER: &str = "layer.tar";
-const MANIFEST: &str = "manifest.json";
+pub(super) const LAYER: &str = "layer.tar";
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Writes an image's archive to `to`; `cache` has room for its layer.
 pub(super) fn write(image: &Image, files: &[ImageFile], to: &File, cache: &Path) -> Result<()> {
@@ -103,7 +103,7 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn header(kind: EntryType, mode: u32, length: u64) -> Header {
+pub(super) fn header(kind: EntryType, mode: u32, length: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

@@ -28,7 +28,11 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
     let config = machine.config.join("containerd.toml");
     fs::write(
         &config,
-        configuration(cni::plugin_dir()?, &cni::write_config(machine)?),
+        configuration(
+            cni::plugin_dir()?,
+            &cni::write_config(machine)?,
+            &registries(machine),
+        ),
     )
     .context("cannot write the configuration of containerd")?;
     let name = format!("containerd-{}", machine.host.name);
@@ -64,7 +68,23 @@ fn socket(machine: &Machine<'_>) -> PathBuf {
     machine.data.join(SOCKET.trim_start_matches('/'))
 }
 
-fn configuration(plugins: &str, networks: &str) -> String {
+/// Where containerd looks, at each pull, how to speak with a registry.
+fn registries(machine: &Machine<'_>) -> PathBuf {
+    machine.config.join("registries")
+}
+
+/// Makes a node pull from this registry, `host:port`, without TLS.
+pub(super) fn pull_without_tls_from(machine: &Machine<'_>, registry: &str) -> Result<()> {
+    let folder = registries(machine).join(registry);
+    let hosts = format!(
+        "server = \"http://{registry}\"\n[host.\"http://{registry}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+    );
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(folder.join("hosts.toml"), hosts))
+        .with_context(|| format!("cannot write {}/hosts.toml", folder.display()))
+}
+
+fn configuration(plugins: &str, networks: &str, registries: &Path) -> String {
     // Everything else is as containerd has it: root and state are in directories that are the
     // node's own.
     format!(
@@ -78,6 +98,9 @@ fn configuration(plugins: &str, networks: &str) -> String {
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{networks}"
-"#
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{}"
+"#,
+        registries.display()
     )
 }

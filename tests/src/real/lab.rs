@@ -35,6 +35,13 @@ impl Lab {
         })
     }
 
+    /// Makes every node pull from this registry, `host:port`, without TLS.
+    pub fn pull_without_tls_from(&self, registry: &str) -> Result<()> {
+        self.nodes().into_iter().try_for_each(|node| {
+            containerd::pull_without_tls_from(&Machine::new(self, node)?, registry)
+        })
+    }
+
     /// Cuts a node's power: the LAN hears nothing more of it, and all that runs on it is gone.
     pub fn kill_node(&self, name: &str) -> Result<()> {
         self.cut(name, false)?;

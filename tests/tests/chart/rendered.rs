@@ -7,12 +7,10 @@ use std::process::Command;
 
 use anyhow::Result;
 use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::manifests::KUBE_VERSION;
 use ferrolb_tests::tools::{Module, Tools};
 use serde::Deserialize;
 use serde_yaml::Value;
-
-/// Helm judges `kubeVersion` by this; a cluster would say its own.
-const KUBE_VERSION: &str = "1.34.4";
 
 pub(crate) struct Chart {
     helm: PathBuf,

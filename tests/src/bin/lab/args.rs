@@ -126,6 +126,26 @@ pub(crate) enum Command {
         #[arg(default_value = "target/images", value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Write the chart as plain manifests, for kubectl and kustomize
+    Manifests {
+        /// Where to
+        #[arg(default_value = "deploy", value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Make all files of a release in target/release-VERSION, and list them
+    Release {
+        /// The tag that it is for, which has to fit the version
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Push images and chart of a release that was made to a registry
+    Push {
+        /// Where to, as host:port/path
+        registry: String,
+        /// It speaks HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+    },
     /// The server behind a hollow pod
     #[command(hide = true)]
     ServeEcho {

@@ -14,9 +14,11 @@ use ferrolb_tests::echo;
 use ferrolb_tests::image::{Architecture, digest_of, hex, id_of, sbom};
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::lifetime;
+use ferrolb_tests::manifests;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
+use ferrolb_tests::release::{self as releases, Registry};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
 use ferrolb_tests::walk;
@@ -57,6 +59,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
+        Verb::Manifests { directory } => manifests::write(&directory)?,
+        Verb::Release { tag } => release(tag.as_deref())?,
+        Verb::Push {
+            registry,
+            plain_http,
+        } => push(&registry, plain_http)?,
         Verb::ServeEcho {
             pod,
             port,
@@ -179,6 +187,21 @@ fn images(directory: &Path) -> Result<()> {
         "{table}\nall in {}, with digests of the files in SHA256SUMS\n",
         directory.display()
     ))
+}
+
+fn release(tag: Option<&str>) -> Result<()> {
+    let folder = releases::folder();
+    let listing = releases::make(&folder, tag)?;
+    print(&format!("{listing}\nall in {}\n", folder.display()))
+}
+
+fn push(place: &str, plain_http: bool) -> Result<()> {
+    let registry = Registry {
+        place,
+        plain_http,
+        command: &|program| Command::new(program),
+    };
+    print(&registry.push(&releases::folder())?)
 }
 
 /// The cargo package that a program comes from.
