@@ -45,8 +45,6 @@ pub(super) enum Why {
     Must,
     /// Somebody better is there (H2).
     Better,
-    /// A person wants it there (H2).
-    Move(NodeId),
 }
 
 impl Ownership {
@@ -67,13 +65,6 @@ impl Ownership {
         }
     }
 
-    /// Hands an owned address to this node, if it accepts; otherwise nothing changes.
-    pub fn request_move(&mut self, vip: IpAddr, to: NodeId, now: Instant) -> Result<(), Reason> {
-        let owned = self.claims.owned.get_mut(&vip).ok_or(Reason::NotOwner)?;
-        owned.give = Some(Give::new(Why::Move(to), now));
-        Ok(())
-    }
-
     /// Whether an address that this member owns should go elsewhere.
     pub(super) fn review_give(&mut self, vip: IpAddr, now: Instant) {
         let may_keep = self.may_serve(vip) && self.leaving.is_none();
@@ -86,9 +77,9 @@ impl Ownership {
             if why != Some(Why::Must) {
                 owned.give = Some(Give::new(Why::Must, now));
             }
-        } else if why == Some(Why::Must) || (why == Some(Why::Better) && !has_better) {
+        } else if why == Some(Why::Must) || !has_better {
             owned.give = None;
-        } else if why.is_none() && has_better {
+        } else if why.is_none() {
             owned.give = Some(Give::new(Why::Better, now));
         } else if let Some(give) = &mut owned.give {
             // Whoever is better may be another one by now.
@@ -118,7 +109,6 @@ impl Ownership {
         let is_silent_here = self.links.is_silent_now(vip);
         let suits = move |place: usize, candidate: &Candidate| match why {
             Why::Must => true,
-            Why::Move(to) => candidate.node == to,
             // L14: whoever hears somebody there is better than who does not.
             Why::Better if is_silent_here => self.hears_on_link(candidate.node, vip),
             // H2: a node of a better tier always, one of a better rank in MetalLB's way.
@@ -196,15 +186,15 @@ impl Ownership {
             return true;
         };
         let Some(give) = &owned.give else { return true };
-        let is_over = now >= give.since + self.settings.give_limit;
-        if give.why != Why::Must {
-            // H3: who is better may hear of it later than this member.
-            let is_over = is_over && give.why != Why::Better;
-            if is_over || nobody {
+        if give.why == Why::Better {
+            // H3: time ends no offer: who is better may hear of it later than this member.
+            let is_over = nobody;
+            if is_over {
                 owned.give = None;
             }
-            return is_over || nobody;
+            return is_over;
         }
+        let is_over = now >= give.since + self.settings.give_limit;
         let is_hopeless = nobody && self.leaving.is_none();
         if is_over || is_hopeless {
             let reason = if self.leaving.is_some() {

@@ -62,7 +62,6 @@ pub(crate) enum Fault {
     Want(Vip, bool),
     /// It is wanted, and these hosts may announce it.
     WantOn(Vip, Vec<bool>),
-    Move(Vip, Station),
     /// Its links have these addresses from now on, and its speaker sees that.
     Readdress(Station, Vec<IpAddr>),
     /// Its Node object lists these, and speakers hear of it.
@@ -230,17 +229,6 @@ impl World {
                         self.list(host, &mut speaker);
                         self.hosts[host].speaker = Some(speaker);
                         self.wake_host(host, now);
-                    }
-                }
-            }
-            Fault::Move(vip, to) => {
-                let to = self.hosts[to].id;
-                for owner in self.owners(vip) {
-                    if let Some(speaker) = &mut self.hosts[owner].speaker {
-                        speaker
-                            .request_move(vip, to, now)
-                            .expect("an owner can give");
-                        self.wake_host(owner, now);
                     }
                 }
             }

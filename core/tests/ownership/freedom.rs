@@ -166,7 +166,7 @@ fn a_handover_is_never_probed() {
         world.inflict(Fault::Cordon(owner, true));
         world.run(ms(1_000));
         let owner = world.owners(vip(3))[0];
-        world.inflict(Fault::Move(vip(3), (owner + 1) % 4));
+        world.inflict(Fault::MoveTo(vip(3), Some((owner + 1) % 4)));
         world.run(ms(1_000));
         let owner = world.some_owner();
         world.inflict(Fault::Leave(owner, Leaving::Draining));

@@ -331,7 +331,7 @@ fn a_move_that_was_asked_for_is_made_before_it_breaks() {
             .first()
             .expect("it owns something");
         let to = (owner + 1) % 4;
-        world.inflict(Fault::Move(vip, to));
+        world.inflict(Fault::MoveTo(vip, Some(to)));
         world.run(ms(100));
         assert_eq!(world.owners(vip), [to], "seed {seed}");
         assert_eq!(world.moves.len(), 1, "seed {seed}");

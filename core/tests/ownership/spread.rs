@@ -85,7 +85,7 @@ fn a_returned_node_takes_its_share_only_address_by_address_when_it_is_asked_for(
         assert!(world.hosts[0].announcing.is_empty(), "seed {seed}");
         world.forget_past();
         for n in 0..3 {
-            world.inflict(Fault::Move(vip(n), 0));
+            world.inflict(Fault::MoveTo(vip(n), Some(0)));
             world.run(ms(500));
         }
         assert_eq!(world.hosts[0].announcing.len(), 3, "seed {seed}");
