@@ -6,15 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
-use ferrolb_core::conflict::{Cause, Finding, MOST_REPORTS, Report};
+use ferrolb_core::conflict::{Cause, Finding, MOST_REPORTS, PUT_ASIDE, PUT_ASIDE_NO_HOST, Report};
 use jiff::Timestamp;
 
-/// How long an address is put aside. A host that was switched on by mistake is gone by then, and a
-/// probe each ten minutes disturbs nobody.
-const PUT_ASIDE: Duration = Duration::from_secs(10 * 60);
-/// The same of one that no host can have: only another subnet changes that. The speaker that announces it
-/// reports it again each half a day.
-const NO_HOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// At least so long from when it was first seen: the clock of a node may be wrong.
 const AT_LEAST: Duration = Duration::from_secs(10);
 
@@ -71,7 +65,7 @@ impl Conflicts {
                 let is_hosts = |report: &Report| matches!(report.cause, Cause::Host(_));
                 let lasts = match report.as_ref().is_none_or(is_hosts) {
                     true => PUT_ASIDE,
-                    false => NO_HOST,
+                    false => PUT_ASIDE_NO_HOST,
                 };
                 let left = lasts.saturating_sub(age.unwrap_or_default());
                 (text, report, now + left.max(AT_LEAST))

@@ -32,6 +32,7 @@ pub use link::{Link, LinkId, Wanted, on_a_subnet};
 use pace::Pace;
 pub use station::{carrying, standing_by};
 
+use crate::conflict::{REPORT_AGAIN, REPORT_AGAIN_NO_HOST};
 use crate::subnet::{no_host, of_host};
 use crate::wire::{self, Frame, MacAddr};
 use crate::{Instant, Reason};
@@ -64,10 +65,9 @@ pub struct Settings {
     /// At most one announcement against another host in this time (`DEFEND_INTERVAL`, RFC 5227
     /// §1.1), and one event.
     pub defend_interval: Duration,
-    /// After which time a conflict that goes on is told again: before the controller forgets it,
-    /// which it does after ten minutes.
+    /// After which time a conflict that goes on is told again: before the controller forgets it.
     pub repeat: Duration,
-    /// The same of an address that no host can have: the controller remembers it for a day.
+    /// The same of an address that no host can have.
     pub repeat_no_host: Duration,
 }
 
@@ -85,8 +85,8 @@ impl Default for Settings {
             conflict_retry: Duration::from_secs(1),
             conflict_retry_at_most: Duration::from_secs(30),
             defend_interval: Duration::from_secs(10),
-            repeat: Duration::from_mins(8),
-            repeat_no_host: Duration::from_hours(12),
+            repeat: REPORT_AGAIN,
+            repeat_no_host: REPORT_AGAIN_NO_HOST,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! ```
 
 use std::net::{AddrParseError, IpAddr};
+use std::time::Duration;
 
 use ipnetwork::{IpNetwork, IpNetworkError};
 use jiff::Timestamp;
@@ -28,6 +29,25 @@ use crate::view::{AddressRequest, ServiceKey};
 pub const MOST_REPORTS: usize = 1_000;
 /// The longest name of a Node; namespaces and Services have shorter ones.
 const LONGEST_NAME: usize = 253;
+
+/// How long the controller puts an address aside that another host has. A host that was switched on
+/// by mistake is gone by then, and a probe each ten minutes disturbs nobody.
+pub const PUT_ASIDE: Duration = Duration::from_mins(10);
+/// The same of one that no host can have: only another subnet changes that.
+pub const PUT_ASIDE_NO_HOST: Duration = Duration::from_hours(24);
+/// After which time a speaker reports again that another host has an address: before the controller
+/// forgets it.
+pub const REPORT_AGAIN: Duration = Duration::from_mins(8);
+/// The same of an address that no host can have.
+pub const REPORT_AGAIN_NO_HOST: Duration = Duration::from_hours(12);
+/// A report is as old as its way to the controller, by two clocks that may differ a little.
+const ON_ITS_WAY: Duration = Duration::from_mins(1);
+
+const fn comes_in_time(again: Duration, put_aside: Duration) -> bool {
+    again.as_secs() + ON_ITS_WAY.as_secs() < put_aside.as_secs()
+}
+const _: () = assert!(comes_in_time(REPORT_AGAIN, PUT_ASIDE));
+const _: () = assert!(comes_in_time(REPORT_AGAIN_NO_HOST, PUT_ASIDE_NO_HOST));
 
 /// Why an address cannot serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

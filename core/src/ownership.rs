@@ -63,14 +63,13 @@ mod witness;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Duration;
 
 pub use interface::{
     Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Verdict, Wanted,
 };
 pub use key_ring::{KeyProblem, KeyRing};
 pub use node::NodeId;
-pub use settings::{CALM, FAST, Preference, Settings};
+pub use settings::{CALM, FAST, Preference, STOPPED, Settings};
 pub use status::{MemberStatus, Standing, VipStatus};
 pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
 
@@ -85,19 +84,13 @@ use members::{Life, Member, Members};
 use moved::Moved;
 use node::Random;
 use numbers::Horizon;
+use settings::TIDY;
 use sync::Sync;
 use watch::Watching;
 use wire::{Header, Message, Signature};
 use witness::Witness;
 
 use crate::{Instant, Reason};
-
-/// A driver that comes so late was stopped, or its machine paused (L12). Timers alone bring it more
-/// often.
-const STOPPED: Duration = Duration::from_millis(1_000);
-
-/// What nobody needs any more is looked for this often.
-const TIDY: Duration = Duration::from_secs(60);
 
 /// One speaker's side of the protocol.
 #[derive(Debug, Clone)]

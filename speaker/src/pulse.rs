@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ferrolb_core::Instant;
+use ferrolb_core::ownership::STOPPED;
 
-/// Longer than any pause of a busy machine, and far longer than the peers' thread ever sleeps.
-const STOPPED: Duration = Duration::from_secs(1);
 /// What was missed is asked for and told within a few milliseconds.
 const CATCHING_UP: Duration = Duration::from_millis(100);
 

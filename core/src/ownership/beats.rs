@@ -70,7 +70,7 @@ impl Ownership {
         }
         match gone {
             Some(inc) if inc >= self.inc() => self.refute(inc, now),
-            gone => self.contact.note_ping(gone, now),
+            gone => self.contact.note_ping(gone, &self.settings, now),
         }
         if gone.is_some() {
             self.remind_once_heard(now);

@@ -13,27 +13,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::members::Member;
-use super::{Event, NodeId, Ownership};
+use super::{Event, NodeId, Ownership, Settings};
 use crate::wire::MacAddr;
 use crate::{Instant, Reason};
 
-/// Between two looks at those who are absent. The kernel of an owner that missed three of them is gone.
-const ROUND: Duration = Duration::from_millis(1_000);
-const OWNER_FRESH: Duration = Duration::from_millis(3_500);
-/// Of others it counts for longer: of many who are absent each has its turn.
-const FRESH: Duration = Duration::from_secs(60);
-/// A kernel says at most once a second that no process listens (Linux), if anybody asks.
-const NO_PROCESS: Duration = Duration::from_secs(10);
-/// An absence shorter than this is a restart or a verdict in the making.
-const ABSENT: Duration = Duration::from_millis(1_000);
-/// Owners announce again this often.
-const REMIND: Duration = Duration::from_secs(5);
-/// An announcement counts for this long: three rounds.
-const HEARD: Duration = Duration::from_secs(15);
-/// Who starts listens for one round.
-const LISTEN: Duration = Duration::from_secs(6);
-/// An owner that hears a lesser one answers at most this often.
-const INSIST: Duration = Duration::from_millis(1_000);
 /// Absent members that are asked in one look, besides owners.
 pub(super) const PER_ROUND: usize = 8;
 
@@ -76,11 +59,13 @@ impl Blocked {
 
 impl Member {
     /// Its node lives, nothing says that its process does not, and yet it is not heard.
-    fn is_blocked(&self, now: Instant) -> bool {
-        let has_no_process = self.no_process_at.is_some_and(|at| now < at + NO_PROCESS);
+    fn is_blocked(&self, settings: &Settings, now: Instant) -> bool {
+        let has_no_process = self
+            .no_process_at
+            .is_some_and(|at| now < at + settings.no_process);
         let has_kernel = self
             .kernel_at
-            .is_some_and(|at| at > self.since && now < at + FRESH);
+            .is_some_and(|at| at > self.since && now < at + settings.kernel_fresh);
         self.is_absent() && has_kernel && !has_no_process
     }
 }
@@ -157,7 +142,7 @@ impl Ownership {
 
     fn insist(&mut self, vip: IpAddr, now: Instant) {
         let last = self.blocked.insisted_at.get(&vip);
-        if last.is_none_or(|&at| now >= at + INSIST) {
+        if last.is_none_or(|&at| now >= at + self.settings.insist) {
             self.blocked.insisted_at.insert(vip, now);
             self.remind(vip);
         }
@@ -165,12 +150,17 @@ impl Ownership {
 
     /// B2: but for those who said good-bye.
     pub(super) fn is_announced_elsewhere(&self, vip: IpAddr, now: Instant) -> bool {
+        let Settings {
+            announcement_fresh,
+            owner_fresh,
+            ..
+        } = self.settings;
         self.blocked.heard.get(&vip).is_some_and(|&(id, at)| {
             let member = self.members.get(id);
             let kernel_at = member
                 .filter(|one| one.is_absent())
                 .and_then(|one| one.kernel_at);
-            now < at + HEARD && kernel_at.is_some_and(|at| now < at + OWNER_FRESH)
+            now < at + announcement_fresh && kernel_at.is_some_and(|at| now < at + owner_fresh)
         })
     }
 
@@ -178,7 +168,7 @@ impl Ownership {
     pub(super) fn listen_first(&mut self, now: Instant) {
         self.find_blocked(Duration::ZERO, now);
         if !self.blocked.is_empty() {
-            self.blocked.listen_until = now + LISTEN;
+            self.blocked.listen_until = now + self.settings.listen;
         }
     }
 
@@ -186,16 +176,17 @@ impl Ownership {
         if now < self.blocked.next_round {
             return;
         }
-        self.blocked.next_round = now + ROUND;
-        self.find_blocked(ABSENT, now);
+        self.blocked.next_round = now + self.settings.blocked_round;
+        self.find_blocked(self.settings.absent, now);
         self.ask_the_absent(now);
         self.look_after_unheard();
         let is_due = now >= self.blocked.remind_at;
         if is_due && !self.blocked.is_empty() && !self.claims.owned.is_empty() {
-            self.blocked.remind_at = now + REMIND;
+            self.blocked.remind_at = now + self.settings.unheard_remind;
             self.remind_soon(now);
         }
-        self.blocked.insisted_at.retain(|_, at| now < *at + INSIST);
+        let insist = self.settings.insist;
+        self.blocked.insisted_at.retain(|_, at| now < *at + insist);
         let heard = self.blocked.heard.keys().copied();
         let ended: Vec<IpAddr> = heard
             .filter(|&vip| !self.is_announced_elsewhere(vip, now))
@@ -228,7 +219,9 @@ impl Ownership {
         let blocked: BTreeSet<NodeId> = absent
             .filter(|&id| {
                 let member = self.members.get(id);
-                member.is_some_and(|one| now >= one.since + absent_for && one.is_blocked(now))
+                member.is_some_and(|one| {
+                    now >= one.since + absent_for && one.is_blocked(&self.settings, now)
+                })
             })
             .collect();
         for &node in blocked.difference(&self.blocked.members) {

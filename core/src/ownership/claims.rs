@@ -5,7 +5,6 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use freedom::Held;
 
@@ -17,12 +16,6 @@ use super::{Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
-/// A claim younger than this was made by a member that may not have seen yet that it was cut off.
-const UNSETTLED: Duration = Duration::from_millis(3_000);
-/// A gateway that answered so recently breaks the tie between two halves (C3).
-const GATEWAY_FRESH: Duration = Duration::from_millis(500);
-/// Neighbours may have learned another owner while a member was away: they are told again.
-const REMIND: Duration = Duration::from_millis(50);
 /// Most addresses in one datagram.
 pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 21;
 
@@ -171,13 +164,15 @@ impl Ownership {
 
     /// L9: somebody was away, or this member was: neighbours may have been told otherwise.
     pub(super) fn remind_soon(&mut self, now: Instant) {
-        self.claims.remind_at.get_or_insert(now + REMIND);
+        self.claims
+            .remind_at
+            .get_or_insert(now + self.settings.remind);
     }
 
     /// L9: somebody holds this member gone, and may have announced its addresses. Put off as long as
     /// it goes on: nobody hears this member before it ends.
     pub(super) fn remind_once_heard(&mut self, now: Instant) {
-        self.claims.remind_at = Some(now + self.settings.recontact + REMIND);
+        self.claims.remind_at = Some(now + self.settings.recontact + self.settings.remind);
     }
 
     fn may_claim(&self, now: Instant) -> bool {
@@ -293,7 +288,7 @@ impl Ownership {
         let (live, known) = (self.members.index().live.len(), self.members.index().known);
         let gateway = self
             .gateway_answered_at
-            .is_some_and(|at| now < at + GATEWAY_FRESH);
+            .is_some_and(|at| now < at + self.settings.gateway_fresh);
         2 * live > known || (2 * live == known && gateway)
     }
 
@@ -301,7 +296,8 @@ impl Ownership {
     /// claimed with a majority that was gone already: a partition's first verdicts come one by one.
     fn regrade(&mut self, now: Instant) {
         if !self.sees_majority(now) {
-            self.grade(false, |owned| now < owned.since + UNSETTLED);
+            let unsettled = self.settings.unsettled;
+            self.grade(false, |owned| now < owned.since + unsettled);
         }
     }
 

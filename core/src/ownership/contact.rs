@@ -1,22 +1,16 @@
 //! L10, L11: members that are not live are tried again; a member that is not heard, or whose name is
 //! taken, claims nothing.
 
-use std::time::Duration;
-
 use super::members::Way;
-use super::{NodeId, Ownership};
+use super::{NodeId, Ownership, Settings};
 use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
 const PER_ROUND: usize = 2;
-/// A member that was away for so long is tried only each second.
-const LONG_AWAY: Duration = Duration::from_millis(60_000);
-const SLOWLY: Duration = Duration::from_millis(1_000);
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
-const MUTE: Duration = Duration::from_millis(1_000);
-/// So often outbid within this time, a boot is another speaker under the same name.
-const OUTBID: (usize, Duration) = (3, Duration::from_millis(10_000));
+/// So often outbid within [`Settings::outbid`], a boot is another speaker under the same name.
+const OUTBIDS: usize = 3;
 
 #[derive(Debug, Clone)]
 pub(super) struct Contact {
@@ -39,23 +33,23 @@ impl Contact {
     }
 
     /// L10: `gone` is older than this member's incarnation, or absent.
-    pub(super) fn note_ping(&mut self, gone: Option<u32>, now: Instant) {
+    pub(super) fn note_ping(&mut self, gone: Option<u32>, settings: &Settings, now: Instant) {
         self.unheard_pings = if gone.is_some() {
             self.unheard_pings + 1
         } else {
             0
         };
         if self.unheard_pings >= UNHEARD_PINGS {
-            self.quiet_until = self.quiet_until.max(now + MUTE);
+            self.quiet_until = self.quiet_until.max(now + settings.mute);
         }
     }
 
     /// L11: another boot of this name outbid this one. Whether that is one time too many.
-    pub(super) fn note_stale(&mut self, now: Instant) -> bool {
-        let (times, within) = OUTBID;
+    pub(super) fn note_stale(&mut self, settings: &Settings, now: Instant) -> bool {
+        let within = settings.outbid;
         self.outbid_at.retain(|&at| now < at + within);
         self.outbid_at.push(now);
-        let is_shared = self.outbid_at.len() >= times;
+        let is_shared = self.outbid_at.len() >= OUTBIDS;
         if is_shared {
             self.name_shared_until = now + within;
         }
@@ -114,8 +108,8 @@ impl Ownership {
         let is_long_away = self
             .members
             .get(id)
-            .is_some_and(|member| now >= member.since + LONG_AWAY);
-        !is_long_away || now >= tried_at + SLOWLY
+            .is_some_and(|member| now >= member.since + self.settings.long_away);
+        !is_long_away || now >= tried_at + self.settings.slowly
     }
 
     pub(super) fn contact_due(&self) -> Option<(Instant, &'static str)> {

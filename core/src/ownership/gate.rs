@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Duration;
 
+use super::settings::{ANSWER, PROVEN};
 use super::wire::{self, Header, Message, Sealed, Signature};
 use super::{NodeId, Ownership};
 use crate::address::Family;
@@ -22,14 +22,9 @@ use crate::{Instant, Reason};
 const STRANGERS: u32 = 2_000;
 /// And at once: what a few nodes behind address translation say in their first moment.
 const STRANGERS_AT_ONCE: u32 = 500;
-/// An address from which a member spoke counts as a node's for so long: nodes behind address
-/// translation are heard during a flood, too.
-const PROVEN: Duration = Duration::from_secs(60);
-/// Of so many addresses: as many nodes as a cluster has.
+/// Members behind address translation, each with an address that it spoke from: as many as a cluster
+/// has nodes.
 const MOST_PROVEN: usize = 4_096;
-/// A datagram that cannot count is answered at most this often: two speakers under one name would
-/// otherwise answer each other's echoes without end.
-const ANSWER: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Clone)]
 pub(super) struct Gate {

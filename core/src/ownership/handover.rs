@@ -12,10 +12,6 @@ use super::wire::{Death, Message, Offer};
 use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Settings, Verdict};
 use crate::{Instant, Reason};
 
-/// Once everybody has been asked in vain, the pause grows to this: for whom has to give, and for
-/// whom may keep it.
-const LONGEST_PAUSE: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1_000)];
-
 /// An address on its way to another owner.
 #[derive(Debug, Clone)]
 pub(super) struct Give {
@@ -270,7 +266,7 @@ impl Ownership {
             .members
             .claims(vip)
             .all(|(id, claim)| id == from || !is_newer(claim.epoch, epoch));
-        let is_willing = self.may_serve(vip) && self.links.may_take(vip, now);
+        let is_willing = self.may_serve(vip) && self.links.may_take(vip, &self.settings, now);
         self.stage().serves() && is_willing && is_unchallenged
     }
 
@@ -376,7 +372,10 @@ impl Give {
             if self.to.is_none() {
                 self.tried.clear();
                 self.unable.clear();
-                let longest = LONGEST_PAUSE[usize::from(self.why == Why::Better)];
+                let longest = match self.why {
+                    Why::Must => settings.must_give_pause,
+                    Why::Better => settings.may_give_pause,
+                };
                 self.pause = (2 * self.pause).clamp(settings.give_retry, longest);
                 self.next = now + self.pause;
                 return None;

@@ -1,19 +1,9 @@
 //! J1: a speaker that starts learns before it claims.
 
-use std::time::Duration;
-
 use super::blocked::PER_ROUND;
 use super::{NodeId, Ownership};
 use crate::Instant;
 
-/// PINGs to all listed nodes, and twice more to those that are silent.
-const HELLOS: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-];
-/// The speakers of a DaemonSet start within seconds of each other.
-const STARTING: Duration = Duration::from_secs(3);
 /// Members to learn from: the first may be about to die.
 const TEACHERS: u32 = 3;
 
@@ -75,10 +65,11 @@ impl Ownership {
             return;
         };
         let since = *since;
+        let hello = self.settings.hellos.get(*hellos);
         if now >= since + self.settings.join {
             self.listen_first(now);
             self.complete_join(now);
-        } else if HELLOS.get(*hellos).is_some_and(|&at| now >= since + at) {
+        } else if hello.is_some_and(|&at| now >= since + at) {
             *hellos += 1;
             *teachers = 0;
             self.say_hello(since);
@@ -135,7 +126,7 @@ impl Ownership {
     /// When this member began to join, if its cluster may be starting just now.
     pub(super) fn starting_since(&self, now: Instant) -> Option<Instant> {
         match self.join {
-            Join::Joined { since } if now < since + STARTING => Some(since),
+            Join::Joined { since } if now < since + self.settings.starting => Some(since),
             _ => None,
         }
     }
@@ -144,8 +135,9 @@ impl Ownership {
         let Join::Joining { since, hellos, .. } = self.join else {
             return None;
         };
-        let hello = HELLOS.get(hellos).map(|&at| (since + at, "a greeting"));
+        let hello = self.settings.hellos.get(hellos);
         hello
+            .map(|&at| (since + at, "a greeting"))
             .into_iter()
             .chain([(since + self.settings.join, "the end of joining")])
             .min()

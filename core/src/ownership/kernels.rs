@@ -9,10 +9,6 @@ use std::time::Duration;
 use super::{Event, KernelAnswer, NodeId, Ownership};
 use crate::Instant;
 
-/// A kernel that answers is asked again after this long.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// One that does not, after this long.
-const ASK_THE_SILENT: Duration = Duration::from_secs(10);
 /// So many questions in a row without an answer: at 5 % loss both ways it happens once in 1,000.
 const UNANSWERED: u32 = 3;
 
@@ -26,8 +22,8 @@ impl Ownership {
             let since_asked = |at: Option<Instant>| at >= member.asked_at;
             let is_answered = member.kernel_at.is_some() && since_asked(member.kernel_at);
             let wait = match is_answered {
-                true => ASK_AGAIN,
-                false if member.unanswered >= UNANSWERED => ASK_THE_SILENT,
+                true => self.settings.ask_again,
+                false if member.unanswered >= UNANSWERED => self.settings.ask_the_silent,
                 false => Duration::ZERO,
             };
             if member.asked_at.is_some_and(|at| now < at + wait) {

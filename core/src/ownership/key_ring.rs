@@ -17,13 +17,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::settings::SETTLED;
 use super::wire::{Key, KeyTooShort, Keys};
 use crate::Instant;
 use crate::names::PEERS_KEY_CREATED;
-
-/// A changed Secret has reached every node by then: kubelets look once a minute, and keep what
-/// they saw for as long again.
-const SETTLED: Duration = Duration::from_secs(300);
 
 /// The keys that are there, and those that were there a short while ago.
 #[derive(Debug, Clone, Default)]

@@ -7,34 +7,34 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
 use super::members::LinkAddress;
 use super::wire::MAX_LINKS;
-use super::{Event, NodeId, Ownership, Transmit};
+use super::{CALM, Event, FAST, NodeId, Ownership, Settings, Transmit};
 use crate::Instant;
 
-/// Between two rounds of questions.
-const ROUND: Duration = Duration::from_millis(1_000);
-/// The same while one is unanswered.
-const DOUBT: Duration = Duration::from_millis(500);
 /// So many unanswered rounds in a row make a link silent. Each member is asked by two questions, ARP
 /// and echo: at 5 % loss both ways, with two others there, it happens once in 10¹² rounds; with one,
 /// once in 10⁶.
 const UNANSWERED: u32 = 3;
-/// A LAN dies for all its members within a round. Who takes over must have heard something later than
-/// whoever gives can have: that one gives 2 s after the last answer at the earliest.
-const FRESH: Duration = Duration::from_millis(1_500);
 /// A link that was silent is trusted by others after so many answered rounds: where a whole LAN comes
 /// back, its owners hear that before anybody offers to take over.
 const ANSWERED: u32 = 4;
-/// Who refused may accept later.
-const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Members asked in one round, and while one is unanswered.
 const ASKED: usize = 2;
 const ASKED_IN_DOUBT: usize = 8;
+
+/// A LAN dies for all its members within a round. Who takes over must have heard something later than
+/// whoever gives can have: that one gives so long after the last answer at the earliest.
+const fn earliest_give(settings: &Settings) -> u128 {
+    let (round, doubt) = (settings.link_round, settings.link_doubt);
+    round.as_micros() + doubt.as_micros() * (UNANSWERED as u128 - 1)
+}
+
+const _: () = assert!(FAST.link_fresh.as_micros() < earliest_give(&FAST));
+const _: () = assert!(CALM.link_fresh.as_micros() < earliest_give(&CALM));
 
 #[derive(Debug, Clone)]
 pub(super) struct Links {
@@ -149,10 +149,10 @@ impl Links {
     }
 
     /// Whether it may take something over that has an owner.
-    pub(super) fn may_take(&self, vip: IpAddr, now: Instant) -> bool {
+    pub(super) fn may_take(&self, vip: IpAddr, settings: &Settings, now: Instant) -> bool {
         self.of(vip).is_none_or(|(_, link)| {
-            !link.silent
-                && (link.asked_at.is_none() || link.heard_at.is_some_and(|at| now < at + FRESH))
+            let is_fresh = |at| now < at + settings.link_fresh;
+            !link.silent && (link.asked_at.is_none() || link.heard_at.is_some_and(is_fresh))
         })
     }
 }
@@ -229,9 +229,13 @@ impl Ownership {
                 self.transmits.push_back(Transmit::ProbeGateway);
             }
         }
-        self.links.next_round = now + if is_in_doubt { DOUBT } else { ROUND };
+        let pause = match is_in_doubt {
+            true => self.settings.link_doubt,
+            false => self.settings.link_round,
+        };
+        self.links.next_round = now + pause;
         if is_in_doubt && now >= self.links.try_again_at {
-            self.links.try_again_at = now + TRY_AGAIN;
+            self.links.try_again_at = now + self.settings.link_try_again;
             self.claims.dirty.extend(self.claims.owned.keys());
         }
     }

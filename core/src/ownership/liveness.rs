@@ -1,7 +1,6 @@
 //! L6, L7, L11: what a datagram says of its sender, and how verdicts spread.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::members::{Life, Merged, Record};
 use super::numbers::LAST_INC;
@@ -9,11 +8,7 @@ use super::wire::{Death, Entry, Header, Message, Signature};
 use super::{Event, NodeId, Ownership, Transmit, Verdict};
 use crate::{Instant, Reason};
 
-/// A member that does not know of its own death is told at most this often.
-const TELL_THE_DEAD: Duration = Duration::from_millis(40);
-/// How long a member that somebody else holds gone is watched by oneself (L7).
-const DOUBT: Duration = Duration::from_millis(1_000);
-/// So many at once: the others are seen by their own watchers.
+/// So many members are doubted at once: the others are seen by their own watchers.
 const DOUBTED: usize = 32;
 
 impl Ownership {
@@ -104,7 +99,8 @@ impl Ownership {
         if matches!(verdict, Verdict::Restarting | Verdict::Left) {
             return Err(Reason::Leaving);
         }
-        if member.told_at.is_none_or(|at| now >= at + TELL_THE_DEAD) {
+        let pause = self.settings.tell_the_dead;
+        if member.told_at.is_none_or(|at| now >= at + pause) {
             member.told_at = Some(now);
             let death = Death {
                 member: sender,
@@ -251,7 +247,7 @@ impl Ownership {
     /// L7: deaths do not travel by SYNC. Whoever is said to be gone is watched, and told, so that it
     /// can refute.
     fn doubt(&mut self, id: NodeId, inc: u32, now: Instant) {
-        if self.watching.doubt(id, now + DOUBT, DOUBTED) {
+        if self.watching.doubt(id, now + self.settings.doubt, DOUBTED) {
             let ping = self.ping(true, Some(inc));
             self.send(id, &ping);
         }
@@ -316,7 +312,7 @@ impl Ownership {
             // Whoever outbids last has the name.
             return;
         }
-        if self.contact.note_stale(now) {
+        if self.contact.note_stale(&self.settings, now) {
             self.events.push_back(Event::NameShared);
         }
         self.take_boot(boot + 1, now);

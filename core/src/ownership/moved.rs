@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::members::{Life, Member};
 use super::wire::{Message, Signature};
@@ -15,15 +14,10 @@ use crate::Instant;
 use crate::address::Family;
 use crate::wire::MacAddr;
 
-/// Who has not been heard since the move is told again for so long; then it is tried as all who are
-/// absent are (L10).
-const TELL: Duration = Duration::from_secs(3);
-/// So many at a time, after all have been told once.
+/// So many are told at a time, after all have been told once.
 const PER_ROUND: usize = 64;
 /// Others may sign for any of the addresses that the Node lists: one of each family is usual.
 const MOST_LISTED: usize = 4;
-/// Of many that are absent each is asked this often at least (B2).
-const FRESH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub(super) struct Moved {
@@ -131,7 +125,7 @@ impl Ownership {
 
     /// Its speaker is not heard here, as those of all others, and its node lives.
     fn has_kernel(&self, member: &Member) -> bool {
-        let is_fresh = |at: Instant| self.handled_at < at + FRESH;
+        let is_fresh = |at: Instant| self.handled_at < at + self.settings.kernel_fresh;
         member.life != Some(Life::Left) && member.kernel_at.is_some_and(is_fresh)
     }
 
@@ -176,7 +170,7 @@ impl Ownership {
         let Some(since) = self.moved.since.filter(|_| now >= self.moved.next) else {
             return;
         };
-        if now >= since + TELL || !self.moved.is_heard {
+        if now >= since + self.settings.tell_moved || !self.moved.is_heard {
             self.moved.since = None;
             self.learn_what_was_missed(now);
             return;

@@ -7,8 +7,7 @@
 //! - N2 Who is pushed to the last incarnation or record takes a new boot, and counts from the start.
 //! - N3 Epochs go round: of two, the one that is fewer steps ahead is the newer.
 
-use std::time::Duration;
-
+use super::settings::AHEAD;
 use super::wire::{Death, Entry, Header, Message};
 use super::{Identity, Ownership};
 use crate::Instant;
@@ -21,10 +20,6 @@ pub(super) const LAST_SEQ: u32 = 1 << 31;
 const EPOCH_JUMP: u32 = 1 << 20;
 /// Parts of one record: 40,000 addresses on one node.
 const MAX_PARTS: u16 = 1 << 10;
-/// A boot is its process's clock when it started, in microseconds. Clocks may be wrong, but not by
-/// more: a cluster's certificate authority lasts for ten years, and whose clock is further behind
-/// reaches no API server.
-const AHEAD: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What the boots of others are compared with: this process's own, and when it was taken.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,27 @@
-//! Every duration and number of the protocol, in two presets.
+//! Every duration of the protocol, in two presets, and the relations that its rules rest on.
 
 use std::time::Duration;
+
+// Whoever asks for these knows of no preset.
+
+/// A driver that comes so late was stopped, or its machine paused (L12). Its timers alone, and its
+/// longest wait, bring it far more often.
+pub const STOPPED: Duration = Duration::from_millis(1_000);
+/// What nobody needs any more is looked for this often.
+pub(super) const TIDY: Duration = Duration::from_secs(60);
+/// A changed Secret has reached every node by then: kubelets look once a minute, and keep what
+/// they saw for as long again (K1).
+pub(super) const SETTLED: Duration = Duration::from_secs(300);
+/// A boot is its process's clock when it started, in microseconds. Clocks may be wrong, but not by
+/// more: a cluster's certificate authority lasts for ten years, and whose clock is further behind
+/// reaches no API server (N1).
+pub(super) const AHEAD: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// An address from which a member spoke counts as a node's for so long: nodes behind address
+/// translation are heard during a flood, too (G2).
+pub(super) const PROVEN: Duration = Duration::from_secs(60);
+/// A datagram that cannot count is answered at most this often: two speakers under one name would
+/// otherwise answer each other's echoes without end.
+pub(super) const ANSWER: Duration = Duration::from_millis(5);
 
 /// How eagerly a death is found, and what an address does when a better-ranked node is back.
 ///
@@ -56,6 +77,81 @@ pub struct Settings {
     pub give_tries: u32,
     /// A handover that nobody accepts ends after this long.
     pub give_limit: Duration,
+    /// Once everybody has been asked in vain to take an address, the pause grows to this: for whom
+    /// has to give it,
+    pub must_give_pause: Duration,
+    /// and for whom may keep it.
+    pub may_give_pause: Duration,
+    /// A speaker that starts greets all listed nodes this long after it began, and those that are
+    /// silent again (J1).
+    pub hellos: [Duration; 3],
+    /// The speakers of a `DaemonSet` start within this time of each other (C5).
+    pub starting: Duration,
+    /// After a suspicion that was no death, the next look (L5).
+    pub look_again: Duration,
+    /// How long a member must say that it hears nothing, while it is pinged (L9).
+    pub deaf: Duration,
+    /// Verdicts in this time widen the watch (L8).
+    pub recent: Duration,
+    /// How long a member that somebody else holds gone is watched by oneself (L7).
+    pub doubt: Duration,
+    /// A member that does not know of its own death is told at most this often (L6).
+    pub tell_the_dead: Duration,
+    /// A claim younger than this was made by a member that may not have seen yet that it was cut off
+    /// (C3).
+    pub unsettled: Duration,
+    /// A gateway that answered so recently breaks the tie between two halves (C3).
+    pub gateway_fresh: Duration,
+    /// Neighbours may have learned another owner while a member was away: they are told again after
+    /// this long (L9).
+    pub remind: Duration,
+    /// Once digests differ for so long, a record and its repetition had their time: something was
+    /// lost (C7).
+    pub differs: Duration,
+    /// Whoever learned by repair passes it on, at most this often (C7).
+    pub spread: Duration,
+    /// A member that was away for so long (L10)
+    pub long_away: Duration,
+    /// is tried again only this often.
+    pub slowly: Duration,
+    /// A member that is not heard claims nothing for so long (L10).
+    pub mute: Duration,
+    /// Outbid several times within this time, a boot is another speaker under the same name (L11).
+    pub outbid: Duration,
+    /// A kernel that answers is asked again after this long (L13),
+    pub ask_again: Duration,
+    /// and one that does not after this long.
+    pub ask_the_silent: Duration,
+    /// A kernel that answered so recently runs: of many that are absent each is asked as often (B2).
+    pub kernel_fresh: Duration,
+    /// That of an owner who is absent is asked in each round; one that missed three is gone (B3).
+    pub owner_fresh: Duration,
+    /// Between two looks at those who are absent (B2).
+    pub blocked_round: Duration,
+    /// An absence shorter than this is a restart or a verdict in the making (B2).
+    pub absent: Duration,
+    /// A kernel says at most once a second that no process listens (Linux), if anybody asks. So long
+    /// that counts (B2).
+    pub no_process: Duration,
+    /// Owners announce again this often while some members cannot be heard (B3).
+    pub unheard_remind: Duration,
+    /// An announcement by a member that cannot be heard counts for so long: three of them (B3).
+    pub announcement_fresh: Duration,
+    /// Who starts among members that cannot be heard listens for one of them (B2).
+    pub listen: Duration,
+    /// An owner that hears a lesser one announce answers at most this often (B1).
+    pub insist: Duration,
+    /// Between two rounds of questions on a further link (L14).
+    pub link_round: Duration,
+    /// The same while one is unanswered.
+    pub link_doubt: Duration,
+    /// Who takes over must have heard somebody on the link so recently.
+    pub link_fresh: Duration,
+    /// Who refused to take over may accept after this long.
+    pub link_try_again: Duration,
+    /// Who has not been heard since this node moved is told again for so long; then it is tried as
+    /// all who are absent are (A6).
+    pub tell_moved: Duration,
     /// How many members watch each member (K).
     pub watchers: usize,
     /// How many members a watcher asks for a second opinion at first.
@@ -95,6 +191,44 @@ pub const FAST: Settings = Settings {
     give_retry: Duration::from_millis(10),
     give_tries: 6,
     give_limit: Duration::from_millis(2_000),
+    must_give_pause: Duration::from_millis(100),
+    may_give_pause: Duration::from_millis(1_000),
+    hellos: [
+        Duration::ZERO,
+        Duration::from_millis(100),
+        Duration::from_millis(300),
+    ],
+    starting: Duration::from_secs(3),
+    look_again: Duration::from_millis(100),
+    deaf: Duration::from_millis(60),
+    recent: Duration::from_millis(2_000),
+    doubt: Duration::from_millis(1_000),
+    tell_the_dead: Duration::from_millis(40),
+    unsettled: Duration::from_millis(3_000),
+    gateway_fresh: Duration::from_millis(500),
+    remind: Duration::from_millis(50),
+    differs: Duration::from_millis(90),
+    spread: Duration::from_millis(100),
+    long_away: Duration::from_secs(60),
+    slowly: Duration::from_millis(1_000),
+    mute: Duration::from_millis(1_000),
+    outbid: Duration::from_secs(10),
+    ask_again: Duration::from_secs(60),
+    ask_the_silent: Duration::from_secs(10),
+    kernel_fresh: Duration::from_secs(60),
+    owner_fresh: Duration::from_millis(3_500),
+    blocked_round: Duration::from_millis(1_000),
+    absent: Duration::from_millis(1_000),
+    no_process: Duration::from_secs(10),
+    unheard_remind: Duration::from_secs(5),
+    announcement_fresh: Duration::from_secs(15),
+    listen: Duration::from_secs(6),
+    insist: Duration::from_millis(1_000),
+    link_round: Duration::from_millis(1_000),
+    link_doubt: Duration::from_millis(500),
+    link_fresh: Duration::from_millis(1_500),
+    link_try_again: Duration::from_secs(10),
+    tell_moved: Duration::from_secs(3),
     watchers: 2,
     witnesses: 3,
     preference: Preference::Sticky,
@@ -140,6 +274,52 @@ impl Settings {
             && self.hold.as_micros() <= self.hold_restart.as_micros()
             && self.watchers >= 1
             && self.probes >= 1
+            && self.is_patient()
+            && self.repeats_in_time()
+            && self.bears_unheard_members()
+    }
+
+    /// A death, also one that only this member sees, is found before anything concludes from it that
+    /// it was not found.
+    const fn is_patient(&self) -> bool {
+        let found = self.late().as_micros() + self.verdict().as_micros();
+        found < self.doubt.as_micros()
+            && found < self.recent.as_micros()
+            && self.late().as_micros() + self.alone.as_micros() < self.unsettled.as_micros()
+            && self.look_again.as_micros() < self.alone.as_micros()
+            && self.hold_restart.as_micros() < self.long_away.as_micros()
+    }
+
+    /// What is said again is said before it is needed, and not more often than it can be answered.
+    const fn repeats_in_time(&self) -> bool {
+        let [first, second, third] = self.hellos;
+        first.is_zero()
+            && second.as_micros() < third.as_micros()
+            && third.as_micros() < self.join.as_micros()
+            && self.join.as_micros() < self.starting.as_micros()
+            && self.record_repeat.as_micros() * 2 < self.differs.as_micros()
+            && self.tell_the_dead.as_micros() <= self.beat.as_micros()
+            && self.give_retry.as_micros() <= self.must_give_pause.as_micros()
+            && self.must_give_pause.as_micros() <= self.may_give_pause.as_micros()
+            && self.must_give_pause.as_micros() < self.give_limit.as_micros()
+            && self.recontact.as_micros() < self.slowly.as_micros()
+            && self.recontact.as_micros() < self.mute.as_micros()
+            && self.recontact.as_micros() < self.tell_moved.as_micros()
+            && self.ask_the_silent.as_micros() < self.ask_again.as_micros()
+            && self.link_doubt.as_micros() < self.link_round.as_micros()
+            && self.link_round.as_micros() < self.link_try_again.as_micros()
+    }
+
+    /// B1 to B3: three of everything may be lost.
+    const fn bears_unheard_members(&self) -> bool {
+        self.blocked_round.as_micros() * 3 < self.owner_fresh.as_micros()
+            && self.owner_fresh.as_micros() < self.kernel_fresh.as_micros()
+            && self.blocked_round.as_micros() <= self.absent.as_micros()
+            && self.insist.as_micros() < self.unheard_remind.as_micros()
+            && self.unheard_remind.as_micros() * 3 <= self.announcement_fresh.as_micros()
+            && self.unheard_remind.as_micros() < self.listen.as_micros()
+            && self.listen.as_micros() < self.announcement_fresh.as_micros()
+            && self.no_process.as_micros() > 1_000_000
     }
 }
 

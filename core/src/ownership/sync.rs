@@ -1,17 +1,10 @@
 //! C7: knowledge is published at once, said twice, and repaired where digests differ.
 
-use std::time::Duration;
-
 use super::members::{BUCKETS, Index, Record, pack};
 use super::numbers::LAST_SEQ;
 use super::wire::{Entry, Message};
 use super::{NodeId, Ownership};
 use crate::Instant;
-
-/// A record and its repetition had their time: if digests still differ, something was lost.
-const DIFFERS: Duration = Duration::from_millis(90);
-/// Whoever learned by repair passes it on, at most this often.
-const SPREAD: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 pub(super) struct Sync {
@@ -45,7 +38,7 @@ impl Ownership {
         };
         if is_equal {
             watch.differs_since = None;
-        } else if now >= *watch.differs_since.get_or_insert(now) + DIFFERS {
+        } else if now >= *watch.differs_since.get_or_insert(now) + self.settings.differs {
             watch.differs_since = Some(now);
             self.sync_with(from);
         }
@@ -118,7 +111,7 @@ impl Ownership {
     /// A table that changed by repair is compared with two more.
     pub(super) fn spread_repair(&mut self, now: Instant) {
         if self.join.is_joined() {
-            let at = (self.sync.spread_last + SPREAD).max(now);
+            let at = (self.sync.spread_last + self.settings.spread).max(now);
             self.sync.spread_at = Some(self.sync.spread_at.map_or(at, |earlier| earlier.min(at)));
         }
     }

@@ -11,10 +11,6 @@ use super::members::Way;
 use super::{NodeId, Ownership, Verdict};
 use crate::Instant;
 
-/// How long a member must say that it hears nothing, while it is pinged.
-const DEAF: Duration = Duration::from_millis(60);
-/// Verdicts in this time widen the watch (L8).
-const RECENT: Duration = Duration::from_millis(2_000);
 /// K is doubled at most this often: to 64.
 const WIDENINGS: usize = 5;
 
@@ -124,7 +120,9 @@ impl Ownership {
     /// L1: whom to watch follows from who is live. The watched are told at once.
     pub(super) fn rewatch(&mut self, now: Instant) {
         self.watching.is_stale = false;
-        self.watching.verdicts.retain(|&at| now < at + RECENT);
+        self.watching
+            .verdicts
+            .retain(|&at| now < at + self.settings.recent);
         self.watching.doubted.retain(|_, until| *until > now);
         // L8: where one died, its neighbours, and the watchers of others, may be dead too.
         let watched = self.settings.watchers << self.watching.verdicts.len().min(WIDENINGS);
@@ -251,7 +249,7 @@ impl Ownership {
             return;
         }
         let since = *watch.deaf_since.get_or_insert(now);
-        if now >= since + DEAF {
+        if now >= since + self.settings.deaf {
             self.give_up(from, Verdict::Deaf, now);
         } else {
             // If it hears this, it is deaf no more.

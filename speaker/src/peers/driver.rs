@@ -11,8 +11,8 @@ use std::time::Duration;
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
 use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_core::ownership::{
-    self, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership, Settings,
-    Transmit,
+    self, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership, STOPPED,
+    Settings, Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -31,8 +31,9 @@ use crate::port::Poll;
 use crate::pulse::Pulse;
 use crate::wire::Wire;
 
-/// The wire thread takes this one for stopped after a second.
+/// The wire thread takes this one for stopped if it is silent for too long: of two waits one may be late.
 const LONGEST_WAIT: Duration = Duration::from_millis(400);
+const _: () = assert!(LONGEST_WAIT.as_micros() * 2 < STOPPED.as_micros());
 /// Datagrams, and answers of one kind, that are taken before timers are looked at: as many as a
 /// socket's buffer holds (L3), and with their signatures no more than a few milliseconds.
 pub(super) const TURN: usize = 256;

@@ -1,5 +1,7 @@
 //! What intruders try: strangers, who have no key, and a node in wrong hands, which has.
 
+use std::time::Duration;
+
 use super::super::members::{Claim, Life, Stage};
 use super::super::numbers::{LAST_INC, LAST_SEQ};
 use super::super::wire::{Death, Entry, seal};

@@ -9,8 +9,6 @@ use super::super::{Event, KernelAnswer, NodeId, Ownership, Settings, Transmit, V
 use super::Phase;
 use crate::Instant;
 
-/// After a suspicion that was no death, the next look.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Most witnesses of one suspicion: when many die at once, most of those asked are dead.
 const MAX_WITNESSES: usize = 12;
 
@@ -166,7 +164,12 @@ impl Ownership {
 
     /// L5: the verdict, when every probe has had its time.
     pub(super) fn judge(&mut self, id: NodeId, now: Instant) {
-        let Settings { stalled, alone, .. } = self.settings;
+        let Settings {
+            stalled,
+            alone,
+            look_again,
+            ..
+        } = self.settings;
         // L13: without its kernel's word, a stopped process looks like a dead node.
         let patience = if self.kernel_is_silent(id) {
             self.settings.unanswering
@@ -196,7 +199,7 @@ impl Ownership {
         if suspicion.witness_heard {
             // c: my path to it is bad, the member is well.
             watch.stalled_since = None;
-            watch.listen_until(now + LOOK_AGAIN);
+            watch.listen_until(now + look_again);
         } else if watch.held && suspicion.kernel_answered {
             watch.listen_until(now + self.settings.beat);
         } else if was_stalled && !suspicion.kernel_answered && !watch.missed_one {
@@ -211,7 +214,7 @@ impl Ownership {
             if now >= stalled_since + stalled {
                 self.give_up(id, Verdict::Stalled, now);
             } else {
-                watch.listen_until(now + LOOK_AGAIN);
+                watch.listen_until(now + look_again);
             }
         } else if suspicion.witness_silent && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
