@@ -54,6 +54,7 @@ mod moved;
 mod node;
 mod numbers;
 mod settings;
+mod standing;
 mod status;
 mod subnets;
 mod sync;
@@ -70,7 +71,8 @@ pub use interface::{
 pub use key_ring::{KeyProblem, KeyRing};
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, STOPPED, Settings};
-pub use status::{MemberStatus, Standing, VipStatus};
+pub use standing::{Hold, Standing};
+pub use status::{MemberStatus, VipStatus};
 pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
 
 use beats::Beats;
@@ -80,7 +82,7 @@ use contact::Contact;
 use gate::Gate;
 use join::Join;
 use links::Links;
-use members::{Life, Member, Members};
+use members::{Member, Members};
 use moved::Moved;
 use node::Random;
 use numbers::Horizon;
@@ -140,7 +142,7 @@ impl Ownership {
     ) -> Self {
         let me = NodeId::of(&identity.node);
         let mut own = Member::new(identity.address, now);
-        (own.life, own.boot, own.listed) = (Some(Life::Live), identity.boot, true);
+        (own.standing, own.boot, own.listed) = (Standing::Live, identity.boot, true);
         Self {
             me,
             members: Members::new(me, own, &settings),

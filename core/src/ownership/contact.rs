@@ -91,7 +91,7 @@ impl Ownership {
                 continue;
             };
             member.tried_at = Some(now);
-            let gone = member.life.map(|_| member.inc);
+            let gone = member.standing.is_heard_of().then_some(member.inc);
             let ping = self.ping(false, gone);
             self.send(id, &ping);
         }

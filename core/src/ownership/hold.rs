@@ -5,24 +5,16 @@
 //! while, unless its node dies too; and its successor claims them first. The reservations
 //! themselves are kept in the table (`members`), so that whoever restarted learns its own there.
 
-use super::members::{Life, Stage, Way};
+use super::members::{Member, Stage, Way};
 use super::{Cause, NodeId, Ownership};
 use crate::Instant;
 
 impl Ownership {
     /// R1: the held members whose kernels this member watches.
     pub(super) fn held_to_watch(&self) -> Vec<NodeId> {
-        let held = self
-            .members
-            .index()
-            .reserving
-            .iter()
-            .copied()
-            .filter(|&id| {
-                self.members
-                    .get(id)
-                    .is_some_and(|member| member.life == Some(Life::Held) && !member.lost)
-            });
+        let reserving = self.members.index().reserving.iter().copied();
+        let is_held = |id| self.members.get(id).is_some_and(Member::is_held);
+        let held = reserving.filter(|&id| is_held(id));
         held.filter(|&id| {
             self.members
                 .neighbours(id, Way::After, self.settings.watchers)

@@ -59,7 +59,7 @@ impl Ownership {
         let is_proof = match answer {
             KernelAnswer::Neighbour(mac) => {
                 member.kernel_mac = mac;
-                let is_its_own = member.life.is_none() || mac == member.record.mac;
+                let is_its_own = !member.standing.is_heard_of() || mac == member.record.mac;
                 is_its_own && !member.echoes
             }
             KernelAnswer::Echo => {

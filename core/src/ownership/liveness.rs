@@ -69,7 +69,7 @@ impl Ownership {
         let known = self
             .members
             .get(header.sender)
-            .filter(|member| member.life.is_some());
+            .filter(|member| member.standing.is_heard_of());
         let is_new = known.is_none_or(|member| member.boot < header.boot);
         self.members
             .heard_of(header.sender, header.boot, header.inc, now);
@@ -92,10 +92,9 @@ impl Ownership {
         let Some(member) = self.members.get_mut(sender) else {
             return Ok(());
         };
-        if member.life == Some(Life::Live) {
+        let Some(verdict) = member.standing.verdict() else {
             return Ok(());
-        }
-        let verdict = member.verdict.unwrap_or(Verdict::Node);
+        };
         if matches!(verdict, Verdict::Restarting | Verdict::Left) {
             return Err(Reason::Leaving);
         }
@@ -130,7 +129,7 @@ impl Ownership {
             return;
         };
         member.heard_at = Some(now);
-        let is_lost = member.lost;
+        let is_lost = member.standing.is_lost();
         self.learn_what_was_missed(now);
         if is_lost {
             self.clear_lost(now);
@@ -144,11 +143,12 @@ impl Ownership {
         let lost: Vec<NodeId> = self
             .members
             .iter()
-            .filter(|(_, member)| member.lost)
+            .filter(|(_, member)| member.standing.is_lost())
             .map(|(id, _)| id)
             .collect();
         for id in lost {
-            self.members.change(id, now, |member| member.lost = false);
+            self.members
+                .change(id, now, |member| member.standing = member.standing.found());
         }
     }
 
@@ -273,7 +273,8 @@ impl Ownership {
 
     /// L6: nobody can confirm it, so nobody is told.
     pub(super) fn lose(&mut self, id: NodeId, now: Instant) {
-        self.members.change(id, now, |member| member.lost = true);
+        self.members
+            .change(id, now, |member| member.standing = member.standing.lost());
         self.events.push_back(Event::Lost { node: id });
     }
 

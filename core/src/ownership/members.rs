@@ -23,7 +23,7 @@ pub(super) use member::{Claim, Former, Life, LinkAddress, Member, Record, Stage}
 
 use super::node::NodeId;
 use super::wire::Death;
-use super::{Settings, Verdict};
+use super::{Settings, Standing, Verdict};
 use crate::Instant;
 use crate::address::Family;
 use crate::wire::MacAddr;
@@ -108,7 +108,8 @@ impl Members {
         };
         let before = member.clone();
         edit(member);
-        if (member.life, member.lost) != (before.life, before.lost) {
+        let seen = |one: &Member| (one.standing.life(), one.standing.is_lost());
+        if seen(member) != seen(&before) {
             member.since = now;
         }
         self.index
@@ -154,21 +155,19 @@ impl Members {
             inc,
             verdict,
         } = *death;
-        let life = verdict.life();
-        let hold_until = match verdict {
+        let until = match verdict {
             Verdict::Restarting => now + self.hold_restart,
             _ => now + self.hold,
         };
         let is_news = self.all.get(&id).is_some_and(|member| {
+            let known = member.standing.life();
             member.boot == boot
-                && member
-                    .life
-                    .is_some_and(|known| (inc, life) > (member.inc, known))
+                && known.is_some_and(|known| (inc, verdict.life()) > (member.inc, known))
         });
         if is_news {
             self.change(id, now, |member| {
-                (member.inc, member.life, member.lost) = (inc, Some(life), false);
-                (member.verdict, member.hold_until) = (Some(verdict), hold_until);
+                member.inc = inc;
+                member.standing = Standing::of_verdict(verdict, until);
             });
         }
         is_news
@@ -183,8 +182,10 @@ impl Members {
             .collect();
         for id in due {
             self.change(id, now, |member| {
-                if member.is_held() && member.hold_until <= now {
-                    member.life = Some(Life::Dead);
+                if let Standing::Held(hold) = member.standing
+                    && hold.until <= now
+                {
+                    member.standing = Standing::Gone(hold.verdict);
                 }
                 member.former.take_if(|former| former.until <= now);
             });
@@ -194,7 +195,10 @@ impl Members {
     pub(super) fn reservations(&self) -> impl Iterator<Item = (NodeId, Instant)> {
         self.index.reserving.iter().map(|&id| {
             let member = &self.all[&id];
-            let held = member.is_held().then_some(member.hold_until);
+            let held = match member.standing {
+                Standing::Held(hold) => Some(hold.until),
+                _ => None,
+            };
             let former = member.former.as_ref().map(|former| former.until);
             (
                 id,

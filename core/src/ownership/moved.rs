@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::members::{Life, Member};
+use super::members::Member;
 use super::wire::{Message, Signature};
 use super::{NodeId, Ownership};
 use crate::Instant;
@@ -126,7 +126,7 @@ impl Ownership {
     /// Its speaker is not heard here, as those of all others, and its node lives.
     fn has_kernel(&self, member: &Member) -> bool {
         let is_fresh = |at: Instant| self.handled_at < at + self.settings.kernel_fresh;
-        member.life != Some(Life::Left) && member.kernel_at.is_some_and(is_fresh)
+        !member.standing.has_left() && member.kernel_at.is_some_and(is_fresh)
     }
 
     /// A7: whether any of the others lives may be another thing by now.

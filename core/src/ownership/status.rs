@@ -2,26 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::members::{Life, Stage};
+use super::members::Stage;
 use super::node::mix;
-use super::{NodeId, Ownership, Verdict};
+use super::{NodeId, Ownership, Standing};
 use crate::wire::MacAddr;
 use crate::{Instant, Reason};
-
-/// How a member stands in this member's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Listed, and never heard.
-    NeverHeard,
-    /// Present.
-    Live,
-    /// Not heard by this member, and nobody can tell why.
-    Lost,
-    /// Its process is away; its addresses wait for it.
-    Held(Verdict),
-    /// Gone.
-    Gone(Verdict),
-}
 
 /// One line of `/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +62,7 @@ impl Ownership {
     #[must_use]
     pub fn version(&self) -> (u64, usize, usize) {
         let index = self.members.index();
-        let unheard = self.members.iter().filter(|(_, one)| one.life.is_none());
+        let unheard = self.members.iter().filter(|(_, one)| !one.standing.is_heard_of());
         let stations = unheard.map(|(id, one)| {
             one.kernel_mac
                 .octets()
@@ -94,17 +79,10 @@ impl Ownership {
     /// Every member, this one included.
     pub fn members(&self) -> impl Iterator<Item = MemberStatus> {
         self.members.iter().map(|(node, member)| {
-            let verdict = member.verdict.unwrap_or(Verdict::Node);
             MemberStatus {
                 node,
                 address: member.address,
-                standing: match member.life {
-                    None => Standing::NeverHeard,
-                    Some(_) if member.lost => Standing::Lost,
-                    Some(Life::Live) => Standing::Live,
-                    Some(Life::Held) => Standing::Held(verdict),
-                    Some(Life::Dead | Life::Left) => Standing::Gone(verdict),
-                },
+                standing: member.standing,
                 incarnation: member.inc,
                 heard_at: member.heard_at,
                 mac: member.station(),

@@ -100,8 +100,8 @@ fn words(standing: Standing) -> (&'static str, Option<&'static str>) {
     match standing {
         Standing::NeverHeard => ("never_heard", None),
         Standing::Live => ("live", None),
-        Standing::Lost => ("lost", None),
-        Standing::Held(verdict) => ("held", Some(verdict.as_str())),
+        Standing::Lost { .. } => ("lost", None),
+        Standing::Held(hold) => ("held", Some(hold.verdict.as_str())),
         Standing::Gone(verdict) => ("gone", Some(verdict.as_str())),
     }
 }

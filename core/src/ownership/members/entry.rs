@@ -39,7 +39,7 @@ impl Members {
         if entry.former {
             return self.merge_former(entry, now);
         }
-        let is_news = match (member.life, entry.boot.cmp(&member.boot)) {
+        let is_news = match (member.standing.life(), entry.boot.cmp(&member.boot)) {
             (None, _) | (_, Ordering::Greater) => true,
             (_, Ordering::Less) => false,
             (Some(life), Ordering::Equal) => {
@@ -60,16 +60,18 @@ impl Members {
         let entry = &self.without_leaps(entry);
         let known = (member.boot, member.record.seq);
         self.change(id, now, |member| {
-            if member.life.is_none() {
+            let until = now + hold;
+            if !member.standing.is_heard_of() {
                 member.boot = entry.boot;
-                (member.inc, member.life) = (entry.inc, Some(entry.life));
-                member.hold_until = now + hold;
+                member.inc = entry.inc;
+                member.standing = member.standing.told(entry.life, until);
             } else if entry.boot > member.boot {
                 member.restart(entry.boot, hold, rejoin, now);
             }
-            if Some((entry.inc, entry.life)) > member.life.map(|life| (member.inc, life)) {
-                (member.inc, member.life, member.lost) = (entry.inc, Some(entry.life), false);
-                member.hold_until = now + hold;
+            let known = member.standing.life().map(|life| (member.inc, life));
+            if Some((entry.inc, entry.life)) > known {
+                member.inc = entry.inc;
+                member.standing = member.standing.told(entry.life, until);
             }
             if let Some(record) = member.assemble(entry) {
                 member.take_record(record);
@@ -133,14 +135,14 @@ impl Members {
     pub(in super::super) fn heard_of(&mut self, id: NodeId, boot: u64, inc: u32, now: Instant) {
         let (hold, rejoin) = (self.hold, self.rejoin);
         let Some(member) = self.get(id) else { return };
-        if member.life.is_none() || boot > member.boot {
+        if !member.standing.is_heard_of() || boot > member.boot {
             self.change(id, now, |member| {
                 member.restart(boot, hold, rejoin, now);
                 member.inc = inc;
             });
         } else if inc > member.inc {
             self.change(id, now, |member| {
-                (member.inc, member.life) = (inc, Some(Life::Live))
+                (member.inc, member.standing) = (inc, member.standing.revived());
             });
         }
     }
@@ -150,7 +152,7 @@ impl Members {
         let Some(member) = self.get(id).filter(|member| !member.is_forgotten()) else {
             return Vec::new();
         };
-        let Some(life) = member.life else {
+        let Some(life) = member.standing.life() else {
             return Vec::new();
         };
         let former = member

@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 
 use super::entry::Assembly;
 use crate::Instant;
-use crate::ownership::Verdict;
+use crate::ownership::Standing;
 use crate::ownership::node::{NodeId, mix};
 use crate::ownership::numbers::epoch_age;
 use crate::ownership::wire::Window;
@@ -162,19 +162,12 @@ pub(in super::super) struct Member {
     pub(in super::super) listed: bool,
     /// It was in the Nodes list at some time: it is no mere name that others told of.
     pub(super) was_listed: bool,
-    /// `None` until anything was heard from it or of it.
-    pub(in super::super) life: Option<Life>,
-    /// Nobody hears it as far as we can tell, but nobody confirms it either: a private opinion,
-    /// never told (L6).
-    pub(in super::super) lost: bool,
-    pub(in super::super) verdict: Option<Verdict>,
+    pub(in super::super) standing: Standing,
     pub(in super::super) boot: u64,
     pub(in super::super) inc: u32,
     pub(in super::super) record: Arc<Record>,
     pub(in super::super) former: Option<Former>,
-    /// While `life` is held.
-    pub(in super::super) hold_until: Instant,
-    /// Since when `life` and `lost` are what they are.
+    /// Since when it stands as it does, by whatever verdict.
     pub(in super::super) since: Instant,
     /// The last datagram from it.
     pub(in super::super) heard_at: Option<Instant>,
@@ -206,14 +199,11 @@ impl Member {
             listed_at: Vec::new(),
             listed: false,
             was_listed: false,
-            life: None,
-            lost: false,
-            verdict: None,
+            standing: Standing::NeverHeard,
             boot: 0,
             inc: 0,
             record: Arc::new(Record::empty(address)),
             former: None,
-            hold_until: now,
             since: now,
             heard_at: None,
             echoes: false,
@@ -243,29 +233,30 @@ impl Member {
 
     /// Its hardware address: the one of its record, or else the one that its kernel answers with.
     pub(in super::super) fn station(&self) -> MacAddr {
-        match self.life {
-            Some(_) => self.record.mac,
-            None => self.kernel_mac,
+        match self.standing {
+            Standing::NeverHeard => self.kernel_mac,
+            _ => self.record.mac,
         }
     }
 
     /// Counts as present: known, not gone, not lost.
     pub(in super::super) fn is_live(&self) -> bool {
-        self.life == Some(Life::Live) && !self.lost
+        self.standing == Standing::Live
     }
 
     pub(in super::super) fn is_held(&self) -> bool {
-        self.life == Some(Life::Held) && !self.lost
+        matches!(self.standing, Standing::Held(_))
     }
 
     /// Neither live nor departed for good: to be found again (L10).
     pub(in super::super) fn is_absent(&self) -> bool {
-        !self.is_live() && self.life != Some(Life::Left) && (self.listed || self.lost)
+        let is_away = !self.is_live() && !self.standing.has_left();
+        is_away && (self.listed || self.standing.is_lost())
     }
 
     /// Its node was deleted, and it is gone: as if it had never been.
     pub(in super::super) fn is_forgotten(&self) -> bool {
-        !self.listed && !matches!(self.life, Some(Life::Live | Life::Held))
+        !self.listed && matches!(self.standing, Standing::NeverHeard | Standing::Gone(_))
     }
 
     /// G1: its node is in the Nodes list; or was, and it has yet to hand over what it has.
@@ -275,12 +266,14 @@ impl Member {
 
     /// Counts for the majority (C3).
     pub(super) fn is_known(&self) -> bool {
-        self.life.is_some_and(|life| life != Life::Left) && !self.is_forgotten()
+        self.standing.is_heard_of() && !self.standing.has_left() && !self.is_forgotten()
     }
 
     /// What the table's digest takes of it: everything that SYNC would repair.
     pub(super) fn hash(&self, id: NodeId) -> u64 {
-        let Some(life) = self.life else { return 0 };
+        let Some(life) = self.standing.life() else {
+            return 0;
+        };
         if self.is_forgotten() {
             return 0;
         }
@@ -299,7 +292,6 @@ impl Member {
 
     /// L11, R2: a higher boot voids what the boot before had claimed, but reserves it to the name.
     pub(super) fn restart(&mut self, boot: u64, hold: Duration, rejoin: Duration, now: Instant) {
-        let was_live = self.life == Some(Life::Live);
         // Its node is what it was.
         let empty = Record {
             links: self.record.links.clone(),
@@ -307,19 +299,21 @@ impl Member {
             ..Record::empty(self.record.address)
         };
         let record = std::mem::replace(&mut self.record, Arc::new(empty));
-        if !record.claims.is_empty() && matches!(self.life, Some(Life::Live | Life::Held)) {
-            let until = if was_live {
-                now + hold
-            } else {
-                self.hold_until.max(now + rejoin)
-            };
+        let until = match self.standing {
+            Standing::Live | Standing::Lost { held: None } => Some(now + hold),
+            Standing::Held(held) | Standing::Lost { held: Some(held) } => {
+                Some(held.until.max(now + rejoin))
+            }
+            Standing::NeverHeard | Standing::Gone(_) => None,
+        };
+        if let Some(until) = until.filter(|_| !record.claims.is_empty()) {
             self.former = Some(Former {
                 boot: self.boot,
                 record,
                 until,
             });
         }
-        (self.boot, self.inc, self.life) = (boot, 0, Some(Life::Live));
+        (self.boot, self.inc, self.standing) = (boot, 0, self.standing.revived());
     }
 
     /// Takes a whole record, newer than the one known.

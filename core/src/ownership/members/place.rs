@@ -51,7 +51,7 @@ impl Members {
         if is_news {
             member.listed_at = addresses.to_vec();
         }
-        let is_unheard = member.life.is_none();
+        let is_unheard = !member.standing.is_heard_of();
         let is_gone = is_news && !addresses.contains(&member.address);
         if id != self.me && (is_unheard || is_gone) {
             let address = self.best_listed(&self.all[&id]);

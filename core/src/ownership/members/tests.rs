@@ -12,7 +12,7 @@ const NOW: Instant = Instant::from_millis(1_000);
 fn table() -> Members {
     let me = NodeId::of("me");
     let mut own = Member::new("10.0.0.1".parse().unwrap(), NOW);
-    (own.life, own.listed) = (Some(Life::Live), true);
+    (own.standing, own.listed) = (Standing::Live, true);
     Members::new(me, own, &FAST)
 }
 
@@ -289,7 +289,7 @@ proptest! {
         }
         for node in ["a", "b", "c"].map(NodeId::of) {
             let known = |members: &Members| {
-                members.get(node).map(|m| (m.boot, m.inc, m.life, Arc::clone(&m.record)))
+                members.get(node).map(|m| (m.boot, m.inc, m.standing, Arc::clone(&m.record)))
             };
             prop_assert_eq!(known(&straight), known(&shuffled));
         }
