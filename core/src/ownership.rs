@@ -30,6 +30,9 @@
 //! | K1 to K4 keys, while they are changed | `key_ring` |
 //! | N1 to N3 numbers that only grow | `numbers` |
 //!
+//! The words that all of these use stand in `model`, a member's state in `standing`, each duration in
+//! `settings`; `wire` knows the bytes of the words, and nothing else does.
+//!
 //! A driver hands in what it received, then calls [`Ownership::handle_timeout`], then carries out
 //! what [`Ownership::poll_event`] and [`Ownership::poll_transmit`] hold, and sleeps until
 //! [`Ownership::poll_timeout`]. It drains its socket before it looks at timers (L3); after it was
@@ -40,6 +43,7 @@ mod blocked;
 mod claims;
 mod consent;
 mod contact;
+mod epoch;
 mod gate;
 mod handover;
 mod hold;
@@ -50,9 +54,11 @@ mod key_ring;
 mod links;
 mod liveness;
 mod members;
+mod model;
 mod moved;
 mod node;
 mod numbers;
+mod replay;
 mod settings;
 mod standing;
 mod status;
@@ -65,10 +71,9 @@ mod witness;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-pub use interface::{
-    Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Verdict, Wanted,
-};
+pub use interface::{Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Wanted};
 pub use key_ring::{KeyProblem, KeyRing};
+pub use model::Verdict;
 pub use node::NodeId;
 pub use settings::{CALM, FAST, Preference, STOPPED, Settings};
 pub use standing::{Hold, Standing};

@@ -8,16 +8,13 @@ use std::net::IpAddr;
 
 use freedom::Held;
 
+use super::epoch::next_epoch;
 use super::handover::{Give, Offered};
-use super::members::Claim;
-use super::numbers::next_epoch;
-use super::wire::{MAX_PAYLOAD, Message};
+use super::model::Claim;
+use super::wire::{Message, VIPS_OF};
 use super::{Cause, Event, NodeId, Ownership, Wanted};
 use crate::elect::rank;
 use crate::{Instant, Reason};
-
-/// Most addresses in one datagram.
-pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 21;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Claims {

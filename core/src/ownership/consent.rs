@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 
-use super::handover::Why;
+use super::model::Why;
 use super::{NodeId, Ownership, Preference};
 
 /// Whose view has to agree with a handover.

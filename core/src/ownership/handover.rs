@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::claims::VIPS_OF;
 use super::consent::Consent;
-use super::members::Stage;
-use super::numbers::is_newer;
-use super::wire::{Death, Message, Offer};
+use super::epoch::is_newer;
+use super::model::{Death, Offer, Stage, Why};
+use super::wire::{Message, VIPS_OF};
 use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Settings, Verdict};
 use crate::{Instant, Reason};
 
@@ -33,14 +32,6 @@ pub(super) struct Offered {
     vip: IpAddr,
     epoch: u32,
     consent: Consent,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// This node may not keep it: if nobody takes it in time it falls silent anyway.
-    Must,
-    /// Somebody better is there (H2).
-    Better,
 }
 
 impl Ownership {

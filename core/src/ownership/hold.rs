@@ -5,7 +5,8 @@
 //! while, unless its node dies too; and its successor claims them first. The reservations
 //! themselves are kept in the table (`members`), so that whoever restarted learns its own there.
 
-use super::members::{Member, Stage, Way};
+use super::members::{Member, Way};
+use super::model::Stage;
 use super::{Cause, NodeId, Ownership};
 use crate::Instant;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 
 use super::NodeId;
-use super::members::Life;
+use super::model::Verdict;
 use crate::Reason;
 use crate::wire::MacAddr;
 
@@ -79,60 +79,6 @@ pub enum KernelAnswer {
     Echo,
     /// Port unreachable, in answer to a datagram of ours: nobody listens there any more.
     PortUnreachable,
-}
-
-/// What is known of a member that is not live, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// Neither process nor kernel answers anybody.
-    Node = 1,
-    /// The kernel says that the process is gone.
-    Process = 2,
-    /// The kernel has been answering for seconds, the process has not.
-    Stalled = 3,
-    /// It sends, but hears nothing.
-    Deaf = 4,
-    /// It said that it will be back.
-    Restarting = 5,
-    /// It handed over and left.
-    Left = 6,
-}
-
-impl Verdict {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Node,
-        Self::Process,
-        Self::Stalled,
-        Self::Deaf,
-        Self::Restarting,
-        Self::Left,
-    ];
-
-    /// The word for it, in metrics and status.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Node => "node",
-            Self::Process => "process",
-            Self::Stalled => "stalled",
-            Self::Deaf => "deaf",
-            Self::Restarting => "restarting",
-            Self::Left => "left",
-        }
-    }
-
-    pub(super) fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|verdict| *verdict as u8 == code)
-    }
-
-    /// R1: a process that is away is not a node that is dead.
-    pub(super) const fn life(self) -> Life {
-        match self {
-            Self::Process | Self::Stalled | Self::Restarting => Life::Held,
-            Self::Node | Self::Deaf => Life::Dead,
-            Self::Left => Life::Left,
-        }
-    }
 }
 
 /// Why a claim was made.

@@ -10,8 +10,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::members::LinkAddress;
-use super::wire::MAX_LINKS;
+use super::model::{LinkAddress, MAX_LINKS};
 use super::{CALM, Event, FAST, NodeId, Ownership, Settings, Transmit};
 use crate::Instant;
 

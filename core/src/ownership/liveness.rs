@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::members::{Life, Merged, Record};
+use super::members::Merged;
+use super::model::{Death, Entry, Life, Record};
 use super::numbers::LAST_INC;
-use super::wire::{Death, Entry, Header, Message, Signature};
+use super::wire::{Header, Message, Signature};
 use super::{Event, NodeId, Ownership, Transmit, Verdict};
 use crate::{Instant, Reason};
 

@@ -17,13 +17,14 @@ use std::net::IpAddr;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
-pub(super) use entry::{Merged, pack};
-pub(super) use index::{BUCKETS, Changes, Index};
-pub(super) use member::{Claim, Former, Life, LinkAddress, Member, Record, Stage};
+pub(super) use entry::Merged;
+pub(super) use index::{Changes, Index};
+pub(super) use member::{Former, Member};
 
+use super::model::{Claim, Death, Verdict};
 use super::node::NodeId;
-use super::wire::Death;
-use super::{Settings, Standing, Verdict};
+use super::settings::Settings;
+use super::standing::Standing;
 use crate::Instant;
 use crate::address::Family;
 use crate::wire::MacAddr;

@@ -1,7 +1,6 @@
 //! How a member stands in this member's table: one state, of which each part of the rules asks a question.
 
-use super::Verdict;
-use super::members::Life;
+use super::model::{Life, Verdict};
 use crate::Instant;
 
 /// How a member stands in this member's table.
@@ -147,12 +146,28 @@ mod tests {
         for (known, life, then) in [
             (Standing::NeverHeard, Life::Held, held(Verdict::Process)),
             (Standing::Live.lost(), Life::Held, held(Verdict::Process)),
-            (of(Verdict::Restarting), Life::Held, held(Verdict::Restarting)),
+            (
+                of(Verdict::Restarting),
+                Life::Held,
+                held(Verdict::Restarting),
+            ),
             (of(Verdict::Deaf), Life::Held, held(Verdict::Process)),
-            (of(Verdict::Restarting), Life::Dead, Standing::Gone(Verdict::Restarting)),
+            (
+                of(Verdict::Restarting),
+                Life::Dead,
+                Standing::Gone(Verdict::Restarting),
+            ),
             (of(Verdict::Left), Life::Dead, Standing::Gone(Verdict::Node)),
-            (Standing::NeverHeard, Life::Dead, Standing::Gone(Verdict::Node)),
-            (of(Verdict::Stalled), Life::Left, Standing::Gone(Verdict::Left)),
+            (
+                Standing::NeverHeard,
+                Life::Dead,
+                Standing::Gone(Verdict::Node),
+            ),
+            (
+                of(Verdict::Stalled),
+                Life::Left,
+                Standing::Gone(Verdict::Left),
+            ),
             (of(Verdict::Stalled), Life::Live, Standing::Live),
         ] {
             assert_eq!(known.told(life, UNTIL), then, "{known:?}, {life:?}");

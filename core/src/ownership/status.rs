@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::members::Stage;
+use super::model::Stage;
 use super::node::mix;
 use super::{NodeId, Ownership, Standing};
 use crate::wire::MacAddr;
@@ -62,7 +62,10 @@ impl Ownership {
     #[must_use]
     pub fn version(&self) -> (u64, usize, usize) {
         let index = self.members.index();
-        let unheard = self.members.iter().filter(|(_, one)| !one.standing.is_heard_of());
+        let unheard = self
+            .members
+            .iter()
+            .filter(|(_, one)| !one.standing.is_heard_of());
         let stations = unheard.map(|(id, one)| {
             one.kernel_mac
                 .octets()
@@ -78,17 +81,15 @@ impl Ownership {
 
     /// Every member, this one included.
     pub fn members(&self) -> impl Iterator<Item = MemberStatus> {
-        self.members.iter().map(|(node, member)| {
-            MemberStatus {
-                node,
-                address: member.address,
-                standing: member.standing,
-                incarnation: member.inc,
-                heard_at: member.heard_at,
-                mac: member.station(),
-                addresses: member.record.claims.len(),
-                reason: self.impediment(node),
-            }
+        self.members.iter().map(|(node, member)| MemberStatus {
+            node,
+            address: member.address,
+            standing: member.standing,
+            incarnation: member.inc,
+            heard_at: member.heard_at,
+            mac: member.station(),
+            addresses: member.record.claims.len(),
+            reason: self.impediment(node),
         })
     }
 

@@ -1,8 +1,9 @@
 //! C7: knowledge is published at once, said twice, and repaired where digests differ.
 
-use super::members::{BUCKETS, Index, Record, pack};
+use super::members::Index;
+use super::model::{BUCKETS, Entry, Record};
 use super::numbers::LAST_SEQ;
-use super::wire::{Entry, Message};
+use super::wire::{Message, pack};
 use super::{NodeId, Ownership};
 use crate::Instant;
 

@@ -11,7 +11,6 @@
 
 mod auth;
 mod message;
-mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +18,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 pub(super) use auth::Signature;
 pub use auth::{Key, KeyTooShort, Keys};
-pub(super) use message::{Death, Entry, MAX_LINKS, Message, Offer, PARTS_OF};
-pub(super) use replay::Window;
+pub(super) use message::{Message, pack};
 
 use super::node::NodeId;
 use crate::Reason;
@@ -35,7 +33,9 @@ const MAGIC: [u8; 2] = *b"FL";
 const VERSION: u8 = 1;
 const HEADER: usize = 40;
 const TAG: usize = 16;
-pub(super) const MAX_PAYLOAD: usize = MAX_DATAGRAM - HEADER - TAG;
+const MAX_PAYLOAD: usize = MAX_DATAGRAM - HEADER - TAG;
+/// Most addresses in one datagram, with what is told of each: an epoch and a byte at most.
+pub(super) const VIPS_OF: usize = (MAX_PAYLOAD - 2) / 21;
 
 /// What every datagram says of its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

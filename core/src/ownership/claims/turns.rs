@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::Instant;
-use crate::ownership::members::{Member, Stage};
+use crate::ownership::members::Member;
+use crate::ownership::model::Stage;
 use crate::ownership::{Candidate, Cause, NodeId, Ownership, Preference};
 
 /// Nobody waits longer for its turn than the 20th candidate.

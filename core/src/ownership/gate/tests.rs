@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::members::{Claim, Life, Stage};
+use super::super::model::{Claim, Death, Entry, Life, Stage};
 use super::super::numbers::{LAST_INC, LAST_SEQ};
-use super::super::wire::{Death, Entry, seal};
+use super::super::wire::seal;
 use super::super::{
     Candidate, Event, FAST, Identity, Key, Keys, Standing, Transmit, Verdict, Wanted,
 };

@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Claim, Former, Life, Member, Members, Record, Stage};
+use super::{Former, Member, Members};
 use crate::Instant;
+use crate::ownership::epoch::is_leap;
+use crate::ownership::model::{Claim, Entry, Life, PARTS_OF, Record, Stage};
 use crate::ownership::node::NodeId;
-use crate::ownership::numbers::is_leap;
-use crate::ownership::wire::{Entry, MAX_PAYLOAD, Message, PARTS_OF};
 
 /// Members known by hearsay alone: as many nodes as join while one of them misses its news.
 const MOST_UNLISTED: usize = 256;
@@ -260,22 +260,4 @@ impl Assembly {
             claims,
         })
     }
-}
-
-/// Entries in as few datagrams as they fit into.
-pub(in super::super) fn pack(entries: impl IntoIterator<Item = Entry>) -> Vec<Message> {
-    let mut messages = Vec::new();
-    let (mut batch, mut len) = (Vec::new(), 2);
-    for entry in entries {
-        if len + entry.len() > MAX_PAYLOAD {
-            messages.push(Message::Records(std::mem::take(&mut batch)));
-            len = 2;
-        }
-        len += entry.len();
-        batch.push(entry);
-    }
-    if !batch.is_empty() {
-        messages.push(Message::Records(batch));
-    }
-    messages
 }

@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
-use super::{Claim, LinkAddress, Member, NodeId, Record};
-use crate::ownership::numbers::is_newer;
-
-/// The table is compared bucket by bucket: of 1,000 members about 16 are sent for one that differs.
-pub(in super::super) const BUCKETS: usize = 64;
+use super::{Member, NodeId};
+use crate::ownership::epoch::is_newer;
+use crate::ownership::model::{BUCKETS, Claim, LinkAddress, Record};
 
 #[derive(Debug, Clone)]
 pub(in super::super) struct Index {

@@ -1,148 +1,16 @@
 //! What is known of one member.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
-
 use super::entry::Assembly;
 use crate::Instant;
-use crate::ownership::Standing;
+use crate::ownership::model::{Record, Stage};
 use crate::ownership::node::{NodeId, mix};
-use crate::ownership::numbers::epoch_age;
-use crate::ownership::wire::Window;
-use crate::subnet::of_host;
+use crate::ownership::replay::Window;
+use crate::ownership::standing::Standing;
 use crate::wire::MacAddr;
-
-/// What others say of a member's process. Within an incarnation it only gets graver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) enum Life {
-    /// Its process answers.
-    Live = 0,
-    /// Its process is away, its node is not: its addresses are reserved to it for a while (R1).
-    Held = 1,
-    /// It is gone; its claims count no more.
-    Dead = 2,
-    /// It said good-bye after it had handed over everything.
-    Left = 3,
-}
-
-impl Life {
-    pub(in super::super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Live, Self::Held, Self::Dead, Self::Left]
-            .get(usize::from(code))
-            .copied()
-    }
-}
-
-/// What a member says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Stage {
-    /// It is still learning, and claims nothing new.
-    Joining = 0,
-    Serving = 1,
-    /// It hands over what it has.
-    Leaving = 2,
-    /// It serves, and its forwarding is in doubt: it takes what nobody else would.
-    Doubtful = 3,
-}
-
-impl Stage {
-    pub(in super::super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Joining, Self::Serving, Self::Leaving, Self::Doubtful]
-            .get(usize::from(code))
-            .copied()
-    }
-
-    /// May claim.
-    pub(in super::super) const fn serves(self) -> bool {
-        matches!(self, Self::Serving | Self::Doubtful)
-    }
-}
-
-/// "I answer for this address."
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Claim {
-    /// Made, or since confirmed, by a member that saw a majority (C3).
-    pub(in super::super) strong: bool,
-    /// One more than any claim known when it was made.
-    pub(in super::super) epoch: u32,
-    /// The claimant's rank for the address: not everybody may know its name yet.
-    pub(in super::super) rank: u32,
-    /// It is not announced yet: the claimant makes sure first that no other host has it (C9).
-    pub(in super::super) asking: bool,
-}
-
-impl Claim {
-    /// C2: the greatest of all claims on an address is its owner's. A total order that does not
-    /// depend on who compares; `newest` is the newest epoch of the address.
-    pub(in super::super) const fn strength(
-        &self,
-        newest: u32,
-        owner: NodeId,
-    ) -> (bool, Reverse<u32>, Reverse<u32>, Reverse<NodeId>) {
-        let age = Reverse(epoch_age(newest, self.epoch));
-        (self.strong, age, Reverse(self.rank), Reverse(owner))
-    }
-}
-
-/// Where a member is reached on one of its links (L14, S1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct LinkAddress {
-    pub(in super::super) address: IpAddr,
-    /// How long the prefix is that it has there, if that is told (S1).
-    pub(in super::super) prefix: Option<u8>,
-    /// It hears nobody there.
-    pub(in super::super) silent: bool,
-}
-
-impl LinkAddress {
-    /// The subnet that the member has there.
-    pub(in super::super) fn subnet(&self) -> Option<IpNetwork> {
-        let own = IpNetwork::new(self.address, self.prefix?).ok()?;
-        Some(of_host(own))
-    }
-}
-
-/// What a member publishes of itself; written by that member alone (C1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Record {
-    pub(in super::super) seq: u32,
-    pub(in super::super) stage: Stage,
-    /// It answers offers (H3).
-    pub(in super::super) consents: bool,
-    /// Where it is reached, as it says itself.
-    pub(in super::super) address: IpAddr,
-    pub(in super::super) mac: MacAddr,
-    pub(in super::super) links: Vec<LinkAddress>,
-    /// `links` are all that it has (S1); those of a version before are not.
-    pub(in super::super) tells_subnets: bool,
-    pub(in super::super) claims: BTreeMap<IpAddr, Claim>,
-}
-
-impl Record {
-    pub(in super::super) fn empty(address: IpAddr) -> Self {
-        Self {
-            seq: 0,
-            stage: Stage::Joining,
-            consents: false,
-            address,
-            mac: MacAddr::zero(),
-            links: Vec::new(),
-            tells_subnets: false,
-            claims: BTreeMap::new(),
-        }
-    }
-
-    /// Whether the member has a subnet that `vip` lies on, as far as it tells.
-    pub(in super::super) fn has_subnet_of(&self, vip: IpAddr) -> bool {
-        let mut subnets = self.links.iter().filter_map(LinkAddress::subnet);
-        subnets.any(|subnet| subnet.contains(vip))
-    }
-}
 
 /// The last record of a member's boot before: its addresses stay reserved to it (R2).
 #[derive(Debug, Clone)]

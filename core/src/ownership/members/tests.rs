@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ownership::FAST;
-use crate::ownership::wire::Entry;
+use crate::ownership::model::{Entry, Life, Stage};
 
 const NOW: Instant = Instant::from_millis(1_000);
 

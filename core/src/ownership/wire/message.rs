@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::{MAX_PAYLOAD, Reader, address_octets};
-use crate::ownership::Verdict;
-use crate::ownership::members::{BUCKETS, Claim, Life, LinkAddress, Stage};
+use crate::ownership::model::{
+    BUCKETS, Claim, Death, Entry, Life, LinkAddress, MAX_LINKS, Offer, PARTS_OF, Stage, Verdict,
+};
 use crate::ownership::node::NodeId;
 use crate::wire::MacAddr;
 
@@ -58,65 +59,16 @@ pub(in super::super) enum Message {
     Yield(Vec<IpAddr>),
 }
 
-/// A verdict over one incarnation of one process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Death {
-    pub(in super::super) member: NodeId,
-    pub(in super::super) boot: u64,
-    pub(in super::super) inc: u32,
-    pub(in super::super) verdict: Verdict,
+const ENTRY: usize = 57;
+const LINK: usize = 17;
+const CLAIM: usize = 25;
+const _: () = assert!(2 + ENTRY + MAX_LINKS * LINK + PARTS_OF * CLAIM <= MAX_PAYLOAD);
+const _: () = assert!(2 + ENTRY + MAX_LINKS * LINK + (PARTS_OF + 1) * CLAIM > MAX_PAYLOAD);
+
+/// Bytes in a datagram.
+const fn len_of(entry: &Entry) -> usize {
+    ENTRY + LINK * entry.links.len() + CLAIM * entry.claims.len()
 }
-
-/// An address that its owner may keep, and another one should have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Offer {
-    pub(in super::super) vip: IpAddr,
-    /// The claim must exceed it.
-    pub(in super::super) epoch: u32,
-    /// Whoever should have it rather than the receiver has refused: it cannot take it.
-    pub(in super::super) others_cannot: bool,
-}
-
-/// What is known of one member, or one part of it: a member with many claims takes several.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Entry {
-    pub(in super::super) member: NodeId,
-    pub(in super::super) boot: u64,
-    pub(in super::super) inc: u32,
-    pub(in super::super) life: Life,
-    pub(in super::super) address: IpAddr,
-    pub(in super::super) mac: MacAddr,
-    pub(in super::super) stage: Stage,
-    /// The last record of the boot before: its addresses are reserved to the member (R2).
-    pub(in super::super) former: bool,
-    /// The member answers offers (H3); one of a version before does not.
-    pub(in super::super) consents: bool,
-    pub(in super::super) seq: u32,
-    pub(in super::super) part: u16,
-    pub(in super::super) parts: u16,
-    /// At most [`MAX_LINKS`].
-    pub(in super::super) links: Vec<LinkAddress>,
-    /// They are all that it has (S1); those of a version before are not.
-    pub(in super::super) tells_subnets: bool,
-    pub(in super::super) claims: Vec<(IpAddr, Claim)>,
-}
-
-/// Further links that a member tells of: of more than these it judges no port.
-pub(in super::super) const MAX_LINKS: usize = 4;
-
-impl Entry {
-    const LEN: usize = 57;
-    const LINK_LEN: usize = 17;
-    const CLAIM_LEN: usize = 25;
-    /// Bytes in a datagram.
-    pub(in super::super) const fn len(&self) -> usize {
-        Self::LEN + Self::LINK_LEN * self.links.len() + Self::CLAIM_LEN * self.claims.len()
-    }
-}
-
-/// Most claims that one part of a record may carry.
-pub(in super::super) const PARTS_OF: usize =
-    (MAX_PAYLOAD - 2 - Entry::LEN - MAX_LINKS * Entry::LINK_LEN) / Entry::CLAIM_LEN;
 
 const BEAT: u8 = 1;
 const PING: u8 = 2;
@@ -200,7 +152,7 @@ impl Message {
             Self::Stale { boot } => out.extend(boot.to_be_bytes()),
             Self::Records(entries) => {
                 out.extend(count(entries));
-                entries.iter().for_each(|entry| entry.encode(out));
+                entries.iter().for_each(|entry| encode_entry(entry, out));
             }
             Self::Sync {
                 answer,
@@ -281,7 +233,7 @@ impl Message {
             STALE => Self::Stale {
                 boot: reader.u64()?,
             },
-            RECORDS => Self::Records(read_many(reader, Entry::decode)?),
+            RECORDS => Self::Records(read_many(reader, decode_entry)?),
             SYNC => {
                 let [answer, joined, ..] = read_flags(reader)?;
                 let mut buckets = Box::new([0; BUCKETS]);
@@ -315,90 +267,105 @@ impl Message {
     }
 }
 
-impl Entry {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend(self.member.0.to_be_bytes());
-        out.extend(self.boot.to_be_bytes());
-        out.extend(self.inc.to_be_bytes());
-        out.extend(self.seq.to_be_bytes());
-        out.extend(self.part.to_be_bytes());
-        out.extend(self.parts.to_be_bytes());
-        out.push(self.life as u8);
-        out.push(self.stage as u8);
-        out.push(flags([
-            self.former,
-            self.consents,
-            self.tells_subnets,
-            false,
-        ]));
-        out.extend(self.mac.octets());
-        out.extend(address_octets(self.address));
-        out.extend(count(&self.links));
-        for link in &self.links {
-            out.extend(address_octets(link.address));
-            // A version before reads the first bit alone.
-            out.push(u8::from(link.silent) | prefix_bits(link.prefix));
-        }
-        out.extend(count(&self.claims));
-        for (vip, claim) in &self.claims {
-            out.extend(address_octets(*vip));
-            out.extend(claim.epoch.to_be_bytes());
-            out.extend(claim.rank.to_be_bytes());
-            out.push(flags([claim.strong, claim.asking, false, false]));
-        }
+fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
+    out.extend(entry.member.0.to_be_bytes());
+    out.extend(entry.boot.to_be_bytes());
+    out.extend(entry.inc.to_be_bytes());
+    out.extend(entry.seq.to_be_bytes());
+    out.extend(entry.part.to_be_bytes());
+    out.extend(entry.parts.to_be_bytes());
+    out.push(entry.life as u8);
+    out.push(entry.stage as u8);
+    out.push(flags([
+        entry.former,
+        entry.consents,
+        entry.tells_subnets,
+        false,
+    ]));
+    out.extend(entry.mac.octets());
+    out.extend(address_octets(entry.address));
+    out.extend(count(&entry.links));
+    for link in &entry.links {
+        out.extend(address_octets(link.address));
+        // A version before reads the first bit alone.
+        out.push(u8::from(link.silent) | prefix_bits(link.prefix));
     }
+    out.extend(count(&entry.claims));
+    for (vip, claim) in &entry.claims {
+        out.extend(address_octets(*vip));
+        out.extend(claim.epoch.to_be_bytes());
+        out.extend(claim.rank.to_be_bytes());
+        out.push(flags([claim.strong, claim.asking, false, false]));
+    }
+}
 
-    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let (member, boot) = (reader.node()?, reader.u64()?);
-        let (inc, seq) = (reader.u32()?, reader.u32()?);
-        let (part, parts) = (reader.u16()?, reader.u16()?);
-        let life = Life::from_code(reader.byte()?)?;
-        let stage = Stage::from_code(reader.byte()?)?;
-        let [former, consents, tells_subnets, _] = read_flags(reader)?;
-        let mac = MacAddr::from(reader.array()?);
+fn decode_entry(reader: &mut Reader<'_>) -> Option<Entry> {
+    let (member, boot) = (reader.node()?, reader.u64()?);
+    let (inc, seq) = (reader.u32()?, reader.u32()?);
+    let (part, parts) = (reader.u16()?, reader.u16()?);
+    let life = Life::from_code(reader.byte()?)?;
+    let stage = Stage::from_code(reader.byte()?)?;
+    let [former, consents, tells_subnets, _] = read_flags(reader)?;
+    let mac = MacAddr::from(reader.array()?);
+    let address = reader.address()?;
+    let links = read_many(reader, |reader| {
         let address = reader.address()?;
-        let links = read_many(reader, |reader| {
-            let address = reader.address()?;
-            let bits = reader.byte()?;
-            Some(LinkAddress {
-                address,
-                prefix: Some(bits >> 1).filter(|prefix| *prefix > 0),
-                silent: bits & 1 == 1,
-            })
-        })?;
-        let claims = read_many(reader, |reader| {
-            let vip = reader.address()?;
-            let (epoch, rank) = (reader.u32()?, reader.u32()?);
-            let [strong, asking, ..] = read_flags(reader)?;
-            Some((
-                vip,
-                Claim {
-                    strong,
-                    epoch,
-                    rank,
-                    asking,
-                },
-            ))
-        })?;
-        let entry = Self {
-            member,
-            boot,
-            inc,
-            life,
+        let bits = reader.byte()?;
+        Some(LinkAddress {
             address,
-            mac,
-            stage,
-            former,
-            consents,
-            seq,
-            part,
-            parts,
-            links,
-            tells_subnets,
-            claims,
-        };
-        (part < parts && entry.links.len() <= MAX_LINKS).then_some(entry)
+            prefix: Some(bits >> 1).filter(|prefix| *prefix > 0),
+            silent: bits & 1 == 1,
+        })
+    })?;
+    let claims = read_many(reader, |reader| {
+        let vip = reader.address()?;
+        let (epoch, rank) = (reader.u32()?, reader.u32()?);
+        let [strong, asking, ..] = read_flags(reader)?;
+        Some((
+            vip,
+            Claim {
+                strong,
+                epoch,
+                rank,
+                asking,
+            },
+        ))
+    })?;
+    let entry = Entry {
+        member,
+        boot,
+        inc,
+        life,
+        address,
+        mac,
+        stage,
+        former,
+        consents,
+        seq,
+        part,
+        parts,
+        links,
+        tells_subnets,
+        claims,
+    };
+    (part < parts && entry.links.len() <= MAX_LINKS).then_some(entry)
+}
+/// Entries in as few datagrams as they fit into.
+pub(in super::super) fn pack(entries: impl IntoIterator<Item = Entry>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let (mut batch, mut len) = (Vec::new(), 2);
+    for entry in entries {
+        if len + len_of(&entry) > MAX_PAYLOAD {
+            messages.push(Message::Records(std::mem::take(&mut batch)));
+            len = 2;
+        }
+        len += len_of(&entry);
+        batch.push(entry);
     }
+    if !batch.is_empty() {
+        messages.push(Message::Records(batch));
+    }
+    messages
 }
 
 fn count<T>(list: &[T]) -> [u8; 2] {

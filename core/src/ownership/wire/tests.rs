@@ -3,8 +3,10 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ownership::Verdict;
-use crate::ownership::members::{BUCKETS, Claim, Life, LinkAddress, Stage};
+use crate::ownership::model::{
+    BUCKETS, Claim, Death, Entry, Life, LinkAddress, MAX_LINKS, Offer, PARTS_OF, Stage, Verdict,
+};
+use crate::ownership::replay::Window;
 use crate::wire::MacAddr;
 
 const HERE: &str = "192.168.64.11";
@@ -317,7 +319,7 @@ fn the_largest_record_and_offer_fit_into_a_datagram() {
         epoch: 1,
         others_cannot: true,
     };
-    let offer = Message::Offer(vec![offer; crate::ownership::claims::VIPS_OF]);
+    let offer = Message::Offer(vec![offer; VIPS_OF]);
     for message in [record, offer] {
         let len = seal(&Keys::default(), here(), &header(), &message).len();
         assert!((MAX_DATAGRAM - 25..=MAX_DATAGRAM).contains(&len), "{len}");

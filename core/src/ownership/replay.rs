@@ -2,7 +2,7 @@
 
 /// The newest counter of a sender's boot, and which of the 1,024 counters up to it were seen.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Window {
+pub(super) struct Window {
     boot: u64,
     newest: u64,
     seen: [u64; Window::WORDS],
@@ -14,7 +14,7 @@ impl Window {
     const SIZE: u64 = 64 * Self::WORDS as u64;
 
     /// Whether this counter is new. The caller has ruled out boots older than the one known.
-    pub(in super::super) fn admit(&mut self, boot: u64, counter: u64) -> bool {
+    pub(super) fn admit(&mut self, boot: u64, counter: u64) -> bool {
         if boot != self.boot {
             *self = Self {
                 boot,
