@@ -103,7 +103,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 /// The tests that failed, each in backquotes, or what went wrong instead.
 fn judge(copy: &Path, test: &str) -> Result<String> {
     // These lie in the crate, beside what they test; all others are the simulation's.
-    let in_crate = ["members::", "gate::", "key_ring::"];
+    let in_crate = ["members::", "gate::", "key_ring::", "order::"];
     let target: &[&str] = if in_crate.iter().any(|module| test.starts_with(module)) {
         &["--lib"]
     } else {

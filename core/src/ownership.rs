@@ -58,6 +58,8 @@ mod model;
 mod moved;
 mod node;
 mod numbers;
+#[cfg(test)]
+mod order;
 mod replay;
 mod settings;
 mod standing;
@@ -245,6 +247,19 @@ impl Ownership {
 
     /// Does everything that is due. To be called after each batch of inputs, and at
     /// [`Self::poll_timeout`].
+    ///
+    /// The order of the parts is one of causes and effects, so that one call carries out everything that
+    /// follows from what was heard (`order` tests it):
+    ///
+    /// 1. Whose time to leave is over does nothing more: others have its addresses.
+    /// 2. Joining and the holds of others may end, which changes the table.
+    /// 3. What follows from changes of the table, by what was heard or by 2: who is watched, and which
+    ///    addresses are looked at again. Beats carry the digest of that table to those watchers.
+    /// 4. Members and links are watched. Verdicts change the table once more, so what follows from them
+    ///    comes once more.
+    /// 5. Each address is decided on, with all that is known.
+    /// 6. What was decided is published at once; whoever hears of this member by other ways gets the
+    ///    record that was published.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.has_left {
             return;
