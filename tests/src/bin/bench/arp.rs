@@ -18,8 +18,8 @@ use serde_json::json;
 
 /// The subnet of the Vips; every host of the lab gets an address on it.
 const SUBNET: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 0);
-/// Addresses of one Service: its status says so, and nobody allocates here.
-const PER_SERVICE: u32 = 500;
+/// Addresses of one Service: its status says so, and nobody allocates here. The daemons read 256 at most.
+const PER_SERVICE: u32 = 250;
 /// `USER_HZ`: the unit of `/proc/PID/stat`, the same on every architecture that we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
