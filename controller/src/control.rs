@@ -93,10 +93,7 @@ impl Control {
         (readiness, asked): (Readiness, mpsc::Receiver<Question>),
     ) -> Self {
         let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
-        let mut index = Index::new(
-            args.shared.class(),
-            format!("{namespace}/{}", args.shared.config),
-        );
+        let mut index = Index::new(args.shared.class(), args.shared.source());
         let election = if rights.elect {
             index.follow();
             Election::by_lease(client.clone(), namespace, &args.lease_name, &instance)

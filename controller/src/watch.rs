@@ -2,20 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use ferrolb_core::view::ServiceKey;
 use ferrolb_kube::watch::{
-    self, Event, NOT_SELECTABLE, Watched, none_until_allowed, or_else, told,
+    self, Event, NOT_SELECTABLE, NOT_THERE, Watched, or_else, or_none, told,
 };
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-
-/// With these an API server answers that forbids to read objects, or has no such kind.
-const NOT_THERE: &[u16] = &[403, 404];
-/// Rights that are missing may be given while the controller runs.
-const FORBIDDEN_RETRY: Duration = Duration::from_secs(60);
 
 /// What a watch saw.
 #[derive(Debug)]
@@ -38,8 +32,8 @@ pub enum Seen<V> {
 /// An object's namespace and name, and its view.
 type Viewed<V> = (ServiceKey, Option<V>);
 
-/// Watches the objects that `fields` selects, called `what` in the log, as far as they have a view; all of them, where the API
-/// server does not know these fields.
+/// Watches the objects that `fields` selects, called `what` in the log, as far as they have a view; all of
+/// them, where the API server does not know these fields.
 pub fn watch<K, V, F>(
     what: &'static str,
     api: Api<K>,
@@ -76,13 +70,7 @@ where
 {
     let events = move || viewed(api.clone(), fields, view.clone());
     let why = "some objects cannot be read, and are done without";
-    let events = or_else(
-        events(),
-        NOT_THERE,
-        none_until_allowed(events, FORBIDDEN_RETRY),
-        why,
-    );
-    seen(what, events.boxed())
+    seen(what, or_none(events, NOT_THERE, why).boxed())
 }
 
 fn viewed<K, V, F>(

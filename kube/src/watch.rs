@@ -32,7 +32,7 @@ use crate::pieces::{ListBody, Piece};
 
 mod lasting;
 
-pub use lasting::{NOT_SELECTABLE, Watched, none_until_allowed, or_else, renewed, told};
+pub use lasting::{NOT_SELECTABLE, NOT_THERE, Watched, or_else, or_none, renewed, told};
 
 /// A watch is begun anew after this many seconds, as a guard against one that has silently died; it
 /// costs one request and no list.
@@ -112,6 +112,11 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// Whether the API server refused the request with one of these status codes.
+    fn is_one_of(&self, codes: &[u16]) -> bool {
+        self.code().is_some_and(|code| codes.contains(&code))
     }
 }
 

@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
 use ferrolb_core::labels::{LabelNames, Labels};
 use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
-use ferrolb_kube::watch::{
-    Event, NOT_SELECTABLE, Watched, none_until_allowed, or_else, renewed, told, watch,
-};
+use ferrolb_kube::watch::{Event, NOT_SELECTABLE, Watched, or_else, or_none, renewed, told, watch};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use tokio::sync::watch as latest;
-
-/// Rights that are missing may be given while the speaker runs.
-const FORBIDDEN_RETRY: Duration = Duration::from_secs(60);
 
 /// What the API server tells. Keys are namespace and name of the object.
 #[derive(Debug)]
@@ -74,10 +68,9 @@ pub fn all(
         let (client, namespace) = (client.clone(), namespace.to_owned());
         move || config_map(&client, &namespace, CONFLICTS_NAME, reports_data)
     };
-    let reports = or_else(
-        reports(),
+    let reports = or_none(
+        reports,
         &[403],
-        none_until_allowed(reports, FORBIDDEN_RETRY),
         "the reports of conflicts are forbidden: a takeover of an address that another host has is \
          announced",
     );

@@ -11,6 +11,12 @@ use tracing::{debug, info, warn};
 use super::{Error, Event};
 use crate::backoff::delay;
 
+/// With these an API server answers that forbids to read objects, or has no such kind.
+pub const NOT_THERE: &[u16] = &[403, 404];
+
+/// Rights that are missing may be given, and kinds installed, while a daemon runs.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// With these an API server answers that does not know a field selector: Services by type before 1.31.
 pub const NOT_SELECTABLE: &[u16] = &[400, 422];
 
@@ -53,10 +59,7 @@ pub fn or_else<T: Told + Send + 'static>(
         loop {
             let event = choice.streams[choice.current].next().await?;
             match &event {
-                Err(error)
-                    if !choice.is_settled
-                        && error.code().is_some_and(|code| codes.contains(&code)) =>
-                {
+                Err(error) if !choice.is_settled && error.is_one_of(codes) => {
                     choice.current = 1 - choice.current;
                     if choice.current == 1 {
                         debug!("{why}");
@@ -83,9 +86,23 @@ struct Choice<T> {
     is_settled: bool,
 }
 
-/// There are none, until reading them is no longer forbidden: looked up with this pause.
-pub fn none_until_allowed<T, S>(
+/// What `watch` tells; none, as long as the API server answers it with one of these status codes.
+pub fn or_none<T, S>(
     watch: impl Fn() -> S + Send + 'static,
+    codes: &'static [u16],
+    why: &'static str,
+) -> impl Stream<Item = Watched<Event<T>>> + Send + 'static
+where
+    T: Send + 'static,
+    S: Stream<Item = Watched<Event<T>>> + Send + 'static,
+{
+    or_else(watch(), codes, none_until(watch, codes, LOOK_AGAIN), why)
+}
+
+/// There are none, until the API server answers otherwise: looked up with this pause.
+fn none_until<T, S>(
+    watch: impl Fn() -> S + Send + 'static,
+    codes: &'static [u16],
     pause: Duration,
 ) -> impl Stream<Item = Watched<Event<T>>> + Send + 'static
 where
@@ -96,8 +113,11 @@ where
     let attempts = stream::repeat_with(watch).then(move |events| async move {
         sleep(pause).await;
         events.take_while(|event| {
-            let is_forbidden = event.as_ref().err().and_then(Error::code) == Some(403);
-            std::future::ready(!is_forbidden)
+            let is_there = event
+                .as_ref()
+                .err()
+                .is_none_or(|error| !error.is_one_of(codes));
+            std::future::ready(is_there)
         })
     });
     none.chain(attempts.flatten())
@@ -237,22 +257,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_right_that_is_given_later_is_noticed() {
-        let attempts = std::sync::Mutex::new(vec![
-            vec![Ok(Event::Init), Ok(Event::Apply(1))],
-            vec![Ok(Event::Init), refused(403), Ok(Event::Apply(9))],
-            vec![refused(403)],
-        ]);
-        let watch = move || stream::iter(attempts.lock().unwrap().pop().unwrap_or_default());
-        let told = none_until_allowed(watch, Duration::ZERO).take(5);
-        let kinds = told.map(|event| match event.unwrap() {
-            Event::Init => "init",
-            Event::InitDone => "done",
-            Event::Apply(1) => "one",
-            _ => "another",
-        });
-        let told: Vec<_> = kinds.collect().await;
-        assert_eq!(told, ["init", "done", "init", "init", "one"]);
+    async fn a_right_that_is_given_later_or_a_kind_that_is_installed_later_is_noticed() {
+        for code in NOT_THERE {
+            let attempts = std::sync::Mutex::new(vec![
+                vec![Ok(Event::Init), Ok(Event::Apply(1))],
+                vec![Ok(Event::Init), refused(*code), Ok(Event::Apply(9))],
+                vec![refused(*code)],
+            ]);
+            let watch = move || stream::iter(attempts.lock().unwrap().pop().unwrap_or_default());
+            let told = none_until(watch, NOT_THERE, Duration::ZERO).take(5);
+            let kinds = told.map(|event| match event.unwrap() {
+                Event::Init => "init",
+                Event::InitDone => "done",
+                Event::Apply(1) => "one",
+                _ => "another",
+            });
+            let told: Vec<_> = kinds.collect().await;
+            assert_eq!(told, ["init", "done", "init", "init", "one"], "{code}");
+        }
     }
 
     #[tokio::test]
