@@ -15,6 +15,11 @@ STATIC = RUSTFLAGS="$(SOURCES:%=--remap-path-prefix=%=/registry) --remap-path-pr
 # Not --release: its own speed does not matter, and the tests have built most of it already.
 LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
+# Unpacks one program of a Debian package into a folder, where installing the package would start a server.
+unpack = { echo "unpacking: $(2)"; mkdir -p $(3) && cd "$$(mktemp -d)" && apt-get update -qq \
+	    && apt-get download -qq $(1) && dpkg-deb --fsys-tarfile $(1)_*.deb | tar -x ./usr/bin/$(2) \
+	    && install usr/bin/$(2) $(3)/; }
+
 .PHONY: help
 help: ## List the tasks
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,18 +32,10 @@ setup: ## Install what is missing: Debian packages for the lab, the pinned Rust 
 	    echo "installing:" $$missing; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
-	@# Debian's package would start a server; only its promtool is wanted.
-	@command -v promtool >/dev/null || { \
-	    echo "installing: promtool"; cd "$$(mktemp -d)" && apt-get update -qq && apt-get download -qq prometheus \
-	    && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool \
-	    && install usr/bin/promtool /usr/local/bin/; }
-	@# Unpacked and not installed: tests alone start it.
-	@registry="$${XDG_CACHE_HOME:-$$HOME/.cache}/ferrolb/lab/debian"; \
-	[ -x "$$registry/docker-registry" ] || { \
-	    echo "unpacking: docker-registry"; mkdir -p "$$registry"; cd "$$(mktemp -d)" \
-	    && apt-get update -qq && apt-get download -qq docker-registry \
-	    && dpkg-deb --fsys-tarfile docker-registry_*.deb | tar -x ./usr/bin/docker-registry \
-	    && install usr/bin/docker-registry "$$registry/"; }
+	@command -v promtool >/dev/null || $(call unpack,prometheus,promtool,/usr/local/bin)
+	@# Tests alone start it.
+	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/ferrolb/lab/debian"; \
+	[ -x "$$cache/docker-registry" ] || $(call unpack,docker-registry,docker-registry,"$$cache")
 	@! command -v rustup >/dev/null || rustup --quiet toolchain install --no-self-update
 
 .PHONY: build

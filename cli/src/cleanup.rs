@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use ferrolb_core::names::{FIELD_MANAGER, SPEAKER_COMPONENT};
+use ferrolb_core::names::{DEFAULT_NAMESPACE, FIELD_MANAGER, SPEAKER_COMPONENT};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cluster::{Cluster, Installation};
-use crate::daemons::USUAL_NAMESPACE;
 use crate::output::Format;
 use crate::table;
 
@@ -153,7 +152,10 @@ struct Made {
 
 impl Cluster {
     async fn objects_that_we_made(&self) -> anyhow::Result<Vec<Made>> {
-        let namespace = self.system_namespace.as_deref().unwrap_or(USUAL_NAMESPACE);
+        let namespace = self
+            .system_namespace
+            .as_deref()
+            .unwrap_or(DEFAULT_NAMESPACE);
         let mut made = Vec::new();
         for kind in kinds() {
             let api: Api<DynamicObject> =

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use ferrolb_core::elect::ExcludeLabel;
+use ferrolb_core::names::DEFAULT_NAMESPACE;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
@@ -25,8 +26,6 @@ use tokio::time::timeout;
 use crate::cluster::Cluster;
 use crate::terminal::{WARNING, stderr};
 
-/// Where MetalLB's manifests, minikube's among them, and our documentation put the daemons.
-pub(crate) const USUAL_NAMESPACE: &str = "metallb-system";
 /// Our chart's label, then that of MetalLB's manifests, which minikube uses with our images.
 const LABELS: [(&str, &str); 2] = [
     (
@@ -106,7 +105,7 @@ impl Cluster {
             let mut pods = match api.list(&ListParams::default().labels(label)).await {
                 // Not everybody may look into all namespaces.
                 Err(kube::Error::Api(status)) if status.is_forbidden() => {
-                    return self.pods_of(USUAL_NAMESPACE).await;
+                    return self.pods_of(DEFAULT_NAMESPACE).await;
                 }
                 pods => pods.context("cannot list the pods of FerroLB")?.items,
             };
@@ -233,7 +232,7 @@ fn the_true_one(
     let mut bound = bound.into_iter();
     let namespace = match (bound.next(), bound.next()) {
         (Some(one), None) => one,
-        (None, _) if labelled.contains(USUAL_NAMESPACE) => USUAL_NAMESPACE.to_owned(),
+        (None, _) if labelled.contains(DEFAULT_NAMESPACE) => DEFAULT_NAMESPACE.to_owned(),
         _ => bail!(
             "pods with FerroLB's labels run in {}: use --system-namespace to choose",
             counted_names(&labelled)

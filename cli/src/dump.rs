@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use ferrolb_core::names::DEFAULT_NAMESPACE;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use self::bundle::Bundle;
 use crate::cluster::{Cluster, Installation};
-use crate::daemons::{Daemon, STATUS, USUAL_NAMESPACE};
+use crate::daemons::{Daemon, STATUS};
 use crate::output::{Format, causes, counted};
 use crate::terminal::WARNING;
 
@@ -98,7 +99,7 @@ impl Bundle {
         self.keep("config.yaml", text)?;
         let namespace = daemons.first().map(|daemon| daemon.namespace.clone());
         let namespace = namespace.or_else(|| cluster.system_namespace.clone());
-        let namespace = namespace.unwrap_or_else(|| USUAL_NAMESPACE.to_owned());
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         progress("Services, Nodes, Events, what is running")?;
         for (name, part) in objects::all(cluster, &namespace).await {
             self.keep(&name, part)?;

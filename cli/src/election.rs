@@ -10,13 +10,13 @@ use ferrolb_core::advertise::Advertised;
 use ferrolb_core::config::{self, Config, Outcome};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use crate::cluster::Cluster;
-use crate::daemons::{Daemon, USUAL_NAMESPACE};
+use crate::daemons::Daemon;
 
 /// What an election reads.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Cluster {
         told.unwrap_or_else(|| {
             let namespace = daemons.first().map(|daemon| daemon.namespace.as_str());
             let namespace = self.system_namespace.as_deref().or(namespace);
-            let namespace = namespace.unwrap_or(USUAL_NAMESPACE);
+            let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
             (namespace.to_owned(), DEFAULT_CONFIG_NAME.to_owned())
         })
     }

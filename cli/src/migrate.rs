@@ -15,14 +15,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use ferrolb_core::config::{self, Outcome, Problems};
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use self::files::Files;
 use self::metallb::Found;
 use crate::cluster::{Access, HEADING};
-use crate::daemons::USUAL_NAMESPACE;
 use crate::output::{Format, page};
 use crate::terminal::{self, BAD, WARNING, trusted};
 
@@ -50,7 +49,7 @@ pub(crate) struct Migrate {
     #[arg(
         short,
         long,
-        default_value = "metallb-system",
+        default_value = DEFAULT_NAMESPACE,
         help_heading = HEADING
     )]
     namespace: String,
@@ -110,7 +109,7 @@ impl Migrate {
     fn found(&self) -> anyhow::Result<(Found, Vec<String>)> {
         let from = self.from.as_deref();
         if self.files.is_empty() {
-            let from = from.unwrap_or(USUAL_NAMESPACE);
+            let from = from.unwrap_or(DEFAULT_NAMESPACE);
             let found = self
                 .access
                 .run(None, None, async |cluster| live::read(cluster, from).await)?;

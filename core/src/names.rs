@@ -112,7 +112,7 @@ pub mod event {
 
 /// Name of the `ConfigMap` when no option says otherwise.
 pub const DEFAULT_CONFIG_NAME: &str = "config";
-/// The namespace that `MetalLB`'s manifests use, and so ours.
+/// Where `MetalLB`'s manifests, minikube's among them, and our documentation put the daemons.
 pub const DEFAULT_NAMESPACE: &str = "metallb-system";
 /// The key in the `ConfigMap` that holds the configuration.
 pub const CONFIG_KEY: &str = "config";

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::get;
+use common::{apart, get};
 use ferrolb_kube::admin::{Pages, Readiness, Rendering, Server};
 use tokio::sync::watch;
 
@@ -45,18 +45,12 @@ fn it_is_served_at_the_nodes_address_of_the_moment_and_on_the_loopback_interface
     let gone = IpAddr::from([192, 0, 2, 1]);
     let (at, moves) = watch::channel(Some(gone));
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let server = Server::bind(Some(gone), port, Vec::new()).await.unwrap();
-            tell.send(()).unwrap();
-            let metrics = Rendering::new("text/plain", |_| Ok(()));
-            let pages = Pages::new(metrics, Readiness::default(), common::Status);
-            server.serve_at(pages, moves).await;
-        });
+    apart(async move || {
+        let server = Server::bind(Some(gone), port, Vec::new()).await.unwrap();
+        tell.send(()).unwrap();
+        let metrics = Rendering::new("text/plain", |_| Ok(()));
+        let pages = Pages::new(metrics, Readiness::default(), common::Status);
+        server.serve_at(pages, moves).await;
     });
     told.recv_timeout(SOON).unwrap();
     let [first, second] = [1, 2].map(|host| SocketAddr::new(node(host), port));

@@ -78,18 +78,8 @@ const METALLBS: &str = include_str!("chart/metallb-0.12-values.yaml");
 
 #[test]
 fn metallbs_own_values_pass_start_our_images_and_are_told_where_they_act_on_nothing() {
-    let rendered = Rendered::of(METALLBS);
-    for (workload, component) in [
-        ("Deployment/ferrolb-controller", "controller"),
-        ("DaemonSet/ferrolb-speaker", "speaker"),
-    ] {
-        let name = format!("name={component}");
-        let path = ["spec", "template", "spec", "containers", &name, "image"];
-        let image = rendered.get(workload, &path).unwrap();
-        assert_eq!(
-            image.as_str().unwrap(),
-            format!("ghcr.io/ferrolb/{component}:0.1.0")
-        );
+    for (component, image) in images(&Rendered::of(METALLBS)) {
+        assert_eq!(image, format!("ghcr.io/ferrolb/{component}:0.1.0"));
     }
     let notes = Chart::here().notes(METALLBS).unwrap();
     for value in [
@@ -111,17 +101,24 @@ fn the_images_that_artifact_hub_is_told_of_are_those_that_the_chart_starts() {
     let told = chart["annotations"]["artifacthub.io/images"].as_str();
     let told: serde_yaml::Value = serde_yaml::from_str(told.unwrap()).unwrap();
     let told: Vec<_> = told.as_sequence().unwrap().iter().collect();
-    let rendered = Rendered::of("");
-    for (workload, component) in [
-        ("Deployment/ferrolb-controller", "controller"),
-        ("DaemonSet/ferrolb-speaker", "speaker"),
-    ] {
+    for (_, image) in images(&Rendered::of("")) {
+        assert!(told.iter().any(|one| one["image"] == *image), "{image:?}");
+    }
+    assert_eq!(told.len(), 2);
+}
+
+/// What each daemon starts from.
+fn images(rendered: &Rendered) -> [(&'static str, String); 2] {
+    let of = |workload: &str, component| {
         let name = format!("name={component}");
         let path = ["spec", "template", "spec", "containers", &name, "image"];
         let image = rendered.get(workload, &path).unwrap();
-        assert!(told.iter().any(|one| one["image"] == image), "{image:?}");
-    }
-    assert_eq!(told.len(), 2);
+        (component, image.as_str().unwrap().to_owned())
+    };
+    [
+        of("Deployment/ferrolb-controller", "controller"),
+        of("DaemonSet/ferrolb-speaker", "speaker"),
+    ]
 }
 
 #[test]

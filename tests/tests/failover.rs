@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
 mod failover {
-    mod addresses;
+    pub(crate) mod addresses;
     mod blocked;
     pub(crate) mod kube_proxy;
     pub(crate) mod second_lan;
@@ -24,9 +24,8 @@ use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
 use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
-use serde_json::json;
 
-use failover::{kube_proxy, second_lan};
+use failover::{addresses, kube_proxy, second_lan};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
@@ -80,20 +79,7 @@ fn serving_on(name: &str, prepare: impl Fn(&Lab, &str) -> Result<()>) -> Result<
 /// neighbour discovery is what tells a stopped process from a dead node.
 fn meets_over_ipv6(lab: &Lab, node: &str) -> Result<()> {
     let host = lab.host(node)?;
-    let status = json!({ "status": { "addresses": [
-        { "type": "InternalIP", "address": host.ipv6 },
-        { "type": "InternalIP", "address": host.ipv4 },
-        { "type": "Hostname", "address": node },
-    ] } });
-    lab.kubectl(&[
-        "patch",
-        "node",
-        node,
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &status.to_string(),
-    ])?;
+    addresses::list(lab, node, &[host.ipv6.into(), host.ipv4.into()])?;
     let (said, is_done) = host.run("nft", &[NO_ECHO])?;
     ensure!(is_done, "{said}");
     Ok(())

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use crate::cluster::Cluster;
-use crate::daemons::USUAL_NAMESPACE;
 use crate::output::causes;
 use crate::picture::Picture;
 
@@ -56,7 +55,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
             let daemons = &picture.as_ref().ok()?.daemons;
             Some(daemons.first()?.namespace.clone())
         })
-        .unwrap_or_else(|| USUAL_NAMESPACE.to_owned());
+        .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     let client = || cluster.client.clone();
     let all = ListParams::default();
     let listed = Api::<DaemonSet>::all(client()).list(&all).await;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
+use ferrolb_core::names::DEFAULT_NAMESPACE;
 use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::metallb::{Found, kind};
-use crate::daemons::USUAL_NAMESPACE;
 
 /// What of MetalLB's the files hold, of all namespaces.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Files {
     /// The namespace that MetalLB must be in.
     fn only_namespace(&self) -> anyhow::Result<Option<String>> {
         let named: BTreeSet<_> = self.objects.iter().filter_map(namespace).collect();
-        if named.len() > 1 && !named.contains(USUAL_NAMESPACE) {
+        if named.len() > 1 && !named.contains(DEFAULT_NAMESPACE) {
             let named: Vec<_> = named.into_iter().collect();
             bail!(
                 "there are objects in the namespaces {}: use --from to say which of them is \
@@ -70,7 +70,7 @@ impl Files {
                 named.join(", ")
             );
         }
-        let usual = named.get(USUAL_NAMESPACE).copied();
+        let usual = named.get(DEFAULT_NAMESPACE).copied();
         Ok(usual.or_else(|| named.first().copied()).map(str::to_owned))
     }
 }

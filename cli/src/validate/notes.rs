@@ -3,9 +3,8 @@
 use std::io::{self, Write};
 
 use ferrolb_core::config::{Checked, ObjectName};
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
+use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 
-use crate::daemons::USUAL_NAMESPACE;
 use crate::terminal::WARNING;
 
 pub(super) fn print(out: &mut impl Write, name: &str, checked: &Checked) -> io::Result<()> {
@@ -32,14 +31,14 @@ pub(super) fn of_object(object: &ObjectName) -> Vec<String> {
         ));
     }
     match object.namespace.as_deref() {
-        Some(USUAL_NAMESPACE) => {}
+        Some(DEFAULT_NAMESPACE) => {}
         Some(other) => notes.push(format!(
-            "FerroLB reads the ConfigMap in its own namespace, usually {USUAL_NAMESPACE}: this one \
+            "FerroLB reads the ConfigMap in its own namespace, usually {DEFAULT_NAMESPACE}: this one \
              is read only if FerroLB runs in {other}"
         )),
         None => notes.push(format!(
             "it has no namespace: apply it with -n and the namespace of FerroLB, such as \
-             {USUAL_NAMESPACE}"
+             {DEFAULT_NAMESPACE}"
         )),
     }
     notes

@@ -29,6 +29,11 @@ fn refused(text: &str) -> Problems {
     }
 }
 
+/// Of each problem, if it has one.
+fn lines(problems: &Problems) -> Vec<Option<usize>> {
+    problems.iter().map(|one| one.place.line()).collect()
+}
+
 /// Without colours.
 fn rendered(problems: &Problems, source: &str, text: &str) -> String {
     anstream::adapter::strip_str(&problems.render(source, text)).to_string()

@@ -32,25 +32,30 @@ impl LocalPages for Status {
 /// Serves on a free port from a thread of its own, as the daemons do.
 pub(crate) fn serve() -> SocketAddr {
     let (tell, told) = mpsc::channel();
+    apart(async move || {
+        let page = "m".repeat(METRICS);
+        let metrics = Rendering::new("text/plain", move |text| {
+            text.push_str(&page);
+            Ok(())
+        });
+        let host = Some(Ipv4Addr::LOCALHOST.into());
+        let server = Server::bind(host, 0, Vec::new()).await.unwrap();
+        tell.send(server.addresses().unwrap()[0]).unwrap();
+        let pages = Pages::new(metrics, Readiness::default(), Status);
+        server.serve(pages).await;
+    });
+    told.recv().unwrap()
+}
+
+/// Runs this in a thread of its own, as the daemons do.
+pub(crate) fn apart(work: impl AsyncFnOnce() + Send + 'static) {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async move {
-            let page = "m".repeat(METRICS);
-            let metrics = Rendering::new("text/plain", move |text| {
-                text.push_str(&page);
-                Ok(())
-            });
-            let host = Some(Ipv4Addr::LOCALHOST.into());
-            let server = Server::bind(host, 0, Vec::new()).await.unwrap();
-            tell.send(server.addresses().unwrap()[0]).unwrap();
-            let pages = Pages::new(metrics, Readiness::default(), Status);
-            server.serve(pages).await;
-        });
+        runtime.block_on(work());
     });
-    told.recv().unwrap()
 }
 
 /// Connects from that address.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use ferrolb_tests::Lab;
 use ferrolb_tests::cluster::{ASK, Cluster, SOON};
 use ferrolb_tests::net::{Host, MacAddress, ip_batch};
 use ferrolb_tests::observe::{Frame, arp_ask, http_get};
@@ -48,7 +49,7 @@ fn readdress(host: &Host, old: IpAddr, new: Option<IpAddr>) -> Result<()> {
 }
 
 /// The Node object's, in this order.
-fn list(cluster: &Cluster, node: &str, addresses: &[IpAddr]) -> Result<()> {
+pub(crate) fn list(lab: &Lab, node: &str, addresses: &[IpAddr]) -> Result<()> {
     let address = |one: &IpAddr| json!({ "type": "InternalIP", "address": one });
     let mut addresses: Vec<Value> = addresses.iter().map(address).collect();
     addresses.push(json!({ "type": "Hostname", "address": node }));
@@ -62,7 +63,7 @@ fn list(cluster: &Cluster, node: &str, addresses: &[IpAddr]) -> Result<()> {
         "-p",
         &status,
     ];
-    cluster.lab.kubectl(&patch)?;
+    lab.kubectl(&patch)?;
     Ok(())
 }
 
@@ -107,7 +108,7 @@ fn with_a_key_a_node_is_followed_to_another_address_and_nothing_moves() -> Resul
     ensure!(after < FOLLOWED, "{after:?}");
     no_move(&cluster, &owner, changed)?;
     is_answered_by(&cluster, host.mac, 3)?;
-    list(&cluster, &owner, &[new.into(), host.ipv6.into()])?;
+    list(&cluster.lab, &owner, &[new.into(), host.ipv6.into()])?;
     no_move(&cluster, &owner, changed)?;
     cluster.page(VIP)?;
     // Where it is monitored has moved with it.
@@ -129,7 +130,7 @@ fn speakers_meet_whatever_the_order_of_addresses(
     v4: Ipv4Addr,
 ) -> Result<()> {
     let since = Instant::now();
-    list(cluster, &host.name, &[host.ipv6.into(), v4.into()])?;
+    list(&cluster.lab, &host.name, &[host.ipv6.into(), v4.into()])?;
     followed(cluster, &host.name, host.ipv6.into(), since)?;
     // Also from the beginning.
     let other = NODES
@@ -143,7 +144,7 @@ fn speakers_meet_whatever_the_order_of_addresses(
     readdress(host, host.ipv6.into(), Some(v6.into()))?;
     let after = followed(cluster, &host.name, v6.into(), changed)?;
     println!("IPv6: followed after {after:?}");
-    list(cluster, &host.name, &[v4.into(), v6.into()])?;
+    list(&cluster.lab, &host.name, &[v4.into(), v6.into()])?;
     followed(cluster, &host.name, v4.into(), changed)?;
     no_move(cluster, &host.name, since)
 }
@@ -233,7 +234,7 @@ fn without_a_key_a_node_is_followed_as_soon_as_its_node_object_lists_the_address
     says(&cluster, &owner, VIP, "address_not_listed")?;
 
     let listed = Instant::now();
-    list(&cluster, &owner, &[new.into(), host.ipv6.into()])?;
+    list(&cluster.lab, &owner, &[new.into(), host.ipv6.into()])?;
     let after = followed(&cluster, &owner, new.into(), listed)?;
     println!("without a key: followed {after:?} after kubectl patch began");
     ensure!(after < FOLLOWED, "{after:?}");

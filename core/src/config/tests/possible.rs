@@ -107,11 +107,7 @@ fn what_was_in_force_with_aggregation_stays_so_without_what_is_left_out() {
 #[test]
 fn beside_another_mistake_all_is_refused_and_all_is_told() {
     let problems = refused(&with_addresses(&["127.0.0.1", "nonsense", "10.0.0.1"]));
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.place.line())
-        .collect();
-    assert_eq!(lines, [Some(5), Some(6)]);
+    assert_eq!(lines(&problems), [Some(5), Some(6)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! YAML as people write it.
 
-use super::{UNCONFIGURED, parse, refused, valid, with_addresses};
+use super::{UNCONFIGURED, lines, parse, refused, valid, with_addresses};
 use crate::Reason;
 use crate::config::{Config, NotConfigured, Outcome, of_data};
 
@@ -47,11 +47,7 @@ fn minikubes_blank_template_waits_for_its_addresses() {
 #[test]
 fn a_blank_template_beside_a_mistake_is_reported_with_it() {
     let problems = refused(&(UNCONFIGURED.to_owned() + "  auto-asign: true\n"));
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|problem| problem.place.line())
-        .collect();
-    assert_eq!(lines, [Some(5), Some(6)]);
+    assert_eq!(lines(&problems), [Some(5), Some(6)]);
 }
 
 #[test]
