@@ -55,7 +55,7 @@ impl Conflicts {
             let entry = known.unwrap_or_else(|| {
                 let report = Report::decode(&key, &text);
                 if let Err(error) = &report {
-                    tracing::warn!(entry = key, %error, "report of a conflict not understood");
+                    tracing::warn!(entry = key, %error, "cannot read a conflict report");
                 }
                 let report = report.ok();
                 let age = report

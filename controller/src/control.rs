@@ -217,7 +217,7 @@ impl Control {
         let Some(names) = self.index.poll_relist() else {
             return;
         };
-        tracing::info!(labels = ?names, "listing anew, with the labels that selectors name");
+        tracing::info!(labels = ?names, "listing again, with the labels that selectors use");
         self.services = watch_services(&self.client, &names);
         if self.rights.watch_namespaces {
             self.namespaces = watch_namespaces(&self.client, &names);
@@ -237,12 +237,14 @@ impl Control {
         if leads {
             tracing::info!(
                 instance = self.instance,
-                "leads: gives addresses from now on"
+                "became leader: assigning addresses"
             );
             self.index.lead();
             self.services = watch_services(&self.client, self.index.label_names());
         } else {
-            tracing::warn!("leads no more: another replica does, or the Lease cannot be renewed");
+            tracing::warn!(
+                "lost leadership: another replica leads, or the Lease could not be renewed"
+            );
             self.index.follow();
         }
         self.publish();
@@ -256,11 +258,11 @@ impl Control {
             .await
             .is_err()
         {
-            tracing::warn!("writes under way were given up");
+            tracing::warn!("abandoned writes that were in progress");
         }
         // After the last write, so that nobody else writes before.
         if timeout(DRAIN, self.election.release()).await.is_err() {
-            tracing::warn!("the Lease was not given back in time");
+            tracing::warn!("the Lease was not released in time");
         }
     }
 
@@ -374,7 +376,7 @@ impl Control {
 
     fn remove_reports(&mut self) {
         if let Some(removal) = self.conflicts.poll_removal(self.clock.now()) {
-            tracing::info!(entries = ?removal.keys, "addresses in conflict are tried again");
+            tracing::info!(entries = ?removal.keys, "retrying addresses whose conflicts have expired");
             self.removal = Some(remove(self.reports_api.clone(), removal).boxed());
         }
     }
@@ -519,8 +521,8 @@ async fn remove(api: Api<ConfigMap>, removal: Removal) {
     let patched = api.patch(CONFLICTS_NAME, &params, &patch);
     match timeout(REMOVAL_TIMEOUT, patched).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "reports of conflicts not removed"),
-        Err(late) => tracing::debug!(%late, "reports of conflicts not removed"),
+        Ok(Err(error)) => tracing::debug!(%error, "cannot remove conflict reports"),
+        Err(late) => tracing::debug!(%late, "cannot remove conflict reports"),
     }
     sleep(REMOVAL_TIMEOUT).await;
 }
@@ -546,7 +548,7 @@ async fn send(notice: Notice, client: Client, author: Author) -> bool {
     match timeout(EVENT_TIMEOUT, notice.write(&client, &author)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(%error, reason = notice.words.reason, "event not written");
+            tracing::debug!(%error, reason = notice.words.reason, "cannot write an Event");
             false
         }
         Err(_) => false,

@@ -227,12 +227,12 @@ async fn send(api: Api<Lease>, lease: Lease) -> Option<Lease> {
         // Another one was quicker; the watch shows who.
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => None,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "lease not written");
+            tracing::warn!(%error, "cannot write the Lease");
             None
         }
         Err(_) => {
             let seconds = Duration::as_secs(&RETRY_PERIOD);
-            tracing::warn!(seconds, "lease not written in time");
+            tracing::warn!(seconds, "writing the Lease timed out");
             None
         }
     }

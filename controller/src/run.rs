@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         version,
         namespace,
         config = args.shared.config,
-        "controller starts"
+        "controller starting"
     );
 
     let (host, port) = (args.shared.host, args.shared.port);
@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         ended = &mut serving => Err(ended_early("monitoring server", ended)),
         () = &mut stop => Ok(()),
     };
-    tracing::info!("controller stops");
+    tracing::info!("controller stopping");
     control.drain().await;
     ended
 }
@@ -116,21 +116,21 @@ async fn ensure_peers_key(client: &Client, namespace: &str, name: &str) {
         Err(late) => Err(anyhow!(late)),
     };
     match made {
-        Ok(true) => tracing::info!(secret = name, "key for the speakers created"),
+        Ok(true) => tracing::info!(secret = name, "created the speakers' key"),
         Ok(false) => {}
-        Err(error) => tracing::warn!("no key for the speakers: {error:#}"),
+        Err(error) => tracing::warn!("cannot create the speakers' key: {error:#}"),
     }
 }
 
 fn warn_of_missing(rights: Rights) {
     if !(rights.patch_status || rights.update_status) {
         tracing::error!(
-            "this ServiceAccount may neither patch nor update services/status: allow one of them, \
-             or no Service gets its address"
+            "this ServiceAccount may neither patch nor update services/status: grant one of \
+             them, or no Service gets an address"
         );
     }
     if !rights.create_events {
-        tracing::warn!("this ServiceAccount may not create events: what happens stands only here");
+        tracing::warn!("this ServiceAccount may not create Events: they are only logged here");
     }
     for limit in rights.limits() {
         tracing::warn!("{limit}");

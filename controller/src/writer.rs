@@ -65,7 +65,7 @@ impl Writer {
             Ok(Err(Error::Api(status))) if status.code == 409 => Outcome::Conflict,
             Ok(Err(Error::Api(status))) if status.code == 404 => Outcome::Gone,
             Ok(Err(error)) => {
-                tracing::warn!(%service, %error, "status not written, trying again");
+                tracing::warn!(%service, %error, "cannot write the status, trying again");
                 Outcome::Failed
             }
         }

@@ -93,7 +93,7 @@ impl Server {
                 match listen(host, port).await {
                     Ok(listener) => listeners.push(listener),
                     Err(error) if is_not_available(&error) => {
-                        warn!(%host, "no interface has the address to be monitored at");
+                        warn!(%host, "no interface has the monitoring address yet");
                     }
                     Err(error) => return Err(error),
                 }
@@ -169,10 +169,10 @@ async fn accept_at<P: LocalPages>(
                 match listen_at(SocketAddr::new(current, port)) {
                     Ok(listener) => break listener,
                     Err(error) if is_told => {
-                        debug!(%current, %error, "still cannot be monitored there")
+                        debug!(%current, %error, "still cannot listen on the monitoring address")
                     }
                     Err(error) => {
-                        warn!(%current, %error, "cannot be monitored there, trying again")
+                        warn!(%current, %error, "cannot listen on the monitoring address, trying again")
                     }
                 }
                 is_told = true;
@@ -255,7 +255,7 @@ impl<P: LocalPages> Host<P> {
             tokio::select! {
                 () = connection::serve(stream, is_local, &pages, &slot) => {}
                 // The sender is never used, only dropped.
-                _ = evicted => debug!(%peer, "monitoring connection given up for another one"),
+                _ = evicted => debug!(%peer, "monitoring connection closed to make room for another"),
             }
         });
         displaced.is_some()

@@ -102,8 +102,9 @@ pub fn address(
 ) -> anyhow::Result<Option<IpAddr>> {
     let parse = |text: String| {
         let address = text.parse();
-        address
-            .with_context(|| format!("FERROLB_{name} or METALLB_{name}: {text:?} is no IP address"))
+        address.with_context(|| {
+            format!("FERROLB_{name} or METALLB_{name}: {text:?} is not an IP address")
+        })
     };
     variable(environment, name).map(parse).transpose()
 }

@@ -27,7 +27,7 @@ pub async fn patiently<T, F: Future<Output = io::Result<T>>>(
                 if !std::mem::replace(&mut told, true) {
                     warn!(
                         port = what,
-                        "the port is taken, trying again for {PATIENCE:?}"
+                        "the port is in use, trying again for {PATIENCE:?}"
                     );
                 }
                 // Nothing tells when a port becomes free.

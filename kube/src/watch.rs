@@ -95,10 +95,10 @@ pub enum Error {
     #[error("the watch was ended: {}", .0.message)]
     Ended(Box<Status>),
     /// What it said is no list, or no event.
-    #[error("not understood: {0}")]
+    #[error("cannot decode the response: {0}")]
     Unintelligible(String),
     /// The connection broke.
-    #[error("the answer broke off: {0}")]
+    #[error("the response was cut short: {0}")]
     Broken(#[source] io::Error),
 }
 
@@ -341,7 +341,7 @@ where
                 if is_short {
                     return Err(Error::Broken(error));
                 }
-                info!(%error, "a watch broke off, going on");
+                info!(%error, "watch interrupted, resuming");
                 Ok(None)
             }
         }
@@ -458,9 +458,9 @@ where
         let (kind, reason) = (&self.kind, Reason::Unreadable);
         let is_news = self.unreadable.len() < SAID && self.unreadable.insert(key.clone());
         if is_news {
-            warn!(kind, object = %key, %reason, error, "object not understood, what was known of it stays");
+            warn!(kind, object = %key, %reason, error, "cannot decode an object, keeping what was known of it");
         } else {
-            debug!(kind, object = %key, %reason, error, "object still not understood");
+            debug!(kind, object = %key, %reason, error, "still cannot decode an object");
         }
     }
 

@@ -155,7 +155,7 @@ fn peers_port(environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<O
         if let Some(text) = environment(name).filter(|text| !text.is_empty()) {
             let port: NonZeroU16 = text
                 .parse()
-                .with_context(|| format!("{name} {text:?} is no port from 1 to 65535"))?;
+                .with_context(|| format!("{name} {text:?} is not a port from 1 to 65535"))?;
             return Ok(Some(port.get()));
         }
     }

@@ -35,7 +35,7 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
     let (view, links, here) = runtime.block_on(async {
         let view = timeout(KNOWN_WITHIN, known(&args))
             .await
-            .context("the API server does not tell what there is")??;
+            .context("the API server did not answer in time")??;
         let here = local::announced_here(args.shared.port).await;
         anyhow::Ok((view, links::now(&args.interfaces).await?, here))
     })?;

@@ -76,7 +76,7 @@ impl Conflicts {
                 ..
             } => {
                 if *was_in_conflict {
-                    info!(%vip, link, "the address is free now, and announced");
+                    info!(%vip, link, "the address is free again, announcing it");
                     self.report(Entry(conflict::key(*vip), None));
                 }
                 return;
@@ -133,8 +133,8 @@ impl Conflicts {
             }
             if !has_room {
                 let vip = found.vip;
-                warn!(%vip, "not reported to the controller: ConfigMap {CONFLICTS_NAME} has \
-                       {MOST_REPORTS} entries already");
+                warn!(%vip, "conflict not reported to the controller: ConfigMap {CONFLICTS_NAME} \
+                       already has {MOST_REPORTS} entries");
                 continue;
             }
             let report = Report {
@@ -147,14 +147,14 @@ impl Conflicts {
             };
             match report.encode() {
                 Ok(value) => self.report(Entry(conflict::key(found.vip), Some(value))),
-                Err(error) => warn!(vip = %found.vip, %error, "cannot write the report"),
+                Err(error) => warn!(vip = %found.vip, %error, "cannot write the conflict report"),
             }
         }
     }
 
     fn report(&self, entry: Entry) {
         if let Err(error) = self.reports.try_send(entry) {
-            warn!(%error, "report of a conflict dropped");
+            warn!(%error, "conflict report dropped");
         }
     }
 }
@@ -238,8 +238,8 @@ async fn write_all(config_maps: Api<ConfigMap>, mut entries: mpsc::Receiver<Entr
                     continue;
                 }
                 warn!(
-                    "may not write ConfigMap {CONFLICTS_NAME}: the controller does not hear of \
-                     addresses that other hosts have; Events and the log tell of them"
+                    "may not write ConfigMap {CONFLICTS_NAME}: the controller cannot learn of \
+                     addresses that other hosts use; see Events and this log"
                 );
             }
             Err(error) => warn!(key, %error, "cannot report a conflict"),

@@ -53,10 +53,10 @@ pub async fn watch(peers: Peers) -> anyhow::Result<()> {
         if is_in_doubt {
             warn!(
                 reason = %Reason::KubeProxyUnhealthy,
-                "kube-proxy on this node is not well: the node takes nothing that another one would"
+                "kube-proxy on this node is unhealthy: other nodes are preferred for new addresses"
             );
         } else {
-            info!("kube-proxy on this node is well again");
+            info!("kube-proxy on this node is healthy again");
         }
         peers.set_doubtful(is_in_doubt);
     }

@@ -61,7 +61,7 @@ async fn keep<T: PartialEq + Clone>(
         let start = Instant::now();
         let mut found = |now: T| {
             if std::mem::take(&mut is_told) {
-                info!("the kernel tells of this node's {what} again");
+                info!("the kernel reports this node's {what} again");
             }
             if last.as_ref() != Some(&now) {
                 last = Some(now.clone());
@@ -73,9 +73,11 @@ async fn keep<T: PartialEq + Clone>(
             delay = FIRST_RETRY;
         }
         if std::mem::replace(&mut is_told, true) {
-            debug!("still nothing of this node's {what}: {error:#}");
+            debug!("still cannot watch this node's {what}: {error:#}");
         } else {
-            warn!("cannot follow this node's {what}: {error:#}; those known stay, trying again");
+            warn!(
+                "cannot watch this node's {what}: {error:#}; keeping what is known, trying again"
+            );
         }
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(LONGEST_RETRY);

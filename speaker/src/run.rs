@@ -160,8 +160,8 @@ async fn read_keys(args: &Args, peers: &Peers, mut look: Interval) -> anyhow::Re
             Err(error) => {
                 is_told = true;
                 let dir = args.peer_keys_dir.display();
-                warn!(%dir, %error, "cannot read the speakers' keys: those known stay in force, and \
-                       without any this speaker does not join the others");
+                warn!(%dir, %error, "cannot read the speakers' keys: keeping the ones it has; without \
+                       any, this speaker does not join the others");
             }
         }
     }
@@ -243,7 +243,7 @@ impl Speaker {
                 biased;
                 () = stop.wait() => {
                     let why = self.view.leaving();
-                    info!(?why, "told to stop");
+                    info!(?why, "stopping");
                     self.peers.leave(why);
                     return timeout(LEAVING, self.until_handed_over(&mut notices))
                         .await
@@ -284,7 +284,7 @@ impl Speaker {
         }
         self.view.handle(input, dirty);
         if let Some(names) = self.view.poll_labels() {
-            info!(labels = ?names, "listing Nodes anew, with the labels that selectors name");
+            info!(labels = ?names, "listing Nodes again, with the labels that selectors use");
             self.labels.send_replace(Arc::new(names));
         }
     }
@@ -327,7 +327,11 @@ impl Speaker {
         let host = *self.monitored_at.borrow();
         let next = host.and_then(|host| next_host(host, own, is_here));
         if next.is_some() {
-            info!(?host, ?next, "monitored at another address of this node");
+            info!(
+                ?host,
+                ?next,
+                "monitoring moved to another address of this node"
+            );
             self.monitored_at.send_replace(next);
         }
     }
@@ -446,7 +450,7 @@ impl Speaker {
         if !mine {
             return;
         }
-        warn!(%address, %reason, "no node announces it");
+        warn!(%address, %reason, "no node announces the address");
         for service in self.view.services_at(*address) {
             let (note, number) = untold.note(service, Timestamp::now());
             self.events.send_once(note, number);
@@ -483,7 +487,7 @@ impl Speaker {
             let wish = is_there.then(|| self.view.wish(address));
             if self.wishes.get(&address) != wish.as_ref() {
                 changed = true;
-                debug!(%address, ?wish, "who may announce it");
+                debug!(%address, ?wish, "candidates for the address");
                 match wish {
                     Some(wish) => self.wishes.insert(address, wish),
                     None => {

@@ -179,7 +179,7 @@ impl View {
         let data = self.config_map.views().get(&());
         let read = data.map(|data| config::of_data(Some(data)));
         if let Some(config::Outcome::Partly(_, left_out)) = &read {
-            warn!("addresses that no host can have are left out: {left_out}");
+            warn!("ignoring addresses that no host can have: {left_out}");
         }
         let effect = self.in_force.handle(read);
         self.tell_of_config(effect)
@@ -190,7 +190,7 @@ impl View {
         match effect {
             Effect::None => {}
             Effect::Replaced => info!(pools, "configuration in force"),
-            Effect::Mended => info!(pools, "the configuration in force is valid again"),
+            Effect::Mended => info!(pools, "the configuration is valid again"),
             Effect::Kept => {
                 let stays = match pools {
                     Some(_) => "the last good configuration stays in force",
@@ -215,7 +215,7 @@ impl View {
             Ok(report) => Some(report),
             // The controller warns.
             Err(error) => {
-                debug!(key, %error, "a conflict's report cannot be read");
+                debug!(key, %error, "cannot read a conflict report");
                 None
             }
         });

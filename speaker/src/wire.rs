@@ -164,7 +164,7 @@ struct Driver {
 impl Driver {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         if let Err(error) = prefer_soon_to_long() {
-            debug!(%error, "cannot ask for short slices");
+            debug!(%error, "cannot request short scheduler slices");
         }
         let mut readable = Vec::new();
         loop {
@@ -254,8 +254,8 @@ impl Driver {
         self.joining = false;
         if let Err(error) = &joined {
             if self.groups_joined {
-                warn!(%error, "cannot join the multicast group of an address; a switch that listens \
-                       to MLD may keep its solicitations from us");
+                warn!(%error, "cannot join an address's multicast group: a switch with MLD snooping may \
+                       not forward its neighbour solicitations");
             }
             self.retry_at = Some(now + RETRY);
         }
@@ -267,14 +267,14 @@ impl Driver {
     fn tell_what_is_odd(&mut self) {
         let without: BTreeSet<_> = self.announcer.carried_by_no_link().collect();
         for vip in without.difference(&self.without_link) {
-            warn!(%vip, reason = %Reason::NoLink, "no link with carrier may announce the address");
+            warn!(%vip, reason = %Reason::NoLink, "no link that may announce the address has carrier");
         }
         self.without_link = without;
         let without: BTreeSet<_> = self.announcer.on_no_subnet().collect();
         for vip in without.difference(&self.without_subnet) {
-            warn!(%vip, reason = %Reason::NoLinkOnSubnet, "no link of this node is on the subnet of \
-                   the address; it is announced on every link, and reached only by hosts that have \
-                   it on their link");
+            warn!(%vip, reason = %Reason::NoLinkOnSubnet, "no link of this node is on the address's \
+                   subnet: it is announced on every link, and only hosts that treat it as on-link \
+                   can reach it");
         }
         self.without_subnet = without;
     }

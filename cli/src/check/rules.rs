@@ -168,7 +168,9 @@ fn configuration(facts: &Facts) -> Option<Finding> {
         }
         Outcome::Partly(_, problems) => Finding::bad(
             Verdict::Warning,
-            format!("ConfigMap {name} is in force without what no host can have: {problems}"),
+            format!(
+                "ConfigMap {name} is in force, except for addresses that no host can have: {problems}"
+            ),
             "write what it suggests for those lines",
         ),
         Outcome::NotConfigured(why) => Finding::bad(

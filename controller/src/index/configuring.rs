@@ -50,7 +50,9 @@ impl Index {
             self.left_out = None;
             return;
         };
-        let text = format!("in force without what no host can have: {problems}");
+        let text = format!(
+            "configuration in force, except for addresses that no host can have: {problems}"
+        );
         let refusal = Refusal::new(Reason::AddressesLeftOut, text);
         let left_out = (problems.count(), refusal);
         if self.left_out.as_ref() == Some(&left_out) {
@@ -110,7 +112,7 @@ impl Index {
         };
         let effect = match self.in_force.current() {
             Some(_) => "the last good configuration stays in force",
-            None => "Services wait for addresses, and those that have one keep it",
+            None => "Services that have an address keep it, others wait",
         };
         let (config, reason) = (&self.source, refusal.reason);
         if reason == Reason::ConfigRefused {

@@ -54,7 +54,7 @@ impl Index {
     }
 
     fn stop_loop(&mut self, key: &ServiceKey, now: Instant) {
-        tracing::debug!(service = %key, "the status is written again and again");
+        tracing::debug!(service = %key, "this Service's status is rewritten repeatedly");
         self.allocator.stop_loop(key);
         self.looping.insert(key.clone());
         self.contested.insert(key.clone(), now + LEFT_FOR);

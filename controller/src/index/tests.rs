@@ -556,8 +556,8 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
     assert_eq!(reason, event::NODE_ADDRESS_GIVEN);
     assert_eq!(
         message,
-        "10.0.0.1 is the own address of node n1: on it, 80/TCP belongs to this Service now; no other \
-         node takes over when n1 dies"
+        "10.0.0.1 is node n1's own address: 80/TCP on that node now serves this Service, and no other \
+         node takes over if n1 goes down"
     );
 }
 

@@ -173,14 +173,14 @@ impl Index {
         let former = joined(&update.former);
         let object = Object::service(&entry.view);
         if former == addresses {
-            tracing::debug!(%service, addresses, "status made canonical");
+            tracing::debug!(%service, addresses, "status normalized");
             return;
         }
         let notice = if update.addresses.is_empty() {
             let why = entry.decision.as_ref().and_then(Decision::refusal);
             let why = why.map(ToString::to_string).unwrap_or_default();
-            tracing::info!(%service, former, "address taken away: {why}");
-            let message = format!("{former} was taken away: {why}");
+            tracing::info!(%service, former, "address withdrawn: {why}");
+            let message = format!("{former} was withdrawn: {why}");
             Notice::normal(object, event::CLEAR_ASSIGNMENT, message)
         } else {
             let pool = match entry.decision.as_ref() {
@@ -225,11 +225,11 @@ impl Index {
             .map(|(protocol, port)| format!("{port}/{protocol}"))
             .collect();
         let message = format!(
-            "{address} is the own address of node {node}: on it, {} belongs to this Service now; no \
-             other node takes over when {node} dies",
+            "{address} is node {node}'s own address: {} on that node now serves this Service, and \
+             no other node takes over if {node} goes down",
             ports.join(", ")
         );
-        tracing::info!(service = %update.key, %address, node, "address of a node given");
+        tracing::info!(service = %update.key, %address, node, "assigned a node's own address");
         let object = Object::service(view);
         Some(Notice::normal(object, event::NODE_ADDRESS_GIVEN, message))
     }

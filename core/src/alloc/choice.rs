@@ -282,7 +282,7 @@ impl<'a> Choice<'a> {
     fn lacking(&self, pools: &[&Pool], names: &str) -> String {
         if pools.iter().all(|pool| pool.ranges.is_empty()) {
             return format!(
-                "pool {names} has no address that a host can have: correct the lines that the Event \
+                "pool {names} has no usable address: correct the lines that the Event \
                  {ADDRESSES_LEFT_OUT} on the ConfigMap names"
             );
         }

@@ -102,7 +102,7 @@ fn wanted(request: &AddressRequest, families: &[Family]) -> Result<Wanted, Refus
     for text in texts.filter(|text| !text.is_empty()) {
         let Some(address) = canonical(text) else {
             return Err(bad(format!(
-                "{source} asks for {text:?}, which is no IP address: write addresses separated by \
+                "{source} asks for {text:?}, which is not an IP address: write addresses separated by \
                  commas"
             )));
         };

@@ -187,7 +187,7 @@ fn single(address: IpAddr) -> AddressRange {
 fn address(text: &str) -> Result<IpAddr, BadEntry> {
     canonical(text).ok_or_else(|| {
         BadEntry::new(
-            format!("{} is no IP address{}", quoted(text), why_not(text)),
+            format!("{} is not an IP address{}", quoted(text), why_not(text)),
             FORMS,
         )
     })
@@ -256,7 +256,7 @@ fn bad_end(text: &str, first: IpAddr, last: &str) -> BadEntry {
             format!("write `{first}-{a}.{b}.{c}.{number}`"),
         );
     }
-    let message = format!("{} is no IP address{}", quoted(last), why_not(last));
+    let message = format!("{} is not an IP address{}", quoted(last), why_not(last));
     BadEntry::new(
         message,
         format!("write the last address of the range after `{first}-`"),

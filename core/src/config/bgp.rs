@@ -49,7 +49,7 @@ pub(super) fn communities(node: &Node, report: &mut Report<'_>) -> Communities {
 fn alias(text: &str, at: &dyn At, report: &mut Report<'_>) -> Option<u32> {
     let community = community(text);
     if community.is_none() {
-        let message = format!("{} is no BGP community", quoted(text));
+        let message = format!("{} is not a BGP community", quoted(text));
         report.add(at, message, COMMUNITY_FORM);
     }
     community

@@ -18,12 +18,12 @@ pub(super) fn seconds(
             Ok(number) => format!("write the unit: `{key}: {number}s`"),
             Err(_) => "write a number with its unit: `90s`, `1m30s`".to_owned(),
         };
-        report.add(at, format!("{} is no duration", quoted(text)), help);
+        report.add(at, format!("{} is not a duration", quoted(text)), help);
     }
     duration.map(|duration| Duration::from_secs(duration.as_secs()))
 }
 
-/// `None` if it is no duration, or a negative one, or above Go's 292 years.
+/// `None` if it is not a duration, or a negative one, or above Go's 292 years.
 fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {

@@ -116,7 +116,7 @@ fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr>
     }
     let address = canonical(text);
     if address.is_none() {
-        let message = format!("{} is no IP address", quoted(text));
+        let message = format!("{} is not an IP address", quoted(text));
         report.add(
             &node.span,
             message,

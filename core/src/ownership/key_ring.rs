@@ -61,7 +61,7 @@ impl fmt::Display for KeyProblem {
             Self::TooShort { file, error } => write!(f, "{file} is not taken: {error}"),
             Self::NoTime => write!(
                 f,
-                "{PEERS_KEY_CREATED} is no time such as 2026-11-29T17:47:18Z: datagrams without a \
+                "{PEERS_KEY_CREATED} is not a time such as 2026-11-29T17:47:18Z: datagrams without a \
                  signature are taken only by speakers that ran before there was a key"
             ),
         }
@@ -347,7 +347,7 @@ mod tests {
         assert!(
             problems[0]
                 .to_string()
-                .starts_with(".created is no time such as")
+                .starts_with(".created is not a time such as")
         );
         assert_eq!(ring.keys(Instant::START).accepted.len(), 1);
     }

@@ -63,8 +63,8 @@ pub(super) async fn serve<P: LocalPages>(
     // In a box, so that it takes no room before.
     match timeout(left, Box::pin(connection)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "monitoring connection broke"),
-        Err(_) => debug!("monitoring connection cut off: it took too long"),
+        Ok(Err(error)) => debug!(%error, "monitoring connection failed"),
+        Err(_) => debug!("monitoring connection closed: it took too long"),
     }
 }
 

@@ -248,7 +248,10 @@ async fn half_a_list_is_none() {
     );
     let server = Server::of([(200, whole[..whole.len() - 30].to_owned()), (200, whole)]);
     let told = server.told(8).await;
-    assert!(told[3].starts_with("error not understood"), "{told:?}");
+    assert!(
+        told[3].starts_with("error cannot decode the response"),
+        "{told:?}"
+    );
     assert_eq!(told[4..], ["init", "listed a 1", "listed b 2", "done"]);
 }
 

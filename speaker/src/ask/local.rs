@@ -36,5 +36,5 @@ async fn status(port: u16) -> anyhow::Result<SpeakerStatus> {
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     ensure!(status == StatusCode::OK, "{status}");
-    serde_json::from_slice(&body).context("its answer is no status")
+    serde_json::from_slice(&body).context("its response is not a status")
 }

@@ -214,7 +214,7 @@ impl Driver {
         let problems = set.err().unwrap_or_default();
         if problems != self.told_problems {
             for problem in &problems {
-                warn!(%problem, "the speakers' Secret");
+                warn!(%problem, "problem with the speakers' Secret");
             }
             self.told_problems = problems;
         }
@@ -223,13 +223,11 @@ impl Driver {
         let state = |keys: &Keys| (keys.accepted.len(), keys.unsigned);
         if accepted > 0 && self.keys.as_ref().map(state) != Some((accepted, unsigned)) {
             // Unsigned: those are heard, too, that may not have the first key yet.
-            info!(accepted, unsigned, "keys of the speakers");
+            info!(accepted, unsigned, "speakers' keys loaded");
         }
         if accepted == 0 && !self.told_unlocked {
             self.told_unlocked = true;
-            info!(
-                "there is no key for the speakers: whatever comes from a node's address is believed"
-            );
+            info!("no peer key: datagrams from any node's address are trusted");
         }
         if let Some(ownership) = &mut self.ownership {
             ownership.set_keys(keys.clone(), now);
@@ -358,42 +356,44 @@ impl Driver {
                     vip,
                     cause,
                     probe_first: true,
-                } => info!(%vip, ?cause, "asking whether another host has it, then announcing"),
+                } => {
+                    info!(%vip, ?cause, "checking that no other host has the address, then announcing it")
+                }
                 Event::Announce { vip, cause, .. } => info!(%vip, ?cause, "announcing"),
                 Event::Withdraw { vip, reason } => info!(%vip, %reason, "silent"),
                 Event::Gone { node, verdict } => {
-                    warn!(node = self.name(node), ?verdict, "a speaker is gone");
+                    warn!(node = self.name(node), ?verdict, "a speaker is down");
                 }
                 Event::Lost { node } => warn!(
                     node = self.name(node),
-                    "a speaker is not heard any more, and nobody can tell why"
+                    "a speaker can no longer be heard, and no node knows why"
                 ),
                 Event::KernelSilent { node } => warn!(
                     node = self.name(node), reason = %Reason::KernelSilent,
-                    "a node answers neither ARP nor echo: its death is found after a second"
+                    "a node answers neither ARP nor ping: if it dies, detection takes a second"
                 ),
                 Event::Blocked { node } => warn!(
                     node = self.name(node), reason = %Reason::PeerBlocked, port = self.socket.port(),
-                    "a node lives, and its speaker cannot be heard: let that UDP port through, and give \
-                     all speakers the same one"
+                    "a node is up but its speaker cannot be heard: allow this UDP port between nodes, and \
+                     give all speakers the same port"
                 ),
                 Event::Link {
                     network,
                     silent: true,
                 } => warn!(
                     %network, reason = %Reason::LinkSilent,
-                    "no other node answers on this link any more: its addresses go to one that is answered"
+                    "no other node answers on this link: its addresses move to a node that gets answers"
                 ),
                 Event::Link { network, .. } => {
-                    info!(%network, "another node answers on this link again")
+                    info!(%network, "a node answers on this link again")
                 }
                 Event::Isolated => warn!(
                     reason = %Reason::Isolated,
-                    "nothing at all is received: this node keeps what it announces and takes nothing"
+                    "this node receives nothing: it keeps what it announces and takes no more addresses"
                 ),
                 Event::NameShared => warn!(
                     reason = %Reason::NameShared,
-                    "another speaker runs under the name of this node: this one is quiet"
+                    "another speaker runs under this node's name: this one stays silent"
                 ),
                 Event::MayExit => {}
             }

@@ -47,7 +47,7 @@ impl Flood {
         };
         if let Err(error) = changed {
             // A socket that is new since has no filter.
-            debug!(%error, "cannot change who is received");
+            debug!(%error, "cannot change the socket's filter");
         }
     }
 
@@ -55,8 +55,8 @@ impl Flood {
         if self.said_at.is_none_or(|at| now >= at + SAY) {
             self.said_at = Some(now);
             warn!(
-                "the speakers' port is flooded from addresses that are no node's: only nodes are \
-                 received meanwhile"
+                "the speakers' port is flooded from addresses that are not nodes': receiving from \
+                 nodes only until it stops"
             );
         }
     }

@@ -62,7 +62,7 @@ impl Driver {
         let at = (own.clone(), self.local.clone());
         if self.told_at.as_ref() != Some(&at) {
             if self.told_at.as_ref().map(|(own, _)| own) != Some(&own) {
-                info!(addresses = ?own, "this node's own addresses");
+                info!(addresses = ?own, "this node's addresses");
             }
             let _ = self.tell.send(Notice::At(own.clone()));
             self.told_at = Some(at);

@@ -106,7 +106,7 @@ impl Prober {
                 match PacketSocket::for_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
                     Err(error) => {
-                        warn!(link = &*link.name, %error, "cannot hear ARP replies there")
+                        warn!(link = &*link.name, %error, "cannot receive ARP replies on this link")
                     }
                 }
             }
@@ -134,7 +134,7 @@ impl Prober {
                 };
                 let listening = socket.and_then(|socket| socket.listen(of_family().copied()));
                 if let Err(error) = listening {
-                    warn!(link = &*link.name, ?family, %error, "cannot hear what others announce there");
+                    warn!(link = &*link.name, ?family, %error, "cannot receive announcements on this link");
                 }
             }
         }
@@ -210,7 +210,7 @@ impl Prober {
             match listening {
                 Ok(socket) => ask(socket, link, to, own),
                 Err(error) => {
-                    debug!(link = &*link.name, %error, "cannot hear advertisements there")
+                    debug!(link = &*link.name, %error, "cannot receive neighbour advertisements on this link")
                 }
             }
         }

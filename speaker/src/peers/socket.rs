@@ -132,8 +132,10 @@ impl PeerSocket {
         let may_be_had = is_first && is_taken && now < self.give_up_at;
         if !std::mem::replace(&mut self.is_told, true) {
             match may_be_had {
-                true => warn!("UDP port {port} is taken, trying again for {PATIENCE:?}"),
-                false => warn!(address = ?place.address, port, %error, "cannot listen there"),
+                true => warn!("UDP port {port} is in use, trying again for {PATIENCE:?}"),
+                false => {
+                    warn!(address = ?place.address, port, %error, "cannot listen on this address")
+                }
             }
         }
         if may_be_had {
@@ -206,8 +208,8 @@ fn bind(place: &Place, port: u16) -> io::Result<UdpSocket> {
         }
         None => {
             warn!(
-                "no interface has this node's own address: without a key the other speakers take no \
-                 datagram from another one"
+                "no interface has this node's address: without a key, other speakers reject datagrams \
+                 from any other address"
             );
             match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
                 // A kernel without IPv6.

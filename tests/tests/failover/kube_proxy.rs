@@ -14,7 +14,7 @@ use ferrolb_tests::wait::wait_until;
 
 use super::super::{NODES, SOON, VIP, says};
 
-const SAID: &str = "kube-proxy on this node is not well";
+const SAID: &str = "kube-proxy on this node is unhealthy";
 
 /// To be called with an owner of one address, where the other nodes have none.
 pub(crate) fn a_node_without_it_keeps_what_it_has_and_takes_nothing(

@@ -91,7 +91,7 @@ fn mac(last: u8) -> MacAddress {
 fn node_of(mac_of_node: MacAddress) -> Result<&'static str> {
     let mut nodes = (11..).zip(NODES);
     let node = nodes.find(|(last, _)| mac(*last) == mac_of_node);
-    Ok(node.context("no node announces it")?.1)
+    Ok(node.context("no node announces the address")?.1)
 }
 
 pub(crate) fn a_port_that_dies_silently_is_noticed_by_its_own_node(

@@ -67,5 +67,5 @@ fn nothing_between_two_commas_asks_for_nothing() {
     assert_eq!(both(",", "", service("a")), Ok(vec![]));
     // Words are still no addresses.
     let text = both("10.0.0.1,x,", "", service("a")).unwrap_err();
-    assert!(text.contains("\"x\", which is no IP address"), "{text}");
+    assert!(text.contains("\"x\", which is not an IP address"), "{text}");
 }

@@ -8,7 +8,7 @@ fn the_event_has_message_and_help_of_each_problem() {
     assert_eq!(
         problems.event_message(),
         "line 5, column 5: range `10.0.0.9-10.0.0.1` ends before it starts: write \
-         `10.0.0.1-10.0.0.9`; line 6, column 5: `fnord` is no IP address: write a range such as \
+         `10.0.0.1-10.0.0.9`; line 6, column 5: `fnord` is not an IP address: write a range such as \
          `192.168.1.240-192.168.1.250`, a prefix such as `192.168.1.240/28`, or one address"
     );
 }

@@ -59,7 +59,7 @@ fn an_entry_that_has_to_say_something_may_not_be_null() {
         ),
         (
             "bgp-communities: {a: null}\n".to_owned(),
-            "`` is no BGP community",
+            "`` is not a BGP community",
         ),
         (with_addresses(&["null"]), "an address is blank"),
         (with_addresses(&["~"]), "an address is blank"),

@@ -45,7 +45,7 @@ fn a_value_is_judged_in_the_same_words_wherever_it_stands() {
         (range, "10.0.0.7/24", "is not on a boundary of its prefix"),
         (parts, "127.0.0.1", "holds only what no host can have"),
         (parts, "169.254.0.0/24", "link-local addresses"),
-        (time, "90", "is no duration"),
+        (time, "90", "is not a duration"),
     ] {
         let problems = against(&[&(0..3_usize), &field("spec.x")], &|at, report| {
             read(text, at, report);
@@ -73,7 +73,7 @@ fn a_problem_of_an_object_names_object_and_field() {
     let said = problems.to_string();
     assert!(
         said.starts_with(
-            "IPAddressPool metallb-system/lan, spec.addresses[2]: `x` is no IP address"
+            "IPAddressPool metallb-system/lan, spec.addresses[2]: `x` is not an IP address"
         ),
         "{said}"
     );

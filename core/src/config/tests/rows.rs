@@ -155,8 +155,8 @@ fn rows_of_address_pools() {
                 ),
                 ("  addresses: [10.0.0.9-]\n", "has no end"),
                 ("  addresses: ['-10.0.0.9']\n", "has no start"),
-                ("  addresses: [10.0.0.1-x]\n", "`x` is no IP address"),
-                ("  addresses: [fnord]\n", "`fnord` is no IP address"),
+                ("  addresses: [10.0.0.1-x]\n", "`x` is not an IP address"),
+                ("  addresses: [fnord]\n", "`fnord` is not an IP address"),
                 // MetalLB made an empty pool of it; refused here by intent.
                 (
                     "  addresses: ['10.0.0.1-fd00::1']\n",

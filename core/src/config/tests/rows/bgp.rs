@@ -131,8 +131,8 @@ fn row_of_bgp_communities() {
         |communities| format!("bgp-communities:{communities}\n{}", layer2("")),
         &[" {a: '1:2'}", " {a: 65535:65281}", ""],
         &[
-            (" {a: '1'}", "`1` is no BGP community"),
-            (" {a: '1:+2'}", "`1:+2` is no BGP community"),
+            (" {a: '1'}", "`1` is not a BGP community"),
+            (" {a: '1:+2'}", "`1:+2` is not a BGP community"),
             (" {a: '1:2', a: '1:3'}", "`a` is already there on line 1"),
             (" [a]", "`bgp-communities` must be a mapping, not a list"),
         ],
@@ -184,8 +184,8 @@ fn rows_of_peers() {
             &["  peer-address: 10.0.0.1\n", "  peer-address: 'fd00::1'\n"],
             &[
                 ("", "a peer has no `peer-address`"),
-                ("  peer-address: ''\n", "`` is no IP address"),
-                ("  peer-address: router\n", "`router` is no IP address"),
+                ("  peer-address: ''\n", "`` is not an IP address"),
+                ("  peer-address: router\n", "`router` is not an IP address"),
             ],
         ),
         row(
@@ -194,7 +194,7 @@ fn rows_of_peers() {
             &["", "  source-address: 10.0.0.9\n", "  source-address: ''\n"],
             &[(
                 "  source-address: 10.0.0.256\n",
-                "`10.0.0.256` is no IP address",
+                "`10.0.0.256` is not an IP address",
             )],
         ),
         row(
@@ -214,9 +214,9 @@ fn rows_of_peers() {
                 "  hold-time: 500ms\n",
             ],
             &[
-                ("  hold-time: 90\n", "`90` is no duration"),
+                ("  hold-time: 90\n", "`90` is not a duration"),
                 ("  hold-time: 2s\n", "a hold time below 3 s"),
-                ("  hold-time: -9s\n", "`-9s` is no duration"),
+                ("  hold-time: -9s\n", "`-9s` is not a duration"),
             ],
         ),
         row(
@@ -228,14 +228,14 @@ fn rows_of_peers() {
                     "  keepalive-time: 91s\n",
                     "further apart than the hold time of 90 s",
                 ),
-                ("  keepalive-time: soon\n", "`soon` is no duration"),
+                ("  keepalive-time: soon\n", "`soon` is not a duration"),
             ],
         ),
         row(
             ".router-id",
             peer,
             &["  router-id: 10.0.0.9\n"],
-            &[("  router-id: me\n", "`me` is no IP address")],
+            &[("  router-id: me\n", "`me` is not an IP address")],
         ),
         row(
             ".password",
