@@ -232,6 +232,24 @@ reasons! {
 
 }
 
+impl Reason {
+    /// Whether an address that no node announces for this reason has nothing to lead to, or is meant to be
+    /// left alone: nothing is wrong, and nobody has to be woken.
+    #[must_use]
+    pub const fn is_wanted_silence(self) -> bool {
+        matches!(
+            self,
+            Self::NoEndpoint
+                | Self::NotAdvertised
+                | Self::BgpNotAnnounced
+                | Self::AddressOutsidePools
+                | Self::OtherClass
+                | Self::NodeAddress
+                | Self::Unwanted
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use ferrolb_core::Reason;
 
+use crate::metrics::Metrics;
 use crate::peers::Peers;
 
 /// `healthzBindAddress` of kube-proxy, as it is by default.
@@ -38,7 +39,7 @@ impl Health {
 }
 
 /// Asks again and again, and tells what changes.
-pub async fn watch(peers: Peers) -> anyhow::Result<()> {
+pub async fn watch(peers: Peers, metrics: &Metrics) -> anyhow::Result<()> {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut health = Health::default();
@@ -58,6 +59,7 @@ pub async fn watch(peers: Peers) -> anyhow::Result<()> {
         } else {
             info!("kube-proxy on this node is healthy again");
         }
+        metrics.gauges().set_kube_proxy_unhealthy(is_in_doubt);
         peers.set_doubtful(is_in_doubt);
     }
 }

@@ -15,6 +15,7 @@ pub mod ask;
 pub mod conflicts;
 pub mod events;
 pub mod gateway;
+pub mod gauges;
 pub mod keys;
 pub mod kube_proxy;
 pub mod links;

@@ -22,6 +22,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use crate::gauges::Gauges;
+
 /// A counter under exactly the name that it is registered with: the library's own one appends
 /// `_total`, which `MetalLB`'s names do not have.
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ pub struct Metrics {
     config_loaded: Gauge,
     config_stale: Gauge,
     unreadable: Total,
+    gauges: Gauges,
 }
 
 impl Metrics {
@@ -143,6 +146,7 @@ impl Metrics {
             config_loaded: Gauge::default(),
             config_stale: Gauge::default(),
             unreadable: Total::default(),
+            gauges: Gauges::default(),
         };
         metrics.register();
         metrics
@@ -227,6 +231,12 @@ impl Metrics {
             "1 if the newest configuration was refused and an older one is in force",
             self.config_stale.clone(),
         );
+        self.gauges.register(&mut registry);
+    }
+
+    /// Those of the state that this speaker sees.
+    pub const fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// An object of the API could not be decoded.

@@ -45,6 +45,8 @@ use crate::wire::{Heard, Wire};
 const LOOK_FOR_KEYS: Duration = Duration::from_secs(10);
 /// What nobody needs any more is looked for this often.
 const TIDY: Duration = Duration::from_secs(60);
+/// The gauges of the state are at most this old: Prometheus looks each 15 to 60 s.
+const SHOW: Duration = Duration::from_secs(10);
 /// A handover takes at most two seconds.
 const LEAVING: Duration = Duration::from_millis(2_500);
 
@@ -121,6 +123,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         announced: BTreeMap::new(),
         retired: Default::default(),
     };
+    let gauges = Arc::clone(&metrics);
     let (pages, questions) = admin::pages(metrics, readiness, args.interfaces.clone());
     let inputs = watch::all(&client, namespace, &args.shared.config, wanted_labels);
     let mut look = interval(LOOK_FOR_KEYS);
@@ -129,7 +132,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         ended = speaker.run(inputs, notices, heard, questions, stop) => ended,
         ended = show(args, pages, host) => ended,
         ended = read_keys(args, &peers, look) => ended,
-        ended = kube_proxy::watch(peers.clone()) => ended,
+        ended = kube_proxy::watch(peers.clone(), &gauges) => ended,
         Err(_) = ended_netlink => Err(anyhow::anyhow!("the netlink thread has ended")),
     };
     wire.stop();
@@ -234,6 +237,8 @@ impl Speaker {
         mut stop: Stop,
     ) -> anyhow::Result<()> {
         let mut tidy = interval(TIDY);
+        let mut show = interval(SHOW);
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut dirty = Dirty::default();
             self.tell_what_is_missing();
@@ -261,6 +266,7 @@ impl Speaker {
                     self.hear(&heard);
                 }
                 _ = tidy.tick() => self.forget_retired(),
+                _ = show.tick() => self.metrics.gauges().show(&self.status().await),
                 () = wait_for(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {

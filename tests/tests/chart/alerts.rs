@@ -1,6 +1,8 @@
 //! The alerts, as Prometheus judges them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use ferrolb_tests::command::stdout_of;
@@ -29,6 +31,34 @@ fn each_alert_fires_when_it_should_and_not_before() {
         assert!(TESTS.contains(&format!("alertname: {name}")), "{name}");
     }
     judge(&spec, TESTS);
+}
+
+#[test]
+fn each_alert_links_to_a_runbook_that_begins_with_a_command() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/runbooks.md");
+    let page = fs::read_to_string(page).unwrap();
+    let sections: BTreeMap<_, _> = page
+        .split("\n## ")
+        .skip(1)
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(heading, text)| (heading.to_lowercase(), text.trim_start()))
+        .collect();
+    let spec =
+        rules_of("prometheus: {prometheusRule: {enabled: true, runbookUrl: 'https://here'}}");
+    let mut linked = BTreeSet::new();
+    for rule in spec["groups"][0]["rules"].as_sequence().unwrap() {
+        let url = rule["annotations"]["runbook_url"].as_str().unwrap();
+        let heading = url.strip_prefix("https://here#").unwrap();
+        let text = sections.get(heading);
+        let text = text.unwrap_or_else(|| panic!("docs/runbooks.md has no section {heading}"));
+        assert!(
+            text.starts_with("```sh\n"),
+            "{heading} begins with {text:.20}"
+        );
+        linked.insert(heading.to_owned());
+    }
+    let all: BTreeSet<_> = sections.into_keys().collect();
+    assert_eq!(linked, all, "linked by alerts; sections of the page");
 }
 
 fn rules_of(values: &str) -> Value {

@@ -289,6 +289,20 @@ fn monitoring() -> Vec<Change> {
             "b",
         ),
         rule(
+            "runbookUrl",
+            "https://wiki/ferrolb",
+            &[
+                "spec",
+                "groups",
+                "name=ferrolb",
+                "rules",
+                "alert=MetalLBStaleConfig",
+                "annotations",
+                "runbook_url",
+            ],
+            "https://wiki/ferrolb#metallbstaleconfig",
+        ),
+        rule(
             "extraAlerts",
             "[{alert: Mine, expr: vector(1)}]",
             &[
@@ -331,6 +345,16 @@ fn monitoring() -> Vec<Change> {
         ("servicePending", "alert=FerroLBServicePending"),
         ("statusNotWritten", "alert=FerroLBStatusNotWritten"),
         ("announcedTwice", "alert=FerroLBAnnouncedTwice"),
+        ("addressSilent", "alert=FerroLBAddressSilent"),
+        ("addressConflict", "alert=FerroLBAddressConflict"),
+        ("speakerDown", "alert=FerroLBSpeakerDown"),
+        ("noLeader", "alert=FerroLBNoLeader"),
+        ("tooManyMoves", "alert=FerroLBTooManyMoves"),
+        ("peersBlocked", "alert=FerroLBPeersBlocked"),
+        ("nodeImpaired", "alert=FerroLBNodeImpaired"),
+        ("kubeProxyUnhealthy", "alert=FerroLBKubeProxyUnhealthy"),
+        ("heartbeatsSlow", "alert=FerroLBHeartbeatsSlow"),
+        ("eventsLost", "alert=FerroLBEventsLost"),
     ] {
         let path = |rest: &[&'static str]| {
             [&["spec", "groups", "name=ferrolb", "rules", alert], rest].concat()
