@@ -148,6 +148,11 @@ impl Metrics {
             unreadable: Total::default(),
             gauges: Gauges::default(),
         };
+        // Without a zero before it, Prometheus does not see the first one.
+        for cause in [Cause::New, Cause::Orphan, Cause::Handover, Cause::Restart] {
+            let cause = cause.as_str();
+            drop(metrics.moves.get_or_create(&Moves { cause }));
+        }
         metrics.register();
         metrics
     }

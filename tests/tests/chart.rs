@@ -4,6 +4,7 @@
 
 mod chart {
     mod alerts;
+    mod dashboard;
     mod install;
     mod manifests;
     pub(super) mod rendered;

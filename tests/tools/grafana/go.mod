@@ -1,0 +1,7 @@
+module ferrolb.io/lab/grafana
+
+go 1.24
+
+tool ferrolb.io/lab/grafana
+
+require github.com/grafana/grafana-foundation-sdk/go v0.0.22
