@@ -4,10 +4,12 @@
 
 mod chart {
     mod alerts;
+    mod crds;
     mod install;
     mod manifests;
     pub(super) mod rendered;
     mod rights;
+    mod validation;
     mod values;
 }
 
