@@ -6,6 +6,7 @@ use crate::adopt::Adopt;
 use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
+use crate::crds::Crds;
 use crate::dump::Dump;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Validate(Validate),
     Check(Check),
     Migrate(Migrate),
+    Crds(Crds),
     Plan(Plan),
     Move(Move),
     Adopt(Adopt),

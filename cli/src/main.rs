@@ -8,6 +8,7 @@ mod cleanup;
 mod cluster;
 mod completion;
 mod controller;
+mod crds;
 mod daemons;
 mod dump;
 mod election;
@@ -86,6 +87,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Cleanup(cleanup) => cleanup.run(out),
         Command::Dump(dump) => dump.run(out),
         Command::Migrate(migrate) => migrate.run(out),
+        Command::Crds(crds) => crds.run(out),
         Command::Who(who) => who.run(out),
         Command::Completion(completion) => completion.run(out),
         Command::Version(version) => version.run(out),

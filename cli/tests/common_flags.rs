@@ -24,8 +24,9 @@ const OF_A_CLUSTER: [&[&str]; 13] = [
     &["who", "192.168.64.240", "--node=n1"],
 ];
 /// Those that need none.
-const BY_THEMSELVES: [&[&str]; 3] = [
+const BY_THEMSELVES: [&[&str]; 4] = [
     &["validate", "config.yaml"],
+    &["crds"],
     &["version"],
     &["completion", "bash"],
 ];
@@ -172,6 +173,7 @@ fn what_needs_no_cluster_answers_programs_in_json_and_in_yaml() {
     std::fs::write(folder.path().join("metallb.yaml"), manifest).unwrap();
     for (args, key) in [
         (&["version"][..], "version"),
+        (&["crds"], "items"),
         (&["validate", "config.yaml"], "configurations"),
         (&["migrate", "metallb.yaml", "-n", "lb"], "data"),
     ] {

@@ -16,6 +16,10 @@ pub const FOLDER: &str = "deploy";
 /// All objects, in the folder.
 pub const MANIFEST: &str = "ferrolb.yaml";
 
+/// The definitions of MetalLB's objects, in the folder. Whoever deletes what the manifest has must not delete
+/// everybody's pools with it, so they have a file of their own.
+pub const CRDS: &str = "crds.yaml";
+
 /// What the base of kustomize is called.
 pub const KUSTOMIZATION: &str = "kustomization.yaml";
 
@@ -27,12 +31,39 @@ const BASE: &str = "\
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
+  - crds.yaml
   - ferrolb.yaml
 ";
 
 /// What the folder has, by file name.
-pub fn all() -> Result<[(&'static str, String); 2]> {
-    Ok([(MANIFEST, manifest("")?), (KUSTOMIZATION, BASE.to_owned())])
+pub fn all() -> Result<[(&'static str, String); 3]> {
+    Ok([
+        (CRDS, definitions()?),
+        (MANIFEST, manifest("")?),
+        (KUSTOMIZATION, BASE.to_owned()),
+    ])
+}
+
+/// The definitions as the chart has them, in the order of their names.
+pub fn definitions() -> Result<String> {
+    let folder = workspace().join("charts/ferrolb/crds");
+    let cannot = || format!("cannot read {}", folder.display());
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .with_context(cannot)?;
+    files.sort();
+    let mut text = "\
+# The kinds of MetalLB's objects, for `kubectl apply --server-side -f`: made from charts/ferrolb/crds by
+# `make manifests`, do not edit. Deleting them deletes every object of these kinds.
+"
+    .to_owned();
+    for (index, file) in files.iter().enumerate() {
+        if index > 0 {
+            text.push_str("---\n");
+        }
+        text.push_str(&std::fs::read_to_string(file).with_context(cannot)?);
+    }
+    Ok(text)
 }
 
 /// Every object of the chart with these values, and the namespace in front of them: without what is for

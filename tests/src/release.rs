@@ -3,6 +3,7 @@
 //! ```text
 //! ferrolb-VERSION.tgz            the chart; index.yaml is for `helm repo add`
 //! ferrolb.yaml                   the chart as one manifest, images by digest
+//! crds.yaml                      the kinds of MetalLB's objects
 //! values-digests.yaml            values of the chart that do the same
 //! image-NAME.oci.tar             an image for every kind of machine
 //! kubectl-ferrolb-OS-ARCH.*      the plugin; krew.yaml installs it
@@ -66,6 +67,7 @@ pub fn make(folder: &Path, tag: Option<&str>) -> Result<String> {
     let digests = images(folder)?;
     let values = values(&digests);
     write(folder, manifests::MANIFEST, &manifests::manifest(&values)?)?;
+    write(folder, manifests::CRDS, &manifests::definitions()?)?;
     write(folder, "values-digests.yaml", &values)?;
     chart(folder)?;
     bills(folder)?;

@@ -4,11 +4,13 @@
 
 mod chart {
     mod alerts;
+    mod crds;
     mod dashboard;
     mod install;
     mod manifests;
     pub(super) mod rendered;
     mod rights;
+    mod validation;
     mod values;
 }
 
