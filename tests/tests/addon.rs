@@ -138,7 +138,7 @@ fn a_successor_waits_for_ports_that_are_still_held(lab: &Lab) -> Result<()> {
         let said = said.unwrap_or_default();
         Ok(["TCP", "UDP"].iter().all(|port| {
             let mut lines = said.lines();
-            lines.any(|line| line.contains(port) && line.contains("taken, trying again"))
+            lines.any(|line| line.contains(port) && line.contains("in use, trying again"))
         }))
     };
     wait_until(PATIENCE, waits, || Ok(())).context("it does not wait for its ports")?;

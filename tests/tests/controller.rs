@@ -503,7 +503,7 @@ fn what_happened_while_the_api_server_was_away_is_picked_up() -> Result<()> {
     cluster.lab.stop("kube-apiserver")?;
     cluster.log_until(|line| {
         let line = line.to_string();
-        line.contains("watch broke off") || line.contains("watch failed")
+        line.contains("watch interrupted") || line.contains("watch failed")
     })?;
     cluster.lab.start("kube-apiserver")?;
     cluster.lab.wait_until_ready()?;
@@ -528,7 +528,7 @@ fn an_api_server_that_falls_silent_is_noticed_within_seconds() -> Result<()> {
     cluster.lab.cut("cp", false)?;
     cluster.log_until(|line| {
         let line = line.to_string();
-        line.contains("watch broke off") || line.contains("watch failed")
+        line.contains("watch interrupted") || line.contains("watch failed")
     })?;
     let noticed = cut.elapsed();
     assert!(
@@ -558,7 +558,7 @@ fn a_port_that_a_predecessor_still_has_is_waited_for() -> Result<()> {
         .env("FERROLB_HOST", host.ipv4.to_string());
     cluster.lab.spawn(other)?;
     log_until(&cluster.lab, "second", |line| {
-        line.to_string().contains("the port is taken")
+        line.to_string().contains("the port is in use")
     })?;
     cluster.lab.stop(&cluster.controller)?;
     cluster.page("/readyz").map(drop)?;
