@@ -136,8 +136,7 @@ fn answer(
                 // Who has all that it asks for has nothing to do with an entry that is left out.
                 let is_of_interest = |problem: &&Explained| {
                     service.problem.as_ref() != Some(*problem)
-                        && (service.problem.is_some()
-                            || problem.reason != Reason::AddressesLeftOut.as_str())
+                        && (service.problem.is_some() || problem.reason != Reason::AddressesLeftOut)
                 };
                 let problem = status.configuration.problem.as_ref();
                 if let Some(problem) = problem.filter(is_of_interest) {
@@ -145,7 +144,7 @@ fn answer(
                 }
             }
             None if view.class.is_some() => findings.push(finding(&Explained {
-                reason: Reason::OtherClass.to_string(),
+                reason: Reason::OtherClass.into(),
                 message: format!("its class is {}", view.class.as_deref().unwrap_or_default()),
             })),
             None => findings.push(Finding {
@@ -160,7 +159,7 @@ fn answer(
     }
     findings.extend(view.unknown_annotations.as_deref().map(|text| {
         finding(&Explained {
-            reason: Reason::UnknownAnnotation.to_string(),
+            reason: Reason::UnknownAnnotation.into(),
             message: text.to_owned(),
         })
     }));
@@ -208,7 +207,7 @@ fn decided<'a>(view: &ServiceView, status: &'a ControllerStatus) -> Option<&'a S
 fn finding(problem: &Explained) -> Finding {
     let (what, remedy) = meaning(&problem.reason, Component::Controller);
     Finding {
-        reason: Some(problem.reason.clone()),
+        reason: Some(problem.reason.to_string()),
         what,
         here: Some(problem.message.clone()),
         remedy,
@@ -347,7 +346,7 @@ mod tests {
         let view = view("worker", json!({ "type": "LoadBalancer" }), None);
         let mut status = controller();
         status.configuration.problem = Some(Explained {
-            reason: "config_refused".to_owned(),
+            reason: "config_refused".into(),
             message: "ConfigMap metallb-system/config is refused: line 5, column 3: …".to_owned(),
         });
         let message = status.services[2].problem.clone().unwrap().message;

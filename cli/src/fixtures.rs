@@ -58,7 +58,7 @@ pub(crate) fn controller() -> ControllerStatus {
 
 pub(crate) fn exhausted() -> Explained {
     Explained {
-        reason: "pool_exhausted".to_owned(),
+        reason: "pool_exhausted".into(),
         message: "no IPv4 address is left in pool default: add addresses to it, or delete a \
                   Service that it serves"
             .to_owned(),

@@ -239,7 +239,7 @@ fn going(election: &Election, services: &[&ServiceView], node: &str) -> anyhow::
                     | Reason::EndpointTerminating),
                     explanation,
                 )) => Some(Explained {
-                    reason: reason.to_string(),
+                    reason: reason.into(),
                     message: explanation.what.to_owned(),
                 }),
                 Some((reason, explanation)) => bail!(

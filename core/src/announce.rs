@@ -19,16 +19,20 @@
 mod claim;
 mod hear;
 mod link;
+mod order;
 mod pace;
 mod station;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 pub use claim::Event;
-use claim::{Claim, State, Step};
+use claim::{State, Step};
 pub use link::{Link, LinkId, Wanted, on_a_subnet};
+use order::Order;
+pub use order::Progress;
 use pace::Pace;
 pub use station::{carrying, standing_by};
 
@@ -140,12 +144,10 @@ type Due = BTreeSet<(Instant, IpAddr, LinkId)>;
 #[derive(Debug)]
 pub struct Announcer {
     settings: Settings,
-    wanted: BTreeMap<IpAddr, Wanted>,
+    /// What this node is to announce, and how far that has come.
+    orders: BTreeMap<IpAddr, Order>,
     links: BTreeMap<LinkId, Link>,
     cluster: ClusterNodes,
-    claims: BTreeMap<(IpAddr, LinkId), Claim>,
-    /// Wanted Vips that need no probe any more: this node has claimed them since they are wanted.
-    claimed: BTreeSet<IpAddr>,
     /// The rounds and probes to come, in their order.
     due: Due,
     pace: Pace,
@@ -162,11 +164,9 @@ impl Announcer {
         let pace = Pace::new(settings.rounds_per_second, settings.burst);
         Self {
             settings,
-            wanted: BTreeMap::new(),
+            orders: BTreeMap::new(),
             links: BTreeMap::new(),
             cluster: ClusterNodes::default(),
-            claims: BTreeMap::new(),
-            claimed: BTreeSet::new(),
             due: BTreeSet::new(),
             pace,
             not_before: Instant::START,
@@ -178,8 +178,20 @@ impl Announcer {
     /// The Vips that this node is to announce, all of them. One that is no longer among them is
     /// silent from now on.
     pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>, now: Instant) {
-        self.wanted = wanted;
-        self.claimed.retain(|vip| self.wanted.contains_key(vip));
+        let events = &mut self.events;
+        self.orders.retain(|vip, order| {
+            let stays = wanted.contains_key(vip);
+            if !stays && order.is_claimed {
+                events.push_back(Event::Silent { vip: *vip });
+            }
+            stays
+        });
+        for (vip, wanted) in wanted {
+            match self.orders.entry(vip) {
+                Entry::Occupied(known) => known.into_mut().wanted = wanted,
+                Entry::Vacant(new) => drop(new.insert(Order::new(wanted))),
+            }
+        }
         self.reconcile(now);
     }
 
@@ -190,7 +202,9 @@ impl Announcer {
         let same_station = |id: &LinkId| {
             old.get(id).map(|link| link.mac) == self.links.get(id).map(|link| link.mac)
         };
-        self.claims.retain(|(_, id), _| same_station(id));
+        for order in self.orders.values_mut() {
+            order.claims.retain(|(id, _)| same_station(id));
+        }
         self.reconcile(now);
     }
 
@@ -198,21 +212,24 @@ impl Announcer {
     /// conflict. A Vip that waited for a host that turns out to be a node is probed again.
     pub fn set_cluster_nodes(&mut self, cluster: ClusterNodes, now: Instant) {
         self.cluster = cluster;
-        let claims = self.claims.iter_mut();
-        for ((vip, id), claim) in
-            claims.filter(|(_, claim)| claim.waits_for_any(&self.cluster.macs))
-        {
-            claim.reschedule(now, &mut self.due, (*vip, *id));
+        for (vip, order) in &mut self.orders {
+            for (id, claim) in &mut order.claims {
+                if claim.waits_for_any(&self.cluster.macs) {
+                    claim.reschedule(now, &mut self.due, (*vip, *id));
+                }
+            }
         }
         self.handle_timeout(now);
     }
 
     /// Announces every Vip once more: neighbours may have heard another node in between.
     pub fn announce_again(&mut self, now: Instant) {
-        for ((vip, id), claim) in &mut self.claims {
-            // A claim that is still in its rounds repeats itself soon enough.
-            if claim.state == State::Held {
-                claim.reschedule(now, &mut self.due, (*vip, *id));
+        for (vip, order) in &mut self.orders {
+            for (id, claim) in &mut order.claims {
+                // A claim that is still in its rounds repeats itself soon enough.
+                if claim.state == State::Held {
+                    claim.reschedule(now, &mut self.due, (*vip, *id));
+                }
             }
         }
         self.handle_timeout(now);
@@ -265,80 +282,81 @@ impl Announcer {
         if at < self.not_before {
             return Some((self.not_before, "pace"));
         }
-        let claim = self.claims.get(&(vip, id));
+        let claim = self.orders.get(&vip).and_then(|order| order.claim(id));
         Some((at, claim.map_or("", |claim| claim.state.waits_for())))
     }
 
     /// The Vips that this node answers for now, each with the links that it does so on.
     pub fn owned(&self) -> impl Iterator<Item = (IpAddr, LinkId)> {
-        let claims = self.claims.iter();
-        claims
-            .filter(|(_, claim)| claim.state.answers())
-            .map(|(key, _)| *key)
+        self.orders.iter().flat_map(|(vip, order)| {
+            let claims = order.claims.iter();
+            let answers = claims.filter(|(_, claim)| claim.state.answers());
+            answers.map(|(id, _)| (*vip, *id))
+        })
+    }
+
+    /// Each Vip that this node is to announce, and what has become of that.
+    pub fn progress(&self) -> impl Iterator<Item = (IpAddr, Progress)> {
+        let orders = self.orders.iter();
+        orders.map(|(vip, order)| (*vip, order.progress()))
     }
 
     /// The Vips whose frames this node has to hear on a link: those that it answers for there, and
     /// those that it is about to.
     pub fn heard_on(&self, link: LinkId) -> impl Iterator<Item = IpAddr> {
-        let claims = self.claims.keys();
-        claims
-            .filter(move |(_, id)| *id == link)
+        let orders = self.orders.iter();
+        orders
+            .filter(move |(_, order)| order.claim(link).is_some())
             .map(|(vip, _)| *vip)
     }
 
     /// The wanted Vips that no link carries now (`no_link`).
     pub fn carried_by_no_link(&self) -> impl Iterator<Item = IpAddr> {
-        let carried = |vip: IpAddr| {
-            let claims = (vip, LinkId(0))..=(vip, LinkId(u32::MAX));
-            self.claims.range(claims).next().is_some()
-        };
-        self.wanted
-            .keys()
-            .copied()
-            .filter(move |vip| !carried(*vip))
+        let orders = self.orders.iter();
+        orders
+            .filter(|(_, order)| order.claims.is_empty())
+            .map(|(vip, _)| *vip)
     }
 
     /// The wanted Vips on the subnet of no link: they are announced on all (`no_link_on_subnet`).
     pub fn on_no_subnet(&self) -> impl Iterator<Item = IpAddr> {
-        let wanted = self.wanted.iter();
-        wanted
-            .filter(|(vip, wanted)| {
+        let orders = self.orders.iter();
+        orders
+            .filter(|(vip, Order { wanted, .. })| {
                 !wanted.on_subnet_only && !on_a_subnet(**vip, wanted, &self.links)
             })
             .map(|(vip, _)| *vip)
     }
 
-    /// Makes `claims` what `wanted` and `links` ask for, and announces what is new.
+    /// Makes the claims what is wanted on the links that are there, and announces what is new.
     fn reconcile(&mut self, now: Instant) {
-        let carried: BTreeSet<_> = self
-            .wanted
-            .iter()
-            .flat_map(|(vip, wanted)| carrying(*vip, wanted, &self.links).map(move |id| (*vip, id)))
-            .collect();
-        self.claims.retain(|key, _| carried.contains(key));
-        for (vip, id) in carried {
-            let Some(wanted) = self.wanted.get(&vip) else {
-                continue;
-            };
-            let claimed = self.claimed.contains(&vip);
-            self.claims
-                .entry((vip, id))
-                .or_insert_with(|| Claim::fresh(wanted, claimed, &self.settings, now));
+        let (links, settings) = (&self.links, &self.settings);
+        for (vip, order) in &mut self.orders {
+            order.follow(*vip, links, settings, now);
         }
-        let claims = &self.claims;
+        let orders = &self.orders;
+        let claims = orders.iter().flat_map(|(vip, order)| {
+            let claims = order.claims.iter();
+            claims.map(|(id, claim)| (*vip, *id, claim))
+        });
         self.due = claims
-            .iter()
-            .filter_map(|((vip, id), claim)| Some((claim.next?, *vip, *id)))
+            .filter_map(|(vip, id, claim)| Some((claim.next?, vip, id)))
             .collect();
-        self.outbox
-            .retain(|transmit| claims.contains_key(&(transmit.vip, transmit.link)));
+        self.outbox.retain(|transmit| {
+            let order = orders.get(&transmit.vip);
+            order.is_some_and(|order| order.claim(transmit.link).is_some())
+        });
         self.handle_timeout(now);
     }
 
     /// What is due for `vip` on a link, and the time of what comes after it.
     fn advance(&mut self, vip: IpAddr, id: LinkId, now: Instant) {
-        let (Some(claim), Some(link)) = (self.claims.get_mut(&(vip, id)), self.links.get(&id))
-        else {
+        let (Some(order), Some(link)) = (self.orders.get_mut(&vip), self.links.get(&id)) else {
+            return;
+        };
+        let cause = order.wanted.cause;
+        let is_claimed = &mut order.is_claimed;
+        let Some((_, claim)) = order.claims.iter_mut().find(|(one, _)| *one == id) else {
             return;
         };
         let step = claim.advance(&self.settings, now);
@@ -358,10 +376,11 @@ impl Announcer {
             Step::Probe => self.send(id, vip, Kind::Probe, [wire::probe(vip, mac)]),
             Step::Announce => {
                 let was_in_conflict = std::mem::take(&mut claim.gave_way);
-                if self.claimed.insert(vip) || was_in_conflict {
+                if !std::mem::replace(is_claimed, true) || was_in_conflict {
                     self.events.push_back(Event::Announced {
                         vip,
                         link: id,
+                        cause,
                         was_in_conflict,
                     });
                 }

@@ -7,6 +7,7 @@
 //!  Service   ──▶ k8s ──▶ view ──────┼─▶ alloc ──▶ Decision ──▶ the controller writes a status
 //!  Node, EndpointSlice ──▶ view ────┼─▶ advertise ──▶ elect ──▶ who may announce a Vip ──▶ ownership ──▶ who does
 //!  frames    ──▶ wire ──────────────┴─▶ announce ──▶ frames that the speaker sends
+//!                            elect, ownership, announce ──▶ vip ──▶ who announces it, and why this node does not
 //! ```
 //!
 //! State machines are driven by verbs: `set_*` (what is wanted), `handle_*` (what happened),
@@ -40,6 +41,7 @@ mod suggest;
 pub mod text;
 mod time;
 pub mod view;
+pub mod vip;
 pub mod wire;
 pub mod write_loop;
 

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Reason;
+mod word;
+
+pub use word::Word;
+
+use crate::{Reason, vip};
 
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
 const MANY: u128 = i64::MAX as u128;
@@ -60,7 +64,7 @@ pub struct ConfigurationStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
     /// The word.
-    pub reason: String,
+    pub reason: Word,
     /// For people.
     pub message: String,
 }
@@ -143,7 +147,7 @@ pub struct MemberStatus {
     pub addresses: usize,
     /// What keeps it from being heard, or its death from being found at once; or that it hears nobody
     /// on one of its links.
-    pub reason: Option<String>,
+    pub reason: Option<Word>,
 }
 
 /// An address that a Service has.
@@ -161,9 +165,9 @@ pub struct VipStatus {
     /// Whether this node announces it.
     pub announced_here: bool,
     /// Why not.
-    pub reason: Option<String>,
+    pub reason: Option<Word>,
     /// What the node is ranked behind others for, and announces it none the less: no better one may.
-    pub drawback: Option<String>,
+    pub drawback: Option<Word>,
     /// The links that announce it, if this node does.
     #[serde(default)]
     pub links: Vec<String>,
@@ -224,12 +228,12 @@ impl SpeakerStatus {
     /// `drawback` is what it is known to be ranked behind others for.
     #[must_use]
     pub fn may_announce(&self, address: IpAddr, drawback: Option<Reason>) -> bool {
-        let reason = self.vip(address).map(|vip| vip.reason.as_deref());
-        let as_expected = [Some(Reason::NotOwner), drawback];
-        reason.flatten().is_none_or(|word| {
-            let mut reasons = as_expected.iter().flatten();
-            reasons.any(|reason| reason.as_str() == word)
-        })
+        let Some(word) = self.vip(address).and_then(|vip| vip.reason.as_ref()) else {
+            return true;
+        };
+        // What a later version's word means is unknown.
+        let known = word.reason();
+        known.is_some_and(|reason| vip::would_announce(Some(reason), drawback))
     }
 
     /// What it says of an address.

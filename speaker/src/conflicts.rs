@@ -81,6 +81,7 @@ impl Conflicts {
                 }
                 return;
             }
+            Event::Silent { .. } => return,
             Event::NoHost { vip, subnet, .. } => Found {
                 vip: *vip,
                 cause: Cause::Subnet(*subnet),

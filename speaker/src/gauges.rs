@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ferrolb_core::Reason;
-use ferrolb_core::report::{SpeakerStatus, VipStatus};
+use ferrolb_core::report::{SpeakerStatus, VipStatus, Word};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -54,11 +54,11 @@ enum State<'a> {
     Elsewhere,
     /// Nobody announces it, and this speaker is the one to say so.
     Silent {
-        reason: Option<&'a str>,
+        reason: Option<&'a Word>,
     },
     /// Nobody announces it, and another speaker says so; or it is not known yet.
     NotTold {
-        reason: Option<&'a str>,
+        reason: Option<&'a Word>,
     },
 }
 
@@ -113,7 +113,7 @@ impl Gauges {
             if let Some(reason) = &member.reason {
                 let label = Impairment {
                     node: member.node.clone(),
-                    reason: reason.clone(),
+                    reason: reason.to_string(),
                 };
                 self.impaired.get_or_create(&label).set(1);
             }
@@ -135,17 +135,17 @@ impl Gauges {
             let key = match state_of(vip, status) {
                 State::Announced => ("announced", None),
                 State::Elsewhere => ("elsewhere", None),
-                State::NotTold { reason } => ("silent", reason),
+                State::NotTold { reason } => ("silent", reason.map(Word::as_str)),
                 State::Silent { reason } => {
-                    let known = reason.and_then(Reason::of);
+                    let known = reason.and_then(Word::reason);
                     let wanted = known.is_some_and(Reason::is_wanted_silence);
                     let label = Silent {
                         ip: vip.address.to_string(),
-                        reason: reason.unwrap_or_default().to_owned(),
+                        reason: reason.map(Word::to_string).unwrap_or_default(),
                         wanted: if wanted { "true" } else { "false" },
                     };
                     self.silent.get_or_create(&label).set(1);
-                    ("silent", reason)
+                    ("silent", reason.map(Word::as_str))
                 }
             };
             *counts.entry(key).or_default() += 1;
@@ -164,8 +164,8 @@ fn state_of<'a>(vip: &'a VipStatus, status: &SpeakerStatus) -> State<'a> {
     if vip.announced_here {
         return State::Announced;
     }
-    let reason = vip.reason.as_deref();
-    let is_reason = |one: Reason| reason == Some(one.as_str());
+    let reason = vip.reason.as_ref();
+    let is_reason = |one: Reason| reason.is_some_and(|reason| *reason == one);
     match &vip.owner {
         // Who owns it knows best why it is silent: another host has it, or it is asking.
         Some(owner) if *owner == status.node => State::Silent { reason },
@@ -201,7 +201,7 @@ mod tests {
             incarnation: 0,
             heard_millis_ago: None,
             addresses: 0,
-            reason: reason.map(Reason::as_str).map(str::to_owned),
+            reason: reason.map(Into::into),
         }
     }
 

@@ -4,7 +4,7 @@
 //! main thread     watch ──▶ View ──who may announce──▶ peers      Events, metrics, HTTP
 //!                   Services, EndpointSlices, Nodes, ConfigMap
 //! peers' thread   other speakers, other kernels ◀──▶ Ownership ──Vips──▶ wire
-//! wire thread     packet sockets ◀──▶ Announcer ──other hosts with our addresses──▶ main
+//! wire thread     packet sockets ◀──▶ Announcer ──what is announced, other hosts with it──▶ main
 //! netlink thread  links and gateways ──▶ peers ──▶ wire
 //! ```
 #![cfg(target_os = "linux")]
@@ -16,6 +16,7 @@ pub mod conflicts;
 pub mod events;
 pub mod gateway;
 pub mod gauges;
+mod host;
 pub mod keys;
 pub mod kube_proxy;
 pub mod links;
@@ -27,6 +28,8 @@ pub mod pulse;
 pub mod question;
 pub mod routes;
 pub mod run;
+mod speaker;
+mod status;
 pub mod store;
 pub mod unannounced;
 pub mod view;

@@ -19,11 +19,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrolb_core::Reason;
-use ferrolb_core::ownership::{Candidate, Cause, Leaving, Settings};
+use ferrolb_core::announce;
+use ferrolb_core::ownership::{Candidate, Leaving, Settings};
+use ferrolb_core::vip::Standing;
 use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as channel, oneshot};
 
-pub use status::Status;
+pub use status::{Seen, Status};
 
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
@@ -46,13 +48,28 @@ pub struct Wish {
     pub in_conflict: bool,
 }
 
-/// What the peers' thread tells.
+impl Wish {
+    /// Whether this node may, as far as the API tells.
+    pub(crate) const fn standing(&self) -> Standing {
+        Standing {
+            may: self.may,
+            drawback: self.drawback,
+        }
+    }
+
+    /// The links that it may be announced on, if this node does.
+    fn on_links(&self) -> announce::Wanted {
+        announce::Wanted {
+            interfaces: self.interfaces.clone(),
+            in_conflict: self.in_conflict,
+            ..announce::Wanted::default()
+        }
+    }
+}
+
+/// What the peers' thread tells. What it has announced, the wire thread tells: one source for each.
 #[derive(Debug)]
 pub enum Notice {
-    /// It is this node's to announce from now on.
-    Owned(IpAddr, Cause),
-    /// No more.
-    Silent(IpAddr, Reason),
     /// Whether this speaker knows the others, and may announce.
     Joined(bool),
     /// The addresses at which this node is reached, by speakers and by whoever monitors them; none

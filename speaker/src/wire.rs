@@ -8,19 +8,19 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
-use std::task::Poll as Progress;
+use std::task::Poll as Turn;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::{
-    Announcer, ClusterNodes, Event, Link, LinkId, Settings, Transmit, Wanted,
+    Announcer, ClusterNodes, Event, Link, LinkId, Progress, Settings, Transmit, Wanted,
 };
 use ferrolb_core::wire::ndp;
 use ferrolb_core::{Instant, Reason};
 use ferrolb_kube::clock::Clock;
-use tokio::sync::mpsc as events;
+use tokio::sync::{mpsc as events, oneshot};
 use tracing::{debug, info, trace, warn};
 
 use crate::metrics::Metrics;
@@ -35,12 +35,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between two looks whether the peers' thread has caught up after a stop.
 const CATCH_UP: Duration = Duration::from_millis(1);
 
-/// What this thread tells of other hosts.
+/// What this thread tells: what is announced, and of other hosts.
 #[derive(Debug)]
 pub struct Heard {
     /// What it is.
     pub event: Event,
-    /// The name of the link that it was heard on.
+    /// The name of the link that it was heard on; empty if it is about all.
     pub link: Arc<str>,
 }
 
@@ -50,6 +50,7 @@ enum Command {
     Links(BTreeMap<LinkId, Link>),
     ClusterNodes(ClusterNodes),
     AnnounceAgain,
+    Progress(oneshot::Sender<BTreeMap<IpAddr, Progress>>),
     /// Be silent and end; the sender waits until the other end is dropped.
     Stop(mpsc::Sender<()>),
 }
@@ -62,7 +63,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Starts the thread. What it hears of other hosts comes out of the receiver.
+    /// Starts the thread. What it tells comes out of the receiver: for each Vip in the order in which it
+    /// happened, and no more than one conflict of a Vip on a link in ten seconds, whatever the LAN sends.
     pub fn spawn(
         settings: Settings,
         clock: Clock,
@@ -120,6 +122,14 @@ impl Wire {
         self.send(Command::AnnounceAgain);
     }
 
+    /// What has become of each Vip that this node is to announce; of none if the thread has ended. What
+    /// was ordered before is part of it.
+    pub async fn progress(&self) -> BTreeMap<IpAddr, Progress> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Progress(answer));
+        answered.await.unwrap_or_default()
+    }
+
     /// Returns when the thread has fallen silent.
     pub fn stop(&self) {
         let (silent, wait_for_silence) = mpsc::channel();
@@ -170,11 +180,17 @@ impl Driver {
         loop {
             let mut changed = false;
             for command in commands.try_iter() {
-                if let Command::Stop(_silent) = command {
-                    return;
+                match command {
+                    Command::Stop(_silent) => return,
+                    Command::Progress(answer) => {
+                        let progress = self.announcer.progress().collect();
+                        drop(answer.send(progress));
+                    }
+                    command => {
+                        self.obey(command);
+                        changed = true;
+                    }
                 }
-                self.obey(command);
-                changed = true;
             }
             let now = self.clock.now();
             if changed || self.retry_at.is_some_and(|at| at <= now) {
@@ -214,7 +230,7 @@ impl Driver {
             }
             Command::ClusterNodes(nodes) => self.announcer.set_cluster_nodes(nodes, now),
             Command::AnnounceAgain => self.announcer.announce_again(now),
-            Command::Stop(_) => {}
+            Command::Progress(_) | Command::Stop(_) => {}
         }
     }
 
@@ -248,7 +264,7 @@ impl Driver {
 
     /// Joins some of the groups that are missing.
     fn join(&mut self, now: Instant) {
-        let Progress::Ready(joined) = self.groups.join() else {
+        let Turn::Ready(joined) = self.groups.join() else {
             return;
         };
         self.joining = false;
@@ -281,7 +297,7 @@ impl Driver {
 
     fn tell_events(&mut self) {
         while let Some(event) = self.announcer.poll_event() {
-            let link = self.links.get(&event.link());
+            let link = event.link().and_then(|link| self.links.get(&link));
             let link = link.map(|link| Arc::clone(&link.name)).unwrap_or_default();
             // Nobody listens any more only when the process ends.
             let _ = self.events.send(Heard { event, link });

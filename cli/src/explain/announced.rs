@@ -72,7 +72,7 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
         let (reason, what) = match said.as_ref().map(|status| status.vip(address)) {
             Ok(Some(vip)) if vip.announced_here => {
                 announcement.nodes.push(node.clone());
-                announcement.drawback.clone_from(&vip.drawback);
+                announcement.drawback = vip.drawback.as_deref().map(str::to_owned);
                 announcement.links.clone_from(&vip.links);
                 announcement.standby_links.clone_from(&vip.standby_links);
                 continue;
@@ -216,7 +216,7 @@ mod tests {
     fn a_node_that_announces_for_want_of_a_better_one_says_why_it_is_none() {
         let mut nodes = said(&[("n1", None), ("n2", Some("strictly_excluded_node"))]);
         if let Ok(status) = &mut nodes[0].1 {
-            status.vips[0].drawback = Some("excluded_node".to_owned());
+            status.vips[0].drawback = Some("excluded_node".into());
         }
         insta::assert_snapshot!(shown(&nodes), @r"
         192.168.64.241 is announced by n1.

@@ -125,7 +125,7 @@ fn a_node_that_cannot_announce_is_given_nothing() {
     let election = election("", &names, &policies);
     let mut without_link = observer(&NODES, &owners);
     for vip in &mut without_link.vips {
-        vip.reason = Some("no_link".to_owned());
+        vip.reason = Some("no_link".into());
     }
     let asked = [
         ("n2".to_owned(), Some(without_link)),

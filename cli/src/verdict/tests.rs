@@ -40,7 +40,7 @@ fn speaker(picture: &mut Picture, index: usize) -> &mut SpeakerStatus {
 fn vip_reason(picture: &mut Picture, index: usize, reason: &str) {
     let vip = &mut speaker(picture, index).vips[0];
     vip.announced_here = false;
-    vip.reason = Some(reason.to_owned());
+    vip.reason = Some(reason.into());
 }
 
 fn member(node: &str, standing: &str, verdict: Option<&str>, reason: Option<&str>) -> MemberStatus {
@@ -171,7 +171,7 @@ fn what_stands_against_a_node_is_said_with_what_to_do() {
 #[test]
 fn a_service_with_a_problem_is_named_also_if_it_has_an_address() {
     let with = |reason: &str| {
-        let reason = reason.to_owned();
+        let reason = reason.into();
         move |picture: &mut Picture| {
             let status = picture.controller.as_mut().unwrap();
             status.services[0].problem = Some(ferrolb_core::report::Explained {

@@ -69,7 +69,7 @@ fn service(entry: &Entry) -> Option<ServiceStatus> {
 
 fn explained(refusal: &Refusal) -> Explained {
     Explained {
-        reason: refusal.reason.to_string(),
+        reason: refusal.reason.into(),
         message: refusal.text.clone(),
     }
 }

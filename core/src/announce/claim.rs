@@ -8,9 +8,10 @@ use ipnetwork::IpNetwork;
 
 use super::{Due, LinkId, Settings, Wanted};
 use crate::Instant;
+use crate::ownership::Cause;
 use crate::wire::MacAddr;
 
-/// Something about another host that somebody has to know.
+/// What has become of a Vip, or something about another host, that somebody has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Another station says that it has a Vip.
@@ -43,8 +44,15 @@ pub enum Event {
         vip: IpAddr,
         /// Where first.
         link: LinkId,
+        /// Why this node was told to.
+        cause: Cause,
         /// Whether another host had it until now.
         was_in_conflict: bool,
+    },
+    /// A Vip that was announced is not to be any more: nothing is said of it and no question answered.
+    Silent {
+        /// The Vip.
+        vip: IpAddr,
     },
 }
 
@@ -52,18 +60,22 @@ impl Event {
     /// The Vip that it is about.
     #[must_use]
     pub const fn vip(&self) -> IpAddr {
-        let (Self::Conflict { vip, .. } | Self::NoHost { vip, .. } | Self::Announced { vip, .. }) =
-            self;
+        let (Self::Conflict { vip, .. }
+        | Self::NoHost { vip, .. }
+        | Self::Announced { vip, .. }
+        | Self::Silent { vip }) = self;
         *vip
     }
 
-    /// The link that it was heard on, or that the Vip is announced on.
+    /// The link that it was heard on, or that the Vip is announced on; `None` if it is about all.
     #[must_use]
-    pub const fn link(&self) -> LinkId {
-        let (Self::Conflict { link, .. }
-        | Self::NoHost { link, .. }
-        | Self::Announced { link, .. }) = self;
-        *link
+    pub const fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::Conflict { link, .. }
+            | Self::NoHost { link, .. }
+            | Self::Announced { link, .. } => Some(*link),
+            Self::Silent { .. } => None,
+        }
     }
 }
 
@@ -215,6 +227,16 @@ impl Claim {
             self.defended = Some(now);
         }
         due
+    }
+
+    /// Whether another host had the Vip when it was asked for last: while it is asked for again, that
+    /// is what is known.
+    pub(super) const fn is_in_conflict(&self) -> bool {
+        match self.state {
+            State::Conflicting => true,
+            State::Probing { .. } => self.gave_way_times > 0,
+            State::Claiming { .. } | State::Held => false,
+        }
     }
 
     /// Whether it waits for one of these stations.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::claim::State;
+use super::claim::{Claim, State};
 use super::{Announcer, Event, Kind, LinkId};
 use crate::wire::{self, Frame, MacAddr, Message};
 use crate::{Instant, Reason};
@@ -30,12 +30,12 @@ impl Announcer {
             return Err(Reason::OtherDestination);
         }
         if let Some(vip) = message.claimed()
-            && self.claims.contains_key(&(vip, id))
+            && self.claim(vip, id).is_some()
         {
             return Err(self.contend(vip, id, &message, now));
         }
         let vip = message.asked().ok_or(Reason::NotARequest)?;
-        let claim = self.claims.get(&(vip, id)).ok_or(Reason::NotOurs)?;
+        let claim = self.claim(vip, id).ok_or(Reason::NotOurs)?;
         // Two nodes that answer and one packet to a closed port make a loop between them until its
         // TTL ends. No node needs the answer: kube-proxy rewrites before the node routes.
         if self.is_cluster_node(&message) {
@@ -63,7 +63,8 @@ impl Announcer {
         }
         let node = self.node_of(message);
         let cluster_node = node.is_some() || self.is_cluster_node(message);
-        let Some(claim) = self.claims.get_mut(&(vip, id)) else {
+        let order = self.orders.get_mut(&vip);
+        let Some(claim) = order.and_then(|order| order.claim_mut(id)) else {
             return Reason::NotOurs;
         };
         let before_use = !claim.state.answers();
@@ -97,6 +98,10 @@ impl Announcer {
             self.send(id, vip, Kind::Gratuitous, frames);
         }
         reason
+    }
+
+    fn claim(&self, vip: IpAddr, id: LinkId) -> Option<&Claim> {
+        self.orders.get(&vip)?.claim(id)
     }
 
     fn is_own(&self, mac: MacAddr) -> bool {

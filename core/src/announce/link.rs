@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
+use crate::ownership::Cause;
 use crate::wire::MacAddr;
 
 /// The kernel's index of a network interface.
@@ -43,6 +44,8 @@ pub struct Wanted {
     /// Whether other nodes are on its subnet: then it is announced there alone, and nowhere by a node
     /// that is not on it.
     pub on_subnet_only: bool,
+    /// Why this node is to announce it: told again once it does.
+    pub cause: Cause,
 }
 
 /// Whether `vip` lies on the subnet of a link that it may be announced on.

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::ownership::Cause;
 use crate::wire::arp::{self, Operation};
 use crate::wire::{Message, ethernet, ndp};
 
@@ -124,6 +125,7 @@ fn announced(vip: IpAddr, was_in_conflict: bool) -> Event {
     Event::Announced {
         vip,
         link: LAN,
+        cause: Cause::New,
         was_in_conflict,
     }
 }

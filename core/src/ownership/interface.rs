@@ -82,9 +82,10 @@ pub enum KernelAnswer {
 }
 
 /// Why a claim was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Cause {
     /// It was free: nobody held it until now, or not for a while (C9).
+    #[default]
     New,
     /// Its holder is gone, or gave it up, just now.
     Orphan,

@@ -123,6 +123,9 @@ impl Ownership {
             Some(_) if self.lacks_subnet(self.me, vip) => Reason::SubnetElsewhere,
             Some(_) if self.leaves_to_others(vip) => Reason::AddressNotListed,
             Some(_) if self.links.is_silent(vip) => Reason::LinkSilent,
+            Some(_) if self.members.owner(vip).is_some() && self.doubtful => {
+                Reason::KubeProxyUnhealthy
+            }
             Some(_) if self.members.owner(vip).is_some() => Reason::NotOwner,
             Some(_) if self.is_reserved_to_another(vip) => Reason::Reserved,
             Some(_) if self.is_announced_elsewhere(vip, now) => Reason::PeerAnnounces,

@@ -67,6 +67,7 @@ fn wanted(choice: u8, how: u8) -> BTreeMap<IpAddr, Wanted> {
         probe_first: how & 1 == 1,
         in_conflict: how & 2 == 2,
         on_subnet_only: how & 8 == 8,
+        ..Wanted::default()
     };
     chosen
         .map(|(_, vip)| (address(vip), wanted.clone()))

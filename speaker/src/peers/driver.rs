@@ -1,6 +1,6 @@
 //! The loop around [`Ownership`]: sockets and commands in, frames' orders and datagrams out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -69,11 +69,10 @@ pub(super) struct Driver {
     pub(super) own: OwnAddresses,
     pub(super) doubtful: bool,
     pub(super) leaving: Option<Leaving>,
-    /// What this node announces, and whether it makes sure first that no other host has it.
-    announced: BTreeMap<IpAddr, bool>,
+    /// What is this node's, as the wire thread was told last to announce it.
+    orders: BTreeMap<IpAddr, Wanted>,
     poll: Poll,
     /// What others were told last.
-    told_wire: BTreeMap<IpAddr, Wanted>,
     pub(super) told_at: Option<(Vec<IpAddr>, Vec<LocalAddress>)>,
     told_version: Option<(u64, usize, usize)>,
     told_joined: bool,
@@ -113,9 +112,8 @@ impl Driver {
             own: OwnAddresses::default(),
             doubtful: false,
             leaving: None,
-            announced: BTreeMap::new(),
+            orders: BTreeMap::new(),
             poll: Poll::default(),
-            told_wire: BTreeMap::new(),
             told_at: None,
             told_version: None,
             told_joined: false,
@@ -302,6 +300,8 @@ impl Driver {
         let mut may_exit = false;
         let mut remind = false;
         let mut changed = false;
+        // Those that the wire thread still announces.
+        let mut given_up = BTreeSet::new();
         while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
             match event {
                 Event::Announce {
@@ -309,22 +309,29 @@ impl Driver {
                     cause,
                     probe_first,
                 } => {
-                    if self.announced.contains_key(&vip) {
+                    if self.orders.contains_key(&vip) {
                         remind = true;
                         continue;
                     }
-                    if probe_first && self.told_wire.contains_key(&vip) {
+                    if probe_first && given_up.contains(&vip) {
                         // It was given up just now, and is claimed afresh.
-                        self.tell_wire();
+                        self.tell_wire(true);
+                        given_up.clear();
                     }
-                    self.announced.insert(vip, probe_first);
+                    let order = Wanted {
+                        cause,
+                        probe_first,
+                        ..Wanted::default()
+                    };
+                    self.orders.insert(vip, order);
                     changed = true;
                     self.metrics.moved(cause);
-                    let _ = self.tell.send(Notice::Owned(vip, cause));
                 }
-                Event::Withdraw { vip, reason } => {
-                    changed |= self.announced.remove(&vip).is_some();
-                    let _ = self.tell.send(Notice::Silent(vip, reason));
+                Event::Withdraw { vip, .. } => {
+                    if self.orders.remove(&vip).is_some() {
+                        given_up.insert(vip);
+                        changed = true;
+                    }
                 }
                 Event::Gone { verdict, .. } => self.metrics.verdict(verdict.as_str()),
                 Event::Lost { .. } => self.metrics.verdict("lost"),
@@ -339,7 +346,7 @@ impl Driver {
             self.unsaid.push(event);
         }
         if changed {
-            self.tell_wire();
+            self.tell_wire(true);
         }
         if remind {
             self.wire.announce_again();
@@ -406,25 +413,27 @@ impl Driver {
     }
 
     /// Straight to the thread that announces: whoever takes over must not wait for this one's
-    /// other duties.
-    pub(super) fn tell_wire(&mut self) {
-        let wishes = self.wishes.as_ref();
-        let announced = self.announced.iter().map(|(vip, probe_first)| {
-            let wish = wishes.and_then(|wishes| wishes.get(vip));
-            let on_links = wish
-                .map(|wish| self.on_links(*vip, wish))
-                .unwrap_or_default();
-            let wanted = Wanted {
-                probe_first: *probe_first,
-                ..on_links
+    /// other duties. `changed` if there are other orders than it was told; on which links they are to be
+    /// carried out is looked up here.
+    pub(super) fn tell_wire(&mut self, mut changed: bool) {
+        let mut orders = std::mem::take(&mut self.orders);
+        for (vip, order) in &mut orders {
+            let wish = self.wishes.as_ref().and_then(|wishes| wishes.get(vip));
+            let on_links = wish.map(|wish| self.on_links(*vip, wish));
+            let now = Wanted {
+                probe_first: order.probe_first,
+                cause: order.cause,
+                ..on_links.unwrap_or_default()
             };
-            (*vip, wanted)
-        });
-        let announced: BTreeMap<_, _> = announced.collect();
-        if announced != self.told_wire {
-            self.wire.set_wanted(announced.clone());
-            self.told_wire = announced;
+            if *order != now {
+                *order = now;
+                changed = true;
+            }
         }
+        if changed {
+            self.wire.set_wanted(orders.clone());
+        }
+        self.orders = orders;
     }
 
     fn transmit(&mut self) {
@@ -478,7 +487,7 @@ impl Driver {
         let live = others().filter(|member| member.standing == ownership::Standing::Live);
         self.metrics.set_peers_alive(live.count() + 1);
         // Who is on which subnet may be another thing, too (S2).
-        self.tell_wire();
+        self.tell_wire(false);
     }
 
     fn wait(&mut self) {

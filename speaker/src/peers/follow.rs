@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ferrolb_core::Instant;
 use ferrolb_core::announce::{Link, LinkId, Wanted, carrying, on_a_subnet, standing_by};
 use ferrolb_core::ownership::{self, Identity, NodeId, Ownership};
 use ferrolb_core::subnet::of_host;
+use ferrolb_core::vip::Standing;
 use ferrolb_core::wire::MacAddr;
-use ferrolb_core::{Instant, Reason};
 use ipnetwork::IpNetwork;
 use tracing::{info, warn};
 
@@ -86,16 +87,16 @@ impl Driver {
             ownership.set_wanted(wanted);
         }
         self.follow_networks();
-        self.tell_wire();
+        self.tell_wire(false);
     }
 
     fn wanted(&self) -> BTreeMap<IpAddr, ownership::Wanted> {
         let wishes = self.wishes.iter().flatten();
         let wanted = wishes.map(|(vip, wish)| {
             let links = self.links.iter();
-            let mut on_subnet = links.map(|links| on_a_subnet(*vip, &on_links(wish), links));
+            let mut on_subnet = links.map(|links| on_a_subnet(*vip, &wish.on_links(), links));
             let wanted = ownership::Wanted {
-                eligible: self.may(*vip, wish).is_ok(),
+                eligible: self.standing(*vip, wish).may.is_ok(),
                 on_subnet: on_subnet.next().unwrap_or(false),
                 candidates: Arc::clone(&wish.candidates),
             };
@@ -105,11 +106,9 @@ impl Driver {
     }
 
     /// Whether this node may announce it: the API server says so, and a link can carry it.
-    pub(super) fn may(&self, vip: IpAddr, wish: &Wish) -> Result<(), Reason> {
-        wish.may?;
-        let links = self.links.as_ref().ok_or(Reason::NoLink)?;
-        let carried = carrying(vip, &on_links(wish), links).next();
-        carried.map(drop).ok_or(Reason::NoLink)
+    pub(super) fn standing(&self, vip: IpAddr, wish: &Wish) -> Standing {
+        wish.standing()
+            .on(self.links.as_ref(), vip, &wish.on_links())
     }
 
     /// On which links it is announced, if this node does. Where other nodes are on its subnet, and this
@@ -118,7 +117,7 @@ impl Driver {
         let ownership = self.ownership.as_ref();
         Wanted {
             on_subnet_only: ownership.is_some_and(|one| one.is_on_anothers_subnet(vip)),
-            ..on_links(wish)
+            ..wish.on_links()
         }
     }
 
@@ -165,7 +164,7 @@ fn subnets(
         .collect();
     let is_kept_out = |network: &IpNetwork| {
         let mut there = wishes.iter().filter(|(vip, _)| network.contains(**vip));
-        there.any(|(vip, wish)| !on_a_subnet(*vip, &on_links(wish), links))
+        there.any(|(vip, wish)| !on_a_subnet(*vip, &wish.on_links(), links))
     };
     let count = all.len();
     let told = all.into_iter().filter(|(network, _)| !is_kept_out(network));
@@ -194,7 +193,7 @@ fn further_links(
     // Beats leave by the link that the kernel prefers, whatever other one has the node's address.
     let main = station(own, links);
     for (vip, wish) in wishes {
-        let on_links = on_links(wish);
+        let on_links = wish.on_links();
         let carrying = carrying(*vip, &on_links, links).filter(|id| Some(*id) != main);
         let carrying = carrying.filter_map(|id| links.get(&id));
         for link in carrying.filter(|link| !has(link, own)) {
@@ -207,15 +206,6 @@ fn further_links(
         }
     }
     further
-}
-
-fn on_links(wish: &Wish) -> Wanted {
-    Wanted {
-        interfaces: wish.interfaces.clone(),
-        probe_first: false,
-        in_conflict: wish.in_conflict,
-        on_subnet_only: false,
-    }
 }
 
 /// The hardware address by which `address` is reached; none if it is on no link. Linux answers ARP for

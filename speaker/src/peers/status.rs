@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
-use ferrolb_core::Reason;
-use ferrolb_core::ownership::{self, Ownership, Standing};
-use ferrolb_core::report::{MemberStatus, VipStatus};
+use ferrolb_core::ownership::{self, Ownership};
+use ferrolb_core::report::MemberStatus;
+use ferrolb_core::vip::Standing;
 
+use super::Wish;
 use super::driver::Driver;
 
 /// A snapshot, as it is shown.
@@ -15,10 +16,25 @@ use super::driver::Driver;
 pub struct Status {
     /// Every other speaker and this one.
     pub members: Vec<MemberStatus>,
-    /// Each wanted Vip, without its Services.
-    pub vips: BTreeMap<IpAddr, VipStatus>,
+    /// Each wanted Vip.
+    pub vips: BTreeMap<IpAddr, Seen>,
     /// Whether it hears nothing at all.
     pub isolated: bool,
+}
+
+/// What this thread knows of a Vip: what it comes to, `core::vip` decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether this node may announce it, its links considered.
+    pub standing: Standing,
+    /// Whose it is; `None` before this speaker knows the others.
+    pub ownership: Option<ownership::VipStatus>,
+    /// The owner's name.
+    pub owner: Option<String>,
+    /// The links that announce it if this node does.
+    pub links: Vec<String>,
+    /// The links into the same subnet that leave it to them.
+    pub standby_links: Vec<String>,
 }
 
 impl Driver {
@@ -28,7 +44,7 @@ impl Driver {
             .wishes
             .iter()
             .flatten()
-            .map(|(vip, _)| (*vip, self.vip_status(*vip, now)));
+            .map(|(vip, wish)| (*vip, self.seen(*vip, wish, now)));
         Status {
             members: members
                 .map(|member| self.member_status(&member, now))
@@ -52,51 +68,27 @@ impl Driver {
             incarnation: member.incarnation,
             heard_millis_ago: heard,
             addresses: member.addresses,
-            reason: member.reason.map(Reason::as_str).map(str::to_owned),
+            reason: member.reason.map(Into::into),
         }
     }
 
-    fn vip_status(&self, vip: IpAddr, now: Instant) -> VipStatus {
-        let status = self
-            .ownership
-            .as_ref()
-            .map(|ownership| ownership.vip_status(vip, now));
-        let owner = status.and_then(|status| status.owner);
-        let reason = match status {
-            None => Some(Reason::Joining),
-            Some(status) => status.reason.map(|reason| self.refine(vip, reason)),
-        };
-        let wish = self.wishes.as_ref().and_then(|wishes| wishes.get(&vip));
-        let [links, standby_links] = wish
-            .map(|wish| self.links_of(vip, wish))
-            .unwrap_or_default();
-        VipStatus {
-            address: vip,
+    fn seen(&self, vip: IpAddr, wish: &Wish, now: Instant) -> Seen {
+        let ownership = self.ownership.as_ref();
+        let ownership = ownership.map(|ownership| ownership.vip_status(vip, now));
+        let owner = ownership.and_then(|status| status.owner);
+        let [links, standby_links] = self.links_of(vip, wish);
+        Seen {
+            standing: self.standing(vip, wish),
+            ownership,
+            owner: owner.map(|(node, _)| self.name(node)),
             links,
             standby_links,
-            services: Vec::new(),
-            owner: owner.map(|(node, _)| self.name(node)),
-            epoch: owner.map(|(_, epoch)| epoch),
-            announced_here: reason.is_none(),
-            reason: reason.map(|reason| reason.as_str().to_owned()),
-            drawback: None,
-        }
-    }
-
-    /// The first reason that is this node's own, in place of a general one.
-    fn refine(&self, vip: IpAddr, reason: Reason) -> Reason {
-        let wish = self.wishes.as_ref().and_then(|wishes| wishes.get(&vip));
-        let Some(wish) = wish else { return reason };
-        match reason {
-            Reason::Ineligible => self.may(vip, wish).err().unwrap_or(reason),
-            Reason::NotOwner if self.doubtful => Reason::KubeProxyUnhealthy,
-            Reason::NotOwner => wish.drawback.unwrap_or(reason),
-            other => other,
         }
     }
 }
 
-fn words(standing: Standing) -> (&'static str, Option<&'static str>) {
+fn words(standing: ownership::Standing) -> (&'static str, Option<&'static str>) {
+    use ownership::Standing;
     match standing {
         Standing::NeverHeard => ("never_heard", None),
         Standing::Live => ("live", None),

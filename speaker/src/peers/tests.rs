@@ -12,13 +12,14 @@ use ferrolb_core::wire::MacAddr;
 use tokio::time::timeout;
 
 use super::*;
+use crate::wire;
 
 const SOON: Duration = Duration::from_secs(20);
 const HEADER: usize = 40;
 
 struct Speaker {
     peers: Peers,
-    notices: channel::UnboundedReceiver<Notice>,
+    heard: channel::UnboundedReceiver<wire::Heard>,
     metrics: Arc<Metrics>,
 }
 
@@ -42,7 +43,8 @@ impl Lan {
         let (clock, pulse) = (Clock::start(), Pulse::default());
         let metrics = Arc::new(Metrics::new());
         let settings = announce::Settings::default();
-        let (wire, _) = Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
+        let (wire, heard) =
+            Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
         let start = Start {
             me: me.clone(),
             port: PORT,
@@ -52,7 +54,7 @@ impl Lan {
             pulse,
             metrics: Arc::clone(&metrics),
         };
-        let (peers, notices) = Peers::spawn(start).unwrap();
+        let (peers, _) = Peers::spawn(start).unwrap();
         let files = [
             ("key-1", "the key of all speakers"),
             (".created", "2025-11-29T17:47:18Z"),
@@ -74,7 +76,7 @@ impl Lan {
         peers.set_nodes(nodes.into());
         Speaker {
             peers,
-            notices,
+            heard,
             metrics,
         }
     }
@@ -128,8 +130,9 @@ fn forged(kind: u8, echo: u64, payload: &[u8], tag: [u8; 16]) -> Vec<u8> {
 impl Speaker {
     async fn owns(&mut self, vip: IpAddr) {
         let owned = async {
-            while let Some(notice) = self.notices.recv().await {
-                if matches!(notice, Notice::Owned(one, _) if one == vip) {
+            while let Some(heard) = self.heard.recv().await {
+                if matches!(heard.event, announce::Event::Announced { vip: one, .. } if one == vip)
+                {
                     return;
                 }
             }
@@ -190,8 +193,12 @@ async fn a_stranger_learns_nothing_and_silences_nobody_in_a_speakers_first_minut
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    while let Ok(notice) = speaker.notices.try_recv() {
-        assert!(!matches!(notice, Notice::Silent(..)), "{notice:?}");
+    while let Ok(heard) = speaker.heard.try_recv() {
+        let event = heard.event;
+        assert!(
+            !matches!(event, announce::Event::Silent { .. }),
+            "{event:?}"
+        );
     }
 }
 

@@ -278,7 +278,7 @@ fn knows_who_has_it(cluster: &Cluster) -> Result<()> {
     let reasons = cluster.lab.nodes().into_iter().map(|node| {
         let status: SpeakerStatus = serde_json::from_value(cluster.status(&node.name)?)?;
         let vip = status.vip(VIP.into()).context("the address")?;
-        Ok(vip.reason.clone().unwrap_or_default())
+        Ok(vip.reason.as_deref().unwrap_or_default().to_owned())
     });
     let mut reasons = reasons.collect::<Result<Vec<_>>>()?;
     reasons.sort_unstable();

@@ -68,7 +68,7 @@ fn who_holds_an_address_is_told_when_another_service_lists_it_and_when_that_is_o
         let status = index.service_statuses().remove(0);
         status
             .problem
-            .map_or_else(String::new, |problem| problem.reason)
+            .map_or_else(String::new, |problem| problem.reason.to_string())
     };
     index.handle_network(listed(vec![list("a", &["10.0.0.1"])], &[]));
     assert_eq!(problem(&mut index), "external_ip");

@@ -61,12 +61,13 @@ proptest! {
             }
             let up = announcer.links[&LAN].carrier;
             let heard: Vec<_> = announcer.heard_on(LAN).collect();
-            let expected: Vec<_> = announcer.wanted.keys().copied().filter(|_| up).collect();
+            let expected: Vec<_> = announcer.orders.keys().copied().filter(|_| up).collect();
             prop_assert_eq!(&heard, &expected);
             let deadlines: BTreeSet<_> = announcer
-                .claims
+                .orders
                 .iter()
-                .filter_map(|((vip, id), claim)| Some((claim.next?, *vip, *id)))
+                .flat_map(|(vip, order)| order.claims.iter().map(move |claim| (vip, claim)))
+                .filter_map(|(vip, (id, claim))| Some((claim.next?, *vip, *id)))
                 .collect();
             prop_assert_eq!(&deadlines, &announcer.due);
             for transmit in drain(&mut announcer) {

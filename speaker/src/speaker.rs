@@ -1,0 +1,385 @@
+//! The main thread's loop: what the API server says comes in, who may announce what goes out; and what
+//! the other threads tell becomes Events, metrics and `/status`.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use ferrolb_core::Reason;
+use ferrolb_core::announce::Event;
+use ferrolb_core::labels::LabelNames;
+use ferrolb_core::ownership::Cause;
+use ferrolb_core::report::SpeakerStatus;
+use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::admin::Readiness;
+use ferrolb_kube::clock::Clock;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::{oneshot, watch as latest};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{debug, info, warn};
+
+use crate::conflicts::Conflicts;
+use crate::events::Events;
+use crate::host::{is_here, next_host};
+use crate::metrics::Metrics;
+use crate::peers::{Notice, Peers, Wish};
+use crate::status;
+use crate::unannounced::{Unannounced, Untold, is_told_by};
+use crate::view::{Dirty, View};
+use crate::watch::Input;
+use crate::wire::{Heard, Wire};
+
+/// What nobody needs any more is looked for this often.
+const TIDY: Duration = Duration::from_secs(60);
+/// The gauges of the state are at most this old: Prometheus looks each 15 to 60 s.
+const SHOW: Duration = Duration::from_secs(10);
+/// A handover takes at most two seconds.
+const LEAVING: Duration = Duration::from_millis(2_500);
+
+/// Where the main thread's decisions go.
+pub(crate) struct Ways {
+    pub(crate) peers: Peers,
+    pub(crate) wire: Wire,
+    pub(crate) events: Events,
+    pub(crate) conflicts: Conflicts,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
+    /// Names of the labels that Nodes are watched with.
+    pub(crate) labels: latest::Sender<Arc<LabelNames>>,
+    /// The address of the monitoring port, if it has one of its own.
+    pub(crate) monitored_at: latest::Sender<Option<IpAddr>>,
+}
+
+/// What the main thread decides from.
+pub(crate) struct Sources {
+    pub(crate) inputs: BoxStream<'static, Input>,
+    pub(crate) notices: UnboundedReceiver<Notice>,
+    pub(crate) heard: UnboundedReceiver<Heard>,
+    pub(crate) questions: Receiver<oneshot::Sender<SpeakerStatus>>,
+}
+
+/// The main thread's state.
+pub(crate) struct Speaker {
+    me: String,
+    clock: Clock,
+    view: View,
+    ways: Ways,
+    unannounced: Unannounced,
+    joined: bool,
+    /// Who may announce each address, or why nobody should.
+    wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
+    told_wishes: bool,
+    /// What this node announces, by the wire thread's word, and the Services whose series say so.
+    announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    /// Addresses that no Service has had since the last look, and since the one before.
+    retired: [BTreeSet<IpAddr>; 2],
+}
+
+impl Speaker {
+    /// On the node `me`; knows nothing yet but what `view` has.
+    pub(crate) fn new(me: String, clock: Clock, view: View, ways: Ways) -> Self {
+        Self {
+            me,
+            clock,
+            view,
+            ways,
+            unannounced: Unannounced::default(),
+            joined: false,
+            wishes: BTreeMap::new(),
+            told_wishes: false,
+            announced: BTreeMap::new(),
+            retired: Default::default(),
+        }
+    }
+
+    /// Until it is told to `stop`, and has handed over what must be.
+    pub(crate) async fn run(
+        mut self,
+        sources: Sources,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let Sources {
+            mut inputs,
+            mut notices,
+            mut heard,
+            mut questions,
+        } = sources;
+        let mut stop = pin!(stop);
+        let mut tidy = interval(TIDY);
+        let mut show = interval(SHOW);
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut dirty = Dirty::default();
+            self.tell_what_is_missing();
+            let untold = self.unannounced.poll_timeout().filter(|_| self.joined);
+            let untold = untold.map(|at| at.saturating_since(self.clock.now()));
+            tokio::select! {
+                biased;
+                () = &mut stop => {
+                    let why = self.view.leaving();
+                    info!(?why, "stopping");
+                    self.ways.peers.leave(why);
+                    return timeout(LEAVING, self.until_handed_over(&mut notices, &mut heard))
+                        .await
+                        .unwrap_or(Ok(()));
+                }
+                notice = notices.recv() => {
+                    let notice = notice.context("the peers' thread has ended")?;
+                    self.note(notice)?;
+                }
+                Some(heard) = heard.recv() => self.hear(&heard),
+                _ = tidy.tick() => self.forget_retired(),
+                _ = show.tick() => self.ways.metrics.gauges().show(&self.status().await),
+                () = wait_for(untold) => self.tell_unannounced().await,
+                Some(question) = questions.recv() => drop(question.send(self.status().await)),
+                input = inputs.next() => {
+                    let input = input.context("the watches have ended")?;
+                    self.see(input, &mut dirty);
+                    // What is there already is decided in one go.
+                    while let Some(Some(input)) = inputs.next().now_or_never() {
+                        self.see(input, &mut dirty);
+                    }
+                }
+            }
+            if self.view.missing().is_none() {
+                self.follow(dirty);
+            }
+        }
+    }
+
+    fn see(&mut self, input: Input, dirty: &mut Dirty) {
+        if input.is_unreadable() {
+            self.ways.metrics.count_unreadable();
+        }
+        self.view.handle(input, dirty);
+        if let Some(names) = self.view.poll_labels() {
+            info!(labels = ?names, "listing Nodes again, with the labels that selectors use");
+            self.ways.labels.send_replace(Arc::new(names));
+        }
+    }
+
+    async fn until_handed_over(
+        &mut self,
+        notices: &mut UnboundedReceiver<Notice>,
+        heard: &mut UnboundedReceiver<Heard>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    None | Some(Notice::MayExit) => return Ok(()),
+                    Some(notice) => self.note(notice)?,
+                },
+                Some(heard) = heard.recv() => self.hear(&heard),
+            }
+        }
+    }
+
+    fn note(&mut self, notice: Notice) -> anyhow::Result<()> {
+        match notice {
+            Notice::Joined(joined) => self.joined = joined,
+            Notice::At(addresses) => self.follow_host(&addresses),
+            Notice::MayExit => {}
+            Notice::Failed(error) => return Err(error.context("the peers' thread has failed")),
+        }
+        Ok(())
+    }
+
+    /// The monitoring port moves with the node's address, if that is where it is.
+    fn follow_host(&self, own: &[IpAddr]) {
+        let host = *self.ways.monitored_at.borrow();
+        let next = host.and_then(|host| next_host(host, own, is_here));
+        if next.is_some() {
+            info!(
+                ?host,
+                ?next,
+                "monitoring moved to another address of this node"
+            );
+            self.ways.monitored_at.send_replace(next);
+        }
+    }
+
+    /// The wire thread tells of a Vip. It alone says what is announced, so that nothing which another
+    /// thread says earlier or later is taken for it.
+    fn hear(&mut self, heard: &Heard) {
+        let vip = heard.event.vip();
+        let has_room = self.view.has_room_for_a_report(vip);
+        let services = self.view.services_at(vip);
+        self.ways.conflicts.tell(heard, services, has_room);
+        match heard.event {
+            Event::Announced { cause, .. } => {
+                self.ways.peers.set_announced(vip);
+                // A speaker that was back in time has changed nothing that users could see.
+                let is_news = cause != Cause::Restart;
+                if let Entry::Vacant(silent) = self.announced.entry(vip) {
+                    silent.insert(BTreeSet::new());
+                    if is_news {
+                        self.write_events(vip);
+                    }
+                    self.follow_services(vip);
+                }
+            }
+            Event::Silent { .. } => {
+                for key in self.announced.remove(&vip).unwrap_or_default() {
+                    let metrics = &self.ways.metrics;
+                    metrics.set_announced(&key, vip, &self.me, false);
+                }
+            }
+            Event::Conflict { .. } | Event::NoHost { .. } => {}
+        }
+    }
+
+    /// Who is there, who announces what, and why this node does not.
+    async fn status(&self) -> SpeakerStatus {
+        let mut peers = self.ways.peers.status().await.unwrap_or_default();
+        // After the peers' thread, which gives it its orders: so it knows of all that is this node's.
+        let progress = self.ways.wire.progress().await;
+        let vips = self.wishes.iter().map(|(address, wish)| {
+            let services = self.view.services_at(*address);
+            let services = services.map(|service| service.key.to_string()).collect();
+            let seen = peers.vips.remove(address);
+            status::of_vip(
+                *address,
+                services,
+                wish,
+                seen,
+                progress.get(address).copied(),
+            )
+        });
+        SpeakerStatus {
+            node: self.me.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            waiting_for: self.missing().map(str::to_owned),
+            isolated: peers.isolated,
+            vips: vips.collect(),
+            members: peers.members,
+        }
+    }
+
+    fn write_events(&self, vip: IpAddr) {
+        for service in self.view.services_at(vip) {
+            self.ways.events.node_assigned(service);
+        }
+    }
+
+    /// Events on the Services whose address nobody announces, if this speaker is the one to tell it.
+    async fn tell_unannounced(&mut self) {
+        let peers = self.ways.peers.status().await.unwrap_or_default();
+        while let Some(untold) = self.unannounced.poll_untold(self.clock.now()) {
+            self.tell(
+                &untold,
+                is_told_by(&self.me, untold.address, &peers.members),
+            );
+        }
+    }
+
+    fn tell(&self, untold: &Untold, mine: bool) {
+        let Untold {
+            address, reason, ..
+        } = untold;
+        if !mine {
+            return;
+        }
+        warn!(%address, %reason, "no node announces the address");
+        for service in self.view.services_at(*address) {
+            let (note, number) = untold.note(service, Timestamp::now());
+            self.ways.events.send_once(note, number);
+        }
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        let joining = (!self.joined).then_some("the other speakers");
+        self.view.missing().or(joining)
+    }
+
+    fn tell_what_is_missing(&self) {
+        let missing = self.missing().map(str::to_owned);
+        self.ways
+            .readiness
+            .set_missing(missing.into_iter().collect());
+        let (loaded, stale) = self.view.config_state();
+        self.ways.metrics.set_config(loaded, stale);
+    }
+
+    /// Works out anew what changed, and hands it on.
+    fn follow(&mut self, dirty: Dirty) {
+        let addresses: BTreeSet<IpAddr> = if dirty.all {
+            let known = self.wishes.keys().copied();
+            self.view.addresses().chain(known).collect()
+        } else {
+            dirty.addresses
+        };
+        let mut changed = !self.told_wishes;
+        for address in addresses {
+            let nobody = self.view.why_nobody(address);
+            let now = self.clock.now();
+            self.unannounced
+                .set(address, nobody, !self.told_wishes, now);
+            let is_there = self.view.services_at(address).next().is_some();
+            let wish = is_there.then(|| self.view.wish(address));
+            if self.wishes.get(&address) != wish.as_ref() {
+                changed = true;
+                debug!(%address, ?wish, "candidates for the address");
+                match wish {
+                    Some(wish) => self.wishes.insert(address, wish),
+                    None => {
+                        self.retired[0].insert(address);
+                        self.wishes.remove(&address)
+                    }
+                };
+            }
+            self.follow_services(address);
+        }
+        if changed {
+            let wishes = self.wishes.iter();
+            let wishes =
+                wishes.filter_map(|(address, wish)| Some((*address, wish.as_ref().ok()?.clone())));
+            self.ways.peers.set_wishes(wishes.collect());
+            self.told_wishes = true;
+        }
+        // After the wishes: whoever joins without them gives up what it had.
+        if dirty.nodes || dirty.all {
+            self.ways.peers.set_nodes(self.view.nodes());
+        }
+    }
+
+    /// Not at once: frames are counted until the wire thread has fallen silent.
+    fn forget_retired(&mut self) {
+        let retired = std::mem::take(&mut self.retired[0]);
+        for address in std::mem::replace(&mut self.retired[1], retired) {
+            if !self.wishes.contains_key(&address) {
+                self.ways.metrics.forget(address);
+            }
+        }
+    }
+
+    /// Keeps the series of an address that this node announces in step with its Services.
+    fn follow_services(&mut self, address: IpAddr) {
+        let Some(told) = self.announced.get_mut(&address) else {
+            return;
+        };
+        let services = self.view.services_at(address);
+        let now: BTreeSet<ServiceKey> = services.map(|service| service.key.clone()).collect();
+        for key in told.symmetric_difference(&now) {
+            self.ways
+                .metrics
+                .set_announced(key, address, &self.me, now.contains(key));
+        }
+        *told = now;
+    }
+}
+
+/// Waits for so long, for ever without a time.
+async fn wait_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
