@@ -79,6 +79,14 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{end}")
 }
 
+/// `1 address`, `2 addresses`
+pub(crate) fn counted_addresses(count: usize) -> String {
+    match count {
+        1 => "1 address".to_owned(),
+        count => format!("{count} addresses"),
+    }
+}
+
 /// What it means that a request gets no answer, and what is left then: the daemons go on without the API
 /// server, and each tells its own host.
 const UNREACHABLE: &str = "the API server does not answer (FerroLB goes on without it, and on each node \

@@ -12,7 +12,7 @@ use super::{EventLine, event_line, events_text};
 use crate::ago;
 use crate::answers::pools::{Pool, PoolsAnswer};
 use crate::cluster::Cluster;
-use crate::output::{Format, counted};
+use crate::output::{Format, counted, counted_addresses};
 use crate::picture::{Address, AddressState, Node, NodeState, Picture};
 use crate::table;
 use crate::terminal::{BAD, GOOD, sentence};
@@ -244,13 +244,6 @@ pub(super) fn node(
         )?;
         Ok(())
     })
-}
-
-fn counted_addresses(count: usize) -> String {
-    match count {
-        1 => "1 address".to_owned(),
-        count => format!("{count} addresses"),
-    }
 }
 
 #[derive(Serialize)]
