@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Scope, pages};
 use crate::output::{Format, counted};
-use crate::services::name_of;
+use crate::service::name_of;
 use crate::terminal::WARNING;
 
 /// Something that was named is not taken over.

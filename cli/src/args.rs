@@ -12,11 +12,11 @@ use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
 use crate::plan::Plan;
-use crate::pools::Pools;
 use crate::rebalance::Rebalance;
-use crate::services::Services;
-use crate::status::Status;
 use crate::validate::Validate;
+use crate::verbs::pools::Pools;
+use crate::verbs::services::Services;
+use crate::verbs::status::Status;
 use crate::version::Version;
 use crate::who::Who;
 

@@ -73,6 +73,8 @@ pub(crate) struct Cluster {
     pub(crate) system_namespace: Option<String>,
     /// Whether it was said that pods elsewhere look like FerroLB's: once is enough.
     pub(crate) told_of_others: AtomicBool,
+    /// Whether it was said whose answer is waited for.
+    pub(crate) told_of_waiting: AtomicBool,
 }
 
 impl Installation {
@@ -151,6 +153,7 @@ fn connect(mut config: Config, system_namespace: Option<&str>) -> anyhow::Result
         namespace: config.default_namespace.clone(),
         system_namespace: system_namespace.map(str::to_owned),
         told_of_others: AtomicBool::new(false),
+        told_of_waiting: AtomicBool::new(false),
         client: Client::try_from(config).context("the kubeconfig cannot be used")?,
     })
 }
@@ -174,7 +177,20 @@ pub(crate) async fn pages<K, T>(
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let mut params = ListParams::default().limit(PAGE);
+    pages_of(api, plural, ListParams::default(), keep).await
+}
+
+/// The same, of those that `params` select.
+pub(crate) async fn pages_of<K, T>(
+    api: &Api<K>,
+    plural: &str,
+    params: ListParams,
+    keep: impl Fn(K) -> Option<T>,
+) -> anyhow::Result<Vec<T>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = params.limit(PAGE);
     let mut kept = Vec::new();
     loop {
         let page = api.list(&params).await;

@@ -16,6 +16,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::api::ListParams;
@@ -72,6 +73,10 @@ pub(crate) struct Daemon {
     pub(crate) node: Option<String>,
     /// Condition `Ready`.
     pub(crate) ready: bool,
+    /// Since when that is as it is.
+    pub(crate) ready_since: Option<Timestamp>,
+    /// `status.startTime`
+    pub(crate) started: Option<Timestamp>,
     pub(crate) image: String,
     /// A speaker's `--exclude-label`.
     pub(crate) exclude_label: ExcludeLabel,
@@ -276,16 +281,16 @@ fn daemon(pod: &Pod) -> Option<Daemon> {
         .status
         .as_ref()
         .and_then(|status| status.conditions.as_ref());
-    let ready = conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = conditions.and_then(|all| all.iter().find(|one| one.type_ == "Ready"));
+    let started = pod.status.as_ref().and_then(|one| one.start_time.as_ref());
     Some(Daemon {
         component,
         namespace: pod.namespace()?,
         pod: pod.name_any(),
         node: spec.node_name.clone(),
-        ready,
+        ready: ready.is_some_and(|condition| condition.status == "True"),
+        ready_since: ready.and_then(|one| Some(one.last_transition_time.as_ref()?.0)),
+        started: started.map(|time| time.0),
         image: container.image.clone().unwrap_or_default(),
         exclude_label: exclude_label(container),
         port: port(container),
@@ -315,6 +320,8 @@ impl Daemon {
             pod: pod.to_owned(),
             node: Some(node.to_owned()),
             ready: true,
+            ready_since: None,
+            started: None,
             image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
             exclude_label: ExcludeLabel::default(),
             port: USUAL_PORT,

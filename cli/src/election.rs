@@ -1,6 +1,6 @@
 //! Who may announce an address: the speakers' own rules, on what the API server says now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, anyhow};
@@ -111,6 +111,23 @@ impl Election {
         without
     }
 
+    /// As it is once the nodes are gone.
+    pub(crate) fn without_nodes(&self, gone: &BTreeSet<&str>) -> Self {
+        let mut without = self.clone();
+        without
+            .nodes
+            .retain(|name, _| !gone.contains(name.as_str()));
+        without
+    }
+
+    /// As it is under another configuration.
+    pub(crate) fn under(&self, config: Option<Config>) -> Self {
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
     /// The Services that have the address.
     pub(crate) fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
         let services = self.services.iter();
@@ -181,7 +198,10 @@ impl Election {
                     "name": one.name,
                     "annotations": one.asks_for.map(|node| json!({ "ferrolb.io/move-to": node })),
                 },
-                "spec": { "type": "LoadBalancer", "externalTrafficPolicy": one.policy },
+                "spec": {
+                    "type": "LoadBalancer", "clusterIPs": ["10.96.0.10"],
+                    "externalTrafficPolicy": one.policy,
+                },
                 "status": { "loadBalancer": { "ingress": [{ "ip": one.address }] } },
             }));
             service_view(&service.unwrap()).unwrap()

@@ -1,11 +1,13 @@
 //! `kubectl ferrolb explain`.
 
 mod announced;
+mod others;
+mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
 use ferrolb_core::k8s::service_view;
 use ferrolb_core::report::{ControllerStatus, Explained, ServiceStatus};
@@ -16,23 +18,25 @@ use kube::api::ListParams;
 use serde::Serialize;
 
 use self::announced::Announcement;
+use self::target::Target;
 use crate::cluster::{Cluster, OfServices};
+use crate::controller::not_leading;
 use crate::daemons::Component;
 use crate::output::{Format, causes};
-use crate::services::name_of;
+use crate::picture::{Happening, Picture, happening, in_order};
 use crate::speaker::Said;
-use crate::terminal::{BAD, GOOD, one_line};
+use crate::terminal::{BAD, GOOD, sentence};
 
-/// Explain what happens to a Service: who announces its address, or why it has none and what to do.
+/// Explain a Service, an address, a node, a pool, or a reason: what is so, why, and what to do.
 ///
-/// Exit status: 0 if the Service is explained, even if it waits; 2 if there is no such Service, or the cluster
-/// does not answer.
+/// Exit status: 0 if it is explained, even if the Service waits; 2 if there is no such thing, or the cluster does
+/// not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Explain {
-    /// The Service: svc/NAME, or its name alone.
-    #[arg(value_name = "svc/NAME")]
-    service: String,
+    /// svc/NAME (or NAME alone), an address, node/NAME, pool/NAME, or the word of a reason.
+    #[arg(value_name = "WHAT")]
+    what: String,
     #[command(flatten)]
     services: OfServices,
     #[command(flatten)]
@@ -45,7 +49,14 @@ Examples:
   kubectl ferrolb explain svc/web
 
   # In another namespace
-  kubectl ferrolb explain -n shop svc/web";
+  kubectl ferrolb explain -n shop svc/web
+
+  # Who announces an address, and why the others do not; what a node announces
+  kubectl ferrolb explain 192.168.64.240
+  kubectl ferrolb explain node/n1
+
+  # What a word in an Event or an alert means; this needs no cluster
+  kubectl ferrolb explain pool_exhausted";
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,20 +95,59 @@ struct EventLine {
 
 impl Explain {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let name = name_of(&self.service)?;
-        let answer = self.services.run(async |cluster| {
-            let service = cluster.service(name).await?;
-            let events = events(cluster, &service).await?;
-            let controller = cluster.leader().await;
-            let view = service_view(&service).context("the Service has no name")?;
-            let said = match view.assigned.is_empty() {
-                true => Ok(Vec::new()),
-                false => announced::said(cluster).await,
-            };
-            Ok(answer(&view, controller, said, events))
-        })?;
-        self.format.print(out, &answer, |out| text(out, &answer))?;
+        match Target::of(&self.what)? {
+            Target::Service(name) => self.service(out, name, None)?,
+            Target::Bare(name) => self.service(out, name, Some(name))?,
+            Target::Reason(reason) => others::reason(out, self.format, reason)?,
+            Target::Address(address) => {
+                let picture = self.picture()?;
+                others::address(out, self.format, &picture, address)?;
+            }
+            Target::Node(name) => others::node(out, self.format, &self.picture()?, name)?,
+            Target::Pool(name) => others::pool(out, self.format, &self.picture()?, name)?,
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn picture(&self) -> anyhow::Result<Picture> {
+        self.services.run(async |cluster| cluster.picture().await)
+    }
+
+    /// If there is none and `or_else` is given, whatever else has that name.
+    fn service(
+        &self,
+        out: &mut impl Write,
+        name: &str,
+        or_else: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let explained = self.services.run(async |cluster| {
+            let service = match cluster.service(name).await {
+                Ok(service) => service,
+                Err(error) => {
+                    let Some(word) = or_else else {
+                        return Err(error);
+                    };
+                    let other = others::of_that_name(cluster, word).await;
+                    return other.map(Err).ok_or(error);
+                }
+            };
+            let events = events(cluster, &service).await?;
+            let picture = cluster.picture().await?;
+            let controller = match not_leading(&picture.controller) {
+                Some(why) => Err(anyhow!(why)),
+                None => picture.controller,
+            };
+            let view = service_view(&service).context("the Service has no name")?;
+            let said = match picture.speakers {
+                said if said.is_empty() => Err(anyhow!("no FerroLB speaker found")),
+                said => Ok(said),
+            };
+            Ok(Ok(answer(&view, controller, said, events)))
+        })?;
+        match explained {
+            Ok(answer) => self.format.print(out, &answer, |out| text(out, &answer)),
+            Err(other) => others::any(out, self.format, &other),
+        }
     }
 }
 
@@ -112,7 +162,7 @@ fn answer(
     view: &ServiceView,
     controller: anyhow::Result<ControllerStatus>,
     speakers: anyhow::Result<Said>,
-    mut events: Vec<Event>,
+    events: Vec<Event>,
 ) -> Answer {
     let mut findings = Vec::new();
     let mut pool = None;
@@ -175,19 +225,8 @@ fn answer(
             Vec::new()
         }
     };
-    // Times are whole seconds; of those of one second the versions, which the API server counts up, tell.
-    let version = |event: &Event| {
-        event
-            .metadata
-            .resource_version
-            .as_ref()?
-            .parse::<u64>()
-            .ok()
-    };
-    events.sort_by_key(|event| {
-        let time = event.last_timestamp.as_ref().map(|time| time.0);
-        (time, version(event))
-    });
+    let mut events: Vec<_> = events.iter().map(happening).collect();
+    in_order(&mut events);
     Answer {
         namespace: view.key.namespace.clone(),
         name: view.key.name.clone(),
@@ -226,17 +265,35 @@ fn meaning(word: &str, of: Component) -> (String, String) {
     }
 }
 
-fn event_line(event: &Event) -> EventLine {
+fn event_line(event: &Happening) -> EventLine {
     EventLine {
-        time: event
-            .last_timestamp
-            .as_ref()
-            .map(|time| time.0.to_string())
-            .unwrap_or_default(),
-        r#type: event.type_.clone().unwrap_or_default(),
-        reason: event.reason.clone().unwrap_or_default(),
-        message: event.message.clone().unwrap_or_default(),
+        time: event.time.map(|time| time.to_string()).unwrap_or_default(),
+        r#type: event.r#type.clone(),
+        reason: event.reason.clone(),
+        message: event.message.clone(),
     }
+}
+
+/// The heading and a line for each.
+fn events_text(out: &mut impl Write, events: &[EventLine]) -> anyhow::Result<()> {
+    if !events.is_empty() {
+        writeln!(out, "\nEvents:")?;
+    }
+    for event in events {
+        let EventLine {
+            time,
+            r#type,
+            reason,
+            message,
+        } = event;
+        sentence(
+            out,
+            None,
+            "  ",
+            &format!("{time} {type} {reason}: {message}"),
+        )?;
+    }
+    Ok(())
 }
 
 fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
@@ -261,30 +318,15 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     }
     for finding in &answer.findings {
         let reason = finding.reason.as_ref();
-        let reason = reason.map_or_else(String::new, |reason| format!("{BAD}{reason}:{BAD:#} "));
-        writeln!(out, "\n{reason}{}", finding.what)?;
+        let reason = reason.map_or_else(String::new, |reason| format!("{reason}: "));
+        writeln!(out)?;
+        sentence(out, Some(BAD), &reason, &finding.what)?;
         if let Some(here) = &finding.here {
-            writeln!(out, "  here: {here}")?;
+            sentence(out, None, "  here: ", here)?;
         }
-        writeln!(out, "  what to do: {}", finding.remedy)?;
+        sentence(out, None, "  what to do: ", &finding.remedy)?;
     }
-    if !answer.events.is_empty() {
-        writeln!(out, "\nEvents:")?;
-    }
-    for event in &answer.events {
-        let EventLine {
-            time,
-            r#type,
-            reason,
-            message,
-        } = event;
-        writeln!(
-            out,
-            "  {}",
-            one_line(&format!("{time} {type} {reason}: {message}"))
-        )?;
-    }
-    Ok(())
+    events_text(out, &answer.events)
 }
 
 #[cfg(test)]

@@ -110,6 +110,24 @@ pub(crate) fn announcing(addresses: &[&str]) -> Said {
     )]
 }
 
+/// What the only speaker that answers says of its members: each with its standing. Who is gone has been
+/// for 3.2 s.
+pub(crate) fn vouching(node: &str, members: &[(&str, &str)]) -> Said {
+    let members = members.iter().map(|(node, standing)| {
+        json!({
+            "node": node, "address": "192.168.64.13", "mac": "02:00:00:00:00:0d",
+            "standing": standing, "verdict": (*standing == "gone").then_some("node"),
+            "incarnation": 1, "heardMillisAgo": 3_200, "addresses": 0,
+        })
+    });
+    let status = json!({
+        "node": node, "version": "0.1.0", "isolated": false, "members": members.collect::<Vec<_>>(),
+        "vips": [],
+    });
+    let status = serde_json::from_value(status).map_err(Into::into);
+    vec![(node.to_owned(), status)]
+}
+
 /// What programs are told.
 pub(crate) fn as_data(output: Output, answer: &impl Serialize) -> String {
     printed(|out| Format { output }.print(out, answer, |_| Ok(())))

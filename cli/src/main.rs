@@ -2,6 +2,8 @@
 //! does in one.
 
 mod adopt;
+mod ago;
+mod answers;
 mod args;
 mod check;
 mod cleanup;
@@ -20,17 +22,17 @@ mod move_to;
 mod output;
 mod picture;
 mod plan;
-mod pools;
 mod rebalance;
-mod services;
+mod service;
 mod speaker;
-mod status;
 mod table;
 mod terminal;
 mod validate;
-mod verdict;
+mod verbs;
 mod version;
+mod watch;
 mod who;
+mod width;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, OfServices};
 use crate::election::Election;
 use crate::output::Format;
-use crate::services::name_of;
+use crate::service::name_of;
 
 /// Move an address to a node, and keep it there.
 ///

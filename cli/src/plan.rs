@@ -1,5 +1,8 @@
 //! `kubectl ferrolb plan`.
 
+mod edit;
+mod node_down;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
@@ -29,7 +32,9 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    NodeDown(node_down::NodeDown),
     Drain(Drain),
+    Config(edit::Edit),
 }
 
 /// Show where a node's addresses would go if it were drained, and what would be lost.
@@ -85,7 +90,11 @@ pub(crate) type Asked = BTreeMap<String, Option<SpeakerStatus>>;
 
 impl Plan {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let What::Drain(drain) = &self.what;
+        let drain = match &self.what {
+            What::Drain(drain) => drain,
+            What::NodeDown(down) => return down.run(out),
+            What::Config(edit) => return edit.run(out),
+        };
         let answer = drain
             .installation
             .run(async |cluster| drain.look(cluster).await)?;
@@ -148,10 +157,7 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
                     vip.address
                 ));
             }
-            let policies = services.iter().map(|one| match one.traffic_policy {
-                TrafficPolicy::Cluster => "Cluster",
-                TrafficPolicy::Local => "Local",
-            });
+            let policies = services.iter().map(|one| policy(one.traffic_policy));
             let (to, hands_over) = successor(&cordoned, vip.address, node, speaker, asked);
             addresses.push(Handover {
                 address: vip.address,
@@ -188,6 +194,14 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
         node: node.to_owned(),
         addresses,
         notes,
+    }
+}
+
+/// As Services say it.
+const fn policy(policy: TrafficPolicy) -> &'static str {
+    match policy {
+        TrafficPolicy::Cluster => "Cluster",
+        TrafficPolicy::Local => "Local",
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::width;
+
 // Colours in answers for people. Where no terminal shows them they are taken out (main.rs).
 pub(crate) const GOOD: Paint = Paint(AnsiColor::Green.on_default());
 pub(crate) const WARNING: Paint = Paint(AnsiColor::Yellow.on_default().bold());
@@ -48,6 +50,55 @@ fn mark() -> &'static str {
         let random = || RandomState::new().build_hasher().finish();
         format!("{:016x}{:016x}", random(), random())
     })
+}
+
+/// A sentence behind a word that may be coloured, folded to the terminal's width.
+pub(crate) fn sentence(
+    out: &mut impl Write,
+    paint: Option<Paint>,
+    word: &str,
+    text: &str,
+) -> io::Result<()> {
+    sentence_within(out, paint, word, text, width::of_terminal())
+}
+
+/// The same, in so many columns; `None`: in one line.
+pub(crate) fn sentence_within(
+    out: &mut impl Write,
+    paint: Option<Paint>,
+    word: &str,
+    text: &str,
+    within: Option<usize>,
+) -> io::Result<()> {
+    const INDENT: &str = "  ";
+    let text = one_line(text);
+    let all = format!("{word}{text}");
+    let lines = match within {
+        None => vec![all],
+        Some(columns) if width::of(&all) <= columns => vec![all],
+        Some(columns) => {
+            let first = width::folded(&all, columns).swap_remove(0);
+            let rest = all[first.len()..].trim_start();
+            let mut lines = vec![first];
+            if !rest.is_empty() {
+                lines.extend(width::folded(rest, columns - INDENT.len()));
+            }
+            lines
+        }
+    };
+    for (number, line) in lines.iter().enumerate() {
+        match paint.filter(|_| number == 0).zip(line.strip_prefix(word)) {
+            Some((paint, rest)) => writeln!(out, "{paint}{word}{paint:#}{rest}")?,
+            None if number == 0 => writeln!(out, "{line}")?,
+            None => writeln!(out, "{INDENT}{line}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Says on standard error what is wrong, although there is an answer.
+pub(crate) fn complain(why: &str) -> io::Result<()> {
+    writeln!(stderr(), "{BAD}error:{BAD:#} {why}")
 }
 
 /// Standard error.
@@ -197,6 +248,19 @@ mod tests {
         assert_eq!(
             one_line("harmless\n\nall is well\r\n"),
             "harmless all is well"
+        );
+    }
+
+    #[test]
+    fn a_sentence_is_folded_with_its_rest_indented() {
+        let mut out = Terminal::new(Vec::new());
+        let text = "n3 is held dead (node, n1 say so): kubectl describe node n3";
+        sentence_within(&mut out, None, "problem: ", text, Some(30)).unwrap();
+        sentence_within(&mut out, None, "note: ", "short", Some(30)).unwrap();
+        let shown = String::from_utf8(out.inner).unwrap();
+        assert_eq!(
+            shown,
+            "problem: n3 is held dead\n  (node, n1 say so): kubectl\n  describe node n3\nnote: short\n"
         );
     }
 

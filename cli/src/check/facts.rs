@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -30,8 +30,6 @@ pub(super) struct Facts {
     pub(super) kube_proxy: Option<String>,
     /// `None` if it cannot be read.
     pub(super) config: Option<Option<ConfigMap>>,
-    /// `None` if they cannot be read.
-    pub(super) nodes: Option<Vec<Node>>,
     /// What the daemons say; `None` if it cannot be read where they are.
     pub(super) picture: Option<Picture>,
     /// What could not be read, and why.
@@ -61,9 +59,6 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let listed = Api::<DaemonSet>::all(client()).list(&all).await;
     let listed = listed.map_err(|error| keep("DaemonSets", error));
     let daemon_sets = listed.ok().map(|list| list.items);
-    let listed = Api::<Node>::all(client()).list(&all).await;
-    let listed = listed.map_err(|error| keep("nodes", error));
-    let nodes = listed.ok().map(|list| list.items);
     let found = Api::<Namespace>::all(client()).get_opt(&namespace).await;
     let namespace_exists = !matches!(found, Ok(None));
     let labels = match found {
@@ -92,7 +87,6 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
         daemon_sets,
         kube_proxy,
         config,
-        nodes,
         picture,
         unread,
     })

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use ferrolb_core::config::{Outcome, of_data};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use serde_yaml::Value;
 
@@ -12,8 +11,7 @@ use super::facts::Facts;
 use super::{Finding, Verdict};
 use crate::daemons::Component;
 use crate::output::{counted, page};
-use crate::picture::Picture;
-use crate::verdict;
+use crate::picture::{Picture, Severity};
 
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
@@ -202,7 +200,7 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
             "install it, or use -n NAMESPACE to say where it runs",
         )];
     }
-    let judged = verdict::of(picture);
+    let judged = &picture.verdict;
     let mut findings = Vec::new();
     if judged.is_well() {
         findings.push(Finding::ok(format!(
@@ -211,56 +209,23 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
             counted(running(picture, Component::Speaker), "speaker"),
         )));
     }
-    findings.extend(without_speaker(facts, picture));
-    let of = |verdict| {
-        move |found: String| Finding {
+    for (severity, verdict) in [
+        (Severity::Note, Verdict::Warning),
+        (Severity::Unknown, Verdict::Unknown),
+        (Severity::Problem, Verdict::Problem),
+    ] {
+        findings.extend(judged.of(severity).map(|finding| Finding {
             verdict,
-            found,
+            found: finding.sentence(picture.now),
             remedy: None,
-        }
-    };
-    findings.extend(judged.notes.into_iter().map(of(Verdict::Warning)));
-    findings.extend(judged.unknown.into_iter().map(of(Verdict::Unknown)));
-    findings.extend(judged.problems.into_iter().map(of(Verdict::Problem)));
+        }));
+    }
     findings
 }
 
 fn running(picture: &Picture, component: Component) -> usize {
     let daemons = picture.daemons.iter();
     daemons.filter(|one| one.component == component).count()
-}
-
-/// Nodes that could announce, and have no speaker.
-fn without_speaker(facts: &Facts, picture: &Picture) -> Option<Finding> {
-    let speakers = picture.daemons.iter();
-    let speakers = speakers.filter(|daemon| daemon.component == Component::Speaker);
-    let speaking: BTreeSet<_> = speakers.filter_map(|one| one.node.as_deref()).collect();
-    let nodes = facts.nodes.iter().flatten().filter(|node| is_ready(node));
-    let silent: Vec<_> = nodes
-        .map(ResourceExt::name_any)
-        .filter(|name| !speaking.contains(name.as_str()))
-        .collect();
-    (!silent.is_empty() && !speaking.is_empty()).then(|| {
-        Finding::bad(
-            Verdict::Warning,
-            format!(
-                "no speaker on {}, so it announces nothing",
-                silent.join(", ")
-            ),
-            "is that intended, or does the node have a taint that is not in speaker.tolerations?",
-        )
-    })
-}
-
-fn is_ready(node: &Node) -> bool {
-    let conditions = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 #[cfg(test)]

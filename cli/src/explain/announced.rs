@@ -3,16 +3,14 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use anyhow::ensure;
 use ferrolb_core::Reason;
 use serde::Serialize;
 
 use super::meaning;
-use crate::cluster::Cluster;
 use crate::daemons::Component;
 use crate::output::causes;
 use crate::speaker::Said;
-use crate::terminal::{BAD, GOOD, WARNING};
+use crate::terminal::{BAD, GOOD, WARNING, sentence};
 
 /// An address, and who announces it.
 #[derive(Debug, Serialize)]
@@ -42,14 +40,6 @@ struct Others {
 
 /// As many nodes of a line as can be read; programs get all.
 const NAMED: usize = 10;
-
-/// Asks every speaker. `Err` if there is none.
-pub(super) async fn said(cluster: &Cluster) -> anyhow::Result<Said> {
-    let daemons = cluster.daemons().await?;
-    let said = cluster.speakers(&daemons).await;
-    ensure!(!said.is_empty(), "no FerroLB speaker found");
-    Ok(said)
-}
 
 /// What becomes of each address.
 pub(super) fn of(addresses: &[IpAddr], said: &Said) -> Vec<Announcement> {
@@ -137,16 +127,11 @@ impl Announcement {
             )?;
         }
         for one in &self.others {
-            writeln!(
-                out,
-                "  not by {}: {}: {}",
-                named(&one.nodes),
-                one.reason,
-                one.what
-            )?;
+            let by = format!("  not by {}: ", named(&one.nodes));
+            sentence(out, None, &by, &format!("{}: {}", one.reason, one.what))?;
             // Where one announces, the others need not.
             if nodes.is_empty() {
-                writeln!(out, "    what to do: {}", one.remedy)?;
+                sentence(out, None, "    what to do: ", &one.remedy)?;
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ pub(crate) fn have_the_documented_keys(lab: &Lab, address: Ipv4Addr) -> Result<(
     let archive = home.path().join("dump.tar.gz").display().to_string();
     let (address, nodes) = (address.to_string(), lab.nodes());
     let [first, second] = [&nodes[0].name, &nodes[1].name];
+    let a_node = format!("node/{first}");
     for (args, statuses) in [
         (&["status", "--wait"][..], &[0][..]),
         (&["pools"], &[0]),
@@ -24,6 +25,10 @@ pub(crate) fn have_the_documented_keys(lab: &Lab, address: Ipv4Addr) -> Result<(
         (&["check"], &[0]),
         // The one with the only local endpoint has no successor.
         (&["plan", "drain", first], &[0, 1]),
+        (&["plan", "node-down", first], &[0, 1]),
+        (&["explain", &address], &[0]),
+        (&["explain", &a_node], &[0]),
+        (&["explain", "no_endpoint"], &[0]),
         (&["move", &address, second], &[0]),
         (&["move", &address, "--clear"], &[0]),
         (&["rebalance", "--dry-run"], &[0]),

@@ -5,13 +5,15 @@ use serde_json::json;
 use super::*;
 use crate::daemons::Daemon;
 use crate::fixtures::{announcing, controller, said_of};
+use crate::picture::tests::{heard_of, now};
+use crate::picture::{Heard, NodeFacts};
 
-fn node(name: &str) -> Node {
-    let ready = json!([{ "type": "Ready", "status": "True" }]);
-    serde_json::from_value(
-        json!({ "metadata": { "name": name }, "status": { "conditions": ready } }),
-    )
-    .unwrap()
+fn node(name: &str) -> NodeFacts {
+    let node = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+    NodeFacts {
+        view: ferrolb_core::k8s::node_view(&node).unwrap(),
+        ready: true,
+    }
 }
 
 fn daemon_set(label: (&str, &str), image: &str) -> DaemonSet {
@@ -27,20 +29,25 @@ fn daemon_set(label: (&str, &str), image: &str) -> DaemonSet {
 }
 
 /// A controller and two speakers, and an address that n1 announces.
-fn picture() -> Picture {
+fn heard() -> Heard {
     let mut status = controller();
     status.services.truncate(1);
     let mut speakers = announcing(&["192.168.64.240"]);
     speakers.extend(said_of("192.168.64.240", &[("n2", Some("not_owner"))]));
-    Picture {
-        daemons: vec![
-            Daemon::fixture(Component::Controller, "c", "n1"),
-            Daemon::fixture(Component::Speaker, "s1", "n1"),
-            Daemon::fixture(Component::Speaker, "s2", "n2"),
-        ],
-        controller: Ok(status),
-        speakers,
-    }
+    let daemons = vec![
+        Daemon::fixture(Component::Controller, "c", "n1"),
+        Daemon::fixture(Component::Speaker, "s1", "n1"),
+        Daemon::fixture(Component::Speaker, "s2", "n2"),
+    ];
+    let mut heard = heard_of(daemons, Ok(status), speakers);
+    heard.nodes = Ok(["n1", "n2"].map(node).into());
+    heard
+}
+
+fn picture_with(change: impl FnOnce(&mut Heard)) -> Picture {
+    let mut heard = heard();
+    change(&mut heard);
+    Picture::of(heard, now())
 }
 
 fn healthy() -> Facts {
@@ -50,8 +57,7 @@ fn healthy() -> Facts {
         namespace_exists: true,
         labels: Some(BTreeMap::new()),
         daemon_sets: Some(Vec::new()),
-        nodes: Some(vec![node("n1"), node("n2")]),
-        picture: Some(picture()),
+        picture: Some(Picture::of(heard(), now())),
         config: Some(Some(
             serde_json::from_value(json!({ "data": {
                 "config": "address-pools: [{name: a, protocol: layer2, addresses: [10.0.0.0/30]}]",
@@ -147,17 +153,17 @@ fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
 #[test]
 fn a_node_without_a_speaker_is_named() {
     let of_picture =
-        |change: fn(&mut Picture)| only_complaint(|facts| change(facts.picture.as_mut().unwrap()));
-    let (verdict, found) = of_picture(|picture| {
-        picture.daemons.truncate(2);
-        picture.speakers.truncate(1);
+        |change: fn(&mut Heard)| only_complaint(|facts| facts.picture = Some(picture_with(change)));
+    let (verdict, found) = of_picture(|heard| {
+        heard.daemons.truncate(2);
+        heard.speakers.truncate(1);
     });
     assert_eq!(verdict, Verdict::Warning);
     assert!(found.contains("n2"), "{found}");
-    let (verdict, found) = of_picture(|picture| picture.daemons[2].ready = false);
+    let (verdict, found) = of_picture(|heard| heard.daemons[2].ready = false);
     assert_eq!(verdict, Verdict::Problem);
     assert!(found.contains("pod s2 is not ready"), "{found}");
-    let (verdict, found) = of_picture(|picture| picture.daemons.clear());
+    let (verdict, found) = of_picture(|heard| heard.daemons.clear());
     assert_eq!(verdict, Verdict::Problem);
     assert!(found.contains("no FerroLB pods"), "{found}");
 }
@@ -195,8 +201,9 @@ fn what_cannot_be_read_is_unknown_and_nothing_is_claimed_of_it() {
 #[test]
 fn a_speaker_that_does_not_answer_is_not_called_well() {
     let (verdict, found) = only_complaint(|facts| {
-        let picture = facts.picture.as_mut().unwrap();
-        picture.speakers[1].1 = Err(anyhow::anyhow!("no answer within 2 s"));
+        facts.picture = Some(picture_with(|heard| {
+            heard.speakers[1].1 = Err(anyhow::anyhow!("no answer within 2 s"));
+        }));
     });
     assert_eq!(verdict, Verdict::Unknown);
     assert!(found.contains("the speaker of n2"), "{found}");

@@ -1,0 +1,405 @@
+//! What becomes of the addresses of nodes that go down at once, without a word.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use ferrolb_core::Reason;
+use ferrolb_core::view::ServiceView;
+use serde::Serialize;
+
+use super::policy;
+use crate::cluster::Installation;
+use crate::daemons::Component;
+use crate::election::Election;
+use crate::output::{Format, counted_addresses};
+use crate::picture::{NodeState, Picture};
+use crate::table;
+use crate::terminal::{BAD, Paint, sentence};
+
+/// Show which nodes would take the addresses of nodes that go down, and what would be lost.
+///
+/// Exit status: 0 if other nodes take every address, 1 if an address would be announced by nobody, or would lead to
+/// no pod, 2 if the cluster does not answer.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct NodeDown {
+    /// The nodes that go down, all at once.
+    #[arg(required = true, value_name = "NODE")]
+    nodes: Vec<String>,
+    #[command(flatten)]
+    installation: Installation,
+    #[command(flatten)]
+    format: Format,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # What happens if the power of a rack fails
+  kubectl ferrolb plan node-down n1 n2";
+
+/// Not every address is served.
+const NOT_ALL: u8 = 1;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    nodes: Vec<String>,
+    addresses: Vec<Takeover>,
+    /// What else is worth knowing.
+    notes: Vec<String>,
+}
+
+/// What becomes of an address that one of the nodes announces.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Takeover {
+    address: IpAddr,
+    services: Vec<String>,
+    /// `externalTrafficPolicy` of each of them.
+    policies: Vec<&'static str>,
+    from: String,
+    /// The node that takes it.
+    to: Option<String>,
+    /// Why none does.
+    reason: Option<String>,
+    /// No pod is left elsewhere: nobody answers until one is ready there.
+    gap: bool,
+}
+
+impl NodeDown {
+    pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let answer = self.installation.run(async |cluster| {
+            let picture = cluster.picture().await?;
+            let election = cluster.election(&picture.daemons).await?;
+            answer(&election, &picture, &self.nodes)
+        })?;
+        self.format.print(out, &answer, |out| text(out, &answer))?;
+        let is_fine = |one: &Takeover| one.to.is_some() && !one.gap;
+        Ok(if answer.addresses.iter().all(is_fine) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(NOT_ALL)
+        })
+    }
+}
+
+fn answer(election: &Election, picture: &Picture, nodes: &[String]) -> anyhow::Result<Answer> {
+    let gone: BTreeSet<&str> = nodes.iter().map(String::as_str).collect();
+    for node in &gone {
+        if !election.nodes.contains_key(*node) {
+            return Err(election.unknown_node(node));
+        }
+    }
+    ensure!(
+        gone.len() < election.nodes.len(),
+        "these are all nodes there are: nothing would be left"
+    );
+    let after = election.without_nodes(&gone);
+    let mut pods_gone = after.clone();
+    for node in &gone {
+        pods_gone = pods_gone.without_pods_on(node);
+    }
+    let live = picture.nodes.iter();
+    let live = live.filter(|node| node.state == NodeState::Live);
+    let live: BTreeSet<&str> = live
+        .map(|node| node.name.as_str())
+        .filter(|name| !gone.contains(name))
+        .collect();
+    let mut answer = Answer {
+        nodes: gone.iter().map(|node| (*node).to_owned()).collect(),
+        addresses: Vec::new(),
+        notes: election.note.map(str::to_owned).into_iter().collect(),
+    };
+    for held in &picture.addresses {
+        let address = held.address;
+        let own = election.nodes.values();
+        let mut own = own.filter(|node| node.addresses.contains(&address));
+        if let Some(node) = own.find(|node| gone.contains(node.name.as_str())) {
+            answer.notes.push(format!(
+                "{address} ({}) is {}'s own address: it never moves, and is gone while the node is",
+                held.services.join(", "),
+                node.name
+            ));
+            continue;
+        }
+        let Some(from) = held.nodes.iter().find(|node| gone.contains(node.as_str())) else {
+            continue;
+        };
+        let services: Vec<&ServiceView> = election.services_at(address).collect();
+        let taken = successor(&after, address, picture, &live);
+        answer.addresses.push(Takeover {
+            address,
+            services: held.services.clone(),
+            policies: services
+                .iter()
+                .map(|one| policy(one.traffic_policy))
+                .collect(),
+            from: from.clone(),
+            gap: taken.is_ok() && pods_gone.standings(address, None).is_err(),
+            reason: taken
+                .as_ref()
+                .err()
+                .map(|reason| reason.as_str().to_owned()),
+            to: taken.ok(),
+        });
+    }
+    answer
+        .notes
+        .extend(notes(election, picture, &gone, live.len()));
+    Ok(answer)
+}
+
+/// The first that may of those that live, as the speakers choose it.
+fn successor(
+    after: &Election,
+    address: IpAddr,
+    picture: &Picture,
+    live: &BTreeSet<&str>,
+) -> Result<String, Reason> {
+    let standings = after.standings(address, None)?;
+    let may = |node: &str, drawback: Option<Reason>| {
+        let mut speakers = picture.speakers.iter();
+        let said = speakers.find(|(one, _)| one == node);
+        // Of one that was not asked, or does not answer, its links are not known.
+        let said = said.and_then(|(_, told)| told.as_ref().ok());
+        said.is_none_or(|said| said.may_announce(address, drawback))
+    };
+    let candidates = standings.candidates(address).into_iter();
+    let mut candidates =
+        candidates.filter(|(node, tier)| live.contains(node) && may(node, tier.drawback()));
+    match candidates.next() {
+        Some((node, _)) => Ok(node.to_owned()),
+        None => Err(standings.why_nobody().unwrap_or(Reason::SpeakerSilent)),
+    }
+}
+
+fn notes(
+    election: &Election,
+    picture: &Picture,
+    gone: &BTreeSet<&str>,
+    left: usize,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    let speakers = picture.daemons.iter().filter(|one| one.is_speaker());
+    let speakers = speakers.count();
+    if left == 0 {
+        notes.push("no speaker would be left: nobody takes anything".to_owned());
+    } else if left * 2 <= speakers {
+        let alone = if left == 1 {
+            ", if a router answers it: one that hears nobody at all takes nothing"
+        } else {
+            ""
+        };
+        notes.push(format!(
+            "{left} of {speakers} speakers would be left. They cannot tell whether the others are \
+             down or only cut off, and take the addresses all the same{alone}"
+        ));
+    }
+    let controllers = picture.daemons.iter();
+    let controllers = controllers.filter(|one| one.component == Component::Controller);
+    let nodes: Vec<_> = controllers.filter_map(|one| one.node.as_deref()).collect();
+    if !nodes.is_empty() && nodes.iter().all(|node| gone.contains(node)) {
+        notes.push(
+            "no controller would be left until its pod starts elsewhere: Services keep their \
+             addresses, and new ones wait"
+                .to_owned(),
+        );
+    }
+    let has_pod_there = election.slices.iter().any(|slice| {
+        let mut endpoints = slice.endpoints.iter();
+        let is_there = |node: &str| gone.contains(node);
+        election
+            .service(&slice.service)
+            .is_some_and(|one| one.load_balancer)
+            && endpoints.any(|one| one.node.as_deref().is_some_and(is_there))
+    });
+    if has_pod_there {
+        notes.push(
+            "connections to pods on these nodes are lost, and until Kubernetes calls the nodes not \
+             ready, most of a minute, kube-proxy sends new ones there, too"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
+fn mark(cell: &str) -> Option<Paint> {
+    (cell == "nobody").then_some(BAD)
+}
+
+fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    let nodes = answer.nodes.join(", ");
+    if answer.addresses.is_empty() {
+        writeln!(out, "{nodes}: no address is announced there, so none moves")?;
+    } else {
+        let head = ["ADDRESS", "SERVICES", "POLICY", "FROM", "TAKEN BY"].map(str::to_owned);
+        let rows = answer.addresses.iter().map(|one| {
+            let to = one.to.clone().unwrap_or_else(|| "nobody".to_owned());
+            let services = table::list(&one.services, ",");
+            let policies: BTreeSet<_> = one.policies.iter().copied().collect();
+            let policies: Vec<_> = policies.into_iter().collect();
+            let address = one.address.to_string();
+            [address, services, policies.join(","), one.from.clone(), to]
+        });
+        let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+        table::print_marked(out, &rows, &mark)?;
+        let moves = answer
+            .addresses
+            .iter()
+            .filter(|one| one.to.is_some())
+            .count();
+        let silent = answer.addresses.len() - moves;
+        writeln!(
+            out,
+            "\n{} taken by other nodes, {silent} announced by nobody",
+            counted_addresses(moves)
+        )?;
+    }
+    for one in &answer.addresses {
+        let address = format!("{}: ", one.address);
+        if let Some(word) = &one.reason {
+            let what = Reason::of(word).map(|reason| reason.explanation().what);
+            let what = what.unwrap_or("no other node may announce it");
+            sentence(out, Some(BAD), &address, &format!("{word}: {what}"))?;
+        } else if one.gap {
+            let what =
+                format!("all its pods are on {nodes}; nobody answers until one is ready elsewhere");
+            sentence(out, Some(BAD), &address, &what)?;
+        }
+    }
+    for note in &answer.notes {
+        sentence(out, None, "note: ", note)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemons::Daemon;
+    use crate::election::ServiceFixture;
+    use crate::fixtures::{announcing, controller, printed, said_of};
+    use crate::picture::tests::{heard_of, now, picture_of, speakers_on};
+
+    const WEB: ServiceFixture<'static> = ServiceFixture {
+        name: "web",
+        address: "192.168.64.240",
+        policy: "Cluster",
+        pods_on: &["n1", "n2"],
+        asks_for: None,
+    };
+    const MAIL: ServiceFixture<'static> = ServiceFixture {
+        name: "mail",
+        address: "192.168.64.241",
+        policy: "Local",
+        pods_on: &["n1"],
+        asks_for: None,
+    };
+
+    /// n1 announces both.
+    fn picture(services: &[&ServiceFixture<'_>]) -> Picture {
+        let addresses: Vec<_> = services.iter().map(|one| one.address).collect();
+        let mut status = controller();
+        status.services.truncate(services.len());
+        for (status, service) in status.services.iter_mut().zip(services) {
+            status.name = service.name.to_owned();
+            status.addresses = vec![service.address.to_owned()];
+        }
+        let mut speakers = announcing(&addresses);
+        for node in ["n2", "n3"] {
+            speakers.extend(said_of("10.0.0.1", &[(node, Some("not_owner"))]));
+        }
+        picture_of(speakers_on(&["n1", "n2", "n3"]), Ok(status), speakers)
+    }
+
+    fn planned(services: &[&ServiceFixture<'_>], nodes: &[&str]) -> Answer {
+        let election = Election::fixture("", services);
+        let nodes: Vec<_> = nodes.iter().map(|node| (*node).to_owned()).collect();
+        answer(&election, &picture(services), &nodes).unwrap()
+    }
+
+    fn shown(services: &[&ServiceFixture<'_>], nodes: &[&str]) -> String {
+        let answer = planned(services, nodes);
+        printed(|out| text(out, &answer))
+    }
+
+    #[test]
+    fn it_is_said_who_takes_each_address_and_which_one_falls_silent() {
+        insta::assert_snapshot!(shown(&[&WEB, &MAIL], &["n1"]));
+    }
+
+    #[test]
+    fn of_two_nodes_that_go_down_the_third_takes_all_and_that_it_is_alone_is_said() {
+        insta::assert_snapshot!(shown(&[&WEB], &["n1", "n2"]));
+    }
+
+    #[test]
+    fn a_node_without_addresses_moves_none() {
+        insta::assert_snapshot!(shown(&[&WEB], &["n3"]));
+    }
+
+    #[test]
+    fn the_successor_is_the_speakers_own_choice_and_one_that_is_dead_or_may_not_is_none() {
+        let election = Election::fixture("", &[&WEB]);
+        let address: IpAddr = WEB.address.parse().unwrap();
+        let standings = election.standings(address, None).unwrap();
+        let mut order = standings
+            .candidates(address)
+            .into_iter()
+            .map(|(node, _)| node);
+        let best = order.find(|node| *node != "n1").unwrap();
+        let other = if best == "n2" { "n3" } else { "n2" };
+        assert_eq!(
+            planned(&[&WEB], &["n1"]).addresses[0].to.as_deref(),
+            Some(best)
+        );
+
+        let mut heard = heard_of(
+            speakers_on(&["n1", "n2", "n3"]),
+            Ok(controller()),
+            announcing(&[WEB.address]),
+        );
+        // It says of itself that it has no link for it.
+        heard
+            .speakers
+            .extend(said_of(WEB.address, &[(best, Some("no_link"))]));
+        heard
+            .speakers
+            .extend(said_of(WEB.address, &[(other, Some("not_owner"))]));
+        let picture = Picture::of(heard, now());
+        let answer = answer(&election, &picture, &["n1".to_owned()]).unwrap();
+        assert_eq!(answer.addresses[0].to.as_deref(), Some(other));
+    }
+
+    #[test]
+    fn nodes_that_there_are_not_and_all_that_there_are_make_no_plan() {
+        let election = Election::fixture("", &[&WEB]);
+        let refused = |nodes: &[&str]| {
+            let nodes: Vec<_> = nodes.iter().map(|node| (*node).to_owned()).collect();
+            let error = answer(&election, &picture(&[&WEB]), &nodes).unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(
+            refused(&["n9"]),
+            "there is no node n9; there are n1, n2, n3"
+        );
+        assert!(refused(&["n1", "n2", "n3"]).starts_with("these are all nodes"));
+    }
+
+    #[test]
+    fn that_no_controller_is_left_is_said() {
+        let controllers_on = |node: &str| {
+            let mut picture = picture(&[&WEB]);
+            picture.daemons[0] = Daemon::fixture(Component::Controller, "c", node);
+            let election = Election::fixture("", &[&WEB]);
+            let answer = answer(&election, &picture, &["n1".to_owned()]).unwrap();
+            let mut notes = answer.notes.iter();
+            notes.any(|note| note.starts_with("no controller would be left"))
+        };
+        assert!(controllers_on("n1"));
+        assert!(!controllers_on("n2"));
+    }
+}

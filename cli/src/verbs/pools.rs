@@ -1,0 +1,175 @@
+//! `kubectl ferrolb pools`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use ferrolb_core::report::ControllerStatus;
+
+use crate::answers::pools::{Holder, Pool, PoolsAnswer};
+use crate::cluster::Installation;
+use crate::controller::not_leading;
+use crate::output::WideFormat;
+use crate::table;
+use crate::terminal::{BAD, sentence};
+
+/// List the address pools, and how full they are.
+///
+/// Exit status: 0, or 2 if no controller answers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Pools {
+    #[command(flatten)]
+    installation: Installation,
+    #[command(flatten)]
+    format: WideFormat,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # Which Service has which address
+  kubectl ferrolb pools -o wide
+
+  # How many addresses are left
+  kubectl ferrolb pools -o json | jq '[.pools[].free] | add'";
+
+impl Pools {
+    pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+        let picture = self
+            .installation
+            .run(async |cluster| cluster.picture().await)?;
+        let why = not_leading(&picture.controller);
+        ensure!(why.is_none(), why.unwrap_or_default());
+        let status = picture.controller.as_ref().ok().context("no answer")?;
+        let answer = PoolsAnswer::of(&picture);
+        self.format.print(out, &answer, |out, is_wide| {
+            text(out, &answer, status, is_wide)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(
+    out: &mut impl Write,
+    answer: &PoolsAnswer,
+    status: &ControllerStatus,
+    is_wide: bool,
+) -> anyhow::Result<()> {
+    if answer.pools.is_empty() {
+        let source = &status.configuration.source;
+        writeln!(out, "no address pools from ConfigMap {source} are in force")?;
+    } else {
+        let head = [
+            "POOL",
+            "PROTOCOL",
+            "AUTO-ASSIGN",
+            "TOTAL",
+            "USED",
+            "FREE",
+            "FIRST FREE",
+            "RANGES",
+        ];
+        let rows: Vec<_> = std::iter::once(head.map(str::to_owned))
+            .chain(answer.pools.iter().map(row))
+            .collect();
+        table::print(out, &rows)?;
+    }
+    if is_wide {
+        holders(out, answer)?;
+    }
+    if let Some(problem) = &status.configuration.problem {
+        writeln!(out)?;
+        let reason = format!("{}: ", problem.reason);
+        sentence(out, Some(BAD), &reason, &problem.message)?;
+    }
+    Ok(())
+}
+
+/// Who has what.
+fn holders(out: &mut impl Write, answer: &PoolsAnswer) -> anyhow::Result<()> {
+    let head = ["POOL", "ADDRESS", "SERVICES", "NODE"].map(str::to_owned);
+    let held = answer.pools.iter().flat_map(|pool| {
+        let name = &pool.status.name;
+        pool.holders.iter().map(move |holder| (name, holder))
+    });
+    let rows = held.map(
+        |(
+            pool,
+            Holder {
+                address,
+                services,
+                nodes,
+            },
+        )| {
+            let nodes = match nodes.as_slice() {
+                [] => "-".to_owned(),
+                some => some.join(","),
+            };
+            [
+                pool.clone(),
+                address.clone(),
+                table::list(services, ","),
+                nodes,
+            ]
+        },
+    );
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    if rows.len() > 1 {
+        writeln!(out)?;
+        table::print(out, &rows)?;
+    }
+    Ok(())
+}
+
+fn row(pool: &Pool) -> [String; 8] {
+    let pool = &pool.status;
+    let count = |count: u64| match count {
+        many if many >= i64::MAX.unsigned_abs() => format!(">{}", i64::MAX),
+        count => count.to_string(),
+    };
+    let first_free = match pool.first_free.as_slice() {
+        [] => "-".to_owned(),
+        some => some.join(","),
+    };
+    [
+        pool.name.clone(),
+        pool.protocol.clone(),
+        pool.auto_assign.to_string(),
+        count(pool.total),
+        count(pool.used),
+        count(pool.free),
+        first_free,
+        table::list(&pool.ranges, ","),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{announcing, controller, printed};
+    use crate::picture::tests::{picture_of, speakers_on};
+
+    fn shown(status: ControllerStatus, is_wide: bool) -> String {
+        let speakers = announcing(&["192.168.64.240"]);
+        let picture = picture_of(speakers_on(&["n1"]), Ok(status.clone()), speakers);
+        let answer = PoolsAnswer::of(&picture);
+        printed(|out| text(out, &answer, &status, is_wide))
+    }
+
+    #[test]
+    fn pools_are_shown_with_what_is_left_of_them() {
+        insta::assert_snapshot!(shown(controller(), false));
+    }
+
+    #[test]
+    fn who_has_which_address_is_shown_where_that_is_asked_for() {
+        insta::assert_snapshot!(shown(controller(), true));
+    }
+
+    #[test]
+    fn without_pools_it_is_said_where_they_belong() {
+        let mut status = controller();
+        status.pools.clear();
+        insta::assert_snapshot!(shown(status, true));
+    }
+}
