@@ -8,6 +8,7 @@ mod chart {
     mod dashboard;
     mod install;
     mod manifests;
+    mod metallbs_values;
     pub(super) mod rendered;
     mod rights;
     mod validation;

@@ -74,24 +74,79 @@ MetalLB: they count as not set. Takes root, component.
 {{- end -}}
 {{- end -}}
 
+{{/*
+The user's labels of a component, without those that the chart sets. Takes root, component.
+*/}}
+{{- define "ferrolb.ownLabels" -}}
+{{- $labels := default (dict) (index .root.Values .component).labels -}}
+{{- range $key, $value := omit $labels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{ $key }}: {{ $value | toString | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether a NetworkPolicy is wanted, by our name or by MetalLB's: "true" or nothing. Takes the top scope. */}}
+{{- define "ferrolb.networkPolicy" -}}
+{{- if or .Values.networkPolicy.enabled (dig "enabled" false (default (dict) .Values.networkpolicies)) }}true{{ end -}}
+{{- end -}}
+
+{{/* The UDP port of the speakers among themselves; MetalLB's name for it is mlBindPort. Takes the top scope. */}}
+{{- define "ferrolb.peersPort" -}}
+{{- /* Values that are reused from an older chart have no such key. */ -}}
+{{- $port := int (default 7946 .Values.speaker.peersPort) -}}
+{{- if eq $port 7946 -}}
+{{- $port = int (default 7946 (dig "mlBindPort" 7946 (default (dict) .Values.speaker.memberlist))) -}}
+{{- end -}}
+{{- $port -}}
+{{- end -}}
+
 {{/* Values of MetalLB's chart that were given and change nothing, separated by ", ". Takes the top scope. */}}
 {{- define "ferrolb.withoutEffect" -}}
 {{- $given := list -}}
-{{- with .Values.psp }}{{ $given = append $given "psp" }}{{ end -}}
-{{- range list "memberlist" "frr" "reloader" "frrMetrics" "securityContext" -}}
-{{- if index $.Values.speaker . }}{{ $given = append $given (printf "speaker.%s" .) }}{{ end -}}
+{{- range list
+  "psp" "crds" "frrk8s" "frr-k8s" "tls" "networkpolicies.apiPort" "networkpolicies.defaultDeny"
+  "prometheus.rbacProxy" "prometheus.secureMetricsPort" "prometheus.controllerMetricsTLSSecret"
+  "prometheus.speakerMetricsTLSSecret" "prometheus.podMonitor.tlsConfig"
+  "prometheus.serviceMonitor.controller.tlsConfig" "prometheus.serviceMonitor.speaker.tlsConfig"
+  "prometheus.prometheusRule.bgpSessionDown"
+  "controller.webhookMode" "controller.tlsMinVersion" "controller.tlsCipherSuites" "controller.command"
+  "controller.livenessProbe.port" "controller.readinessProbe.port"
+  "speaker.memberlist.enabled" "speaker.memberlist.mlBindAddrOverride" "speaker.memberlist.mlSecretKeyPath"
+  "speaker.frr" "speaker.reloader" "speaker.frrMetrics" "speaker.securityContext" "speaker.secretName"
+  "speaker.command" "speaker.wanConfig" "speaker.bgpDebounceTimeout" "speaker.initContainers"
+  "speaker.livenessProbe.port" "speaker.readinessProbe.port" "speaker.startupProbe.port"
+-}}
+{{- $value := $.Values -}}
+{{- range splitList "." . -}}
+{{- $value = ternary (get (default (dict) $value) .) "" (kindIs "map" $value) -}}
 {{- end -}}
-{{- with .Values.controller.securityContext.fsGroup }}{{ $given = append $given "controller.securityContext.fsGroup" }}{{ end -}}
-{{- if hasKey .Values.prometheus "rbacPrometheus" }}{{ $given = append $given "prometheus.rbacPrometheus" }}{{ end -}}
-{{- with .Values.prometheus.prometheusRule.bgpSessionDown }}{{ $given = append $given "prometheus.prometheusRule.bgpSessionDown" }}{{ end -}}
+{{- if $value }}{{ $given = append $given . }}{{ end -}}
+{{- end -}}
+{{- range $key, $_ := omit .Values.controller.securityContext "runAsNonRoot" "runAsUser" "runAsGroup" -}}
+{{- $given = append $given (printf "controller.securityContext.%s" $key) -}}
+{{- end -}}
+{{- if not (dig "enabled" true (default (dict) .Values.speaker.excludeInterfaces)) -}}
+{{- $given = append $given "speaker.excludeInterfaces.enabled" -}}
+{{- end -}}
 {{- range list "controller" "speaker" -}}
 {{- if hasPrefix "quay.io/metallb/" (index $.Values .).image.repository }}{{ $given = append $given (printf "%s.image" .) }}{{ end -}}
 {{- end -}}
 {{- join ", " $given -}}
 {{- end -}}
 
+{{/* Says the same where everybody can find it: not everybody sees the installation notes. Takes the top scope. */}}
+{{- define "ferrolb.toldWithoutEffect" -}}
+{{- with include "ferrolb.withoutEffect" . }}
+annotations:
+  ferrolb.io/values-without-effect: {{ . | quote }}
+{{- end -}}
+{{- end -}}
+
 {{/* Arguments that decide where an address is announced: the same for whoever asks. Takes the top scope. */}}
 {{- define "ferrolb.announcing" -}}
+{{- $ignored := .Values.speaker.ignoreExcludeLB -}}
+{{- if and $ignored (eq .Values.speaker.excludeLabel "strict") }}
+{{- fail "speaker.ignoreExcludeLB (use nodes with the label) and speaker.excludeLabel=strict (never use them) contradict each other: remove one" }}
+{{- end -}}
 - --exclude-label={{ .Values.speaker.excludeLabel }}
 {{- with .Values.speaker.interfaces }}
 - --interfaces={{ join "," . }}
@@ -174,17 +229,17 @@ args:
   {{- if eq .component "speaker" }}
   {{- include "ferrolb.announcing" .root | nindent 2 }}
   - --announce-rate={{ int $values.announceRate }}
-  - --announce-refresh={{ int $values.announceRefreshSeconds }}
-  {{- /* Values that are reused from an older chart have no such key. */}}
-  {{- if ne (int (default 7946 $values.peersPort)) 7946 }}
-  - --peers-port={{ int $values.peersPort }}
+  - --announce-refresh={{ int (default $values.announceRefreshSeconds $values.gratuitousARPInterval) }}
+  {{- $port := include "ferrolb.peersPort" .root }}
+  {{- if ne $port "7946" }}
+  - --peers-port={{ $port }}
   {{- end }}
   {{- end }}
 ports:
   - name: monitoring
     containerPort: {{ .root.Values.prometheus.metricsPort }}
-{{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
-{{- $probed := index $values $probe }}
+{{- range $probe, $path := dict "livenessProbe" "/healthz" "readinessProbe" "/readyz" "startupProbe" "/healthz" }}
+{{- $probed := default (dict "enabled" false) (index $values $probe) }}
 {{- if $probed.enabled }}
 {{ $probe }}:
   httpGet:
@@ -194,7 +249,7 @@ ports:
 {{- if eq $.component "speaker" }}
     host: 127.0.0.1
 {{- end }}
-  {{- with omit $probed "enabled" }}
+  {{- with omit $probed "enabled" "port" }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
@@ -218,6 +273,9 @@ imagePullSecrets:
 {{- end }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.runtimeClassName }}
+runtimeClassName: {{ . }}
 {{- end }}
 nodeSelector:
   {{- toYaml (merge (dict "kubernetes.io/os" "linux") $values.nodeSelector) | nindent 2 }}
@@ -246,7 +304,13 @@ Takes root, rule (the values of an alert).
 */}}
 {{- define "ferrolb.ofPools" -}}
 {{- $without := list -}}
-{{- range concat .root.Values.prometheus.prometheusRule.excludePools (default list .rule.excludePools) -}}
+{{- $rules := default list .rule.excludePools -}}
+{{- if kindIs "string" $rules -}}
+{{- /* A regular expression, as in MetalLB's values. */ -}}
+{{- $without = append $without $rules -}}
+{{- $rules = list -}}
+{{- end -}}
+{{- range concat .root.Values.prometheus.prometheusRule.excludePools $rules -}}
 {{- $without = append $without (regexQuoteMeta .) -}}
 {{- end -}}
 {namespace={{ .root.Release.Namespace | quote }}
@@ -281,6 +345,7 @@ A monitor of the Prometheus operator for each daemon. Takes root, kind, monitor 
 {{- if $monitor.enabled }}
 {{- range $component := list "controller" "speaker" }}
 {{- $scope := dict "root" $root "component" $component }}
+{{- $own := default (dict) (get $monitor $component) }}
 {{- if (index $root.Values $component).enabled }}
 ---
 apiVersion: monitoring.coreos.com/v1
@@ -290,10 +355,10 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "ferrolb.labels" $scope | nindent 4 }}
-    {{- with $monitor.additionalLabels }}
+    {{- with merge (dict) (default (dict) $own.additionalLabels) (default (dict) $monitor.additionalLabels) }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- with $monitor.annotations }}
+  {{- with merge (dict) (default (dict) $own.annotations) (default (dict) $monitor.annotations) }}
   annotations:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -115,7 +115,7 @@ impl Change {
 }
 
 /// Maps grow together; of all else the later one counts.
-fn merge(earlier: Value, later: Value) -> Value {
+pub(super) fn merge(earlier: Value, later: Value) -> Value {
     match (earlier, later) {
         (Value::Mapping(mut all), Value::Mapping(later)) => {
             for (key, value) in later {
@@ -512,6 +512,46 @@ fn of_one_component() -> Vec<Change> {
             "OnDelete",
         ),
     ];
+    changes.push(change(
+        "controller.strategy",
+        "{type: RollingUpdate, rollingUpdate: {maxSurge: 2}}",
+        "Deployment/ferrolb-controller",
+        &["spec", "strategy", "rollingUpdate", "maxSurge"],
+        "2",
+    ));
+    for (value, to) in [("periodSeconds", "3"), ("failureThreshold", "4")] {
+        changes.push(Change {
+            with: "speaker: {startupProbe: {enabled: true}}",
+            ..change(
+                &format!("speaker.startupProbe.{value}"),
+                to,
+                "DaemonSet/ferrolb-speaker",
+                &[
+                    &POD[..],
+                    &["containers", "name=speaker", "startupProbe", value],
+                ]
+                .concat(),
+                to,
+            )
+        });
+    }
+    changes.push(change(
+        "speaker.startupProbe.enabled",
+        "true",
+        "DaemonSet/ferrolb-speaker",
+        &[
+            &POD[..],
+            &[
+                "containers",
+                "name=speaker",
+                "startupProbe",
+                "httpGet",
+                "path",
+            ],
+        ]
+        .concat(),
+        "/healthz",
+    ));
     for (value, to) in [("runAsUser", "1001"), ("runAsGroup", "1002")] {
         changes.push(change(
             &format!("controller.securityContext.{value}"),
@@ -655,6 +695,30 @@ fn for_both(component: &str, workload: &str) -> Vec<Change> {
             "high",
         ),
         own("podAnnotations", "{a: b}", &annotations(&["a"]), "b"),
+        own(
+            "labels",
+            "{team: 7}",
+            &[&METADATA[..], &["labels", "team"]].concat(),
+            "'7'",
+        ),
+        own(
+            "runtimeClassName",
+            "kata",
+            &pod(&["runtimeClassName"]),
+            "kata",
+        ),
+        own(
+            "extraContainers",
+            "[{name: more, image: 'a/b:1'}]",
+            &pod(&["containers", "name=more", "image"]),
+            "'a/b:1'",
+        ),
+        own(
+            "revisionHistoryLimit",
+            "3",
+            &["spec", "revisionHistoryLimit"],
+            "3",
+        ),
         switched_off(own_in_container(
             "livenessProbe.enabled",
             "false",
@@ -700,7 +764,7 @@ fn change(
 }
 
 /// `a.b` and `c` make `{a: {b: c}}`.
-fn nested(path: &str, value: &str) -> String {
+pub(super) fn nested(path: &str, value: &str) -> String {
     path.rsplit('.')
         .fold(value.to_owned(), |inner, key| format!("{{{key}: {inner}}}"))
 }
