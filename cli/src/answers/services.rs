@@ -61,7 +61,7 @@ impl Service {
     /// What is wrong with it, in a word.
     pub(crate) fn trouble(&self, picture: &Picture) -> Option<String> {
         if let Some(problem) = &self.status.problem {
-            return Some(problem.reason.clone());
+            return Some(problem.reason.to_string());
         }
         let addresses = self.addresses_in(picture);
         let worst = addresses.min_by_key(|address| address.state)?;

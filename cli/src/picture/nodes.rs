@@ -119,7 +119,7 @@ impl Node {
         };
         let mut reasons: BTreeSet<String> = seen
             .iter()
-            .filter_map(|(_, one)| one.reason.clone())
+            .filter_map(|(_, one)| Some(one.reason.as_ref()?.to_string()))
             .collect();
         let of_itself = own.into_iter().flat_map(reasons_of);
         reasons.extend(of_itself.map(str::to_owned));

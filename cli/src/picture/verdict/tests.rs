@@ -1,7 +1,7 @@
 use anyhow::anyhow;
 use serde_json::json;
 
-use ferrolb_core::report::{MemberStatus, SpeakerStatus};
+use ferrolb_core::report::{MemberStatus, SpeakerStatus, Word};
 
 use super::*;
 use crate::daemons::{Component, Daemon};
@@ -67,7 +67,7 @@ fn speaker(picture: &mut Heard, index: usize) -> &mut SpeakerStatus {
 fn vip_reason(picture: &mut Heard, index: usize, reason: &str) {
     let vip = &mut speaker(picture, index).vips[0];
     vip.announced_here = false;
-    vip.reason = Some(reason.to_owned());
+    vip.reason = Some(reason.into());
 }
 
 fn member(node: &str, standing: &str, verdict: Option<&str>, reason: Option<&str>) -> MemberStatus {
@@ -208,11 +208,11 @@ fn what_stands_against_a_node_is_said_with_what_to_do() {
 #[test]
 fn a_service_with_a_problem_is_named_also_if_it_has_an_address() {
     let with = |reason: &str| {
-        let reason = reason.to_owned();
+        let reason = Word::from(reason);
         move |picture: &mut Heard| {
             let status = picture.controller.as_mut().unwrap();
             status.services[0].problem = Some(ferrolb_core::report::Explained {
-                reason,
+                reason: reason.clone(),
                 message: "…".to_owned(),
             });
         }
