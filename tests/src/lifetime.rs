@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::daemon::NAMESPACE;
@@ -173,8 +174,10 @@ impl<'a> Lifetime<'a> {
             (announced.at - died).as_millis(),
         ));
         self.cost("power cut", &losses);
+        let booted = Timestamp::now();
         lab.start_node(&dead.name)?;
         self.speakers_are_ready()?;
+        self.pods_run_again(&dead.name, booted)?;
         walk::wait_deployed(lab)?;
         self.scene.stage.tell(&format!(
             "{} has booted. A node that comes back takes nothing back:",
@@ -187,6 +190,33 @@ impl<'a> Lifetime<'a> {
         );
         self.page()?;
         Ok(dead.name.clone())
+    }
+
+    /// What a node's pods said of themselves before it lost its power is still there when it boots: they count
+    /// as ready until its kubelet has looked.
+    fn pods_run_again(&self, node: &str, booted: Timestamp) -> Result<()> {
+        let on_node = format!("--field-selector=spec.nodeName={node},metadata.namespace=default");
+        let run_again = || {
+            let pods = self
+                .scene
+                .quietly(&["get", "pods", "-A", &on_node, "-o", "json"])?;
+            let pods: Value = serde_json::from_str(&pods).context("no list of pods")?;
+            let containers = pods["items"].as_array().into_iter().flatten();
+            let mut containers = containers.flat_map(|pod| {
+                pod["status"]["containerStatuses"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+            });
+            Ok(containers.all(|container| {
+                let started = container["state"]["running"]["startedAt"].as_str();
+                let started = started.and_then(|at| at.parse::<Timestamp>().ok());
+                // The API counts whole seconds.
+                let is_new = started.is_some_and(|at| at.as_second() >= booted.as_second());
+                is_new && container["ready"] == true
+            }))
+        };
+        wait_until(PATIENCE, run_again, || Ok(())).context("the node's pods do not run again")
     }
 
     /// A node gives its addresses away before it is empty, to whom the plugin has named.

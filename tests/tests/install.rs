@@ -6,11 +6,9 @@ mod install {
     pub(super) mod two_classes;
 }
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
@@ -19,16 +17,13 @@ use ferrolb_tests::lab::Lab;
 use ferrolb_tests::lifetime::Lifetime;
 use ferrolb_tests::net::Host;
 use ferrolb_tests::stage::Stage;
-use ferrolb_tests::wait::wait_until;
-use ferrolb_tests::walk::{answering_macs, external_ip, in_workspace};
+use ferrolb_tests::walk::{answering_macs, external_ip};
 
 use install::rebalance::Spread;
 use install::two_classes;
 
 /// There is no such pool: somebody who waits is worth a metric, too.
 const WAITS: &str = include_str!("install/waits.yaml");
-
-const RELEASE: [&str; 4] = ["ferrolb", "charts/ferrolb", "-n", NAMESPACE];
 
 /// Of the range in `config-range.yaml`, one that MetalLB gave before we came.
 const METALLBS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 247);
@@ -62,7 +57,6 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         assert!(said.contains("unknown_pool: default/waits"), "{said}");
         // A client that has heard the announcement may not ask, and questions are counted, too.
         assert_eq!(answering_macs(lab, address)?.len(), 1);
-        each_metric_of_alerts_and_dashboard_is_there(lab)?;
         life.upgrade()?;
         the_charts_test_hears_who_answers_and_that_nobody_does(&life, lab, address)?;
         every_speaker_can_tell_who_answers(lab, address)?;
@@ -101,43 +95,6 @@ fn a_service_that_metallb_left(lab: &Lab) -> Result<()> {
         &status,
     ])?;
     Ok(())
-}
-
-fn each_metric_of_alerts_and_dashboard_is_there(lab: &Lab) -> Result<()> {
-    let mut template = lab.helm_command()?;
-    in_workspace(&mut template)
-        .args(["template", "--kube-version=1.34.4"])
-        .args(RELEASE)
-        .args(["--set", "prometheus.prometheusRule.enabled=true"])
-        .args(["--set", "grafana.dashboard.enabled=true"]);
-    let named = metrics_in(&stdout_of(&mut template, "")?);
-    ensure!(named.len() >= 8, "only {named:?} are named");
-    let pods = lab.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "get",
-        "pods",
-        "-o",
-        "jsonpath={.items[*].metadata.name}",
-    ])?;
-    let shown = || {
-        let mut shown = BTreeSet::new();
-        for pod in pods.split_whitespace() {
-            let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:7472/proxy/metrics");
-            shown.extend(metrics_in(&lab.kubectl(&["get", "--raw", &path])?));
-        }
-        anyhow::Ok(shown)
-    };
-    let all_there = || Ok(named.is_subset(&shown()?));
-    wait_until(Duration::from_secs(30), all_there, || Ok(()))
-        .with_context(|| format!("of {named:?} there are only {:?}", shown()))
-}
-
-/// The names of metrics in a text: of expressions, or of what a daemon shows.
-fn metrics_in(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ours = words.filter(|word| word.starts_with("metallb_") || word.starts_with("ferrolb_"));
-    ours.map(str::to_owned).collect()
 }
 
 fn the_charts_test_hears_who_answers_and_that_nobody_does(
