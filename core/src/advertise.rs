@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use crate::Reason;
 use crate::address::Family;
 use crate::address::host::can_be_a_hosts;
-use crate::config::{BgpAdvertisement, Config, Layer2Advertisement, RouteAttributes, Scope};
+use crate::config::{BgpAdvertisement, Config, Layer2Advertisement, Pool, RouteAttributes, Scope};
 use crate::names::ADOPTED_MANAGERS;
 use crate::view::{NodeView, ServiceView};
 
@@ -35,6 +35,8 @@ pub struct Route {
     pub localpref: u32,
     /// `COMMUNITIES` (RFC 1997), ascending.
     pub communities: Vec<u32>,
+    /// `LARGE_COMMUNITY` (RFC 8092), ascending.
+    pub large_communities: Vec<[u32; 3]>,
 }
 
 /// What announces an address, on whichever node.
@@ -67,7 +69,7 @@ impl<'a> Advertised<'a> {
         match pool {
             _ if !can_be_a_hosts(address) => Self::nobody(address, Reason::AddressOutsidePools),
             _ if services.is_empty() => Self::nobody(address, Reason::OtherClass),
-            Some((config, pool)) => Self::of_pool(address, services, config, &pool.name),
+            Some((config, pool)) => Self::of_pool(address, services, config, pool),
             None => Self::kept(address, services, config.is_some()),
         }
     }
@@ -86,7 +88,7 @@ impl<'a> Advertised<'a> {
         address: IpAddr,
         services: &[&'a ServiceView],
         config: &'a Config,
-        pool: &str,
+        pool: &'a Pool,
     ) -> Self {
         let of_any = |scope: &Scope| services.iter().any(|service| scope.covers(pool, service));
         let bgp = config.bgp.iter().filter(|one| of_any(&one.scope));
@@ -220,6 +222,7 @@ impl Route {
             prefix: IpNetwork::new(within.network(), length).ok()?,
             localpref: attributes.localpref,
             communities: attributes.communities.clone(),
+            large_communities: attributes.large_communities.clone(),
         })
     }
 }

@@ -8,7 +8,7 @@ use super::place::Span;
 use super::problem::{Report, quoted};
 use super::selector::metallbs_selectors;
 use super::tree::Node;
-use super::{BfdProfile, Peer, duration};
+use super::{BfdProfile, Neighbour, Password, Peer, PeerAsn, duration};
 use crate::address::canonical;
 use crate::suggest::nearest;
 
@@ -88,18 +88,25 @@ fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option
         );
     }
     Some(Peer {
+        name: String::new(),
         my_asn: my_asn?,
-        peer_asn: peer_asn?,
-        address: address?,
+        peer_asn: PeerAsn::Number(peer_asn?),
+        local_asn: None,
+        neighbour: Neighbour::Address(address?),
         source_address,
         port: port.filter(|port| *port != 0).unwrap_or(BGP_PORT),
         hold_time,
         keepalive_time,
+        connect_time: None,
         router_id,
         node_selectors: node_selectors.unwrap_or_default(),
-        password: password.unwrap_or_default(),
+        password: Password::new(password.unwrap_or_default()),
+        password_secret: None,
         bfd_profile,
         ebgp_multihop,
+        graceful_restart: false,
+        vrf: String::new(),
+        dual_stack: false,
     })
 }
 

@@ -15,6 +15,7 @@ use super::{
     ShareWithin, address,
 };
 use crate::address::AddressRange;
+use crate::labels::Labels;
 use crate::suggest::nearest;
 
 /// The keys of an entry.
@@ -138,12 +139,14 @@ fn pool(
     let service_selectors = selectors("service-selectors");
     let node_selectors = selectors("node-selectors");
     let scope = Scope {
-        pools: vec![name?.to_owned()],
+        pools: [name?.to_owned()].into(),
+        pool_selectors: Vec::new(),
         service_selectors: Vec::new(),
         node_selectors,
     };
     let announced = match protocol? {
         Protocol::Layer2 => Announced::Layer2(Layer2Advertisement {
+            name: name?.to_owned(),
             scope,
             interfaces,
             preferred_nodes: Vec::new(),
@@ -152,26 +155,34 @@ fn pool(
         Protocol::Bgp => Announced::Bgp(
             routes
                 .into_iter()
-                .map(|route| BgpAdvertisement {
-                    scope: scope.clone(),
-                    route,
+                .map(|route| {
+                    Some(BgpAdvertisement {
+                        name: name?.to_owned(),
+                        scope: scope.clone(),
+                        route,
+                        peers: BTreeSet::new(),
+                    })
                 })
-                .collect(),
+                .collect::<Option<_>>()?,
         ),
     };
     let pool = Pool {
         name: name?.to_owned(),
+        labels: Labels::default(),
         namespace_selectors,
         service_selectors,
         ranges: entries
             .iter()
             .flat_map(|entry| entry.possible.iter().copied())
             .collect(),
+        exclude: Vec::new(),
         auto_assign: auto_assign.unwrap_or(true),
         avoid_buggy_ips: avoid_buggy_ips.unwrap_or(false),
+        pinned: priority.is_some(),
         priority,
         namespaces,
         share_within,
+        sharing: false,
         allow_node_ports,
     };
     Some((pool, announced))
