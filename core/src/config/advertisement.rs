@@ -25,10 +25,21 @@ impl Scope {
     /// Whether it covers an address of `pool` that `service` has.
     #[must_use]
     pub fn covers(&self, pool: &Pool, service: &ServiceView) -> bool {
+        self.selects_service(service) && self.covers_pool(pool)
+    }
+
+    /// Whether it is about some Services alone.
+    #[must_use]
+    pub const fn chooses_services(&self) -> bool {
+        !self.service_selectors.is_empty()
+    }
+
+    /// Whether it is about `service`, if that has an address of a pool that it covers.
+    #[must_use]
+    pub fn selects_service(&self, service: &ServiceView) -> bool {
         let mut selectors = self.service_selectors.iter();
-        let is_selected = self.service_selectors.is_empty()
-            || selectors.any(|selector| selector.matches(&service.labels));
-        is_selected && self.covers_pool(pool)
+        self.service_selectors.is_empty()
+            || selectors.any(|selector| selector.matches(&service.labels))
     }
 
     /// Whether it covers addresses of `pool`, be it of some Services alone.

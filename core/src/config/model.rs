@@ -51,6 +51,14 @@ impl Config {
         self.pools.iter().find(|pool| pool.contains(address))
     }
 
+    /// The labels of pools that advertisements select them by.
+    pub(super) fn pool_label_names(&self) -> LabelNames {
+        let layer2 = self.layer2.iter().map(|one| &one.scope);
+        let scopes = layer2.chain(self.bgp.iter().map(|one| &one.scope));
+        let selectors = scopes.flat_map(|scope| &scope.pool_selectors);
+        selectors.flat_map(LabelSelector::names).collect()
+    }
+
     /// The labels that its selectors read, of Services, Namespaces or Nodes.
     #[must_use]
     pub fn label_names(&self) -> LabelNames {
@@ -112,7 +120,25 @@ pub enum ShareWithin {
     Namespace,
 }
 
+/// Who may come to share an address of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sharing {
+    /// Also Services without a sharing key.
+    pub without_key: bool,
+    /// Of which namespaces.
+    pub within: ShareWithin,
+}
+
 impl Pool {
+    /// Who may come to share its addresses.
+    #[must_use]
+    pub const fn shares(&self) -> Sharing {
+        Sharing {
+            without_key: self.sharing,
+            within: self.share_within,
+        }
+    }
+
     /// Whether `address` is one of the pool's and may be given out (`avoid-buggy-ips`).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -10,14 +10,31 @@
 //! version stays in force. Between objects: of pools that overlap the one in force stays, else the older
 //! one. What refers to nothing is accepted, with a warning: objects are applied one after the other.
 
+mod advertisement;
+mod annotations;
+mod community;
+mod compile;
+mod in_force;
 mod kind;
+mod overlaps;
+mod peer;
+mod pool;
+mod profile;
+mod read;
+mod references;
+#[cfg(test)]
+mod tests;
+mod values;
 mod view;
 
 use std::fmt;
 
+pub use annotations::OUR_ANNOTATIONS;
 pub use kind::Kind;
 pub use view::{MAX_SPEC_BYTES, ObjectRef, ObjectView, Spec};
 
+use self::in_force::InForce;
+pub(in crate::config) use self::read::{Manifest, Read};
 use super::{Config, Problems};
 use crate::Reason;
 
@@ -59,7 +76,7 @@ impl Finding {
     /// For an Event on the object: one line of at most 1,024 bytes.
     #[must_use]
     pub fn text(&self) -> String {
-        self.problems.event_message()
+        self.problems.event_message_of_object()
     }
 }
 
@@ -76,31 +93,29 @@ impl fmt::Display for Finding {
 pub struct Objects {
     /// Objects of other namespaces are not read.
     namespace: String,
-    in_force: Config,
+    in_force: InForce,
 }
 
 impl Objects {
     /// Reads objects of `namespace`; nothing is in force.
     #[must_use]
-    pub const fn new(namespace: String) -> Self {
-        Self::restored(namespace, Config::new())
+    pub fn new(namespace: String) -> Self {
+        Self::restored(namespace, &Config::new())
     }
 
-    /// The same after a restart, with what was in force of the objects before.
+    /// The same after a restart, with what was in force of the objects before. Names of communities are
+    /// not in it: an advertisement that uses one keeps what it stood for.
     #[must_use]
-    pub const fn restored(namespace: String, in_force: Config) -> Self {
+    pub fn restored(namespace: String, in_force: &Config) -> Self {
         Self {
             namespace,
-            in_force,
+            in_force: InForce::of(in_force),
         }
     }
 
-    /// Takes all objects of the six kinds as they are now. The order is of no account.
+    /// Takes all objects of the six kinds as they are now; their order is of no account. What is put in
+    /// force is what is remembered.
     pub fn compile(&mut self, views: &[ObjectView]) -> Compiled {
-        let _ = (&self.namespace, views);
-        Compiled {
-            config: self.in_force.clone(),
-            findings: Vec::new(),
-        }
+        self.compile_read(views.iter().map(Read::of).collect())
     }
 }
