@@ -143,6 +143,29 @@ impl fmt::Display for AddressRange {
     }
 }
 
+/// The same addresses as disjoint ranges with room between them, ascending.
+pub(crate) fn joined(ranges: impl Iterator<Item = AddressRange>) -> Vec<AddressRange> {
+    let mut all: Vec<_> = ranges.collect();
+    all.sort_unstable();
+    let mut ranges: Vec<AddressRange> = Vec::new();
+    for range in all {
+        let joined = ranges.last().and_then(|last| {
+            let adjoins =
+                range.first() <= last.last() || successor(last.last()) == Some(range.first());
+            // None across families.
+            adjoins
+                .then(|| AddressRange::new(last.first(), last.last().max(range.last())))
+                .flatten()
+        });
+        match (joined, ranges.last_mut()) {
+            (Some(joined), Some(last)) => *last = joined,
+            _ => ranges.push(range),
+        }
+    }
+    ranges.shrink_to_fit();
+    ranges
+}
+
 /// The address as a number within its family.
 #[must_use]
 pub fn to_number(address: IpAddr) -> u128 {

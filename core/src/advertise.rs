@@ -10,7 +10,9 @@ use ipnetwork::IpNetwork;
 use crate::Reason;
 use crate::address::Family;
 use crate::address::host::can_be_a_hosts;
-use crate::config::{BgpAdvertisement, Config, Layer2Advertisement, RouteAttributes, Scope};
+use crate::config::{
+    BgpAdvertisement, Config, Layer2Advertisement, Pool, PreferredNodes, RouteAttributes, Scope,
+};
 use crate::names::ADOPTED_MANAGERS;
 use crate::view::{NodeView, ServiceView};
 
@@ -35,6 +37,8 @@ pub struct Route {
     pub localpref: u32,
     /// `COMMUNITIES` (RFC 1997), ascending.
     pub communities: Vec<u32>,
+    /// `LARGE_COMMUNITY` (RFC 8092), ascending.
+    pub large_communities: Vec<[u32; 3]>,
 }
 
 /// What announces an address, on whichever node.
@@ -67,7 +71,7 @@ impl<'a> Advertised<'a> {
         match pool {
             _ if !can_be_a_hosts(address) => Self::nobody(address, Reason::AddressOutsidePools),
             _ if services.is_empty() => Self::nobody(address, Reason::OtherClass),
-            Some((config, pool)) => Self::of_pool(address, services, config, &pool.name),
+            Some((config, pool)) => Self::of_pool(address, services, config, pool),
             None => Self::kept(address, services, config.is_some()),
         }
     }
@@ -86,24 +90,39 @@ impl<'a> Advertised<'a> {
         address: IpAddr,
         services: &[&'a ServiceView],
         config: &'a Config,
-        pool: &str,
+        pool: &'a Pool,
     ) -> Self {
+        let of_pool = config.layer2.iter();
+        let of_pool: Vec<_> = of_pool.filter(|one| one.scope.covers_pool(pool)).collect();
+        // As with MetalLB: whoever may come to share an address has no say, where advertisements choose
+        // among Services. (Also with an empty key.)
+        let is_shared = |service: &ServiceView| {
+            let mut selecting = of_pool.iter().map(|one| &one.scope);
+            service.sharing_key.is_some()
+                && selecting.any(|scope| scope.chooses_services() && scope.selects_service(service))
+        };
+        let is_covered = |service: &ServiceView| {
+            let mut scopes = of_pool.iter().map(|one| &one.scope);
+            scopes.any(|scope| scope.selects_service(service))
+        };
+        let covered = services.iter().filter(|service| is_covered(service));
+        let (shared, covered): (Vec<_>, Vec<&ServiceView>) =
+            covered.partition(|service| is_shared(service));
+        let of_covered = |one: &&Layer2Advertisement| {
+            let mut covered = covered.iter();
+            covered.any(|service| one.scope.selects_service(service))
+        };
+        let layer2: Vec<_> = of_pool.iter().copied().filter(of_covered).collect();
         let of_any = |scope: &Scope| services.iter().any(|service| scope.covers(pool, service));
         let bgp = config.bgp.iter().filter(|one| of_any(&one.scope));
         let bgp: Vec<_> = bgp.collect();
-        let layer2 = config.layer2.iter().filter(|one| of_any(&one.scope));
-        let layer2: Vec<_> = layer2.collect();
-        let is_covered = |service: &&ServiceView| {
-            let mut scopes = layer2.iter().map(|one| &one.scope);
-            scopes.any(|scope| scope.covers(pool, service))
-        };
         Self {
             address,
-            services: services.iter().copied().filter(is_covered).collect(),
-            why_not: if bgp.is_empty() {
-                Reason::NotAdvertised
-            } else {
-                Reason::BgpNotAnnounced
+            services: covered,
+            why_not: match bgp.is_empty() {
+                _ if !shared.is_empty() => Reason::SharedWithSelectors,
+                true => Reason::NotAdvertised,
+                false => Reason::BgpNotAnnounced,
             },
             layer2: Layer2::By(layer2),
             bgp,
@@ -189,6 +208,21 @@ impl Layer2<'_> {
         }
     }
 
+    /// Of the weights of all preferred nodes those that `node` does not get. An advertisement that does not
+    /// select the node gives it none (as with `MetalLB`, whose weights add up over advertisements).
+    #[must_use]
+    pub fn unpreferred(&self, node: &NodeView) -> u32 {
+        let Self::By(all) = self else { return 0 };
+        let lost = all.iter().flat_map(|one| {
+            let is_selected = one.scope.selects(node);
+            let lost = move |preferred: &&PreferredNodes| {
+                !(is_selected && preferred.selector.matches(&node.labels))
+            };
+            one.preferred_nodes.iter().filter(lost)
+        });
+        lost.fold(0, |sum, one| sum.saturating_add(u32::from(one.weight)))
+    }
+
     /// The links that some node or other announces on.
     #[must_use]
     pub fn interfaces(&self) -> Interfaces {
@@ -220,6 +254,7 @@ impl Route {
             prefix: IpNetwork::new(within.network(), length).ok()?,
             localpref: attributes.localpref,
             communities: attributes.communities.clone(),
+            large_communities: attributes.large_communities.clone(),
         })
     }
 }

@@ -223,10 +223,12 @@ impl Allocator {
     /// Puts a configuration in force. Every Service has to be settled anew.
     pub fn set_config(&mut self, config: Config) {
         let mut order: Vec<_> = (0..config.pools.len()).collect();
-        // Sorting is stable: equal priorities stay in the order of the file.
+        // Sorting is stable: equal ones stay in the order of the file, or of the objects' names.
         order.sort_by_key(|index| {
-            let priority = config.pools.get(*index).and_then(|pool| pool.priority);
-            (priority.is_none(), priority)
+            let pool = config.pools.get(*index);
+            let priority = pool.and_then(|pool| pool.priority);
+            let is_pinned = pool.is_some_and(|pool| pool.pinned);
+            (!is_pinned, priority.is_none(), priority)
         });
         self.order = order;
         self.config = Ok(config);

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`parse`] reads the value of the `ConfigMap`'s key, [`of_data`] finds the key first, and
-//! [`check_file`] finds `ConfigMap`s in a file of manifests. Strict, and everything that is wrong
+//! [`check_manifests`] finds `ConfigMap`s and `MetalLB`'s objects in a file of manifests. [`objects`] reads
+//! those of the API. Strict, and everything that is wrong
 //! is found at once: each part is read as far as it can be, and each that cannot is reported with
 //! its place and what to write instead.
 //!
@@ -26,24 +27,31 @@ mod duration;
 mod fields;
 mod manifest;
 mod model;
+pub mod objects;
 mod overlap;
+mod paths;
 mod peer;
 mod place;
 mod pool;
 mod possible;
+mod preferred;
 mod problem;
 mod render;
+mod router;
 mod selector;
 mod syntax;
 mod text_file;
 mod tree;
 
 pub use advertisement::*;
-pub use manifest::{Checked, NoConfiguration, ObjectName, check_file};
+pub use manifest::{
+    Checked, CheckedFile, NoConfiguration, ObjectName, check_file, check_manifests,
+};
 pub use model::*;
 pub use place::Place;
 pub use pool::KEYS as POOL_KEYS;
 pub use problem::{Problem, Problems};
+pub use router::*;
 pub use text_file::{NotText, text_of};
 
 use self::fields::Fields;

@@ -63,9 +63,16 @@ impl<'a> Backend<'a> {
     }
 }
 
-/// How willingly a node serves; zero is the best.
+/// How willingly a node serves; the lowest is the best. Drawbacks count before preferences, so that
+/// `ferrolb.io/move-to` wins over weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Tier(u8);
+pub struct Tier {
+    /// A bit for each of [`Self::DRAWBACKS`].
+    drawbacks: u8,
+    /// The weights of all preferred nodes that this one does not get (`preferred-nodes`). Zero where no
+    /// weights are set.
+    unpreferred: u32,
+}
 
 impl Tier {
     /// What makes a node of a worse tier, the gravest first.
@@ -77,21 +84,31 @@ impl Tier {
         Reason::OtherNodeChosen,
     ];
 
-    fn of(drawbacks: [bool; 5]) -> Self {
+    fn of(drawbacks: [bool; 5], unpreferred: u32) -> Self {
         let bits = drawbacks.iter().map(|is_there| u8::from(*is_there));
-        Self(bits.fold(0, |tier, bit| tier << 1 | bit))
+        Self {
+            drawbacks: bits.fold(0, |tier, bit| tier << 1 | bit),
+            unpreferred,
+        }
     }
 
-    /// As a number, for comparisons elsewhere.
+    /// Its drawbacks as a number, for comparisons elsewhere: for a better one of these an address moves at
+    /// once.
     #[must_use]
     pub const fn number(self) -> u8 {
-        self.0
+        self.drawbacks
+    }
+
+    /// How far behind the weights that all preferred nodes have together; zero where none are set.
+    #[must_use]
+    pub const fn unpreferred(self) -> u32 {
+        self.unpreferred
     }
 
     /// The gravest drawback.
     #[must_use]
     pub fn drawback(self) -> Option<Reason> {
-        let at = |place: usize| self.0 >> (Self::DRAWBACKS.len() - 1 - place) & 1 == 1;
+        let at = |place: usize| self.drawbacks >> (Self::DRAWBACKS.len() - 1 - place) & 1 == 1;
         (0..Self::DRAWBACKS.len())
             .find(|place| at(*place))
             .map(|place| Self::DRAWBACKS[place])
@@ -161,7 +178,8 @@ impl<'a> Standings<'a> {
         reasons.max_by_key(place)
     }
 
-    /// The nodes that may, best tier first, then by rank for `address`.
+    /// The nodes that may, best tier first (of one's drawbacks the most preferred), then by rank for
+    /// `address`.
     #[must_use]
     pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {
         let may = self
@@ -227,13 +245,14 @@ fn judge(
         return Err(Reason::NoLocalEndpoint);
     }
     let chosen = agreed(backends.iter().map(|backend| backend.move_to));
-    Ok(Tier::of([
+    let drawbacks = [
         served.len() < backends.len(),
         served.contains(&Local::Terminating),
         node.unschedulable || node.leaving,
         node.excluded,
         chosen.is_some_and(|chosen| chosen != node.name),
-    ]))
+    ];
+    Ok(Tier::of(drawbacks, layer2.unpreferred(node)))
 }
 
 /// The node that all Services at one address ask for: each move resets the connections of all, so that

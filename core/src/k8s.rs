@@ -93,8 +93,7 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         address_requests,
         requested_pool,
         sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
-            .map(|(_, key)| as_key(key))
-            .filter(|key| !key.is_empty()),
+            .map(|(_, key)| as_key(key)),
         allow_node_ports: annotations
             .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
             .is_some_and(|value| value == "true"),

@@ -23,11 +23,17 @@ impl Labels {
         })
     }
 
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.lines().filter_map(|line| line.split_once('='))
+    }
+
     /// Only those whose names are among `names`.
     #[must_use]
     pub fn only(&self, names: &LabelNames) -> Self {
-        let lines = self.0.lines().filter_map(|line| line.split_once('='));
-        lines.filter(|(name, _)| names.contains(*name)).collect()
+        self.iter()
+            .filter(|(name, _)| names.contains(*name))
+            .collect()
     }
 }
 

@@ -44,6 +44,14 @@ reasons! {
     ConfigRefused => "config_refused",
     /// The configuration names addresses that no host can have; the rest of it is in force.
     AddressesLeftOut => "addresses_left_out",
+    /// The configuration is in force, and something in it is probably not meant.
+    ConfigWarning => "config_warning",
+    /// The pool has addresses that another one has: its new version is left out as a whole.
+    PoolOverlaps => "pool_overlaps",
+    /// An object names a pool, router or profile that does not exist (yet), or selects none.
+    UnknownReference => "unknown_reference",
+    /// The object is in a namespace that is not read.
+    OtherNamespace => "other_namespace",
 
     /// An object of the API cannot be decoded; what was known of it stays.
     Unreadable => "unreadable",
@@ -131,6 +139,8 @@ reasons! {
     AddressOutsidePools => "address_outside_pools",
     /// No advertisement covers the address's pool, or none the Service.
     NotAdvertised => "not_advertised",
+    /// The Service shares its address, and advertisements choose among Services: nobody announces.
+    SharedWithSelectors => "shared_with_selectors",
     /// The address comes from a `bgp` pool, and there is no BGP speaker yet.
     BgpNotAnnounced => "bgp_not_announced",
 

@@ -107,7 +107,8 @@ pub struct ServiceView {
     pub address_requests: Vec<AddressRequest>,
     /// Annotation `address-pool`: the pool that the Service asks for.
     pub requested_pool: Option<String>,
-    /// Annotation `allow-shared-ip`: its sharing key.
+    /// Annotation `allow-shared-ip`: its sharing key. An empty one shares with nobody, and counts for
+    /// advertisements all the same.
     pub sharing_key: Option<String>,
     /// Annotation [`ALLOW_NODE_PORTS`](crate::names::ALLOW_NODE_PORTS): it may take ports that a
     /// node itself needs.

@@ -21,6 +21,7 @@ fn selectors(name: &str, values: &str) -> Vec<LabelSelector> {
 fn scope(pools: &str, apps: &str, nodes: &str) -> Scope {
     Scope {
         pools: pools.split_whitespace().map(str::to_owned).collect(),
+        pool_selectors: Vec::new(),
         service_selectors: selectors("app", apps),
         node_selectors: selectors("name", nodes),
     }
@@ -28,6 +29,7 @@ fn scope(pools: &str, apps: &str, nodes: &str) -> Scope {
 
 fn layer2(scope: Scope, interfaces: &str) -> Layer2Advertisement {
     Layer2Advertisement {
+        name: String::new(),
         scope,
         interfaces: interfaces.split_whitespace().map(str::to_owned).collect(),
         preferred_nodes: Vec::new(),
@@ -36,6 +38,8 @@ fn layer2(scope: Scope, interfaces: &str) -> Layer2Advertisement {
 
 fn bgp(scope: Scope, aggregation_length: u8, localpref: u32) -> BgpAdvertisement {
     BgpAdvertisement {
+        name: String::new(),
+        peers: BTreeSet::new(),
         scope,
         route: RouteAttributes {
             aggregation_length,

@@ -15,9 +15,13 @@ use super::surroundings::Surroundings;
 use super::{Outcome, Refusal};
 use crate::Reason;
 use crate::address::Family;
-use crate::config::{Config, Pool, ShareWithin};
+use crate::config::{Config, Pool, Sharing};
 use crate::names::event::ADDRESSES_LEFT_OUT;
 use crate::view::{ServiceKey, ServiceView};
+
+/// Where a pool's addresses are shared without a key, so many of those in use are looked at before a free
+/// one is taken: a thousand Services with one port would look at all of them in vain.
+const MOST_LOOKED_AT: usize = 512;
 
 /// Everything that a choice depends on.
 pub(super) struct Choice<'a> {
@@ -196,8 +200,8 @@ impl<'a> Choice<'a> {
     }
 
     /// One address of that family, and whether it is shared: the one asked for, else the one that
-    /// the Service has, else one shared under its key, else the lowest free one that nobody else lists,
-    /// else the lowest free one.
+    /// the Service has, else one shared under its key, else one of a pool that needs no key, else the lowest
+    /// free one that nobody else lists, else the lowest free one.
     fn pick(&self, pool: &Pool, family: Family, listed: Listed) -> Option<(IpAddr, bool)> {
         let fits = |address: &IpAddr| {
             Family::of(*address) == family
@@ -209,7 +213,7 @@ impl<'a> Choice<'a> {
         };
         // Two that share an address may disagree for a while, and keep it.
         let is_ours = |address: &IpAddr| {
-            self.current.contains(address) || self.clash(*address, pool.share_within).is_none()
+            self.current.contains(address) || self.clash(*address, pool.shares()).is_none()
         };
         let usable = |address: &IpAddr| fits(address) && is_ours(address);
         if let Some(wanted) = self.request.addresses.get(&family) {
@@ -229,6 +233,13 @@ impl<'a> Choice<'a> {
         if let Some(shared) = key.and_then(|key| holdings.shared_under(key).find(sound)) {
             return Some((shared, true));
         }
+        let held = || {
+            let ranges = pool.ranges.iter().filter(|_| pool.sharing);
+            ranges.flat_map(|range| holdings.held_in(range))
+        };
+        if let Some(shared) = held().take(MOST_LOOKED_AT).find(sound) {
+            return Some((shared, true));
+        }
         let free = |listed| {
             lowest_free(
                 pool,
@@ -240,15 +251,17 @@ impl<'a> Choice<'a> {
             )
         };
         let taken = || free(listed).filter(|_| listed == Listed::Taken);
-        free(Listed::Passed)
-            .or_else(taken)
+        let fresh = free(Listed::Passed).or_else(taken);
+        let shared = || held().skip(MOST_LOOKED_AT).find(sound);
+        fresh
             .map(|address| (address, false))
+            .or_else(|| Some((shared()?, true)))
     }
 
     /// Another Service that keeps this one from coming to have `address`, and what stands in the way.
-    fn clash(&self, address: IpAddr, within: ShareWithin) -> Option<(&'a ServiceKey, Obstacle)> {
+    fn clash(&self, address: IpAddr, sharing: Sharing) -> Option<(&'a ServiceKey, Obstacle)> {
         self.holdings
-            .conflict(address, &self.view.key, self.usage, within)
+            .conflict(address, &self.view.key, self.usage, sharing)
     }
 
     fn check_requested_are_free(&self) -> Result<(), Refusal> {
@@ -260,8 +273,8 @@ impl<'a> Choice<'a> {
                 let what = format!("{address} is the address of node {node}");
                 return Err(node_ports::refusal(&what, port, pool));
             }
-            let within = pool.map(|pool| pool.share_within).unwrap_or_default();
-            if let Some((user, obstacle)) = self.clash(*address, within) {
+            let sharing = pool.map(Pool::shares).unwrap_or_default();
+            if let Some((user, obstacle)) = self.clash(*address, sharing) {
                 let leaving = self.deleting.get(user);
                 let text = leaving.map_or_else(
                     || {

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::runs::Runs;
-use crate::config::ShareWithin;
+use crate::address::AddressRange;
+use crate::config::{ShareWithin, Sharing};
 use crate::key_set::KeySet;
 use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
 
@@ -53,7 +54,7 @@ impl Usage {
     pub(super) fn of(view: &ServiceView) -> Self {
         Self {
             ports: view.ports.clone(),
-            sharing_key: view.sharing_key.clone(),
+            sharing_key: view.sharing_key.clone().filter(|key| !key.is_empty()),
             local: match view.traffic_policy {
                 TrafficPolicy::Cluster => None,
                 TrafficPolicy::Local => Some(view.selector.clone()),
@@ -96,21 +97,25 @@ struct Party<'a> {
 
 impl Party<'_> {
     /// `MetalLB`'s rules: the same key, no port in common, the same pods where that matters. And the
-    /// pool's.
-    fn obstacle(self, other: Party<'_>, within: ShareWithin) -> Option<Obstacle> {
-        match self.disagreement(other, within) {
+    /// pool's, which may need no key: then only two that differ are in the way.
+    fn obstacle(self, other: Party<'_>, sharing: Sharing) -> Option<Obstacle> {
+        match self.disagreement(other, sharing) {
             Some(Obstacle::Key) => Some(Obstacle::Key),
             another => self.usage.collision(other.usage).or(another),
         }
     }
 
     /// The same, but for their ports.
-    fn disagreement(self, other: Party<'_>, within: ShareWithin) -> Option<Obstacle> {
+    fn disagreement(self, other: Party<'_>, sharing: Sharing) -> Option<Obstacle> {
         let (mine, its) = (self.usage, other.usage);
         let same_namespace = self.key.namespace == other.key.namespace;
-        if mine.sharing_key.is_none() || mine.sharing_key != its.sharing_key {
+        let agree_on_key = match (&mine.sharing_key, &its.sharing_key) {
+            (Some(mine), Some(its)) => mine == its,
+            _ => sharing.without_key,
+        };
+        if !agree_on_key {
             Some(Obstacle::Key)
-        } else if within == ShareWithin::Namespace && !same_namespace {
+        } else if sharing.within == ShareWithin::Namespace && !same_namespace {
             Some(Obstacle::Namespace)
         } else {
             (!mine.has_pods_of(its, same_namespace)).then_some(Obstacle::Backend)
@@ -171,6 +176,12 @@ impl Holdings {
         self.shared.get(key).into_iter().flatten().copied()
     }
 
+    /// The addresses of `range` that anybody holds, ascending.
+    pub(super) fn held_in(&self, range: &AddressRange) -> impl Iterator<Item = IpAddr> {
+        let held = self.users.range(range.first()..=range.last());
+        held.map(|(address, _)| *address)
+    }
+
     /// Another Service that keeps `key`, used so, from coming to have `address`, and what stands in
     /// the way.
     pub(super) fn conflict(
@@ -178,11 +189,11 @@ impl Holdings {
         address: IpAddr,
         key: &ServiceKey,
         usage: &Usage,
-        within: ShareWithin,
+        sharing: Sharing,
     ) -> Option<(&ServiceKey, Obstacle)> {
         let asks = Party { key, usage };
         let mut others = self.others(address, key);
-        others.find_map(|other| Some((other.key, asks.obstacle(other, within)?)))
+        others.find_map(|other| Some((other.key, asks.obstacle(other, sharing)?)))
     }
 
     /// Another Service that keeps `key`, used so, from going on to have `address`: one that has a port
@@ -213,11 +224,11 @@ impl Holdings {
         address: IpAddr,
         key: &'a ServiceKey,
         usage: &'a Usage,
-        within: ShareWithin,
+        sharing: Sharing,
     ) -> impl Iterator<Item = (&'a ServiceKey, Obstacle)> {
         let asks = Party { key, usage };
         let others = self.others(address, key);
-        others.filter_map(move |other| Some((other.key, asks.disagreement(other, within)?)))
+        others.filter_map(move |other| Some((other.key, asks.disagreement(other, sharing)?)))
     }
 
     /// Who has the address.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::address::{AddressRange, Family, successor};
+use crate::address::{AddressRange, Family, joined};
 use crate::config::Pool;
 
 /// What the cluster uses beside its nodes' addresses, as far as it is known.
@@ -51,30 +51,14 @@ impl Reserved {
     pub(super) fn of(nodes: impl Iterator<Item = IpAddr>, network: &ClusterNetwork) -> Self {
         let single = |address: IpAddr| AddressRange::new(address, address);
         let api_server = network.api_server.iter().copied();
-        let mut all: Vec<_> = nodes
+        let all = nodes
             .chain(api_server)
             .filter_map(single)
             .chain(network.service_ranges.iter().copied())
-            .chain(network.pod_ranges.iter().copied())
-            .collect();
-        all.sort_unstable();
-        let mut ranges: Vec<AddressRange> = Vec::new();
-        for range in all {
-            let joined = ranges.last().and_then(|last| {
-                let adjoins =
-                    range.first() <= last.last() || successor(last.last()) == Some(range.first());
-                // None across families.
-                adjoins
-                    .then(|| AddressRange::new(last.first(), last.last().max(range.last())))
-                    .flatten()
-            });
-            match (joined, ranges.last_mut()) {
-                (Some(joined), Some(last)) => *last = joined,
-                _ => ranges.push(range),
-            }
+            .chain(network.pod_ranges.iter().copied());
+        Self {
+            ranges: joined(all),
         }
-        ranges.shrink_to_fit();
-        Self { ranges }
     }
 
     /// The last one of the stretch of them that `address` lies in.

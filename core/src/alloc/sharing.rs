@@ -15,7 +15,7 @@ use super::surroundings::Surroundings;
 use super::{Allocator, Decided, Outcome, Refusal};
 use crate::Reason;
 use crate::address::Family;
-use crate::config::ShareWithin;
+use crate::config::{Pool, Sharing};
 use crate::conflict::give_another;
 use crate::view::{ServiceKey, ServiceView};
 
@@ -101,7 +101,7 @@ impl Allocator {
         usage: &Usage,
     ) -> Option<(&ServiceKey, Obstacle)> {
         self.holdings
-            .conflict(address, key, usage, self.shared_within(address))
+            .conflict(address, key, usage, self.shared_by(address))
     }
 
     /// Those who have `address` beside `key`, used so, and could not come to share it any more.
@@ -112,12 +112,12 @@ impl Allocator {
         usage: &'a Usage,
     ) -> impl Iterator<Item = (&'a ServiceKey, Obstacle)> {
         self.holdings
-            .disagreeing(address, key, usage, self.shared_within(address))
+            .disagreeing(address, key, usage, self.shared_by(address))
     }
 
-    fn shared_within(&self, address: IpAddr) -> ShareWithin {
+    fn shared_by(&self, address: IpAddr) -> Sharing {
         let pool = self.pool_of(address);
-        pool.map(|pool| pool.share_within).unwrap_or_default()
+        pool.map(Pool::shares).unwrap_or_default()
     }
 
     /// Who has the address.

@@ -17,6 +17,10 @@ pub(crate) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
         .map(|(first, last)| AddressRange::new(address(first), address(last)));
     Pool {
         name: name.to_owned(),
+        labels: Labels::default(),
+        exclude: Vec::new(),
+        pinned: false,
+        sharing: false,
         ranges: ranges.map(Option::unwrap).collect(),
         auto_assign: true,
         avoid_buggy_ips: false,

@@ -1,30 +1,60 @@
 //! How and where the addresses of pools are announced. Addresses and announcing are apart: a pool may
 //! have several advertisements, or none.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Config, LabelSelector};
+use super::{Config, LabelSelector, Pool};
 use crate::view::{NodeView, ServiceView};
 
 /// What an advertisement is about, and who announces it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
-    /// Names of the pools whose addresses it covers.
-    pub pools: Vec<String>,
-    /// Of the Services with such an address only these, OR-ed; empty means all.
+    /// `ipAddressPools`: it covers the addresses of the pools of these names. Not each has to exist.
+    pub pools: BTreeSet<String>,
+    /// `ipAddressPoolSelectors`: and those of pools with such labels, OR-ed. If it neither names nor
+    /// selects pools it covers all of them.
+    pub pool_selectors: Vec<LabelSelector>,
+    /// `serviceSelectors`: of the Services with such an address only these, OR-ed; empty means all.
     pub service_selectors: Vec<LabelSelector>,
-    /// The nodes that may announce, OR-ed; empty means any.
+    /// `nodeSelectors`: the nodes that may announce, OR-ed; empty means any.
     pub node_selectors: Vec<LabelSelector>,
 }
 
 impl Scope {
     /// Whether it covers an address of `pool` that `service` has.
     #[must_use]
-    pub fn covers(&self, pool: &str, service: &ServiceView) -> bool {
+    pub fn covers(&self, pool: &Pool, service: &ServiceView) -> bool {
+        self.selects_service(service) && self.covers_pool(pool)
+    }
+
+    /// Whether it is about some Services alone.
+    #[must_use]
+    pub const fn chooses_services(&self) -> bool {
+        !self.service_selectors.is_empty()
+    }
+
+    /// Whether it is about `service`, if that has an address of a pool that it covers.
+    #[must_use]
+    pub fn selects_service(&self, service: &ServiceView) -> bool {
         let mut selectors = self.service_selectors.iter();
-        let is_selected = self.service_selectors.is_empty()
-            || selectors.any(|selector| selector.matches(&service.labels));
-        is_selected && self.names(pool)
+        self.service_selectors.is_empty()
+            || selectors.any(|selector| selector.matches(&service.labels))
+    }
+
+    /// Whether it covers addresses of `pool`, be it of some Services alone.
+    #[must_use]
+    pub fn covers_pool(&self, pool: &Pool) -> bool {
+        let mut selectors = self.pool_selectors.iter();
+        self.covers_all_pools()
+            || self.pools.contains(&pool.name)
+            || selectors.any(|selector| selector.matches(&pool.labels))
+    }
+
+    /// Whether it covers all pools, since it neither names nor selects any.
+    #[must_use]
+    pub fn covers_all_pools(&self) -> bool {
+        self.pools.is_empty() && self.pool_selectors.is_empty()
     }
 
     /// Whether `node` may announce what it covers.
@@ -32,10 +62,6 @@ impl Scope {
     pub fn selects(&self, node: &NodeView) -> bool {
         let mut selectors = self.node_selectors.iter();
         self.node_selectors.is_empty() || selectors.any(|selector| selector.matches(&node.labels))
-    }
-
-    fn names(&self, pool: &str) -> bool {
-        self.pools.iter().any(|name| name == pool)
     }
 
     /// The selectors of Services and Nodes.
@@ -47,11 +73,13 @@ impl Scope {
 /// By ARP and neighbour discovery, by one node at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer2Advertisement {
+    /// `metadata.name`; of an entry of a `ConfigMap`, its pool's.
+    pub name: String,
     /// Of what, and by which nodes.
     pub scope: Scope,
     /// Names of the links to announce on; empty means all that fit.
     pub interfaces: Vec<String>,
-    /// The nodes that are preferred. A `ConfigMap` names none; no election reads them yet.
+    /// `preferredNodeSelectors`; `preferred-nodes` (ours): the nodes that are preferred.
     pub preferred_nodes: Vec<PreferredNodes>,
 }
 
@@ -75,10 +103,14 @@ pub struct PreferredNodes {
 /// By BGP, by each node that may. No BGP speaker exists yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BgpAdvertisement {
+    /// `metadata.name`; of an entry of a `ConfigMap`, its pool's.
+    pub name: String,
     /// Of what, and by which nodes.
     pub scope: Scope,
     /// What is told to routers.
     pub route: RouteAttributes,
+    /// `peers`: to the routers of these names; empty means to all.
+    pub peers: BTreeSet<String>,
 }
 
 /// What a BGP advertisement makes of an address: one entry of `bgp-advertisements`.
@@ -90,8 +122,10 @@ pub struct RouteAttributes {
     pub aggregation_length_v6: u8,
     /// `localpref`, default 0.
     pub localpref: u32,
-    /// `communities`, aliases resolved, ascending.
+    /// `communities`, aliases resolved, ascending (RFC 1997).
     pub communities: Vec<u32>,
+    /// Those that are written `large:1:2:3`, ascending (RFC 8092).
+    pub large_communities: Vec<[u32; 3]>,
 }
 
 impl Default for RouteAttributes {
@@ -101,6 +135,7 @@ impl Default for RouteAttributes {
             aggregation_length_v6: 128,
             localpref: 0,
             communities: Vec::new(),
+            large_communities: Vec::new(),
         }
     }
 }
@@ -138,9 +173,12 @@ impl Config {
     /// some nodes alone.
     #[must_use]
     pub fn protocols_of(&self, pool: &str) -> Protocols {
+        let Some(pool) = self.pool(pool) else {
+            return Protocols::default();
+        };
         Protocols {
-            layer2: self.layer2.iter().any(|one| one.scope.names(pool)),
-            bgp: self.bgp.iter().any(|one| one.scope.names(pool)),
+            layer2: self.layer2.iter().any(|one| one.scope.covers_pool(pool)),
+            bgp: self.bgp.iter().any(|one| one.scope.covers_pool(pool)),
         }
     }
 }

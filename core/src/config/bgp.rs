@@ -11,7 +11,8 @@ use super::tree::{Node, Value};
 use crate::address::{AddressRange, Family};
 use crate::suggest::nearest;
 
-const COMMUNITY_FORM: &str = "write two numbers from 0 to 65535 with a colon: `64512:100`";
+pub(super) const COMMUNITY_FORM: &str =
+    "write two numbers from 0 to 65535 with a colon: `64512:100`";
 
 /// Aliases of communities; `None` for one whose value is wrong, which is reported already.
 pub(super) type Communities = BTreeMap<String, Option<u32>>;
@@ -56,7 +57,7 @@ fn alias(text: &str, at: &dyn At, report: &mut Report<'_>) -> Option<u32> {
 }
 
 /// `high:low`, each 16 bits (RFC 1997).
-fn community(text: &str) -> Option<u32> {
+pub(super) fn community(text: &str) -> Option<u32> {
     let number = |part: &str| {
         part.bytes()
             .all(|byte| byte.is_ascii_digit())
@@ -65,6 +66,17 @@ fn community(text: &str) -> Option<u32> {
     };
     let (high, low) = text.split_once(':')?;
     Some(u32::from(number(high)?) << 16 | u32::from(number(low)?))
+}
+
+/// `large:1:2:3`, each 32 bits (RFC 8092).
+pub(super) fn large_community(text: &str) -> Option<[u32; 3]> {
+    let mut numbers = text.strip_prefix("large:")?.split(':').map(|part| {
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse().ok()).flatten()
+    });
+    let mut next = || numbers.next().flatten();
+    let all = [next()?, next()?, next()?];
+    numbers.next().is_none().then_some(all)
 }
 
 /// An advertisement as it is written: two that differ only in what a default says are no mistake.
@@ -77,9 +89,9 @@ struct Written<'n> {
 }
 
 /// For each family the range whose largest prefix is the smallest, with that prefix's length.
-type Narrowest = BTreeMap<Family, (AddressRange, u8)>;
+pub(super) type Narrowest = BTreeMap<Family, (AddressRange, u8)>;
 
-fn narrowest(ranges: &[AddressRange]) -> Narrowest {
+pub(super) fn narrowest(ranges: &[AddressRange]) -> Narrowest {
     let mut narrowest = Narrowest::new();
     for range in ranges {
         let shortest = shortest_prefix(range);
@@ -161,13 +173,14 @@ fn advertisement<'n>(
         aggregation_length_v6: aggregation_length_v6.unwrap_or(default.aggregation_length_v6),
         localpref: localpref.unwrap_or(default.localpref),
         communities: numbers,
+        large_communities: Vec::new(),
     };
     Some((advertisement, written))
 }
 
 /// An aggregate must not be larger than every prefix of the range that it stands for: it would
 /// draw traffic for addresses that are not ours.
-fn check_aggregation(
+pub(super) fn check_aggregation(
     at: &dyn At,
     key: &str,
     length: u8,

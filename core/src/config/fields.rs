@@ -38,7 +38,9 @@ impl<'n> Fields<'n> {
                 continue;
             };
             if !known.contains(&name) {
-                misspelt.extend(report_unknown(key, name, what, known, report));
+                let meant = report_unknown(key, name, what, known, report);
+                // What is warned of is still missing.
+                misspelt.extend(meant.filter(|_| !report.is_open()));
             } else if let Some((_, first, _)) = entries.iter().find(|(have, ..)| *have == name) {
                 report_duplicate(key, name, &first.span, report);
             } else {
@@ -64,12 +66,17 @@ impl<'n> Fields<'n> {
         if !node.is_null() {
             return Self::read(node, what, known, report);
         }
-        Some(Self {
-            place: node.headline(),
+        Some(Self::none(node.headline(), what))
+    }
+
+    /// Of a mapping that is not there, at the place where it could be.
+    pub(super) fn none(place: Span, what: &str) -> Self {
+        Self {
+            place,
             what: what.to_owned(),
             entries: Vec::new(),
             misspelt: Vec::new(),
-        })
+        }
     }
 
     /// The value of `key`; `None` also if it is null.
@@ -145,6 +152,15 @@ fn report_unknown(
     };
     let meant = meant.filter(|word| known.contains(word));
     let meant = meant.or_else(|| nearest(name, known.iter().copied()));
+    if report.is_open() {
+        let help = meant.map_or_else(
+            || "it has no effect: FerroLB does not know this field".to_owned(),
+            |word| format!("it has no effect; did you mean `{word}`?"),
+        );
+        let message = format!("{what} has no field {}", quoted(name));
+        report.warn(&key.span, message, help);
+        return meant;
+    }
     let help = match meant {
         // Of the chart's values: a whole configuration stands under it.
         _ if name == "configInline" => {

@@ -1,22 +1,23 @@
 //! Configurations in files: `ConfigMap` manifests, lists of them, or the bare configuration.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::place::Origin;
+use super::objects::{Compiled, Kind, Manifest, ObjectRef, Objects, Read};
+use super::place::{Origin, Span};
 use super::problem::Report;
 use super::tree::{self, Node, Style, Value};
 use super::{
     Config, NotConfigured, Outcome, Warnings, judged, parse_with_warnings, parse_within,
     root_fields,
 };
+use crate::labels::Labels;
 use crate::names::CONFIG_KEY;
 
 /// The key of the chart's values, ours and `MetalLB`'s, that holds a configuration.
 const INLINE: &str = "configInline";
 /// The key that makes a text a configuration.
 const POOLS: &str = "address-pools";
-/// `MetalLB`'s objects, from 0.13 on.
-const METALLB_GROUP: &str = "metallb.io/";
 
 /// Namespace and name of a manifest's object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,108 @@ impl fmt::Display for NoConfiguration {
 }
 
 impl std::error::Error for NoConfiguration {}
+
+/// What a file says, in both forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedFile {
+    /// Each `ConfigMap` with a configuration, or the bare configuration.
+    pub configurations: Vec<Checked>,
+    /// What `MetalLB`'s objects in it come to, by themselves; `None` if there are none. Places are those
+    /// in the file.
+    pub objects: Option<Compiled>,
+}
+
+/// Reads a file as [`check_file`] does, and `MetalLB`'s objects in it. Objects without a namespace count as
+/// those of `namespace`, as they would with `kubectl apply -n`.
+///
+/// # Errors
+/// If it holds manifests, and nothing in them is a configuration.
+pub fn check_manifests(text: &str, namespace: &str) -> Result<CheckedFile, NoConfiguration> {
+    let objects = tree::load(text).ok().and_then(|documents| {
+        let objects = documents.iter().flat_map(objects);
+        let read = objects_of_metallb(objects, text, namespace);
+        (!read.is_empty()).then(|| Objects::new(namespace.to_owned()).compile_read(read))
+    });
+    let configurations = match check_file(text) {
+        Ok(configurations) => configurations,
+        Err(_) if objects.is_some() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(CheckedFile {
+        configurations,
+        objects,
+    })
+}
+
+/// Of two of one name the later one: it is the one that would be applied last.
+fn objects_of_metallb<'n>(
+    objects: impl Iterator<Item = &'n Node>,
+    text: &str,
+    namespace: &str,
+) -> Vec<Read> {
+    let mut read: BTreeMap<ObjectRef, (Span, Read)> = BTreeMap::new();
+    for object in objects {
+        let Some((manifest, mut report)) = manifest_of(object, text, namespace) else {
+            continue;
+        };
+        let (key, place) = (manifest.object.clone(), manifest.place.clone());
+        if let Some((first, _)) = read.get(&key) {
+            let message = format!("the same object is already there {}", report.beside(first));
+            report.warn(&place, message, "remove one of the two: this one counts");
+        }
+        read.insert(key, (place, Read::from(manifest, report)));
+    }
+    read.into_values().map(|(_, read)| read).collect()
+}
+
+fn manifest_of<'n, 't>(
+    object: &'n Node,
+    text: &'t str,
+    namespace: &str,
+) -> Option<(Manifest<'n>, Report<'t>)> {
+    let kind = kind_of_metallb(object).and_then(Kind::of)?;
+    let metadata = object.get("metadata");
+    let text_of = |key: &str| {
+        metadata
+            .and_then(|node| word(node, key))
+            .filter(|text| !text.is_empty())
+    };
+    let name = metadata.and_then(|node| node.get("name"));
+    let place = name.map_or_else(|| object.headline(), Node::headline);
+    let mut report = Report::new(text, &Origin::Whole).open();
+    if text_of("name").is_none() {
+        report.add(
+            &place,
+            format!("the {kind} has no name"),
+            "write `name: NAME` under `metadata:`",
+        );
+    }
+    let labels = match metadata
+        .and_then(|node| node.get("labels"))
+        .map(|node| &node.value)
+    {
+        Some(Value::Map(entries)) => entries
+            .iter()
+            .filter_map(|(key, value)| Some((&key.scalar()?.text, &value.scalar()?.text)))
+            .collect(),
+        _ => Labels::default(),
+    };
+    let manifest = Manifest {
+        object: ObjectRef {
+            kind,
+            namespace: text_of("namespace").unwrap_or(namespace).to_owned(),
+            name: text_of("name").unwrap_or_default().to_owned(),
+            uid: String::new(),
+        },
+        version: word(object, "apiVersion").unwrap_or_default(),
+        created: 0,
+        labels,
+        annotations: metadata.and_then(|node| node.get("annotations")),
+        spec: object.get("spec").filter(|spec| !spec.is_null()),
+        place,
+    };
+    Some((manifest, report))
+}
 
 /// Reads a file: every `ConfigMap` in it with key `config` (in any of its documents, also in a
 /// `kind: List`), values for the chart, or the bare configuration. Positions in problems are those in
@@ -148,8 +251,8 @@ fn in_values(inline: &Node, text: &str) -> Checked {
 
 fn kind_of_metallb(object: &Node) -> Option<&str> {
     let version = word(object, "apiVersion")?;
-    version
-        .starts_with(METALLB_GROUP)
+    let rest = version.strip_prefix(Kind::GROUP)?;
+    rest.starts_with('/')
         .then(|| word(object, "kind"))
         .flatten()
 }

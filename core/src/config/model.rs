@@ -4,27 +4,41 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{BgpAdvertisement, Layer2Advertisement};
+use super::{BgpAdvertisement, Layer2Advertisement, Peer};
 use crate::address::{AddressRange, Family, to_number};
 use crate::labels::{LabelNames, Labels};
 
-/// A whole configuration, already checked: pool names are unique and no two ranges overlap.
+/// A whole configuration, already checked: pool names are unique and no two ranges overlap. A `ConfigMap`
+/// and `MetalLB`'s objects are two ways to write it. Objects stand in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
-    /// The addresses of `address-pools`, in the order of the file.
+    /// The addresses of `address-pools`, in the order of the file; `IPAddressPool` objects.
     pub pools: Vec<Pool>,
-    /// How they are announced by ARP and neighbour discovery: one for each pool of protocol `layer2`.
+    /// How they are announced by ARP and neighbour discovery: one for each pool of protocol `layer2`;
+    /// `L2Advertisement` objects.
     pub layer2: Vec<Layer2Advertisement>,
-    /// How they are announced to BGP routers: those of each pool of protocol `bgp`. Checked and kept; no
-    /// BGP speaker exists yet.
+    /// How they are announced to BGP routers: those of each pool of protocol `bgp`; `BGPAdvertisement`
+    /// objects. Checked and kept; no BGP speaker exists yet.
     pub bgp: Vec<BgpAdvertisement>,
-    /// `peers`: BGP routers. Checked and kept; no BGP speaker exists yet.
+    /// BGP routers: `peers`; `BGPPeer` objects. Checked and kept; no BGP speaker exists yet.
     pub peers: Vec<Peer>,
-    /// `bfd-profiles`. Checked and kept; no BGP speaker exists yet.
+    /// `bfd-profiles`; `BFDProfile` objects. Checked and kept; no BGP speaker exists yet.
     pub bfd_profiles: Vec<BfdProfile>,
 }
 
 impl Config {
+    /// Without anything.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pools: Vec::new(),
+            layer2: Vec::new(),
+            bgp: Vec::new(),
+            peers: Vec::new(),
+            bfd_profiles: Vec::new(),
+        }
+    }
+
     /// The pool of that name.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
@@ -35,6 +49,14 @@ impl Config {
     #[must_use]
     pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.contains(address))
+    }
+
+    /// The labels of pools that advertisements select them by.
+    pub(super) fn pool_label_names(&self) -> LabelNames {
+        let layer2 = self.layer2.iter().map(|one| &one.scope);
+        let scopes = layer2.chain(self.bgp.iter().map(|one| &one.scope));
+        let selectors = scopes.flat_map(|scope| &scope.pool_selectors);
+        selectors.flat_map(LabelSelector::names).collect()
     }
 
     /// The labels that its selectors read, of Services, Namespaces or Nodes.
@@ -49,20 +71,28 @@ impl Config {
     }
 }
 
-/// Addresses that are given to Services, and to which: one entry of `address-pools`. How they are
-/// announced is said by the advertisements that name it.
+/// Addresses that are given to Services, and to which: one entry of `address-pools`, or one
+/// `IPAddressPool`. How they are announced is said by the advertisements that select it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// `name`
+    /// `name`; `metadata.name`
     pub name: String,
+    /// `metadata.labels`, as far as advertisements select pools by them. A `ConfigMap` gives pools none.
+    pub labels: Labels,
     /// `addresses`, in the order of the file: the order of allocation. Without those that no host can
-    /// have; nothing is left of a pool that had no others.
+    /// have, and without [`Self::exclude`]; nothing is left of a pool that had no others.
     pub ranges: Vec<AddressRange>,
+    /// `exclude` (ours): what is left out of [`Self::ranges`], as it is written.
+    pub exclude: Vec<AddressRange>,
     /// `auto-assign`: whether services that do not name the pool get addresses from it.
     pub auto_assign: bool,
     /// `avoid-buggy-ips`: never give out IPv4 addresses that end in .0 or .255.
     pub avoid_buggy_ips: bool,
-    /// `priority` (ours): lower is tried first; `None` comes last, then in the order of the file.
+    /// Pools that are meant for somebody go before all others: those with a `serviceAllocation`; in a
+    /// `ConfigMap` those with a `priority`.
+    pub pinned: bool,
+    /// `priority` (ours), `serviceAllocation.priority`: lower is tried first; `None` comes last, then in
+    /// the order of [`Config::pools`].
     pub priority: Option<u32>,
     /// `namespaces` (ours): only services in these; empty means any.
     pub namespaces: Vec<String>,
@@ -72,6 +102,9 @@ pub struct Pool {
     pub service_selectors: Vec<LabelSelector>,
     /// `share-within` (ours): whose Services may come to share an address.
     pub share_within: ShareWithin,
+    /// `sharing` (ours): Services come to share its addresses without a key, where their ports allow it;
+    /// default false.
+    pub sharing: bool,
     /// `allow-node-ports` (ours): whether a Service's annotation may take a port that a node needs from
     /// it, on the node's own address; default true.
     pub allow_node_ports: bool,
@@ -87,7 +120,25 @@ pub enum ShareWithin {
     Namespace,
 }
 
+/// Who may come to share an address of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sharing {
+    /// Also Services without a sharing key.
+    pub without_key: bool,
+    /// Of which namespaces.
+    pub within: ShareWithin,
+}
+
 impl Pool {
+    /// Who may come to share its addresses.
+    #[must_use]
+    pub const fn shares(&self) -> Sharing {
+        Sharing {
+            without_key: self.sharing,
+            within: self.share_within,
+        }
+    }
+
     /// Whether `address` is one of the pool's and may be given out (`avoid-buggy-ips`).
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -140,36 +191,7 @@ fn buggy(range: &AddressRange) -> u128 {
     zeros + ones
 }
 
-/// One entry of `peers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// `my-asn`
-    pub my_asn: u32,
-    /// `peer-asn`
-    pub peer_asn: u32,
-    /// `peer-address`
-    pub address: IpAddr,
-    /// `source-address`
-    pub source_address: Option<IpAddr>,
-    /// `peer-port`, default 179.
-    pub port: u16,
-    /// `hold-time`, default 90 s, whole seconds.
-    pub hold_time: Duration,
-    /// `keepalive-time`, default a third of the hold time.
-    pub keepalive_time: Duration,
-    /// `router-id`
-    pub router_id: Option<IpAddr>,
-    /// `node-selectors`, OR-ed; empty means every node.
-    pub node_selectors: Vec<LabelSelector>,
-    /// `password`, empty for none.
-    pub password: String,
-    /// `bfd-profile`
-    pub bfd_profile: Option<String>,
-    /// `ebgp-multihop`
-    pub ebgp_multihop: bool,
-}
-
-/// One entry of `bfd-profiles`.
+/// One entry of `bfd-profiles`, or one `BFDProfile`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BfdProfile {
     /// `name`
@@ -191,7 +213,7 @@ pub struct BfdProfile {
 }
 
 /// Labels that an object must have: all of `match_labels` and all of `match_expressions`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct LabelSelector {
     /// `match-labels`
     pub match_labels: BTreeMap<String, String>,
@@ -200,7 +222,7 @@ pub struct LabelSelector {
 }
 
 /// One entry of `match-expressions`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LabelExpression {
     /// `key`
     pub key: String,
@@ -209,7 +231,7 @@ pub struct LabelExpression {
 }
 
 /// `operator` of a label expression, with the semantics of `metav1.LabelSelector`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LabelOperator {
     /// `In`: present, with one of these values.
     In(Vec<String>),
@@ -223,7 +245,7 @@ pub enum LabelOperator {
 
 impl LabelSelector {
     /// The labels that it reads.
-    fn names(&self) -> impl Iterator<Item = String> {
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
         let expressions = self.match_expressions.iter().map(|one| &one.key);
         self.match_labels.keys().chain(expressions).cloned()
     }

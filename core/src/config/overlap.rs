@@ -1,6 +1,6 @@
 //! Ranges that share addresses.
 
-use crate::address::{AddressRange, predecessor, successor, to_number};
+use crate::address::{AddressRange, joined, predecessor, successor, to_number};
 
 /// Pairs of indices of ranges that overlap, the smaller index first. No pair if and only if no two
 /// ranges overlap; every range that overlaps any other is in at least one pair. (All pairs could be
@@ -52,6 +52,33 @@ pub(super) fn rest(range: &AddressRange, other: &AddressRange) -> Option<Address
     }
 }
 
+/// What is left of `ranges` without `excluded`, in the same order.
+pub(super) fn without(ranges: &[AddressRange], excluded: &[AddressRange]) -> Vec<AddressRange> {
+    let excluded = joined(excluded.iter().copied());
+    ranges
+        .iter()
+        .flat_map(|range| without_ascending(*range, &excluded))
+        .collect()
+}
+
+/// `excluded` are disjoint and ascend.
+fn without_ascending(range: AddressRange, excluded: &[AddressRange]) -> Vec<AddressRange> {
+    let mut left = Vec::new();
+    let mut rest = Some(range);
+    let from = excluded.partition_point(|one| one.last() < range.first());
+    for gap in excluded[from..]
+        .iter()
+        .take_while(|one| one.overlaps(&range))
+    {
+        let Some(part) = rest else { break };
+        let below = predecessor(gap.first()).filter(|_| gap.first() > part.first());
+        left.extend(below.and_then(|last| AddressRange::new(part.first(), last)));
+        rest = successor(gap.last()).and_then(|first| AddressRange::new(first, part.last()));
+    }
+    left.extend(rest);
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -92,6 +119,21 @@ mod tests {
                 let shared = AddressRange::new(*shared.start(), *shared.end()).unwrap();
                 prop_assert_eq!(rest.size() + shared.size(), range.size());
             }
+        }
+
+        #[test]
+        fn what_is_left_is_each_address_that_is_not_excluded_once_and_in_order(
+            ranges in proptest::collection::vec(small_range(), 0..4),
+            excluded in proptest::collection::vec(small_range(), 0..6),
+        ) {
+            let addresses = |ranges: &[AddressRange]| {
+                let numbers = ranges.iter().flat_map(|one| to_number(one.first())..=to_number(one.last()));
+                numbers.collect::<Vec<_>>()
+            };
+            let gone = addresses(&excluded);
+            let mut want = addresses(&ranges);
+            want.retain(|one| !gone.contains(one));
+            prop_assert_eq!(addresses(&without(&ranges, &excluded)), want);
         }
     }
 }

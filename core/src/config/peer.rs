@@ -8,7 +8,7 @@ use super::place::Span;
 use super::problem::{Report, quoted};
 use super::selector::metallbs_selectors;
 use super::tree::Node;
-use super::{BfdProfile, Peer, duration};
+use super::{BfdProfile, Neighbour, Password, Peer, PeerAsn, duration};
 use crate::address::canonical;
 use crate::suggest::nearest;
 
@@ -27,8 +27,8 @@ const KEYS: [&str; 12] = [
     "ebgp-multihop",
 ];
 
-const BGP_PORT: u16 = 179;
-const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
+pub(super) const BGP_PORT: u16 = 179;
+pub(super) const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
 /// RFC 4271 §4.2: zero or at least three seconds.
 const MIN_HOLD_TIME: Duration = Duration::from_secs(3);
 
@@ -65,8 +65,9 @@ fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option
     let router_id = fields
         .get("router-id")
         .and_then(|node| ip_address(node, "router-id", report));
-    let hold_time = hold_time(&fields, report);
-    let keepalive_time = keepalive_time(&fields, hold_time, report);
+    let hold_time = hold_time(&fields, "hold-time", report).unwrap_or(DEFAULT_HOLD_TIME);
+    let keepalive_time = keepalive_time(&fields, "keepalive-time", Some(hold_time), report);
+    let keepalive_time = keepalive_time.unwrap_or(hold_time / 3);
     let node_selectors = fields.get("node-selectors");
     let node_selectors =
         node_selectors.map(|node| metallbs_selectors(node, "node-selectors", report));
@@ -76,40 +77,58 @@ fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option
     let bfd_profile = fields
         .get("bfd-profile")
         .and_then(|node| bfd_profile(node, profiles, report));
-    let multihop = fields
-        .get("ebgp-multihop")
-        .and_then(|node| boolean(node, "ebgp-multihop", report));
-    let ebgp_multihop = multihop.unwrap_or(false);
-    if ebgp_multihop && my_asn.is_some() && my_asn == peer_asn {
-        report.add(
-            &fields.key_span("ebgp-multihop"),
-            "`ebgp-multihop` between equal AS numbers, which is iBGP",
-            "remove `ebgp-multihop`, or correct `peer-asn`",
-        );
-    }
+    let ebgp_multihop = multihop(&fields, "ebgp-multihop", my_asn, peer_asn, report);
     Some(Peer {
+        name: String::new(),
         my_asn: my_asn?,
-        peer_asn: peer_asn?,
-        address: address?,
+        peer_asn: PeerAsn::Number(peer_asn?),
+        local_asn: None,
+        neighbour: Neighbour::Address(address?),
         source_address,
         port: port.filter(|port| *port != 0).unwrap_or(BGP_PORT),
         hold_time,
         keepalive_time,
+        connect_time: None,
         router_id,
         node_selectors: node_selectors.unwrap_or_default(),
-        password: password.unwrap_or_default(),
+        password: Password::new(password.unwrap_or_default()),
+        password_secret: None,
         bfd_profile,
         ebgp_multihop,
+        graceful_restart: false,
+        vrf: String::new(),
+        dual_stack: false,
     })
 }
 
-fn asn(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<u32> {
+/// Several hops to a router of another AS.
+pub(super) fn multihop(
+    fields: &Fields<'_>,
+    key: &str,
+    my_asn: Option<u32>,
+    peer_asn: Option<u32>,
+    report: &mut Report<'_>,
+) -> bool {
+    let node = fields.get(key);
+    let is_set = node.and_then(|node| boolean(node, key, report)) == Some(true);
+    if is_set && my_asn.is_some() && my_asn == peer_asn {
+        report.add(
+            &fields.key_span(key),
+            format!("`{key}` between equal AS numbers, which is iBGP"),
+            format!("remove `{key}`, or correct the AS number of the router"),
+        );
+    }
+    is_set
+}
+
+/// The AS number under `key`, which must be there.
+pub(super) fn asn(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Option<u32> {
     let node = fields.require(key, "write the AS number, for example 64512", report)?;
     integer(node, key, 1..=u32::MAX, report)
 }
 
 /// An address; blank means absent.
-fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr> {
+pub(super) fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr> {
     let text = text(node, key, report)?;
     if text.is_empty() && key != "peer-address" {
         return None;
@@ -126,23 +145,24 @@ fn ip_address(node: &Node, key: &str, report: &mut Report<'_>) -> Option<IpAddr>
     address
 }
 
-fn seconds(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Duration> {
+pub(super) fn seconds(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Duration> {
     duration::seconds(text(node, key, report)?, key, &node.span, report)
 }
 
-fn duration_node<'n>(fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
+pub(super) fn duration_node<'n>(fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
     fields
         .get(key)
         .filter(|node| node.scalar().is_none_or(|scalar| !scalar.text.is_empty()))
 }
 
-fn hold_time(fields: &Fields<'_>, report: &mut Report<'_>) -> Duration {
-    let Some(node) = duration_node(fields, "hold-time") else {
-        return DEFAULT_HOLD_TIME;
-    };
-    let Some(time) = seconds(node, "hold-time", report) else {
-        return DEFAULT_HOLD_TIME;
-    };
+/// The hold time under `key`, if there is one.
+pub(super) fn hold_time(
+    fields: &Fields<'_>,
+    key: &str,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let node = duration_node(fields, key)?;
+    let time = seconds(node, key, report)?;
     if time != Duration::ZERO && time < MIN_HOLD_TIME {
         report.add(
             &node.span,
@@ -150,18 +170,19 @@ fn hold_time(fields: &Fields<'_>, report: &mut Report<'_>) -> Duration {
             "write `0` for none, or `3s` or more",
         );
     }
-    time
+    Some(time)
 }
 
-fn keepalive_time(fields: &Fields<'_>, hold_time: Duration, report: &mut Report<'_>) -> Duration {
-    let key = "keepalive-time";
-    let Some(node) = duration_node(fields, key) else {
-        return hold_time / 3;
-    };
-    let Some(time) = seconds(node, key, report) else {
-        return hold_time / 3;
-    };
-    if time > hold_time {
+/// The time between keepalives under `key`, if there is one. It goes with that hold time, if there is one.
+pub(super) fn keepalive_time(
+    fields: &Fields<'_>,
+    key: &str,
+    hold_time: Option<Duration>,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let node = duration_node(fields, key)?;
+    let time = seconds(node, key, report)?;
+    if let Some(hold_time) = hold_time.filter(|hold_time| time > *hold_time) {
         let third = (hold_time / 3).as_secs();
         report.add(
             &node.span,
@@ -172,11 +193,15 @@ fn keepalive_time(fields: &Fields<'_>, hold_time: Duration, report: &mut Report<
             format!("write `{key}: {third}s`, a third of it, or remove the line"),
         );
     }
-    time
+    Some(time)
 }
 
 /// Never points at the value: a password must not get into a log.
-fn password(fields: &Fields<'_>, node: &Node, report: &mut Report<'_>) -> Option<String> {
+pub(super) fn password(
+    fields: &Fields<'_>,
+    node: &Node,
+    report: &mut Report<'_>,
+) -> Option<String> {
     if let Some(scalar) = node.scalar() {
         return Some(scalar.text.clone());
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::paths::Paths;
+
 /// Bytes from the start of a text.
 pub(super) type Span = Range<usize>;
 
@@ -101,9 +103,14 @@ pub(super) trait At {
 
 impl At for Span {
     fn place(&self, source: &Source<'_>) -> Place {
-        let span = source.origin.outer(self);
-        let Position { line, column } = source.positions.of(span.start);
-        Place::Text { span, line, column }
+        match source {
+            Source::Text { origin, positions } => {
+                let span = origin.outer(self);
+                let Position { line, column } = positions.of(span.start);
+                Place::Text { span, line, column }
+            }
+            Source::Object(paths) => paths.place_of(self.start),
+        }
     }
 }
 
@@ -113,16 +120,21 @@ impl At for Place {
     }
 }
 
-/// The text that spans lie in.
-pub(super) struct Source<'t> {
-    origin: &'t Origin,
-    positions: Positions<'t>,
+/// What spans lie in.
+pub(super) enum Source<'t> {
+    /// A text.
+    Text {
+        origin: &'t Origin,
+        positions: Positions<'t>,
+    },
+    /// An object of the API: a span is the number of a node.
+    Object(&'t Paths),
 }
 
 impl<'t> Source<'t> {
     /// Of a configuration that stands in `text` as `origin` says.
     pub(super) fn new(text: &'t str, origin: &'t Origin) -> Self {
-        Self {
+        Self::Text {
             origin,
             positions: Positions::new(text),
         }
@@ -138,7 +150,7 @@ struct Position {
 }
 
 /// Finds lines and columns without reading the text anew.
-struct Positions<'t> {
+pub(super) struct Positions<'t> {
     text: &'t str,
     /// Where each line starts.
     starts: Vec<usize>,

@@ -4,24 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::bgp::{self, Communities};
 use super::fields::{Fields, boolean, integer, list, text};
-use super::overlap::{overlapping, rest};
+use super::overlap::{overlapping, rest, without};
 use super::place::{At, Span};
 use super::possible::possible;
+use super::preferred::preferred_nodes;
 use super::problem::{Report, quoted};
-use super::selector::{is_dns_label, selectors};
+use super::selector::{OF_TEXT, is_dns_label, selectors};
 use super::tree::{Node, Value};
 use super::{
     BgpAdvertisement, LabelSelector, Layer2Advertisement, Pool, RouteAttributes, Scope,
     ShareWithin, address,
 };
 use crate::address::AddressRange;
+use crate::labels::Labels;
 use crate::suggest::nearest;
 
 /// The keys of an entry.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 17] = [
     "name",
     "protocol",
     "addresses",
+    "exclude",
     "auto-assign",
     "avoid-buggy-ips",
     "bgp-advertisements",
@@ -30,26 +33,29 @@ pub const KEYS: [&str; 14] = [
     "namespace-selectors",
     "service-selectors",
     "node-selectors",
+    "preferred-nodes",
     "interfaces",
+    "sharing",
     "share-within",
     "allow-node-ports",
 ];
 
 const NAME_HELP: &str = "write `name: NAME`; services may ask for the pool by it";
 const PROTOCOL_HELP: &str = "write `protocol: layer2` or `protocol: bgp`";
-const SHARE_HELP: &str = "write `share-within: namespace`, or leave it out";
 const ADDRESSES_HELP: &str =
     "write `addresses:` and under it ranges such as `- 192.168.1.240-192.168.1.250`";
 /// Linux: `IFNAMSIZ` without the terminating zero.
 const MAX_INTERFACE_BYTES: usize = 15;
 
 /// One entry of `addresses`, to be compared with those of all pools.
-struct Entry<P> {
-    range: AddressRange,
-    /// What hosts can have of it.
-    possible: Vec<AddressRange>,
+pub(super) struct Entry<P> {
+    pub(super) range: AddressRange,
+    /// What is left of it where addresses are excluded.
+    parts: Vec<AddressRange>,
+    /// What hosts can have of that.
+    pub(super) possible: Vec<AddressRange>,
     text: String,
-    at: P,
+    pub(super) at: P,
     pool: String,
 }
 
@@ -95,10 +101,13 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
         let name = name(&fields, &mut places, report);
         let start = entries.len();
         read_entries(&fields, name.unwrap_or_default(), &mut entries, report);
-        let entries = &entries[start..];
-        let Some((pool, announced)) = pool(&fields, name, entries, communities, report) else {
+        let entries = &mut entries[start..];
+        let exclude = exclude(&fields, report);
+        leave_out(&exclude, entries, &fields.key_span("exclude"), report);
+        let Some((mut pool, announced)) = pool(&fields, name, entries, communities, report) else {
             continue;
         };
+        pool.exclude = exclude.into_iter().map(|(range, _)| range).collect();
         read.pools.push(pool);
         match announced {
             Announced::Layer2(one) => read.layer2.push(one),
@@ -120,8 +129,9 @@ fn pool(
     let protocol = protocol(fields, report);
     let mut flag = |key| fields.get(key).and_then(|node| boolean(node, key, report));
     let (auto_assign, avoid_buggy_ips) = (flag("auto-assign"), flag("avoid-buggy-ips"));
+    let sharing = flag("sharing").unwrap_or(false);
     let allow_node_ports = flag("allow-node-ports").unwrap_or(true);
-    let share_within = share_within(fields, report);
+    let share_within = share_within(fields.get("share-within"), "share-within", report);
     let routes = routes(fields, protocol, &ranges, communities, report);
     // Zero is the word for "no priority" in other places: better asked for than guessed.
     let priority = fields.get("priority");
@@ -137,41 +147,61 @@ fn pool(
     let namespace_selectors = selectors("namespace-selectors");
     let service_selectors = selectors("service-selectors");
     let node_selectors = selectors("node-selectors");
+    let preferred = fields.get("preferred-nodes");
+    let preferred = preferred.map(|node| preferred_nodes(node, "preferred-nodes", OF_TEXT, report));
+    let preferred_nodes = preferred.unwrap_or_default();
+    if matches!(protocol, Some(Protocol::Bgp)) && !preferred_nodes.is_empty() {
+        report.warn(
+            &fields.key_span("preferred-nodes"),
+            "`preferred-nodes` in a pool with `protocol: bgp`",
+            "remove them: each node tells its routers, and none is preferred",
+        );
+    }
     let scope = Scope {
-        pools: vec![name?.to_owned()],
+        pools: [name?.to_owned()].into(),
+        pool_selectors: Vec::new(),
         service_selectors: Vec::new(),
         node_selectors,
     };
     let announced = match protocol? {
         Protocol::Layer2 => Announced::Layer2(Layer2Advertisement {
+            name: name?.to_owned(),
             scope,
             interfaces,
-            preferred_nodes: Vec::new(),
+            preferred_nodes,
         }),
         // Routes go to routers, by whichever interface.
         Protocol::Bgp => Announced::Bgp(
             routes
                 .into_iter()
-                .map(|route| BgpAdvertisement {
-                    scope: scope.clone(),
-                    route,
+                .map(|route| {
+                    Some(BgpAdvertisement {
+                        name: name?.to_owned(),
+                        scope: scope.clone(),
+                        route,
+                        peers: BTreeSet::new(),
+                    })
                 })
-                .collect(),
+                .collect::<Option<_>>()?,
         ),
     };
     let pool = Pool {
         name: name?.to_owned(),
+        labels: Labels::default(),
         namespace_selectors,
         service_selectors,
         ranges: entries
             .iter()
             .flat_map(|entry| entry.possible.iter().copied())
             .collect(),
+        exclude: Vec::new(),
         auto_assign: auto_assign.unwrap_or(true),
         avoid_buggy_ips: avoid_buggy_ips.unwrap_or(false),
+        pinned: priority.is_some(),
         priority,
         namespaces,
         share_within,
+        sharing,
         allow_node_ports,
     };
     Some((pool, announced))
@@ -227,20 +257,26 @@ fn protocol(fields: &Fields<'_>, report: &mut Report<'_>) -> Option<Protocol> {
     protocol
 }
 
-fn share_within(fields: &Fields<'_>, report: &mut Report<'_>) -> ShareWithin {
-    let Some(node) = fields.get("share-within") else {
+/// `share-within`, or what is written for it under the key `what`.
+pub(super) fn share_within(
+    node: Option<&Node>,
+    what: &str,
+    report: &mut Report<'_>,
+) -> ShareWithin {
+    let Some(node) = node else {
         return ShareWithin::default();
     };
-    match text(node, "share-within", report) {
+    match text(node, what, report) {
         Some("namespace") => return ShareWithin::Namespace,
         Some("cluster") | None => {}
         Some(word) => {
             let meant = nearest(word, ["namespace", "cluster"].into_iter());
-            let help = meant.map_or(SHARE_HELP.to_owned(), |word| {
-                format!("did you mean `{word}`?")
-            });
+            let help = meant.map_or_else(
+                || format!("write `{what}: namespace`, or leave it out"),
+                |word| format!("did you mean `{word}`?"),
+            );
             let message = format!(
-                "`share-within` must be namespace or cluster, not {}",
+                "`{what}` must be namespace or cluster, not {}",
                 quoted(word)
             );
             report.add(&node.span, message, help);
@@ -249,7 +285,8 @@ fn share_within(fields: &Fields<'_>, report: &mut Report<'_>) -> ShareWithin {
     ShareWithin::default()
 }
 
-fn read_entries(
+/// Reads `addresses` of the pool of that name.
+pub(super) fn read_entries(
     fields: &Fields<'_>,
     pool: &str,
     entries: &mut Vec<Entry<Span>>,
@@ -270,6 +307,7 @@ fn read_entries(
                 .unwrap_or_default();
             entries.push(Entry {
                 range,
+                parts: vec![range],
                 possible: possible(range, &text, &item.span, report),
                 text,
                 at: item.span.clone(),
@@ -279,10 +317,61 @@ fn read_entries(
     }
 }
 
-fn report_overlaps<P: At>(entries: &[Entry<P>], report: &mut Report<'_>) {
-    let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
-    for (first, second) in overlapping(&ranges) {
+/// Addresses to leave out of a pool, each entry with its place.
+type Excluded = Vec<(AddressRange, Span)>;
+
+fn exclude(fields: &Fields<'_>, report: &mut Report<'_>) -> Excluded {
+    let node = fields.get("exclude");
+    let items = node.map_or(&[][..], |node| list(node, "exclude", report));
+    let ranges = items
+        .iter()
+        .filter_map(|item| Some((address::range_of(item, report)?, item.span.clone())));
+    ranges.collect()
+}
+
+/// Leaves addresses out of the entries of one pool.
+pub(super) fn leave_out(
+    exclude: &[(AddressRange, Span)],
+    entries: &mut [Entry<Span>],
+    at: &Span,
+    report: &mut Report<'_>,
+) {
+    for (range, at) in exclude {
+        if !entries.iter().any(|entry| entry.range.overlaps(range)) {
+            let message = format!(
+                "{} is not in the pool, so it excludes nothing",
+                quoted(&range.to_string())
+            );
+            report.warn(at, message, "remove it, or correct it");
+        }
+    }
+    let ranges: Vec<_> = exclude.iter().map(|(range, _)| *range).collect();
+    let had_any = entries.iter().any(|entry| !entry.possible.is_empty());
+    for entry in entries.iter_mut() {
+        entry.parts = without(&entry.parts, &ranges);
+        entry.possible = without(&entry.possible, &ranges);
+    }
+    if had_any && entries.iter().all(|entry| entry.possible.is_empty()) {
+        let message = "everything is excluded: the pool has no address left";
+        report.add(at, message, "exclude less, or remove the pool");
+    }
+}
+
+/// Entries of one configuration that overlap.
+pub(super) fn report_overlaps<P: At>(entries: &[Entry<P>], report: &mut Report<'_>) {
+    let parts = entries.iter().enumerate();
+    let parts: Vec<(usize, AddressRange)> = parts
+        .flat_map(|(index, entry)| entry.parts.iter().map(move |part| (index, *part)))
+        .collect();
+    let ranges: Vec<_> = parts.iter().map(|(_, part)| *part).collect();
+    let pairs = overlapping(&ranges).into_iter();
+    let pairs = pairs.map(|(one, other)| {
+        let (one, other) = (parts[one].0, parts[other].0);
+        (one.min(other), one.max(other))
+    });
+    for (first, second) in pairs.collect::<BTreeSet<_>>() {
         let (first, second) = (&entries[first], &entries[second]);
+        let are_whole = [first, second].iter().all(|one| one.parts == [one.range]);
         let there = report.beside(&first.at);
         let place = if first.pool == second.pool {
             there
@@ -292,6 +381,7 @@ fn report_overlaps<P: At>(entries: &[Entry<P>], report: &mut Report<'_>) {
         let contained =
             first.range.contains(second.range.first()) && first.range.contains(second.range.last());
         let help = match rest(&second.range, &first.range) {
+            _ if !are_whole => "leave out the addresses that they share".to_owned(),
             _ if contained => "remove it: its addresses are all in the other one".to_owned(),
             Some(rest) => format!("write `{rest}`, which leaves out what they share"),
             None => "leave out the addresses that they share".to_owned(),
@@ -332,10 +422,11 @@ fn routes(
     read
 }
 
-const NAMESPACE_HELP: &str = "write a namespace's name: small letters, digits and `-`";
-const INTERFACE_HELP: &str = "write an interface's name as `ip link` shows it, such as `eth0`";
+pub(super) const NAMESPACE_HELP: &str = "write a namespace's name: small letters, digits and `-`";
+pub(super) const INTERFACE_HELP: &str =
+    "write an interface's name as `ip link` shows it, such as `eth0`";
 
-fn is_interface(name: &str) -> bool {
+pub(super) fn is_interface(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_INTERFACE_BYTES
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::paths::Paths;
 use super::place::{At, Origin, Place, Source};
 
 /// More than anybody reads; the rest is counted.
@@ -44,13 +45,21 @@ pub struct Problems {
 
 impl Problems {
     /// `None` if there are none.
-    fn of(mut list: Vec<Problem>) -> Option<Self> {
+    pub(super) fn of(mut list: Vec<Problem>) -> Option<Self> {
         // Those of objects stay in the order in which they were found, after those of the text.
         let start = |place: &Place| place.span().map_or(usize::MAX, |span| span.start);
         list.sort_by_key(|problem| start(&problem.place));
         let uncounted = list.len().saturating_sub(MAX_PROBLEMS);
         list.truncate(MAX_PROBLEMS);
         (!list.is_empty()).then_some(Self { list, uncounted })
+    }
+
+    /// One alone.
+    pub(super) fn one(problem: Problem) -> Self {
+        Self {
+            list: vec![problem],
+            uncounted: 0,
+        }
     }
 
     /// The problems, at most 100.
@@ -68,10 +77,25 @@ impl Problems {
     /// and how many more there are.
     #[must_use]
     pub fn event_message(&self) -> String {
+        self.message_of(Problem::to_string)
+    }
+
+    /// The same for an Event on the object that all of it is about: it names the fields alone.
+    #[must_use]
+    pub fn event_message_of_object(&self) -> String {
+        self.message_of(|problem| match &problem.place {
+            Place::Object { path, .. } => {
+                format!("{path}: {}: {}", problem.message, problem.help)
+            }
+            Place::Text { .. } => problem.to_string(),
+        })
+    }
+
+    fn message_of(&self, said: impl Fn(&Problem) -> String) -> String {
         let mut message = String::new();
         for (told, problem) in self.list.iter().enumerate() {
             let separator = if told == 0 { "" } else { "; " };
-            let next = format!("{separator}{problem}");
+            let next = format!("{separator}{}", said(problem));
             let rest = self.count() - told - 1;
             let room = MAX_EVENT_BYTES - more(rest).len();
             if message.len() + next.len() > room {
@@ -118,6 +142,8 @@ pub(super) struct Report<'t> {
     /// What is accepted, and probably not meant.
     warnings: Vec<Problem>,
     unfilled: usize,
+    /// Keys that are not known are warned of.
+    is_open: bool,
 }
 
 /// What a [`Report`] comes to, each in the order of the text.
@@ -133,13 +159,39 @@ pub(super) struct Judgement {
 impl<'t> Report<'t> {
     /// Spans are those of a configuration that stands in `text` as `origin` says.
     pub(super) fn new(text: &'t str, origin: &'t Origin) -> Self {
+        Self::within(Source::new(text, origin))
+    }
+
+    /// Spans are the numbers of nodes of that object.
+    pub(super) fn of_object(paths: &'t Paths) -> Self {
+        Self::within(Source::Object(paths)).open()
+    }
+
+    /// Keys that are not known are warned of: an object of a newer `MetalLB` is not refused.
+    pub(super) fn open(mut self) -> Self {
+        self.is_open = true;
+        self
+    }
+
+    const fn within(source: Source<'t>) -> Self {
         Self {
-            source: Source::new(text, origin),
+            source,
             list: Vec::new(),
             left_out: Vec::new(),
             warnings: Vec::new(),
             unfilled: 0,
+            is_open: false,
         }
+    }
+
+    /// Whether keys that are not known are warned of.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// The place, for a problem that is found later.
+    pub(super) fn place(&self, at: &dyn At) -> Place {
+        at.place(&self.source)
     }
 
     pub(super) fn add(&mut self, at: &dyn At, message: impl Into<String>, help: impl Into<String>) {
@@ -198,9 +250,12 @@ impl<'t> Report<'t> {
         self.add(at, message, help);
     }
 
-    /// Where another place is, for a message: `on line 7`.
+    /// Where another place is, for a message: `on line 7`; within one object `in spec.addresses[0]`.
     pub(super) fn beside(&self, other: &dyn At) -> String {
-        other.place(&self.source).beside()
+        match (other.place(&self.source), &self.source) {
+            (Place::Object { path, .. }, Source::Object(_)) => format!("in {path}"),
+            (place, _) => place.beside(),
+        }
     }
 
     /// Whether nothing is wrong but addresses that a template has left blank.

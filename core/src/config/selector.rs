@@ -10,6 +10,24 @@ use super::{LabelExpression, LabelOperator, LabelSelector};
 
 const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";
 
+/// How the two keys of a selector are written.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    labels: &'static str,
+    expressions: &'static str,
+}
+
+/// In a `ConfigMap`.
+pub(super) const OF_TEXT: Keys = Keys {
+    labels: "match-labels",
+    expressions: "match-expressions",
+};
+/// In an object, as everywhere in the Kubernetes API.
+pub(super) const OF_OBJECT: Keys = Keys {
+    labels: "matchLabels",
+    expressions: "matchExpressions",
+};
+
 /// A list of selectors under a key of `MetalLB`'s: an entry that is null selects everything, as `{}`
 /// does.
 pub(super) fn metallbs_selectors(
@@ -22,7 +40,7 @@ pub(super) fn metallbs_selectors(
         if item.is_null() {
             return Some(LabelSelector::default());
         }
-        selector(item, what, report)
+        selector(item, what, OF_TEXT, report)
     };
     items.iter().filter_map(selector).collect()
 }
@@ -32,37 +50,40 @@ pub(super) fn selectors(node: &Node, what: &str, report: &mut Report<'_>) -> Vec
     let items = list(node, what, report);
     items
         .iter()
-        .filter_map(|item| selector(item, what, report))
+        .filter_map(|item| selector(item, what, OF_TEXT, report))
         .collect()
 }
 
-fn selector(node: &Node, what: &str, report: &mut Report<'_>) -> Option<LabelSelector> {
+/// A selector that is an entry of the list under `what`.
+pub(super) fn selector(
+    node: &Node,
+    what: &str,
+    keys: Keys,
+    report: &mut Report<'_>,
+) -> Option<LabelSelector> {
     let what = format!("an entry of `{what}`");
-    let fields = Fields::read(node, &what, &["match-labels", "match-expressions"], report)?;
-    let labels = fields.get("match-labels");
-    let expressions = fields.get("match-expressions");
-    let items = expressions.map_or(&[][..], |node| list(node, "match-expressions", report));
+    let fields = Fields::read(node, &what, &[keys.labels, keys.expressions], report)?;
+    let labels = fields.get(keys.labels);
+    let expressions = fields.get(keys.expressions);
+    let items = expressions.map_or(&[][..], |node| list(node, keys.expressions, report));
     Some(LabelSelector {
         match_labels: labels
-            .map(|node| match_labels(node, report))
+            .map(|node| match_labels(node, keys.labels, report))
             .unwrap_or_default(),
         match_expressions: items
             .iter()
-            .filter_map(|item| expression(item, report))
+            .filter_map(|item| expression(item, keys.expressions, report))
             .collect(),
     })
 }
 
-fn match_labels(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, String> {
+fn match_labels(node: &Node, what: &str, report: &mut Report<'_>) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     let mut places: BTreeMap<&str, Span> = BTreeMap::new();
     let Value::Map(entries) = &node.value else {
-        let message = format!("`match-labels` must be a mapping, not {}", node.kind());
-        report.add(
-            &node.headline(),
-            message,
-            "write `match-labels: {LABEL: VALUE}`",
-        );
+        let message = format!("`{what}` must be a mapping, not {}", node.kind());
+        let help = format!("write `{what}: {{LABEL: VALUE}}`");
+        report.add(&node.headline(), message, help);
         return labels;
     };
     for (key, value) in entries {
@@ -85,9 +106,9 @@ fn match_labels(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, String
     labels
 }
 
-fn expression(node: &Node, report: &mut Report<'_>) -> Option<LabelExpression> {
-    let what = "an entry of `match-expressions`";
-    let fields = Fields::read(node, what, &["key", "operator", "values"], report)?;
+fn expression(node: &Node, list: &str, report: &mut Report<'_>) -> Option<LabelExpression> {
+    let what = format!("an entry of `{list}`");
+    let fields = Fields::read(node, &what, &["key", "operator", "values"], report)?;
     let key = fields.require("key", "write the label's name: `key: NAME`", report);
     let operator = fields.require("operator", OPERATORS, report);
     let values = fields.get("values").map(|node| values(node, report));

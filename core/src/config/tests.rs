@@ -1,9 +1,11 @@
 mod events;
 mod files;
 mod golden;
+mod manifests;
 mod meaning;
 mod nulls;
 mod objects;
+mod ours;
 mod possible;
 mod properties;
 mod rows;

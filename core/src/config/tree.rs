@@ -66,9 +66,10 @@ impl Node {
     }
 
     /// The place to point at: a list or a mapping may cover half of the file, its first word
-    /// does not.
+    /// does not. The node of an object covers nothing, and is the place itself.
     pub(super) fn headline(&self) -> Span {
         match &self.value {
+            _ if self.span.is_empty() => self.span.clone(),
             Value::Scalar(_) => self.span.clone(),
             Value::List(items) => items
                 .first()
@@ -88,6 +89,34 @@ impl Node {
             .iter()
             .find(|(name, _)| name.scalar().is_some_and(|s| s.text == key));
         entry.map(|(_, value)| value)
+    }
+
+    /// The same with all of it at one place: a text within a value has none of its own.
+    pub(super) fn at(self, span: &Span) -> Self {
+        let value = match self.value {
+            Value::List(items) => Value::List(items.into_iter().map(|one| one.at(span)).collect()),
+            Value::Map(entries) => {
+                let entries = entries.into_iter();
+                Value::Map(
+                    entries
+                        .map(|(key, one)| (key.at(span), one.at(span)))
+                        .collect(),
+                )
+            }
+            scalar @ Value::Scalar(_) => scalar,
+        };
+        Self {
+            span: span.clone(),
+            value,
+        }
+    }
+
+    /// The entries of a list; none of anything else.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Scalar(_) | Value::Map(_) => &[],
+        }
     }
 
     /// What it is, for a message.

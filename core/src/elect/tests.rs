@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{LabelSelector, Layer2Advertisement, Scope};
+use crate::config::{LabelSelector, Layer2Advertisement, PreferredNodes, Scope};
 use crate::view::ServiceKey;
 
 const ADDRESS: &str = "192.168.64.200";
@@ -125,6 +125,93 @@ fn the_rank_is_the_sha256_of_node_and_address() {
             hex(rank(node, address.parse().unwrap())),
             want,
             "{node}#{address}"
+        );
+    }
+}
+
+/// By the hashes below the order without weights is n2, n1, n3.
+#[test]
+fn preferred_nodes_come_first_among_those_that_are_as_good() {
+    use TrafficPolicy::Cluster;
+    let preferring = |selected: &[&str], weights: &[(u8, &str)]| {
+        let weights = weights.iter().map(|(weight, name)| PreferredNodes {
+            weight: *weight,
+            selector: LabelSelector {
+                match_labels: [("name".to_owned(), (*name).to_owned())].into(),
+                match_expressions: Vec::new(),
+            },
+        });
+        Layer2Advertisement {
+            preferred_nodes: weights.collect(),
+            ..announced_by(selected)
+        }
+    };
+    let rows = [
+        (vec![preferring(&[], &[(1, "n3")])], "n1 n2 n3", "n3 n2 n1"),
+        (
+            vec![preferring(&[], &[(1, "n3"), (2, "n1")])],
+            "n1 n2 n3",
+            "n1 n3 n2",
+        ),
+        // Weights of all entries and advertisements add up.
+        (
+            vec![preferring(&[], &[(2, "n1"), (1, "n3"), (2, "n3")])],
+            "n1 n2 n3",
+            "n3 n1 n2",
+        ),
+        (
+            vec![preferring(&[], &[(2, "n1")]), preferring(&[], &[(3, "n3")])],
+            "n1 n2 n3",
+            "n3 n1 n2",
+        ),
+        // But those of nodes that the advertisement does not select.
+        (
+            vec![
+                preferring(&["n1"], &[(100, "n3")]),
+                preferring(&[], &[(1, "n1")]),
+            ],
+            "n1 n2 n3",
+            "n1 n2 n3",
+        ),
+        // Any drawback counts more.
+        (
+            vec![preferring(&[], &[(100, "n3")])],
+            "n1 n2- n3~",
+            "n1 n2-excluded_node n3-node_leaving",
+        ),
+        (vec![preferring(&[], &[])], "n1 n2 n3", "n2 n1 n3"),
+    ];
+    for (advertisements, marked, want) in rows {
+        let nodes = nodes(marked);
+        let endpoints = endpoints("*");
+        let backend = || Backend {
+            policy: Cluster,
+            endpoints: endpoints.iter().collect(),
+            move_to: None,
+        };
+        let layer2 = Layer2::By(advertisements.iter().collect());
+        let order = |backend| {
+            let standings =
+                standings(address(), &[backend], &layer2, &nodes, ExcludeLabel::Prefer).unwrap();
+            let words = standings.candidates(address()).into_iter();
+            let words: Vec<_> = words
+                .map(|(name, tier)| match tier.drawback() {
+                    None => name.to_owned(),
+                    Some(drawback) => format!("{name}-{drawback}"),
+                })
+                .collect();
+            words.join(" ")
+        };
+        assert_eq!(order(backend()), want, "{advertisements:?}");
+        // Whoever is asked for comes before whoever is preferred.
+        let moved = Backend {
+            move_to: Some("n2"),
+            ..backend()
+        };
+        let first = order(moved);
+        assert!(
+            marked.contains("n2-") || first.starts_with("n2 "),
+            "{first}"
         );
     }
 }

@@ -42,6 +42,26 @@ impl Reason {
                  they are left out, and the rest of it is in force",
                 "correct the lines that the Event on the ConfigMap names; it says what to write",
             ),
+            Self::ConfigWarning => (
+                "the configuration is in force, and something in it is probably not meant",
+                "see what the Event ConfigWarning says; correct it if it is not what you want",
+            ),
+            Self::PoolOverlaps => (
+                "the IPAddressPool contains addresses of another one, which stays in force; this version of \
+                 it has no effect, its last good version stays in force, and no Service loses its address",
+                "remove the shared addresses from one of the two pools; the Event on this one names the \
+                 other",
+            ),
+            Self::UnknownReference => (
+                "the object is in force, but names or selects something that does not exist (yet), such as \
+                 a pool",
+                "create what the Event on the object names, or correct the name",
+            ),
+            Self::OtherNamespace => (
+                "the object has no effect: only objects in FerroLB's own namespace are read, as with \
+                 MetalLB",
+                "move it to the namespace that the Event names, or delete it",
+            ),
             Self::Unreadable => (
                 "an object from the API server cannot be decoded, or is larger than 4 MiB; what was known \
                  of it stays in force, and other objects are not affected",
@@ -238,6 +258,12 @@ impl Reason {
             Self::AddressOutsidePools => (
                 "the address is in no pool, and FerroLB did not assign it, so it is not announced",
                 "add it to a pool, or leave it to the load balancer that assigned it",
+            ),
+            Self::SharedWithSelectors => (
+                "the Service has the annotation allow-shared-ip, and an advertisement with serviceSelectors \
+                 covers it: as with MetalLB, nobody announces its address",
+                "remove the annotation, or select the Service by an advertisement without serviceSelectors \
+                 alone",
             ),
             Self::NotAdvertised => (
                 "no advertisement covers the address's pool and its Service, so it is not announced",

@@ -297,8 +297,10 @@ fn of_lan(interfaces: &[&str], app: Option<&str>) -> Layer2Advertisement {
         ..LabelSelector::default()
     };
     Layer2Advertisement {
+        name: "lan".to_owned(),
         scope: Scope {
-            pools: vec!["lan".to_owned()],
+            pools: ["lan".to_owned()].into(),
+            pool_selectors: Vec::new(),
             service_selectors: app.map(labels).into_iter().collect(),
             node_selectors: Vec::new(),
         },

@@ -120,7 +120,15 @@ impl<'a> Choice<'a> {
         let avoiding = self.config.pools.iter().find(|pool| {
             pool.avoids(address) && pool.ranges.iter().any(|range| range.contains(address))
         });
+        let excluding = self.config.pools.iter().find(|pool| {
+            let mut excluded = pool.exclude.iter();
+            excluded.any(|range| range.contains(address))
+        });
         match avoiding {
+            None if excluding.is_some() => format!(
+                "pool {} leaves {address} out (exclude): ask for another address",
+                excluding.map_or("", |pool| pool.name.as_str())
+            ),
             Some(pool) => format!(
                 "pool {} does not give out {address} (avoid-buggy-ips: true): ask for another \
                  address",

@@ -485,6 +485,89 @@ fn a_pool_may_keep_sharing_within_a_namespace_and_evicts_nobody() {
     assert_eq!(told(&allocator.ensure(&asks)), "10.0.0.1");
 }
 
+/// A pool whose addresses are shared without a key.
+fn of_all(share_within: ShareWithin, ranges: &[(&str, &str)]) -> Config {
+    let pool = Pool {
+        sharing: true,
+        share_within,
+        ..pool("default", ranges)
+    };
+    Config {
+        pools: vec![pool],
+        ..Config::default()
+    }
+}
+
+#[test]
+fn services_of_a_pool_with_sharing_share_where_their_ports_allow_without_a_key() {
+    let nine = &[("10.0.0.1", "10.0.0.9")];
+    let mut allocator = Allocator::new(unconfigured());
+    allocator.set_config(of_all(ShareWithin::Cluster, nine));
+    let local = |view| ServiceView {
+        traffic_policy: TrafficPolicy::Local,
+        ..view
+    };
+    let rows = [
+        (on_port(80, service("web")), "10.0.0.1"),
+        (on_port(443, service("api")), "10.0.0.1"),
+        (on_port(80, service("other")), "10.0.0.2"),
+        (on_port(81, of_namespace("far", service("web"))), "10.0.0.1"),
+        (sharing("k", 82, service("keyed")), "10.0.0.1"),
+        (sharing("other", 83, service("apart")), "10.0.0.2"),
+        // With policy Local the pods have to be the same.
+        (local(on_port(84, service("local"))), "10.0.0.3"),
+        (asking("10.0.0.1", on_port(85, service("asks"))), "10.0.0.1"),
+        (
+            asking("10.0.0.1", on_port(80, service("late"))),
+            "requested_address_in_use",
+        ),
+    ];
+    for (view, want) in rows {
+        assert_eq!(told(&allocator.ensure(&view)), want, "{}", view.key);
+        allocator.holdings.check();
+    }
+}
+
+#[test]
+fn sharing_without_a_key_stays_within_the_scope_of_the_pool() {
+    let mut allocator = Allocator::new(unconfigured());
+    allocator.set_config(of_all(ShareWithin::Namespace, &[("10.0.0.1", "10.0.0.9")]));
+    let rows = [
+        ("a", 80, "10.0.0.1"),
+        ("b", 81, "10.0.0.2"),
+        ("a", 82, "10.0.0.1"),
+        ("b", 83, "10.0.0.2"),
+    ];
+    for (namespace, port, want) in rows {
+        let name = format!("s{port}");
+        let view = of_namespace(namespace, on_port(port, service(&name)));
+        assert_eq!(told(&allocator.ensure(&view)), want, "{namespace} {port}");
+    }
+}
+
+#[test]
+fn a_pool_with_sharing_is_full_only_when_no_port_is_left() {
+    let mut allocator = Allocator::new(unconfigured());
+    allocator.set_config(of_all(ShareWithin::Cluster, &[("10.0.0.1", "10.0.0.2")]));
+    let rows = [
+        ("a", 80, "10.0.0.1"),
+        ("b", 80, "10.0.0.2"),
+        ("c", 80, "pool_exhausted"),
+        ("d", 81, "10.0.0.1"),
+    ];
+    for (name, port, want) in rows {
+        let view = on_port(port, service(name));
+        assert_eq!(told(&allocator.ensure(&view)), want, "{name}");
+    }
+    // Who shares so goes on when the pool no longer does, and is told.
+    allocator.set_config(Config {
+        pools: vec![pool("default", &[("10.0.0.1", "10.0.0.2")])],
+        ..Config::default()
+    });
+    let view = on_port(81, service("d"));
+    assert_eq!(told(&allocator.ensure(&view)), "10.0.0.1 shared_in_discord");
+}
+
 #[test]
 fn with_policy_local_the_same_selector_in_another_namespace_means_other_pods() {
     let service = |namespace, name, port, selector: &str, policy| {

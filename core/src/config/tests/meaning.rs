@@ -33,11 +33,13 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(pool.share_within, ShareWithin::Cluster);
     assert!(pool.allow_node_ports);
     let of = |name: &str| Scope {
-        pools: vec![name.to_owned()],
+        pools: [name.to_owned()].into(),
+        pool_selectors: vec![],
         service_selectors: vec![],
         node_selectors: vec![],
     };
     let everywhere = Layer2Advertisement {
+        name: "a".to_owned(),
         scope: of("a"),
         interfaces: vec![],
         preferred_nodes: vec![],
@@ -48,12 +50,15 @@ fn what_is_not_written_has_the_documented_default() {
         "a pool of layer2 is one of them"
     );
     let expected = BgpAdvertisement {
+        name: "b".to_owned(),
+        peers: std::collections::BTreeSet::new(),
         scope: of("b"),
         route: RouteAttributes {
             aggregation_length: 32,
             aggregation_length_v6: 128,
             localpref: 0,
             communities: vec![],
+            large_communities: vec![],
         },
     };
     assert_eq!(config.bgp, [expected], "and one of bgp is announced once");
