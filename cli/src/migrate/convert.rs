@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector};
+use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector, POOL_KEYS};
 use serde_yaml::Value;
 
-use super::metallb::{BgpSpec, L2Spec, Object, Objects, PeerSpec, PoolSpec, Pools, Selector};
+use super::metallb::{
+    BgpSpec, L2Spec, Metadata, Object, Objects, PeerSpec, PoolSpec, Pools, Selector,
+};
 use super::{Migrated, not_announced, ours};
 
 /// Converts all of it.
@@ -60,13 +62,25 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
             }
         }
     }
-    for advertisement in &objects.l2 {
-        let (name, other) = (&advertisement.metadata.name, &advertisement.spec.other);
-        tell_unknown("L2Advertisement", name, other, &mut lost);
+    for Object { metadata, spec } in &objects.l2 {
+        let kind = "L2Advertisement";
+        tell_unknown(kind, &metadata.name, &spec.other, &mut lost);
+        if !spec.service_selectors.is_empty() {
+            lost.push(no_equivalent(kind, &metadata.name, "serviceSelectors"));
+        }
     }
-    for advertisement in &objects.bgp {
-        let (name, other) = (&advertisement.metadata.name, &advertisement.spec.other);
-        tell_unknown("BGPAdvertisement", name, other, &mut lost);
+    for Object { metadata, spec } in &objects.bgp {
+        let kind = "BGPAdvertisement";
+        tell_unknown(kind, &metadata.name, &spec.other, &mut lost);
+        for (field, is_set) in [
+            ("nodeSelectors", !spec.node_selectors.is_empty()),
+            ("peers", !spec.peers.is_empty()),
+            ("serviceSelectors", !spec.service_selectors.is_empty()),
+        ] {
+            if is_set {
+                lost.push(no_equivalent(kind, &metadata.name, field));
+            }
+        }
     }
     let config = serde_yaml::to_string(&config).context("cannot write the configuration")?;
     Ok(Migrated { config, lost })
@@ -121,7 +135,10 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
         auto_assign: spec.auto_assign.filter(|on| !on),
         avoid_buggy_ips: spec.avoid_buggy_ips.filter(|on| *on),
         // For MetalLB 0 is "none", which comes last.
-        priority: allocation.priority.filter(|priority| *priority > 0),
+        priority: allocation
+            .priority
+            .filter(|priority| *priority > 0)
+            .and_then(|priority| u32::try_from(priority).ok()),
         namespaces: allocation.namespaces.clone(),
         namespace_selectors: ours::selectors(&allocation.namespace_selectors),
         service_selectors: ours::selectors(&allocation.service_selectors),
@@ -132,7 +149,25 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
         } else {
             Vec::new()
         },
+        ours: ours(&theirs.metadata),
     }
+}
+
+/// What FerroLB has besides MetalLB's fields: annotations there, keys of the same names here.
+fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
+    let key = |(name, text): (&String, &String)| {
+        let key = name.strip_prefix("ferrolb.io/")?;
+        POOL_KEYS.contains(&key).then(|| {
+            let value = if key == "exclude" {
+                let entries = text.split(',').map(str::trim);
+                entries.filter(|entry| !entry.is_empty()).collect()
+            } else {
+                serde_yaml::from_str(text).unwrap_or_else(|_| text.as_str().into())
+            };
+            (key.to_owned(), value)
+        })
+    };
+    metadata.annotations.iter().filter_map(key).collect()
 }
 
 /// What any of the advertisements allows; one without a list allows all, which is an empty list.
@@ -230,6 +265,12 @@ fn communities(objects: &Objects, lost: &mut Vec<String>) -> BTreeMap<String, St
     all
 }
 
+fn no_equivalent(kind: &str, name: &str, field: &str) -> String {
+    format!(
+        "{kind} {name}: a ConfigMap has no equivalent of {field}; the objects keep it (--to objects)"
+    )
+}
+
 fn tell_unknown(kind: &str, name: &str, fields: &BTreeMap<String, Value>, lost: &mut Vec<String>) {
     // What says nothing is not lost.
     let said = fields.iter().filter(|(_, value)| match value {
@@ -240,9 +281,7 @@ fn tell_unknown(kind: &str, name: &str, fields: &BTreeMap<String, Value>, lost: 
         _ => true,
     });
     for (field, _) in said {
-        lost.push(format!(
-            "{kind} {name}: FerroLB has no equivalent of {field}"
-        ));
+        lost.push(no_equivalent(kind, name, field));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_yaml::Value;
 
 use super::metallb;
 
@@ -42,6 +43,9 @@ pub(super) struct Pool {
     pub(super) interfaces: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) bgp_advertisements: Vec<Advertisement>,
+    /// Keys that only FerroLB has.
+    #[serde(flatten)]
+    pub(super) ours: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -1,4 +1,4 @@
-use ferrolb_core::config::check_file;
+use ferrolb_core::config::{Config, check_file};
 
 use super::*;
 
@@ -12,8 +12,8 @@ fn migrated(text: &str) -> anyhow::Result<Migrated> {
 fn migrated_from(text: &str, from: Option<&str>) -> anyhow::Result<Migrated> {
     let mut files = Files::default();
     files.take(text)?;
-    let (found, lost) = files.of(from)?;
-    let mut migrated = migrate(found)?;
+    let (source, lost) = files.source(from)?;
+    let mut migrated = migrate(source)?;
     migrated.lost.splice(0..0, lost);
     Ok(migrated)
 }
@@ -94,7 +94,7 @@ fn what_lies_in_another_namespace_than_metallbs_is_left_out_and_said() {
 
 fn manifest(config: &str) -> String {
     let mut out = Vec::new();
-    print(&mut out, "lb", config).unwrap();
+    print(&mut out, "lb", config, &[]).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -153,4 +153,253 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
     let refused = [both.as_str(), &twice, "kind: Secret", unreadable, "a: [b"]
         .map(|text| format!("{:#}", migrated(text).unwrap_err()));
     insta::assert_snapshot!(refused.join("\n"));
+}
+
+/// The objects that a file is converted to, and what is lost.
+fn objects_of(text: &str) -> (Objects, Vec<String>) {
+    let mut files = Files::default();
+    files.take(text).unwrap();
+    let (source, mut lost) = files.source(None).unwrap();
+    let mut objects = to_objects(source, &mut lost).unwrap();
+    manifests::clean(&mut objects, "lb");
+    (objects, lost)
+}
+
+/// As they are printed.
+fn printed(text: &str) -> String {
+    let (objects, lost) = objects_of(text);
+    let mut out = Vec::new();
+    manifests::print(&mut out, &manifests::list(&objects).unwrap(), &lost).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// What the daemons make of the objects, by way of a ConfigMap.
+fn in_force(objects: &Objects) -> Config {
+    let config = convert::convert(objects).unwrap().config;
+    match config::parse(&config) {
+        Outcome::Valid(config) => config,
+        other => panic!("{other:?} of\n{config}"),
+    }
+}
+
+fn pools(text: &str) -> String {
+    manifest(&format!("address-pools:\n{text}"))
+}
+
+#[test]
+fn a_config_map_becomes_objects_and_what_they_cannot_say_becomes_an_annotation() {
+    insta::assert_snapshot!(printed(&manifest(EVERYTHING)));
+}
+
+#[test]
+fn a_config_map_that_becomes_objects_and_a_config_map_again_says_the_same() {
+    let before = config::parse(EVERYTHING).in_force().unwrap();
+    let (objects, _) = objects_of(&manifest(EVERYTHING));
+    let after = in_force(&objects);
+    assert_eq!(after.pools, before.pools);
+    assert_eq!(after.layer2, before.layer2);
+    assert_eq!(after.bfd_profiles, before.bfd_profiles);
+    assert_eq!(after.peers.len(), before.peers.len());
+}
+
+#[test]
+fn pools_are_tried_in_the_order_of_the_file_also_as_objects() {
+    let order = |text: &str| {
+        let (objects, lost) = objects_of(&pools(text));
+        let priority = |pool: &metallb::Object<metallb::PoolSpec>| {
+            let allocation = pool.spec.service_allocation.clone();
+            allocation.and_then(|one| one.priority)
+        };
+        let all = objects.pools.iter();
+        let all = all.map(|pool| (pool.metadata.name.clone(), priority(pool)));
+        (all.collect::<Vec<_>>(), !lost.is_empty())
+    };
+    let pool = |name: &str, rest: &str| {
+        let number = name.bytes().map(u32::from).sum::<u32>() % 256;
+        format!("- {{name: {name}, protocol: layer2, addresses: [10.0.{number}.0/24]{rest}}}\n")
+    };
+    // Objects are tried by their names, which is the same here.
+    let (names, told) = order(&(pool("a", "") + &pool("b", "")));
+    assert_eq!(names, [("a".into(), None), ("b".into(), None)]);
+    assert!(!told);
+    // Pools that nobody gets unasked are in no order.
+    let (names, told) = order(&(pool("z", ", auto-assign: false") + &pool("b", "")));
+    assert_eq!(names, [("z".into(), None), ("b".into(), None)]);
+    assert!(!told);
+    for text in [
+        pool("b", "") + &pool("a", ""),
+        // As objects a pool that is tied to somebody goes first.
+        pool("b", "") + &pool("c", ", namespaces: [shop]"),
+        // 0 is first in a ConfigMap, and none on an object.
+        pool("b", ", priority: 0") + &pool("c", ", priority: 5"),
+    ] {
+        let (names, told) = order(&text);
+        let numbers: Vec<_> = names.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, [Some(10), Some(20)], "{text}");
+        assert!(told, "{text}");
+    }
+}
+
+#[test]
+fn pools_that_are_announced_alike_share_an_advertisement() {
+    let (objects, lost) = objects_of(&pools(
+        "- {name: a, protocol: layer2, addresses: [10.0.0.0/24]}
+- {name: b, protocol: layer2, addresses: [10.0.1.0/24], interfaces: [eth1]}
+- {name: c, protocol: layer2, addresses: [10.0.2.7]}
+",
+    ));
+    let advertised: Vec<_> = objects
+        .l2
+        .iter()
+        .map(|one| one.spec.of.ip_address_pools.join(" "))
+        .collect();
+    assert_eq!(advertised, ["a c", "b"]);
+    // MetalLB refuses an address without a length.
+    assert_eq!(objects.pools[2].spec.addresses, ["10.0.2.7/32"]);
+    assert_eq!(lost, [""; 0]);
+}
+
+#[test]
+fn a_name_that_no_object_can_have_is_changed_and_said() {
+    let (objects, lost) = objects_of(&pools(
+        "- {name: My Pool, protocol: layer2, addresses: [10.0.0.0/24]}
+- {name: my-pool, protocol: layer2, addresses: [10.0.1.0/24]}
+- {name: 7, protocol: layer2, addresses: [10.0.2.0/24]}
+",
+    ));
+    let names: Vec<_> = objects.pools.iter().map(|one| &one.metadata.name).collect();
+    assert_eq!(names, ["my-pool", "my-pool-2", "7"]);
+    assert!(
+        lost[0].contains("pool `My Pool` becomes IPAddressPool my-pool"),
+        "{lost:?}"
+    );
+    assert!(lost[1].contains("pool `my-pool` becomes IPAddressPool my-pool-2"));
+}
+
+#[test]
+fn objects_stay_the_objects_that_they_are_without_what_the_cluster_and_tools_wrote() {
+    let text = OBJECTS.replace(
+        "labels: {site: office}",
+        "labels: {site: office}\n    uid: 1\n    annotations: {ferrolb.io/sharing: \"true\", \
+         kubectl.kubernetes.io/last-applied-configuration: x}",
+    );
+    let printed = printed(&text);
+    for gone in ["status", "resourceVersion", "uid:", "last-applied", "# "] {
+        assert!(!printed.contains(gone), "{gone} in\n{printed}");
+    }
+    let read = |text: &str| {
+        let documents = serde_yaml::Deserializer::from_str(text);
+        let mut all = Vec::new();
+        for document in documents {
+            let value = <serde_yaml::Value as serde::Deserialize>::deserialize(document).unwrap();
+            match value.get("items") {
+                Some(items) => all.extend(items.as_sequence().unwrap().clone()),
+                None => all.push(value),
+            }
+        }
+        all.retain(|one| {
+            one["apiVersion"]
+                .as_str()
+                .unwrap()
+                .starts_with("metallb.io")
+        });
+        let key = |one: &serde_yaml::Value| {
+            let name = one["metadata"]["name"].as_str().unwrap();
+            (one["kind"].as_str().unwrap().to_owned(), name.to_owned())
+        };
+        let spec = |one: &serde_yaml::Value| (key(one), one["spec"].clone());
+        all.iter()
+            .map(spec)
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (before, after) = (read(&text), read(&printed));
+    assert_eq!(before.len(), 11);
+    for (key, spec) in &before {
+        assert_eq!(after.get(key), Some(spec), "{key:?}");
+    }
+    assert!(printed.contains("ferrolb.io/sharing: 'true'"), "{printed}");
+    assert!(printed.contains("namespace: lb"));
+}
+
+#[test]
+fn a_peer_of_the_deprecated_version_is_written_in_the_one_that_is_stored() {
+    let peer = object(
+        "BGPPeer",
+        "metallb-system",
+        "tor",
+        "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1}",
+    );
+    assert!(printed(&peer).contains("apiVersion: metallb.io/v1beta2\nkind: BGPPeer"));
+}
+
+/// Every address is in some pool, and in force.
+fn is_in_force(text: &str) {
+    let (objects, _) = objects_of(text);
+    let config = in_force(&objects);
+    assert_eq!(config.pools.len(), objects.pools.len());
+}
+
+#[test]
+fn the_config_map_of_kube_vip_becomes_pools_of_namespaces_and_one_for_all() {
+    let text = include_str!("fixtures/kube-vip.yaml");
+    is_in_force(text);
+    insta::assert_snapshot!(printed(text));
+}
+
+#[test]
+fn ranges_of_kube_vip_are_used_where_there_are_no_global_cidrs() {
+    let text = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: kubevip}
+data:
+  range-blog: 192.168.66.10-192.168.66.20,192.168.66.30-192.168.66.40
+  range-global: 10.0.0.1-10.0.0.9
+";
+    let (objects, lost) = objects_of(text);
+    let blog = &objects.pools[0];
+    assert_eq!(blog.metadata.name, "blog");
+    assert_eq!(
+        blog.spec.addresses,
+        ["192.168.66.10-192.168.66.20", "192.168.66.30-192.168.66.40"]
+    );
+    assert_eq!(objects.pools[1].spec.addresses, ["10.0.0.1-10.0.0.9"]);
+    assert_eq!(lost.len(), 2, "{lost:?}");
+}
+
+#[test]
+fn ciliums_pools_and_policies_become_pools_and_advertisements() {
+    let text = include_str!("fixtures/cilium.yaml");
+    is_in_force(text);
+    insta::assert_snapshot!(printed(text));
+}
+
+#[test]
+fn purelbs_groups_become_pools_and_what_is_routed_is_left_out() {
+    let text = include_str!("fixtures/purelb.yaml");
+    is_in_force(text);
+    insta::assert_snapshot!(printed(text));
+}
+
+#[test]
+fn the_files_are_those_of_one_load_balancer() {
+    let both = format!(
+        "{}\n---\n{}",
+        include_str!("fixtures/kube-vip.yaml"),
+        include_str!("fixtures/purelb.yaml")
+    );
+    let error = migrated(&both).unwrap_err().to_string();
+    assert!(
+        error.contains("(kube-vip, PureLB): give those of one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_lost_stands_above_the_manifest_as_comments_that_no_name_can_leave() {
+    let mut out = Vec::new();
+    let lost = ["a\nkind: Secret".to_owned(), "b".to_owned()];
+    print(&mut out, "lb", "address-pools: []", &lost).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let head = "# Not the same as before:\n# - a kind: Secret\n# - b\napiVersion: v1\n";
+    assert!(text.starts_with(head), "{text}");
 }
