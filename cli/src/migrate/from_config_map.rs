@@ -108,7 +108,10 @@ fn pool_spec(pool: &Value) -> PoolSpec {
         service_selectors: selectors(pool, "service-selectors"),
     };
     PoolSpec {
-        addresses: texts(pool, "addresses").iter().map(with_length).collect(),
+        addresses: texts(pool, "addresses")
+            .iter()
+            .map(|entry| with_length(entry))
+            .collect(),
         auto_assign: flag(pool, "auto-assign").filter(|on| !on),
         avoid_buggy_ips: flag(pool, "avoid-buggy-ips").filter(|on| *on),
         service_allocation: Some(allocation).filter(|one| *one != Allocation::default()),
@@ -117,11 +120,11 @@ fn pool_spec(pool: &Value) -> PoolSpec {
 }
 
 /// MetalLB refuses an address without a length, and it may be what these objects go back to.
-fn with_length(entry: &String) -> String {
+fn with_length(entry: &str) -> String {
     match entry.trim().parse() {
         Ok(IpAddr::V4(address)) => format!("{address}/32"),
         Ok(IpAddr::V6(address)) => format!("{address}/128"),
-        Err(_) => entry.clone(),
+        Err(_) => entry.to_owned(),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn read(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<S
 fn value_of(text: &str, at: &dyn At, report: &mut Report<'_>) -> Option<Community> {
     let value = number(text);
     if value.is_none() {
-        let message = format!("{} is no BGP community", quoted(text));
+        let message = format!("{} is not a BGP community", quoted(text));
         report.add(at, message, COMMUNITY_FORM);
     }
     value

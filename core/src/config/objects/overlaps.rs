@@ -19,6 +19,15 @@ pub(super) struct Candidate<'p> {
     pub(super) former: Option<&'p Pool>,
 }
 
+impl<'p> Candidate<'p> {
+    fn version(&self, version: Option<Version>) -> Option<&'p Pool> {
+        match version? {
+            Version::Newest => self.newest,
+            Version::Former => self.former,
+        }
+    }
+}
+
 /// What becomes of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Verdict {
@@ -45,6 +54,39 @@ pub(super) struct Overlap {
 
 /// The verdict for each candidate.
 pub(super) fn judge(candidates: &[Candidate<'_>]) -> Vec<Verdict> {
+    let mut verdicts = once(candidates);
+    // What a pool gives up may be there for another one only after that. Then it is so at once: nothing
+    // may change at the next look, when nobody has edited anything.
+    for _ in candidates {
+        let settled = candidates
+            .iter()
+            .zip(&verdicts)
+            .map(|(one, verdict)| Candidate {
+                former: one.version(verdict.in_force),
+                ..*one
+            });
+        let next = once(&settled.collect::<Vec<_>>());
+        let next = next
+            .into_iter()
+            .zip(&verdicts)
+            .map(|(next, verdict)| Verdict {
+                in_force: match next.in_force {
+                    Some(Version::Former) => verdict.in_force,
+                    other => other,
+                },
+                overlap: next.overlap,
+            });
+        let next: Vec<_> = next.collect();
+        if next == verdicts {
+            break;
+        }
+        verdicts = next;
+    }
+    verdicts
+}
+
+/// What follows from what is in force now.
+fn once(candidates: &[Candidate<'_>]) -> Vec<Verdict> {
     let verdicts = round(candidates, false);
     let mut all = candidates.iter().zip(&verdicts);
     // Whoever falls back to what is in force must find its addresses there.

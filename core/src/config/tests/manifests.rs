@@ -114,7 +114,7 @@ fn slips_around_the_spec_are_found_too() {
                 good,
             ) + &all,
             "IPAddressPool/a 5:37 refused",
-            "`192.168.64.300` is no IP address",
+            "`192.168.64.300` is not an IP address",
         ),
     ];
     for (text, title, words) in rows {

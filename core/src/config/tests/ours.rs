@@ -175,7 +175,7 @@ fn what_is_wrong_with_them_is_said_in_both_forms() {
             Kind::IpAddressPool,
             "exclude",
             "nonsense",
-            "`nonsense` is no IP address",
+            "`nonsense` is not an IP address",
         ),
         (
             "exclude: [192.168.64.0/24]",
