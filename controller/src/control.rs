@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
-use ferrolb_core::labels::LabelNames;
+use ferrolb_core::labels::{LabelNames, NamedLabels};
 use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
@@ -66,6 +66,8 @@ pub struct Control {
     readiness: Readiness,
     asked: mpsc::Receiver<Question>,
     services: BoxStream<'static, Vec<Seen<ServiceView>>>,
+    /// Names of the labels that Services and Namespaces are listed with.
+    labels: NamedLabels,
     config: BoxStream<'static, Seen<ConfigMapView>>,
     config_name: String,
     nodes: BoxStream<'static, Seen<NodeAddresses>>,
@@ -108,7 +110,7 @@ impl Control {
         };
         let namespaces = if rights.watch_namespaces {
             index.await_namespaces();
-            watch_namespaces(&client, index.label_names())
+            watch_namespaces(&client, &index.label_names().namespaces)
         } else {
             watch_nothing()
         };
@@ -122,7 +124,8 @@ impl Control {
             watch_nothing()
         };
         Self {
-            services: watch_services(&client, index.label_names()),
+            services: watch_services(&client, &index.label_names().services),
+            labels: index.label_names().clone(),
             index,
             writer: Writer::new(client.clone(), rights.method()),
             rights,
@@ -218,9 +221,12 @@ impl Control {
             return;
         };
         tracing::info!(labels = ?names, "listing again, with the labels that selectors use");
-        self.services = watch_services(&self.client, &names);
-        if self.rights.watch_namespaces {
-            self.namespaces = watch_namespaces(&self.client, &names);
+        let former = std::mem::replace(&mut self.labels, names);
+        if former.services != self.labels.services {
+            self.services = watch_services(&self.client, &self.labels.services);
+        }
+        if self.rights.watch_namespaces && former.namespaces != self.labels.namespaces {
+            self.namespaces = watch_namespaces(&self.client, &self.labels.namespaces);
         }
     }
 
@@ -240,7 +246,7 @@ impl Control {
                 "became leader: assigning addresses"
             );
             self.index.lead();
-            self.services = watch_services(&self.client, self.index.label_names());
+            self.services = watch_services(&self.client, &self.labels.services);
         } else {
             tracing::warn!(
                 "lost leadership: another replica leads, or the Lease could not be renewed"

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, Lister, PoolUsage, Refusal};
 use ferrolb_core::conflict::Finding;
-use ferrolb_core::in_force::InForce;
+use ferrolb_core::in_force::{InForce, Reader};
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
@@ -134,7 +134,7 @@ impl Index {
         Self {
             class,
             leading: true,
-            in_force: InForce::new(source.clone()),
+            in_force: InForce::new(source.clone(), Reader::Controller),
             source,
             config_object: None,
             config_is_no_news: true,

@@ -13,7 +13,7 @@
 use crate::Reason;
 use crate::alloc::Refusal;
 use crate::config::{Config, NotConfigured, Outcome};
-use crate::labels::LabelNames;
+use crate::labels::{LabelNames, Labelled, NamedLabels};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -25,10 +25,29 @@ pub struct InForce {
     held_back: Option<Config>,
     /// Why the newest state of the `ConfigMap` changes nothing.
     why_not: Option<Refusal>,
+    reader: Reader,
     /// Labels that objects have been read with, and that they should be.
-    known: LabelNames,
-    needed: LabelNames,
+    known: NamedLabels,
+    needed: NamedLabels,
     needed_is_news: bool,
+}
+
+/// Who reads the configuration: each reads the labels that it decides by, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// It gives addresses.
+    Controller,
+    /// It announces them.
+    Speaker,
+}
+
+impl Reader {
+    fn labels_of(self, config: &Config) -> NamedLabels {
+        match self {
+            Self::Controller => config.labels_for_giving(),
+            Self::Speaker => config.labels_for_announcing(),
+        }
+    }
 }
 
 /// What has come of a new state.
@@ -47,14 +66,15 @@ pub enum Effect {
 impl InForce {
     /// Nothing is in force. `source` names the `ConfigMap` for people, as `namespace/name`.
     #[must_use]
-    pub fn new(source: String) -> Self {
+    pub fn new(source: String, reader: Reader) -> Self {
         Self {
             source,
+            reader,
             current: None,
             held_back: None,
             why_not: None,
-            known: LabelNames::new(),
-            needed: LabelNames::new(),
+            known: NamedLabels::default(),
+            needed: NamedLabels::default(),
             needed_is_news: false,
         }
     }
@@ -85,15 +105,15 @@ impl InForce {
         }
     }
 
-    /// All objects have been read with the labels of these names.
-    pub fn handle_labels(&mut self, names: LabelNames) -> Effect {
-        self.known = names;
+    /// All objects of this kind have been read with the labels of these names.
+    pub fn handle_labels(&mut self, kind: Labelled, names: LabelNames) -> Effect {
+        *self.known.of_mut(kind) = names;
         self.release()
     }
 
     /// The names of the labels with which all objects have to be read anew, if others are needed than
     /// before.
-    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+    pub fn poll_labels(&mut self) -> Option<NamedLabels> {
         let is_news = std::mem::take(&mut self.needed_is_news);
         is_news.then(|| self.needed.clone())
     }
@@ -126,10 +146,12 @@ impl InForce {
     }
 
     fn accept(&mut self, config: Config) -> Effect {
-        let mut names = config.label_names();
+        let mut names = self.reader.labels_of(&config);
         if !names.is_subset(&self.needed) {
             // Those of what is in force are needed until then.
-            names.extend(self.current.iter().flat_map(Config::label_names));
+            if let Some(current) = &self.current {
+                names.extend(self.reader.labels_of(current));
+            }
             self.needed = names;
             self.needed_is_news = true;
         }
@@ -138,7 +160,7 @@ impl InForce {
     }
 
     fn release(&mut self) -> Effect {
-        let is_ready = |config: &Config| config.label_names().is_subset(&self.known);
+        let is_ready = |config: &Config| self.reader.labels_of(config).is_subset(&self.known);
         if !self.held_back.as_ref().is_some_and(is_ready) {
             return Effect::None;
         }
@@ -176,7 +198,7 @@ mod tests {
                             node-selectors: [{match-labels: {rack: b}}]}]";
 
     fn in_force(texts: &[&str]) -> InForce {
-        let mut in_force = InForce::new(SOURCE.to_owned());
+        let mut in_force = InForce::new(SOURCE.to_owned(), Reader::Speaker);
         for text in texts {
             in_force.handle(Some(parse(text)));
         }
@@ -211,7 +233,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_are_told_what_for() {
-        let mut absent = InForce::new(SOURCE.to_owned());
+        let mut absent = InForce::new(SOURCE.to_owned(), Reader::Speaker);
         absent.handle(None);
         let why = absent.why_not().unwrap();
         assert_eq!(
@@ -234,8 +256,10 @@ mod tests {
         assert_eq!(in_force.current(), Some(&parse(GOOD).in_force().unwrap()));
         let names = in_force.poll_labels().unwrap();
         assert_eq!(in_force.poll_labels(), None, "asked for once");
-        assert_eq!(in_force.handle_labels(LabelNames::new()), Effect::None);
-        assert_eq!(in_force.handle_labels(names), Effect::Replaced);
+        let mut labels = |kind, names: &LabelNames| in_force.handle_labels(kind, names.clone());
+        assert_eq!(labels(Labelled::Nodes, &LabelNames::new()), Effect::None);
+        assert_eq!(labels(Labelled::Services, &names.nodes), Effect::None);
+        assert_eq!(labels(Labelled::Nodes, &names.nodes), Effect::Replaced);
     }
 
     #[test]
@@ -244,7 +268,10 @@ mod tests {
         assert!(in_force.awaits_labels());
         let names = in_force.poll_labels().unwrap();
         in_force.handle(None);
-        assert_eq!(in_force.handle_labels(names), Effect::None);
+        assert_eq!(
+            in_force.handle_labels(Labelled::Nodes, names.nodes),
+            Effect::None
+        );
         assert_eq!(in_force.current(), None);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_core::labels::LabelNames;
 use ferrolb_kube::admin::{Pages, Readiness, Server};
 use ferrolb_kube::client;
 use ferrolb_kube::clock::Clock;
@@ -80,7 +79,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         counters,
     );
     let (monitored_at, host) = latest::channel(args.shared.host);
-    let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
+    let (labels, wanted_labels) = watch::Labels::channel();
     let view = View::new(
         me.clone(),
         args.shared.class(),

@@ -9,8 +9,8 @@ use ferrolb_core::advertise::Advertised;
 use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
-use ferrolb_core::in_force::{Effect, InForce};
-use ferrolb_core::labels::LabelNames;
+use ferrolb_core::in_force::{Effect, InForce, Reader};
+use ferrolb_core::labels::{Labelled, NamedLabels};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{debug, info, warn};
@@ -50,8 +50,8 @@ pub struct View {
     /// Addresses that other hosts have, so that nobody announces them.
     in_conflict: BTreeSet<IpAddr>,
     in_force: InForce,
-    /// Names of the labels that Nodes are being listed with.
-    labels_coming: LabelNames,
+    /// Names of the labels that Services and Nodes are being listed with.
+    labels_coming: NamedLabels,
 }
 
 impl View {
@@ -76,8 +76,8 @@ impl View {
             config_map: Store::default(),
             reports: Store::default(),
             in_conflict: BTreeSet::new(),
-            in_force: InForce::new(source),
-            labels_coming: LabelNames::new(),
+            in_force: InForce::new(source, Reader::Speaker),
+            labels_coming: NamedLabels::default(),
         }
     }
 
@@ -86,8 +86,12 @@ impl View {
         let complete_before = self.missing().is_none();
         match input {
             Input::Service(event) => {
+                let is_listed = matches!(event, Event::InitDone);
                 for changed in self.services.handle(event) {
                     self.service_changed(&changed, dirty);
+                }
+                if is_listed {
+                    dirty.all |= self.labels_are_known(Labelled::Services);
                 }
             }
             Input::Slice(event) => {
@@ -95,15 +99,16 @@ impl View {
                     self.slice_changed(changed, dirty);
                 }
             }
-            Input::Labels(names) => self.labels_coming = names.as_ref().clone(),
+            Input::Labels(kind, names) => {
+                *self.labels_coming.of_mut(kind) = names.as_ref().clone();
+            }
             Input::Node(event) => {
                 let is_listed = matches!(event, Event::InitDone);
                 let changed = !self.nodes.handle(event).is_empty();
                 dirty.nodes |= changed;
                 dirty.all |= changed;
                 if is_listed {
-                    let effect = self.in_force.handle_labels(self.labels_coming.clone());
-                    dirty.all |= self.tell_of_config(effect);
+                    dirty.all |= self.labels_are_known(Labelled::Nodes);
                 }
             }
             Input::Config(event) => {
@@ -204,8 +209,15 @@ impl View {
         effect == Effect::Replaced
     }
 
-    /// The names of the labels with which Nodes have to be listed anew.
-    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+    fn labels_are_known(&mut self, kind: Labelled) -> bool {
+        let names = self.labels_coming.of(kind).clone();
+        let effect = self.in_force.handle_labels(kind, names);
+        self.tell_of_config(effect)
+    }
+
+    /// The names of the labels with which Services and Nodes have to be listed, if one of the two has to be
+    /// listed anew.
+    pub fn poll_labels(&mut self) -> Option<NamedLabels> {
         self.in_force.poll_labels()
     }
 
@@ -246,7 +258,7 @@ impl View {
             (self.config_map.listed(), "the ConfigMap"),
             (
                 !self.in_force.awaits_labels(),
-                "the labels of Nodes that the configuration names",
+                "the labels of Services and Nodes that the configuration names",
             ),
             (self.reports.listed(), "the reports of conflicts"),
         ]

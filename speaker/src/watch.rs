@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
-use ferrolb_core::labels::{LabelNames, Labels};
+use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
 use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -26,8 +26,8 @@ pub enum Input {
     Service(Event<(ServiceKey, Option<ServiceView>)>),
     /// An `EndpointSlice`, or one family of an Endpoints object.
     Slice(Event<(ServiceKey, Option<EndpointSliceView>)>),
-    /// The Nodes are listed anew, with their labels of these names.
-    Labels(Arc<LabelNames>),
+    /// The objects of that kind are listed anew, with their labels of these names.
+    Labels(Labelled, Arc<LabelNames>),
     /// A Node.
     Node(Event<(String, Option<NodeView>)>),
     /// The `data` of the `ConfigMap`.
@@ -51,16 +51,55 @@ impl Input {
     }
 }
 
+/// Which labels Services and Nodes are listed with.
+#[derive(Debug)]
+pub struct Labels {
+    services: latest::Sender<Arc<LabelNames>>,
+    nodes: latest::Sender<Arc<LabelNames>>,
+}
+
+/// The other end of [`Labels`].
+#[derive(Debug)]
+pub struct WantedLabels {
+    services: latest::Receiver<Arc<LabelNames>>,
+    nodes: latest::Receiver<Arc<LabelNames>>,
+}
+
+impl Labels {
+    /// None, to begin with.
+    #[must_use]
+    pub fn channel() -> (Self, WantedLabels) {
+        let (services, wanted_services) = latest::channel(Arc::default());
+        let (nodes, wanted_nodes) = latest::channel(Arc::default());
+        let wanted = WantedLabels {
+            services: wanted_services,
+            nodes: wanted_nodes,
+        };
+        (Self { services, nodes }, wanted)
+    }
+
+    /// Has each kind listed anew whose labels are others.
+    pub fn set(&self, names: NamedLabels) {
+        for (sender, names) in [(&self.services, names.services), (&self.nodes, names.nodes)] {
+            sender.send_if_modified(|former| {
+                let is_news = **former != names;
+                *former = Arc::new(names);
+                is_news
+            });
+        }
+    }
+}
+
 /// Of the one `ConfigMap` that is watched.
 type Data = Event<((), Option<BTreeMap<String, String>>)>;
 
-/// Everything that the speaker watches, Nodes with those labels that `labels` names at the time. It
-/// never ends: what fails is tried again.
+/// Everything that the speaker watches, Services and Nodes with those labels that `labels` names at the
+/// time. It never ends: what fails is tried again.
 pub fn all(
     client: &Client,
     namespace: &str,
     config: &str,
-    labels: latest::Receiver<Arc<LabelNames>>,
+    labels: WantedLabels,
 ) -> BoxStream<'static, Input> {
     let configs = config_map(client, namespace, config, config_data);
     let configs = told("ConfigMap", configs).map(Input::Config);
@@ -75,9 +114,9 @@ pub fn all(
          announced",
     );
     stream::select_all([
-        services(client).map(Input::Service).boxed(),
+        services(client.clone(), labels.services),
         slices(client).map(Input::Slice).boxed(),
-        nodes(client.clone(), labels),
+        nodes(client.clone(), labels.nodes),
         configs.boxed(),
         told("reports of conflicts", reports)
             .map(Input::Reports)
@@ -138,34 +177,50 @@ fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream
         };
         let nodes = watch(Api::<Node>::all(client.clone()), None, read);
         let events = told("Nodes", nodes).map(Input::Node);
-        stream::once(std::future::ready(Input::Labels(labels)))
-            .chain(events)
-            .boxed()
+        with(Labelled::Nodes, labels, events)
     };
     renewed(labels, begin)
 }
 
+/// Tells first with which labels.
+fn with(
+    kind: Labelled,
+    labels: Arc<LabelNames>,
+    events: impl futures::Stream<Item = Input> + Send + 'static,
+) -> BoxStream<'static, Input> {
+    let labels = stream::once(std::future::ready(Input::Labels(kind, labels)));
+    labels.chain(events).boxed()
+}
+
 /// Only Services of type `LoadBalancer`, by a field selector; all, where the API server does not
-/// know it (before 1.31).
-fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<ServiceView>)>> {
-    let api = Api::<Service>::all(client.clone());
-    let read = |key: &ServiceKey, service: Option<&Service>| {
-        let view = service.and_then(service_view);
-        let view = view.filter(|view| view.load_balancer);
-        // Service selectors of advertisements alone would read them, and no ConfigMap has any.
-        let view = view.map(|view| ServiceView {
-            labels: Labels::default(),
-            ..view
-        });
-        (key.clone(), view)
+/// know it (before 1.31). Listed anew as soon as other labels are wanted.
+fn services(
+    client: Client,
+    labels: latest::Receiver<Arc<LabelNames>>,
+) -> BoxStream<'static, Input> {
+    let begin = move |labels: Arc<LabelNames>| {
+        let api = Api::<Service>::all(client.clone());
+        let names = Arc::clone(&labels);
+        let read = move |key: &ServiceKey, service: Option<&Service>| {
+            let view = service.and_then(service_view);
+            let view = view.filter(|view| view.load_balancer);
+            let view = view.map(|view| ServiceView {
+                labels: view.labels.only(&names),
+                ..view
+            });
+            (key.clone(), view)
+        };
+        let by_type = Some("spec.type=LoadBalancer".to_owned());
+        let services = or_else(
+            watch(api.clone(), by_type, read.clone()),
+            NOT_SELECTABLE,
+            watch(api, None, read),
+            "the API server selects no Services by type",
+        );
+        let events = told("Services", services).map(Input::Service);
+        with(Labelled::Services, labels, events)
     };
-    let services = or_else(
-        watch(api.clone(), Some("spec.type=LoadBalancer".to_owned()), read),
-        NOT_SELECTABLE,
-        watch(api, None, read),
-        "the API server selects no Services by type",
-    );
-    told("Services", services)
+    renewed(labels, begin)
 }
 
 /// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).

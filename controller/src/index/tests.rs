@@ -689,7 +689,9 @@ fn a_configuration_waits_for_the_labels_that_it_names_and_the_last_good_one_serv
     let mut index = configured(vec![service("a", "1", &[])]);
     assert_eq!(index.poll_relist(), None, "it selects by nothing");
     index.set_config(Some(&map(parse(POOL_BY_LABEL))));
-    assert_eq!(index.poll_relist(), Some(["tier".to_owned()].into()));
+    let names = index.poll_relist().expect("it selects by a label");
+    assert_eq!(names.services, ["tier".to_owned()].into());
+    assert_eq!(names.namespaces, Default::default());
     assert_eq!(index.poll_relist(), None, "asked for once");
 
     // Meanwhile what is in force serves, as if nothing had happened.

@@ -63,11 +63,6 @@ impl Scope {
         let mut selectors = self.node_selectors.iter();
         self.node_selectors.is_empty() || selectors.any(|selector| selector.matches(&node.labels))
     }
-
-    /// The selectors of Services and Nodes.
-    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
-        self.service_selectors.iter().chain(&self.node_selectors)
-    }
 }
 
 /// By ARP and neighbour discovery, by one node at a time.
@@ -81,14 +76,6 @@ pub struct Layer2Advertisement {
     pub interfaces: Vec<String>,
     /// `preferredNodeSelectors`; `preferred-nodes` (ours): the nodes that are preferred.
     pub preferred_nodes: Vec<PreferredNodes>,
-}
-
-impl Layer2Advertisement {
-    /// The selectors of objects that it has.
-    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
-        let preferred = self.preferred_nodes.iter().map(|one| &one.selector);
-        self.scope.selectors().chain(preferred)
-    }
 }
 
 /// Nodes of which one rather announces than another.

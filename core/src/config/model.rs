@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{BgpAdvertisement, Layer2Advertisement, Peer};
+use super::{BgpAdvertisement, Layer2Advertisement, Peer, Scope};
 use crate::address::{AddressRange, Family, to_number};
-use crate::labels::{LabelNames, Labels};
+use crate::labels::{LabelNames, Labels, NamedLabels};
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap. A `ConfigMap`
 /// and `MetalLB`'s objects are two ways to write it. Objects stand in the order of their names.
@@ -59,16 +59,42 @@ impl Config {
         selectors.flat_map(LabelSelector::names).collect()
     }
 
-    /// The labels that its selectors read, of Services, Namespaces or Nodes.
+    /// The labels that decide which pool serves a Service, and whether anything announces its address: what
+    /// the controller reads.
     #[must_use]
-    pub fn label_names(&self) -> LabelNames {
-        let pools = self.pools.iter();
-        let of_pools = pools.flat_map(|pool| [&pool.namespace_selectors, &pool.service_selectors]);
-        let of_layer2 = self.layer2.iter().flat_map(Layer2Advertisement::selectors);
-        let of_bgp = self.bgp.iter().flat_map(|one| one.scope.selectors());
-        let selectors = of_pools.flatten().chain(of_layer2).chain(of_bgp);
-        selectors.flat_map(LabelSelector::names).collect()
+    pub fn labels_for_giving(&self) -> NamedLabels {
+        let of_pools = self.pools.iter().flat_map(|pool| &pool.service_selectors);
+        let namespaces = self.pools.iter().flat_map(|pool| &pool.namespace_selectors);
+        NamedLabels {
+            services: names_in(
+                of_pools.chain(self.scopes().flat_map(|one| &one.service_selectors)),
+            ),
+            namespaces: names_in(namespaces),
+            nodes: LabelNames::new(),
+        }
     }
+
+    /// The labels that decide who announces an address: what a speaker reads.
+    #[must_use]
+    pub fn labels_for_announcing(&self) -> NamedLabels {
+        let of_scopes = self.scopes().flat_map(|one| &one.node_selectors);
+        let preferred = self.layer2.iter().flat_map(|one| &one.preferred_nodes);
+        NamedLabels {
+            services: names_in(self.scopes().flat_map(|one| &one.service_selectors)),
+            namespaces: LabelNames::new(),
+            nodes: names_in(of_scopes.chain(preferred.map(|one| &one.selector))),
+        }
+    }
+
+    /// What its advertisements are about.
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let layer2 = self.layer2.iter().map(|one| &one.scope);
+        layer2.chain(self.bgp.iter().map(|one| &one.scope))
+    }
+}
+
+fn names_in<'a>(selectors: impl Iterator<Item = &'a LabelSelector>) -> LabelNames {
+    selectors.flat_map(LabelSelector::names).collect()
 }
 
 /// Addresses that are given to Services, and to which: one entry of `address-pools`, or one

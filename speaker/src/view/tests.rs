@@ -68,18 +68,40 @@ impl Cluster {
     fn take(&mut self, input: Input) {
         self.view.handle(input, &mut self.dirty);
         if let Some(names) = self.view.poll_labels() {
-            self.list_nodes(names);
+            self.list_anew(&names);
         }
     }
 
-    /// What the watch of Nodes does when other labels are wanted.
-    fn list_nodes(&mut self, names: LabelNames) {
-        let nodes = self.view.nodes.views().clone();
-        let nodes = nodes.into_iter().map(|(name, view)| (name, Some(view)));
+    /// What the watches of Services and Nodes do when other labels are wanted.
+    fn list_anew(&mut self, names: &NamedLabels) {
+        let services = self.view.services.views().clone().into_iter();
+        let services = services.map(|(key, view)| (key, Some(view)));
+        let services = services.map(Event::InitApply).map(Input::Service);
+        self.list(
+            Labelled::Services,
+            names,
+            Input::Service(Event::Init),
+            services,
+        );
+        self.view
+            .handle(Input::Service(Event::InitDone), &mut self.dirty);
+        let nodes = self.view.nodes.views().clone().into_iter();
+        let nodes = nodes.map(|(name, view)| (name, Some(view)));
         let nodes = nodes.map(Event::InitApply).map(Input::Node);
-        let before = [Input::Labels(Arc::new(names)), Input::Node(Event::Init)];
-        let all = before.into_iter().chain(nodes);
-        for input in all.chain([Input::Node(Event::InitDone)]) {
+        self.list(Labelled::Nodes, names, Input::Node(Event::Init), nodes);
+        self.view
+            .handle(Input::Node(Event::InitDone), &mut self.dirty);
+    }
+
+    fn list(
+        &mut self,
+        kind: Labelled,
+        names: &NamedLabels,
+        begin: Input,
+        all: impl Iterator<Item = Input>,
+    ) {
+        let before = [labels(kind, names), begin];
+        for input in before.into_iter().chain(all) {
             self.view.handle(input, &mut self.dirty);
         }
     }
@@ -100,6 +122,10 @@ impl Cluster {
     fn may(&self) -> Result<(), Reason> {
         self.wish().and_then(|wish| wish.may)
     }
+}
+
+fn labels(kind: Labelled, names: &NamedLabels) -> Input {
+    Input::Labels(kind, Arc::new(names.of(kind).clone()))
 }
 
 fn key(name: &str) -> ServiceKey {
@@ -285,9 +311,38 @@ fn advertised(layer2: Vec<Layer2Advertisement>) -> Cluster {
     let view = &mut cluster.view;
     view.in_force.handle(Some(Outcome::Valid(config)));
     if let Some(names) = view.poll_labels() {
-        cluster.list_nodes(names);
+        cluster.list_anew(&names);
     }
     cluster
+}
+
+#[test]
+fn services_are_listed_anew_with_the_labels_that_advertisements_name() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let mut config = cluster.view.in_force.current().expect("POOLS").clone();
+    config.layer2 = vec![of_lan(&[], Some("web"))];
+    let view = &mut cluster.view;
+    view.in_force.handle(Some(Outcome::Valid(config)));
+    let names = view.poll_labels().expect("a label is named");
+    assert_eq!(names.services, ["app".to_owned()].into());
+    assert_eq!(names.nodes, Default::default(), "the Nodes are not");
+    assert_eq!(cluster.may(), Ok(()), "the last good one is in force");
+    let app = json!({ "metadata": { "labels": { "app": "web" } } });
+    for input in [
+        labels(Labelled::Services, &names),
+        Input::Service(Event::Init),
+        Input::Service(Event::InitApply(service(app, ADDRESS))),
+        Input::Service(Event::InitDone),
+    ] {
+        cluster.view.handle(input, &mut cluster.dirty);
+    }
+    assert_eq!(cluster.may(), Ok(()));
+    let (_, other) = service(
+        json!({ "metadata": { "labels": { "app": "db" } } }),
+        ADDRESS,
+    );
+    cluster.take(Input::Service(Event::Apply((key("web"), other))));
+    assert_eq!(cluster.may(), Err(Reason::NotAdvertised));
 }
 
 /// On links of these names, of Services with that label `app` alone, if there is one.
@@ -559,7 +614,8 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
     let mut take = |view: &mut View, input| view.handle(input, &mut dirty);
     take(view, Input::Config(Event::Apply(((), data(SELECTING)))));
     let names = view.poll_labels().expect("another label is named");
-    assert_eq!(names, ["site".to_owned()].into());
+    assert_eq!(names.nodes, ["site".to_owned()].into());
+    assert_eq!(names.services, Default::default());
     assert_eq!(view.poll_labels(), None, "asked for once");
     let may = |view: &View| {
         view.wish(ADDRESS.parse().unwrap())
@@ -578,7 +634,7 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
     take(view, Input::Node(Event::InitDone));
     assert_eq!(may(view), Ok(()));
 
-    take(view, Input::Labels(Arc::new(names)));
+    take(view, labels(Labelled::Nodes, &names));
     take(view, Input::Node(Event::Init));
     let far = json!({ "metadata": { "labels": { "site": "far" } } });
     let far = node_with("n3", "192.168.64.13", far);
@@ -608,7 +664,7 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
         ExcludeLabel::Prefer,
     );
     let dirty = &mut Dirty::default();
-    view.handle(Input::Labels(Arc::default()), dirty);
+    view.handle(Input::Labels(Labelled::Nodes, Arc::default()), dirty);
     for input in [
         Input::Service(Event::Init),
         Input::Service(Event::InitDone),
@@ -626,11 +682,11 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
     }
     assert_eq!(
         view.missing(),
-        Some("the labels of Nodes that the configuration names")
+        Some("the labels of Services and Nodes that the configuration names")
     );
     let names = view.poll_labels().expect("a label is named");
     for input in [
-        Input::Labels(Arc::new(names)),
+        labels(Labelled::Nodes, &names),
         Input::Node(Event::Init),
         Input::Node(Event::InitDone),
     ] {
