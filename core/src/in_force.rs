@@ -7,6 +7,10 @@
 //! | is refused | nothing yet, *stale* | that one stays, *stale* |
 //! | is missing, has no key `config`, or is minikube's template | nothing yet | that one stays, *stale* |
 //!
+//! What `MetalLB`'s objects come to is put in force as a whole: which version of each object counts is
+//! judged before. Whoever starts beside a `ConfigMap` that says nothing good starts from what was in force
+//! before, if that is known.
+//!
 //! A configuration whose selectors name labels that objects have not been read with is held back until
 //! they have been: see [`InForce::poll_labels`].
 
@@ -22,7 +26,7 @@ pub struct InForce {
     source: String,
     current: Option<Config>,
     /// It is in force as soon as its labels are known.
-    held_back: Option<Config>,
+    held_back: Option<HeldBack>,
     /// Why the newest state of the `ConfigMap` changes nothing.
     why_not: Option<Refusal>,
     reader: Reader,
@@ -30,6 +34,13 @@ pub struct InForce {
     known: NamedLabels,
     needed: NamedLabels,
     needed_is_news: bool,
+}
+
+#[derive(Debug)]
+struct HeldBack {
+    config: Config,
+    /// It is what the source says now, so nothing hinders it any more.
+    is_newest: bool,
 }
 
 /// Who reads the configuration: each reads the labels that it decides by, and no others.
@@ -105,6 +116,46 @@ impl InForce {
         }
     }
 
+    /// Puts what objects come to in force.
+    pub fn put(&mut self, config: Config) -> Effect {
+        self.held_back = None;
+        self.accept(config)
+    }
+
+    /// The newest state of what counts changes nothing.
+    pub fn refuse(&mut self, why_not: Refusal) -> Effect {
+        self.held_back = None;
+        self.keep(why_not)
+    }
+
+    /// This was in force before this process began. It stays, if nothing is in force or about to be.
+    pub fn start_from(&mut self, config: Config) -> Effect {
+        if self.current.is_some() || self.held_back.is_some() {
+            return Effect::None;
+        }
+        self.need(&config);
+        self.held_back = Some(HeldBack {
+            config,
+            is_newest: false,
+        });
+        self.release()
+    }
+
+    /// Whether objects have been read with the labels that `config` names. If not, they have to be.
+    pub fn need(&mut self, config: &Config) -> bool {
+        let mut names = self.reader.labels_of(config);
+        let is_known = names.is_subset(&self.known);
+        if !names.is_subset(&self.needed) {
+            // Those of what is in force are needed until then.
+            if let Some(current) = &self.current {
+                names.extend(self.reader.labels_of(current));
+            }
+            self.needed = names;
+            self.needed_is_news = true;
+        }
+        is_known
+    }
+
     /// All objects of this kind have been read with the labels of these names.
     pub fn handle_labels(&mut self, kind: Labelled, names: LabelNames) -> Effect {
         *self.known.of_mut(kind) = names;
@@ -146,27 +197,25 @@ impl InForce {
     }
 
     fn accept(&mut self, config: Config) -> Effect {
-        let mut names = self.reader.labels_of(&config);
-        if !names.is_subset(&self.needed) {
-            // Those of what is in force are needed until then.
-            if let Some(current) = &self.current {
-                names.extend(self.reader.labels_of(current));
-            }
-            self.needed = names;
-            self.needed_is_news = true;
-        }
-        self.held_back = Some(config);
+        self.need(&config);
+        self.held_back = Some(HeldBack {
+            config,
+            is_newest: true,
+        });
         self.release()
     }
 
     fn release(&mut self) -> Effect {
-        let is_ready = |config: &Config| self.reader.labels_of(config).is_subset(&self.known);
-        if !self.held_back.as_ref().is_some_and(is_ready) {
+        let is_ready = |held_back: &mut HeldBack| {
+            let names = self.reader.labels_of(&held_back.config);
+            names.is_subset(&self.known)
+        };
+        let Some(HeldBack { config, is_newest }) = self.held_back.take_if(is_ready) else {
             return Effect::None;
-        }
-        let was_mended = self.why_not.take().is_some();
-        let is_another = self.held_back != self.current;
-        self.current = self.held_back.take();
+        };
+        let was_mended = is_newest && self.why_not.take().is_some();
+        let is_another = self.current.as_ref() != Some(&config);
+        self.current = Some(config);
         match (is_another, was_mended) {
             (true, _) => Effect::Replaced,
             (false, true) => Effect::Mended,
@@ -260,6 +309,48 @@ mod tests {
         assert_eq!(labels(Labelled::Nodes, &LabelNames::new()), Effect::None);
         assert_eq!(labels(Labelled::Services, &names.nodes), Effect::None);
         assert_eq!(labels(Labelled::Nodes, &names.nodes), Effect::Replaced);
+    }
+
+    #[test]
+    fn whoever_starts_beside_a_broken_configmap_starts_from_what_was_in_force() {
+        let before = || parse(BY_LABEL).in_force().unwrap();
+        let mut in_force = in_force(&[BROKEN]);
+        assert_eq!(in_force.start_from(before()), Effect::None);
+        assert!(in_force.awaits_labels());
+        let names = in_force.poll_labels().unwrap();
+        let effect = in_force.handle_labels(Labelled::Nodes, names.nodes);
+        assert_eq!(effect, Effect::Replaced);
+        assert_eq!(in_force.current(), Some(&before()));
+        assert!(
+            in_force.is_stale(),
+            "and says that it is not what is written"
+        );
+        // Not beside a good one, nor one that waits for its labels.
+        for good in [GOOD, BY_LABEL] {
+            let mut in_force = self::in_force(&[good]);
+            assert_eq!(in_force.start_from(Config::default()), Effect::None);
+            let names = in_force.poll_labels().unwrap_or_default();
+            in_force.handle_labels(Labelled::Nodes, names.nodes);
+            assert_eq!(in_force.current(), parse(good).in_force().as_ref());
+            assert!(!in_force.is_stale());
+        }
+        // And a good one that comes later counts.
+        assert_eq!(in_force.handle(Some(parse(GOOD))), Effect::Replaced);
+        assert!(!in_force.is_stale());
+    }
+
+    #[test]
+    fn labels_of_what_may_come_into_force_are_asked_for_before() {
+        let mut in_force = in_force(&[GOOD]);
+        let next = parse(BY_LABEL).in_force().unwrap();
+        assert!(!in_force.need(&next));
+        let names = in_force.poll_labels().unwrap();
+        assert!(!in_force.need(&next));
+        assert_eq!(in_force.poll_labels(), None, "asked for once");
+        in_force.handle_labels(Labelled::Nodes, names.nodes);
+        assert!(in_force.need(&next));
+        assert_eq!(in_force.put(next.clone()), Effect::Replaced);
+        assert_eq!(in_force.current(), Some(&next));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Names of labels: those that selectors read. Others are not kept, since whoever may write an object
 /// may give it a megabyte of them.
 pub type LabelNames = BTreeSet<String>;
@@ -66,7 +68,7 @@ impl NamedLabels {
 }
 
 /// The labels of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Labels(
     /// `name=value`, each with a line end. The API server allows neither character in either part.
     Box<str>,
@@ -85,6 +87,12 @@ impl Labels {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.lines().filter_map(|line| line.split_once('='))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Only those whose names are among `names`.
