@@ -1,18 +1,22 @@
 //! The one loop that owns all state: watches in, writes out.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_core::config::objects::{Kind, ObjectView};
 use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
 use ferrolb_core::labels::{LabelNames, NamedLabels};
-use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
+use ferrolb_core::names::{COMPILED_NAME, CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
+use ferrolb_core::source::{Change as ObjectChange, Choice};
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use ferrolb_kube::admin::Readiness;
 use ferrolb_kube::backoff::delay;
 use ferrolb_kube::clock::Clock;
 use ferrolb_kube::events::Author;
+use ferrolb_kube::objects::{Told, Untyped, object_view, watch_objects};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -20,20 +24,23 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::admin::Question;
 use crate::args::Args;
+use crate::compiled::{self, CompiledView, Written};
+use crate::configuration_state::{self, State};
 use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
 use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
 use crate::metrics::Metrics;
 use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
+use crate::pool_status::{self, PoolStatuses, PoolWrite, StatusView};
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
-use crate::watch::{Seen, watch, watch_nothing};
+use crate::watch::{List, Seen, watch, watch_nothing};
 use crate::writer::Writer;
 
 /// Status writes at once. On two cores 200 of them take 2.9 s one by one, 1.8 s with 8 and 2.3 s
@@ -73,8 +80,20 @@ pub struct Control {
     nodes: BoxStream<'static, Seen<NodeAddresses>>,
     namespaces: BoxStream<'static, Seen<NamespaceView>>,
     network: BoxStream<'static, Found>,
+    compiled: BoxStream<'static, Seen<CompiledView>>,
+    compiled_write: Option<BoxFuture<'static, Written>>,
+    objects: BoxStream<'static, Told<Object>>,
+    /// Changes when the kinds of objects have to be looked for.
+    look: latest::Sender<u64>,
+    object_lists: BTreeMap<Kind, List<Object>>,
+    pool_statuses: PoolStatuses,
+    pool_writes: FuturesUnordered<BoxFuture<'static, (PoolWrite, bool)>>,
+    /// What was said of the objects as a whole, and what is being said.
+    state_said: Option<State>,
+    state_write: Option<BoxFuture<'static, (State, bool)>>,
+    namespace: String,
     reports: BoxStream<'static, Seen<ReportsView>>,
-    reports_api: Api<ConfigMap>,
+    maps_api: Api<ConfigMap>,
     conflicts: Conflicts,
     writes: FuturesUnordered<BoxFuture<'static, (Update, Outcome, Duration)>>,
     events: FuturesUnordered<BoxFuture<'static, bool>>,
@@ -117,6 +136,19 @@ impl Control {
         for source in sources(rights) {
             index.await_source(source);
         }
+        let compiled = if rights.compiled {
+            let choice = Choice::from(args.config_source);
+            index.await_sources(choice, namespace, rights.objects);
+            watch_map(&client, namespace, COMPILED_NAME, CompiledView::of)
+        } else {
+            watch_nothing()
+        };
+        let (look, wanted) = latest::channel(0);
+        let objects = if rights.compiled && rights.objects && args.reads_objects() {
+            watch_objects(client.clone(), namespace, wanted, Object::of)
+        } else {
+            futures::stream::pending().boxed()
+        };
         let reports = if rights.conflicts {
             index.await_conflicts();
             watch_map(&client, namespace, CONFLICTS_NAME, reports_view)
@@ -141,8 +173,18 @@ impl Control {
             nodes,
             namespaces,
             network: watch_network(&client, rights),
+            compiled,
+            compiled_write: None,
+            objects,
+            look,
+            object_lists: BTreeMap::new(),
+            pool_statuses: PoolStatuses::default(),
+            pool_writes: FuturesUnordered::new(),
+            state_said: None,
+            state_write: None,
+            namespace: namespace.to_owned(),
             reports,
-            reports_api: Api::namespaced(client.clone(), namespace),
+            maps_api: Api::namespaced(client.clone(), namespace),
             conflicts: Conflicts::default(),
             client,
             writes: FuturesUnordered::new(),
@@ -162,7 +204,10 @@ impl Control {
             self.readiness.set_missing(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
-            let index_due = self.index.poll_timeout().map(|at| self.clock.timer(at));
+            self.start_object_writes();
+            let dates = [self.index.poll_timeout(), self.pool_statuses.poll_timeout()];
+            let index_due = dates.into_iter().flatten().min();
+            let index_due = index_due.map(|at| self.clock.timer(at));
             tokio::select! {
                 () = self.election.step() => {}
                 Some(batch) = self.services.next() => {
@@ -182,6 +227,20 @@ impl Control {
                     }
                 }
                 Some(found) = self.network.next() => self.take_network(found),
+                Some(seen) = self.compiled.next() => self.take_compiled(seen),
+                Some(told) = self.objects.next() => self.take_objects(told),
+                written = done(&mut self.compiled_write) => {
+                    self.compiled_write = None;
+                    self.index.handle_compiled_written(written, self.clock.now());
+                }
+                Some((write, is_written)) = self.pool_writes.next() => {
+                    let now = self.clock.now();
+                    self.pool_statuses.handle_written(&write, is_written, now);
+                }
+                (state, is_done) = done(&mut self.state_write) => {
+                    self.state_write = None;
+                    self.state_said = is_done.then_some(state);
+                }
                 Some(seen) = self.reports.next() => self.take_reports(seen),
                 Some((update, outcome, took)) = self.writes.next() => {
                     self.take_outcome(update, &outcome, took);
@@ -192,7 +251,7 @@ impl Control {
                         self.metrics.events_lost.inc();
                     }
                 }
-                () = ended(&mut self.removal) => self.removal = None,
+                () = done(&mut self.removal) => self.removal = None,
                 () = until(removal_due) => self.remove_reports(),
                 () = until(index_due) => {
                     let now = self.clock.now();
@@ -203,6 +262,10 @@ impl Control {
                     // Who asked may have gone away.
                     let _ = question.send(Box::new(self.status()));
                 }
+            }
+            self.index.follow_sources(self.clock.now());
+            if self.index.poll_look() {
+                self.look.send_modify(|count| *count += 1);
             }
             self.list_anew();
             let decisions = self.index.settle();
@@ -240,6 +303,11 @@ impl Control {
         // What was under way was decided under another reign.
         self.writes = FuturesUnordered::new();
         self.retries = FuturesUnordered::new();
+        self.compiled_write = None;
+        self.pool_writes = FuturesUnordered::new();
+        self.pool_statuses.begin_again();
+        self.state_write = None;
+        self.state_said = None;
         if leads {
             tracing::info!(
                 instance = self.instance,
@@ -273,6 +341,16 @@ impl Control {
     }
 
     fn start_writes(&mut self) {
+        // Before the statuses, which depend on it.
+        if self.compiled_write.is_none()
+            && let Some(write) = self.index.poll_compiled(self.clock.now())
+        {
+            tracing::info!(
+                name = COMPILED_NAME,
+                "writing what is in force, for the speakers"
+            );
+            self.compiled_write = Some(compiled::send(self.maps_api.clone(), write).boxed());
+        }
         while self.writes.len() < WRITES {
             let Some(update) = self.index.poll_update() else {
                 break;
@@ -357,6 +435,97 @@ impl Control {
         }
     }
 
+    fn take_compiled(&mut self, seen: Seen<CompiledView>) {
+        match seen {
+            Seen::Applied(view) => self.index.handle_compiled(Some(view)),
+            Seen::Deleted(key) if key.name == COMPILED_NAME => self.index.handle_compiled(None),
+            Seen::Deleted(_) => {}
+            Seen::Listed { views, unreadable } => {
+                // One that cannot be decoded exists all the same.
+                if unreadable.is_empty() {
+                    self.index.handle_compiled(views.into_iter().next());
+                }
+            }
+            Seen::Unreadable(_) => self.take_unreadable(),
+        }
+        self.publish();
+    }
+
+    fn take_objects(&mut self, told: Told<Object>) {
+        let now = self.clock.now();
+        match told {
+            Told::Kinds(kinds, asked) => {
+                let age = asked.elapsed();
+                self.index.handle_kinds(&kinds, now.before(age));
+            }
+            Told::Object(kind, event) => {
+                self.metrics.updates.inc();
+                let list = self.object_lists.entry(kind).or_default();
+                let Some(seen) = list.take(event) else {
+                    return;
+                };
+                if kind == Kind::IpAddressPool {
+                    self.take_pool_status(&seen, now);
+                }
+                let change = match seen {
+                    Seen::Applied(object) => ObjectChange::Applied(object.view),
+                    Seen::Deleted(key) => ObjectChange::Deleted(key.name),
+                    Seen::Listed { views, unreadable } => ObjectChange::Listed {
+                        objects: views.into_iter().map(|object| object.view).collect(),
+                        unreadable: unreadable.into_iter().map(|key| key.name).collect(),
+                    },
+                    Seen::Unreadable(_) => return self.take_unreadable(),
+                };
+                self.index.handle_object(kind, change, now);
+            }
+        }
+    }
+
+    fn take_pool_status(&mut self, seen: &Seen<Object>, now: ferrolb_core::Instant) {
+        let statuses = &mut self.pool_statuses;
+        match seen {
+            Seen::Applied(pool) => statuses.apply(&pool.view.name, pool.status.clone(), now),
+            Seen::Deleted(key) => statuses.delete(&key.name),
+            Seen::Listed { views, .. } => {
+                statuses.retain(|name| views.iter().any(|pool| pool.view.name == name));
+                for pool in views {
+                    statuses.apply(&pool.view.name, pool.status.clone(), now);
+                }
+            }
+            Seen::Unreadable(_) => {}
+        }
+    }
+
+    /// What is told of the objects in their own statuses. Nothing else waits for it.
+    fn start_object_writes(&mut self) {
+        let error = self.index.objects_error();
+        if error.is_none() {
+            return self.pool_statuses.want(&[]);
+        }
+        if self.rights.pool_status {
+            while self.pool_writes.len() < EVENTS {
+                let Some(write) = self.pool_statuses.poll_write(self.clock.now()) else {
+                    break;
+                };
+                let namespace = self.namespace.clone();
+                let write = pool_status::send(self.client.clone(), namespace, write);
+                self.pool_writes.push(write.boxed());
+            }
+        }
+        let state = error.map(|error| State { error });
+        let is_news = state.is_some() && state != self.state_said;
+        if let Some(state) = state
+            && is_news
+            && self.rights.configuration_state
+            && self.state_write.is_none()
+        {
+            let namespace = self.namespace.clone();
+            let write = configuration_state::send(self.client.clone(), namespace, state);
+            // One that failed is not repeated at once.
+            self.state_write = Some(write.then(paused).boxed());
+        }
+    }
+
     fn take_reports(&mut self, seen: Seen<ReportsView>) {
         let reports = match seen {
             Seen::Applied(reports) => Some(reports),
@@ -383,7 +552,7 @@ impl Control {
     fn remove_reports(&mut self) {
         if let Some(removal) = self.conflicts.poll_removal(self.clock.now()) {
             tracing::info!(entries = ?removal.keys, "retrying addresses whose conflicts have expired");
-            self.removal = Some(remove(self.reports_api.clone(), removal).boxed());
+            self.removal = Some(remove(self.maps_api.clone(), removal).boxed());
         }
     }
 
@@ -413,6 +582,9 @@ impl Control {
             Vec::new()
         };
         self.metrics.set_usage(&usage);
+        if self.rights.pool_status {
+            self.pool_statuses.want(&usage);
+        }
         self.metrics.set_pending(&self.index.pending());
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
@@ -442,6 +614,30 @@ impl Control {
             services: self.index.service_statuses(),
         }
     }
+}
+
+/// What is read of an object of `MetalLB`'s.
+#[derive(Debug)]
+struct Object {
+    view: ObjectView,
+    status: StatusView,
+}
+
+impl Object {
+    fn of(kind: Kind, version: &str, object: &Untyped) -> Self {
+        Self {
+            view: object_view(kind, version, object),
+            status: StatusView::of(object),
+        }
+    }
+}
+
+/// Waits after what failed.
+async fn paused((state, is_done): (State, bool)) -> (State, bool) {
+    if !is_done {
+        sleep(REMOVAL_TIMEOUT).await;
+    }
+    (state, is_done)
 }
 
 /// Watches Services, with their labels of these names.
@@ -534,7 +730,7 @@ async fn remove(api: Api<ConfigMap>, removal: Removal) {
 }
 
 /// Waits for what is under way, for ever if that is nothing.
-async fn ended(work: &mut Option<BoxFuture<'static, ()>>) {
+async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,

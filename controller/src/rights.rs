@@ -9,7 +9,8 @@ use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use ferrolb_core::names::CONFLICTS_NAME;
+use ferrolb_core::config::objects::Kind;
+use ferrolb_core::names::{COMPILED_NAME, CONFLICTS_NAME};
 
 use crate::network::API_SERVER;
 use crate::writer::Method;
@@ -34,6 +35,14 @@ pub struct Rights {
     pub elect: bool,
     /// `list`, `watch` and `patch` on the `ConfigMap` of conflict reports.
     pub conflicts: bool,
+    /// `list`, `watch` and `patch` on the compiled object.
+    pub compiled: bool,
+    /// `list` and `watch` on `MetalLB`'s objects.
+    pub objects: bool,
+    /// `patch` on `ipaddresspools/status`.
+    pub pool_status: bool,
+    /// `create` on `configurationstates`, and `patch` on their status.
+    pub configuration_state: bool,
     /// `list` and `watch` on the API server's own `endpointslices`.
     pub api_server: bool,
     /// `list` and `watch` on `servicecidrs`, if the API server has that kind (1.33 and later).
@@ -98,6 +107,15 @@ impl Rights {
             name: Some(CONFLICTS_NAME),
             ..core("configmaps")
         };
+        let compiled = Thing {
+            name: Some(COMPILED_NAME),
+            ..core("configmaps")
+        };
+        let metallb = |resource| Thing {
+            group: Kind::GROUP,
+            ..core(resource)
+        };
+        let may_read = |kind: Kind| may(&["list", "watch"], metallb(kind.plural()));
         let api_server = Thing {
             group: EndpointSlice::GROUP,
             resource: "endpointslices",
@@ -120,6 +138,11 @@ impl Rights {
             watch_namespaces: may(&["list", "watch"], core("namespaces")),
             elect: may(&["create"], leases) && may(&["list", "watch", "update"], lease),
             conflicts: may(&["list", "watch", "patch"], conflicts),
+            compiled: may(&["list", "watch", "patch"], compiled),
+            objects: Kind::ALL.into_iter().all(may_read),
+            pool_status: may(&["patch"], metallb("ipaddresspools/status")),
+            configuration_state: may(&["create"], metallb("configurationstates"))
+                && may(&["patch"], metallb("configurationstates/status")),
         }
     }
 
@@ -146,6 +169,12 @@ impl Rights {
             limits.push(
                 "no right to the ConfigMap of conflict reports: an address that another host uses \
                  is not replaced",
+            );
+        }
+        if !(self.compiled && self.objects) {
+            limits.push(
+                "no right to MetalLB's objects and to the ConfigMap ferrolb-config: the configuration is \
+                 read from the ConfigMap alone",
             );
         }
         if !self.api_server || self.may_not_read_service_ranges {
@@ -287,7 +316,14 @@ mod tests {
             rule(&["create", "patch"], &["events"]),
         ];
         let limits = rights(&addon).limits();
-        let words = ["nodes", "namespaces", "leases", "conflict", "servicecidrs"];
+        let words = [
+            "nodes",
+            "namespaces",
+            "leases",
+            "conflict",
+            "objects",
+            "servicecidrs",
+        ];
         assert_eq!(limits.len(), words.len());
         for (limit, word) in limits.iter().zip(words) {
             assert!(limit.contains(word), "{limit}");

@@ -69,5 +69,6 @@ impl Index {
             let effect = self.in_force.handle_labels(kind, names);
             self.tell_of_config(effect);
         }
+        self.sources_follow();
     }
 }

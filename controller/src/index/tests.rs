@@ -16,6 +16,7 @@ fn map(outcome: Parsed) -> ConfigMapView {
     ConfigMapView {
         uid: "map".to_owned(),
         resource_version: "1".to_owned(),
+        id: String::new(),
         outcome,
         warnings: None,
     }
