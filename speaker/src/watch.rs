@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ferrolb_core::compiled::{self, Compiled, Unread};
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
 use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
-use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
+use ferrolb_core::names::{COMPILED_NAME, CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use ferrolb_kube::watch::{Event, NOT_SELECTABLE, Watched, or_else, or_none, renewed, told, watch};
@@ -32,9 +33,14 @@ pub enum Input {
     Node(Event<(String, Option<NodeView>)>),
     /// The `data` of the `ConfigMap`.
     Config(Data),
+    /// What is in force, as the controller has compiled it; or why that is not read.
+    Compiled(Event<((), Option<Read>)>),
     /// The `data` of the `ConfigMap` of conflicts.
     Reports(Data),
 }
+
+/// What the compiled object says.
+pub type Read = Result<Compiled, Unread>;
 
 impl Input {
     /// Whether it tells of an object that cannot be decoded.
@@ -46,6 +52,7 @@ impl Input {
                 | Self::Slice(Event::Unreadable(_))
                 | Self::Node(Event::Unreadable(_))
                 | Self::Config(Event::Unreadable(_))
+                | Self::Compiled(Event::Unreadable(_))
                 | Self::Reports(Event::Unreadable(_))
         )
     }
@@ -103,6 +110,15 @@ pub fn all(
 ) -> BoxStream<'static, Input> {
     let configs = config_map(client, namespace, config, config_data);
     let configs = told("ConfigMap", configs).map(Input::Config);
+    let compiled = {
+        let (client, namespace) = (client.clone(), namespace.to_owned());
+        move || compiled_object(&client, &namespace)
+    };
+    let compiled = or_none(
+        compiled,
+        &[403],
+        "the compiled configuration is forbidden: the ConfigMap alone is read",
+    );
     let reports = {
         let (client, namespace) = (client.clone(), namespace.to_owned());
         move || config_map(&client, &namespace, CONFLICTS_NAME, reports_data)
@@ -118,6 +134,9 @@ pub fn all(
         slices(client).map(Input::Slice).boxed(),
         nodes(client.clone(), labels.nodes),
         configs.boxed(),
+        told("compiled configuration", compiled)
+            .map(Input::Compiled)
+            .boxed(),
         told("reports of conflicts", reports)
             .map(Input::Reports)
             .boxed(),
@@ -138,6 +157,23 @@ fn config_map(
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     watch(api, Some(by_name), move |_, map: Option<&ConfigMap>| {
         ((), map.and_then(|map| map.data.as_ref()).map(data))
+    })
+}
+
+/// What the controller has put in force.
+fn compiled_object(
+    client: &Client,
+    namespace: &str,
+) -> impl futures::Stream<Item = Watched<Event<((), Option<Read>)>>> + Send + 'static + use<> {
+    let by_name = format!("metadata.name={COMPILED_NAME}");
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    watch(api, Some(by_name), |_, map: Option<&ConfigMap>| {
+        let read = map.map(|map| {
+            let uid = map.metadata.uid.as_deref().unwrap_or_default();
+            let none = Texts::new();
+            compiled::read(map.data.as_ref().unwrap_or(&none), uid)
+        });
+        ((), read)
     })
 }
 

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
+use ferrolb_core::compiled::Compiled;
 use ferrolb_core::config::{LabelSelector, Layer2Advertisement, Outcome, Scope};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
+use ferrolb_core::source::Memory;
 
 use super::*;
 
@@ -45,6 +47,7 @@ impl Cluster {
         cluster.take(Input::Node(Event::Init));
         cluster.take(Input::Config(Event::Init));
         cluster.take(Input::Reports(Event::Init));
+        cluster.take(Input::Compiled(Event::Init));
         for (index, name) in ["n1", "n2", "n3"].into_iter().enumerate() {
             let node = node(name, &format!("192.168.64.{}", 11 + index));
             cluster.take(Input::Node(Event::InitApply((name.to_owned(), Some(node)))));
@@ -61,6 +64,7 @@ impl Cluster {
         cluster.take(Input::Slice(Event::InitDone));
         cluster.take(Input::Node(Event::InitDone));
         cluster.take(Input::Config(Event::InitDone));
+        cluster.take(Input::Compiled(Event::InitDone));
         cluster.take(Input::Reports(Event::InitDone));
         cluster
     }
@@ -674,6 +678,8 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
         Input::Node(Event::InitDone),
         Input::Reports(Event::Init),
         Input::Reports(Event::InitDone),
+        Input::Compiled(Event::Init),
+        Input::Compiled(Event::InitDone),
         Input::Config(Event::Init),
         Input::Config(Event::InitApply(((), data(SELECTING)))),
         Input::Config(Event::InitDone),
@@ -694,4 +700,77 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
     }
     assert_eq!(view.missing(), None);
     assert_eq!(view.config_state(), (true, false));
+}
+
+/// What the controller writes of this configuration, which comes from there.
+fn compiled(source: Source, text: &str) -> Event<((), Option<Read>)> {
+    let config = config::parse(text).in_force().expect("a configuration");
+    let memory = Memory {
+        source,
+        ignored: None,
+        orphaned: false,
+    };
+    Event::Apply(((), Some(Ok(Compiled { memory, config }))))
+}
+
+/// n2, which asks, is not selected.
+const NOT_HERE: &str = "address-pools:
+- {name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.210], node-selectors: [{match-labels: {site: far}}]}
+";
+const BROKEN: &str = "address-pools: [";
+
+#[test]
+fn where_objects_are_in_force_what_the_controller_has_compiled_counts() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.take(Input::Compiled(compiled(Source::Objects, NOT_HERE)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    for text in [POOLS, BROKEN, ""] {
+        cluster.take(Input::Config(Event::Apply(((), data(text)))));
+        assert_eq!(cluster.may(), Err(Reason::NodeNotSelected), "{text}");
+        assert_eq!(cluster.view.config_state(), (true, false), "{text}");
+    }
+    // Deleted, or another version's: the last good one stays, and the ConfigMap does not come back.
+    cluster.take(Input::Config(Event::Apply(((), data(POOLS)))));
+    let unusable = Unread::Unusable {
+        source: Some(Source::Objects),
+        why: String::new(),
+    };
+    for event in [
+        Event::Delete(((), None)),
+        Event::Apply(((), Some(Err(unusable)))),
+        Event::Apply(((), Some(Err(Unread::Unmarked)))),
+    ] {
+        cluster.take(Input::Compiled(event));
+        assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    }
+    // Until the controller says so.
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, NOT_HERE)));
+    assert_eq!(cluster.may(), Ok(()));
+}
+
+#[test]
+fn a_speaker_that_starts_beside_a_broken_configmap_keeps_what_was_in_force() {
+    let mut cluster = Cluster::new(Some(BROKEN));
+    assert_eq!(cluster.may(), Err(Reason::NotConfigured), "nobody knows");
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, NOT_HERE)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    assert_eq!(cluster.view.config_state(), (true, true), "and says so");
+    // A newer one is no reason to change what is in force.
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, POOLS)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    cluster.take(Input::Config(Event::Apply(((), data(POOLS)))));
+    assert_eq!(cluster.may(), Ok(()));
+    assert_eq!(cluster.view.config_state(), (true, false));
+}
+
+#[test]
+fn what_the_controller_has_not_written_is_as_if_it_were_not_there() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.take(Input::Compiled(Event::Apply((
+        (),
+        Some(Err(Unread::Unmarked)),
+    ))));
+    assert_eq!(cluster.may(), Ok(()));
+    assert_eq!(cluster.view.config_state(), (true, false));
 }
