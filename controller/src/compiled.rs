@@ -1,14 +1,13 @@
-//! The compiled object, `ferrolb-config`: how it is read and written. What stands in it is
+//! The compiled object: how it is read and written. What stands in it is
 //! `ferrolb_core::compiled`'s.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ferrolb_core::names::{COMPILED_NAME, FIELD_MANAGER};
+use ferrolb_core::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -38,18 +37,16 @@ impl CompiledView {
     }
 }
 
-/// A write of it.
+/// A change of it, if it still has that version. It is never made here: an uninstall would leave it
+/// behind, and a new installation could not make its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CompiledWrite {
-    /// There is none: an empty one is made. Only then its uid is known, which has to stand in it.
-    Create,
-    /// It is changed, if it still has that version.
-    Change {
-        /// `metadata.resourceVersion`
-        resource_version: String,
-        /// `data`; what is null is removed.
-        data: BTreeMap<String, Option<String>>,
-    },
+pub struct CompiledWrite {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// `data`; what is null is removed.
+    pub data: BTreeMap<String, Option<String>>,
 }
 
 /// What came of a write.
@@ -67,7 +64,7 @@ pub enum Written {
 pub async fn send(api: Api<ConfigMap>, write: CompiledWrite) -> Written {
     match timeout(TIMEOUT, try_to_send(&api, write)).await {
         Ok(Ok(map)) => Written::Done(CompiledView::of(&map)),
-        // Not there any more, or there by now.
+        // Changed, or gone.
         Ok(Err(kube::Error::Api(status))) if [404, 409].contains(&status.code) => Written::Conflict,
         Ok(Err(error)) => Written::Failed(error.to_string()),
         Err(late) => Written::Failed(late.to_string()),
@@ -75,34 +72,13 @@ pub async fn send(api: Api<ConfigMap>, write: CompiledWrite) -> Written {
 }
 
 async fn try_to_send(api: &Api<ConfigMap>, write: CompiledWrite) -> kube::Result<ConfigMap> {
-    match write {
-        CompiledWrite::Create => {
-            let map = ConfigMap {
-                metadata: ObjectMeta {
-                    name: Some(COMPILED_NAME.to_owned()),
-                    ..ObjectMeta::default()
-                },
-                ..ConfigMap::default()
-            };
-            let params = PostParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                dry_run: false,
-            };
-            api.create(&params, &map).await
-        }
-        CompiledWrite::Change {
-            resource_version,
-            data,
-        } => {
-            let params = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            let patch = Patch::Merge(json!({
-                "metadata": { "resourceVersion": resource_version },
-                "data": data,
-            }));
-            api.patch(COMPILED_NAME, &params, &patch).await
-        }
-    }
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": write.resource_version },
+        "data": write.data,
+    }));
+    api.patch(&write.name, &params, &patch).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferrolb_core::config::objects::{Kind, ObjectView};
 use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
 use ferrolb_core::labels::{LabelNames, NamedLabels};
-use ferrolb_core::names::{COMPILED_NAME, CONFLICTS_NAME, FIELD_MANAGER};
+use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::source::{Change as ObjectChange, Choice};
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
@@ -81,6 +81,7 @@ pub struct Control {
     namespaces: BoxStream<'static, Seen<NamespaceView>>,
     network: BoxStream<'static, Found>,
     compiled: BoxStream<'static, Seen<CompiledView>>,
+    compiled_name: String,
     compiled_write: Option<BoxFuture<'static, Written>>,
     objects: BoxStream<'static, Told<Object>>,
     /// Changes when the kinds of objects have to be looked for.
@@ -138,8 +139,9 @@ impl Control {
         }
         let compiled = if rights.compiled {
             let choice = Choice::from(args.config_source);
-            index.await_sources(choice, namespace, rights.objects);
-            watch_map(&client, namespace, COMPILED_NAME, CompiledView::of)
+            let name = &args.shared.compiled;
+            index.await_sources(choice, (namespace, name), rights.objects);
+            watch_map(&client, namespace, name, CompiledView::of)
         } else {
             watch_nothing()
         };
@@ -174,6 +176,7 @@ impl Control {
             namespaces,
             network: watch_network(&client, rights),
             compiled,
+            compiled_name: args.shared.compiled.clone(),
             compiled_write: None,
             objects,
             look,
@@ -346,7 +349,7 @@ impl Control {
             && let Some(write) = self.index.poll_compiled(self.clock.now())
         {
             tracing::info!(
-                name = COMPILED_NAME,
+                name = write.name,
                 "writing what is in force, for the speakers"
             );
             self.compiled_write = Some(compiled::send(self.maps_api.clone(), write).boxed());
@@ -438,7 +441,9 @@ impl Control {
     fn take_compiled(&mut self, seen: Seen<CompiledView>) {
         match seen {
             Seen::Applied(view) => self.index.handle_compiled(Some(view)),
-            Seen::Deleted(key) if key.name == COMPILED_NAME => self.index.handle_compiled(None),
+            Seen::Deleted(key) if key.name == self.compiled_name => {
+                self.index.handle_compiled(None)
+            }
             Seen::Deleted(_) => {}
             Seen::Listed { views, unreadable } => {
                 // One that cannot be decoded exists all the same.

@@ -10,7 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use ferrolb_core::config::objects::Kind;
-use ferrolb_core::names::{COMPILED_NAME, CONFLICTS_NAME};
+use ferrolb_core::names::CONFLICTS_NAME;
 
 use crate::network::API_SERVER;
 use crate::writer::Method;
@@ -69,11 +69,16 @@ const fn core(resource: &str) -> Thing<'_> {
 }
 
 impl Rights {
-    /// Asks the API server, for `namespace` and the Lease called `lease`.
+    /// Asks the API server, for `namespace`, the Lease called `lease` and the compiled object of that name.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn read(client: &Client, namespace: &str, lease: &str) -> kube::Result<Self> {
+    pub async fn read(
+        client: &Client,
+        namespace: &str,
+        lease: &str,
+        compiled: &str,
+    ) -> kube::Result<Self> {
         let spec = SelfSubjectRulesReviewSpec {
             namespace: Some(namespace.to_owned()),
         };
@@ -84,12 +89,12 @@ impl Rights {
         let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
         let review = api.create(&PostParams::default(), &review).await?;
         let rules = review.status.map(|status| status.resource_rules);
-        let mut rights = Self::of(&rules.unwrap_or_default(), lease);
+        let mut rights = Self::of(&rules.unwrap_or_default(), lease, compiled);
         rights.service_ranges &= serves_service_ranges(client).await?;
         Ok(rights)
     }
 
-    fn of(rules: &[ResourceRule], lease: &str) -> Self {
+    fn of(rules: &[ResourceRule], lease: &str, compiled: &str) -> Self {
         let may = |verbs: &[&str], thing: Thing<'_>| {
             let mut verbs = verbs.iter();
             verbs.all(|verb| rules.iter().any(|rule| allows(rule, verb, thing)))
@@ -108,7 +113,7 @@ impl Rights {
             ..core("configmaps")
         };
         let compiled = Thing {
-            name: Some(COMPILED_NAME),
+            name: Some(compiled),
             ..core("configmaps")
         };
         let metallb = |resource| Thing {
@@ -173,7 +178,7 @@ impl Rights {
         }
         if !(self.compiled && self.objects) {
             limits.push(
-                "no right to MetalLB's objects and to the ConfigMap ferrolb-config: the configuration is \
+                "no right to MetalLB's objects and to the ConfigMap that speakers read them from: the configuration is \
                  read from the ConfigMap alone",
             );
         }
@@ -232,12 +237,12 @@ fn allows(rule: &ResourceRule, verb: &str, thing: Thing<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ferrolb_core::names::LEASE_NAME;
+    use ferrolb_core::names::{COMPILED_NAME, LEASE_NAME};
 
     use super::*;
 
     fn rights(rules: &[ResourceRule]) -> Rights {
-        Rights::of(rules, LEASE_NAME)
+        Rights::of(rules, LEASE_NAME, COMPILED_NAME)
     }
 
     fn rule(verbs: &[&str], resources: &[&str]) -> ResourceRule {
@@ -306,6 +311,37 @@ mod tests {
         assert!(rights(&[slices(None)]).api_server);
         assert!(!rights(&[slices(Some("another"))]).api_server);
         assert!(!rights(&[slices(None)]).service_ranges);
+    }
+
+    #[test]
+    fn objects_are_read_by_whoever_may_read_all_kinds() {
+        let metallb = |verbs: &[&str], resources: &[&str]| {
+            let mut rule = rule(verbs, resources);
+            rule.api_groups = Some(vec!["metallb.io".to_owned()]);
+            rule
+        };
+        let all = Kind::ALL.map(Kind::plural);
+        assert!(rights(&[metallb(&["list", "watch"], &all)]).objects);
+        assert!(!rights(&[metallb(&["list"], &all)]).objects);
+        assert!(!rights(&[metallb(&["list", "watch"], &all[1..])]).objects);
+        assert!(
+            !rights(&[rule(&["list", "watch"], &all)]).objects,
+            "of another group"
+        );
+        let status = metallb(
+            &["patch"],
+            &["ipaddresspools/status", "configurationstates/status"],
+        );
+        assert!(rights(std::slice::from_ref(&status)).pool_status);
+        assert!(!rights(std::slice::from_ref(&status)).configuration_state);
+        let create = metallb(&["create"], &["configurationstates"]);
+        assert!(rights(&[status, create]).configuration_state);
+        let compiled = |name: &str| {
+            let mut rule = rule(&["list", "watch", "patch"], &["configmaps"]);
+            rule.resource_names = Some(vec![name.to_owned()]);
+            rights(&[rule]).compiled
+        };
+        assert!(compiled(COMPILED_NAME) && !compiled("config"));
     }
 
     #[test]

@@ -70,11 +70,11 @@ pub enum Unread {
 impl Unread {
     /// What to say of it, if there is something to say.
     #[must_use]
-    pub fn refusal(&self, name: &str) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Unmarked => None,
             Self::Unusable { why, .. } => {
-                let text = format!("ConfigMap {name} is ignored: {why}");
+                let text = format!("the compiled configuration is ignored: {why}");
                 Some(Refusal::new(Reason::CompiledIgnored, text))
             }
         }

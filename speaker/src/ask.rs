@@ -86,7 +86,7 @@ async fn known(args: &Args) -> anyhow::Result<View> {
     let mut inputs = watch::all(
         &client,
         args.shared.namespace(),
-        &args.shared.config,
+        (&args.shared.config, &args.shared.compiled),
         wanted,
     );
     let mut view = View::new(

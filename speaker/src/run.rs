@@ -100,7 +100,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let gauges = Arc::clone(&metrics);
     let (pages, questions) = admin::pages(metrics, readiness, args.interfaces.clone());
     let sources = Sources {
-        inputs: watch::all(&client, namespace, &args.shared.config, wanted_labels),
+        inputs: watch::all(
+            &client,
+            namespace,
+            (&args.shared.config, &args.shared.compiled),
+            wanted_labels,
+        ),
         notices,
         heard,
         questions,

@@ -12,7 +12,6 @@ use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::in_force::{Effect, InForce, Reader};
 use ferrolb_core::labels::{Labelled, NamedLabels};
-use ferrolb_core::names::COMPILED_NAME;
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::source::Source;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -213,7 +212,7 @@ impl View {
                 {
                     self.source = *source;
                 }
-                if let Some(refusal) = unread.refusal(COMPILED_NAME) {
+                if let Some(refusal) = unread.refusal() {
                     warn!(reason = %refusal.reason, "{refusal}");
                 }
                 None

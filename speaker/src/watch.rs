@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ferrolb_core::compiled::{self, Compiled, Unread};
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
 use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
-use ferrolb_core::names::{COMPILED_NAME, CONFIG_KEY, CONFLICTS_NAME};
+use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use ferrolb_kube::watch::{Event, NOT_SELECTABLE, Watched, or_else, or_none, renewed, told, watch};
@@ -105,14 +105,15 @@ type Data = Event<((), Option<BTreeMap<String, String>>)>;
 pub fn all(
     client: &Client,
     namespace: &str,
-    config: &str,
+    (config, compiled): (&str, &str),
     labels: WantedLabels,
 ) -> BoxStream<'static, Input> {
     let configs = config_map(client, namespace, config, config_data);
     let configs = told("ConfigMap", configs).map(Input::Config);
     let compiled = {
         let (client, namespace) = (client.clone(), namespace.to_owned());
-        move || compiled_object(&client, &namespace)
+        let name = compiled.to_owned();
+        move || compiled_object(&client, &namespace, &name)
     };
     let compiled = or_none(
         compiled,
@@ -164,8 +165,9 @@ fn config_map(
 fn compiled_object(
     client: &Client,
     namespace: &str,
+    name: &str,
 ) -> impl futures::Stream<Item = Watched<Event<((), Option<Read>)>>> + Send + 'static + use<> {
-    let by_name = format!("metadata.name={COMPILED_NAME}");
+    let by_name = format!("metadata.name={name}");
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     watch(api, Some(by_name), |_, map: Option<&ConfigMap>| {
         let read = map.map(|map| {

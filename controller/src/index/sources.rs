@@ -19,7 +19,7 @@ use ferrolb_core::compiled::{self, Compiled, Unread};
 use ferrolb_core::config::Config;
 use ferrolb_core::config::objects::{self, Kind, ObjectRef, Objects, Severity};
 use ferrolb_core::in_force::Effect;
-use ferrolb_core::names::{COMPILED_NAME, FIELD_MANAGER, event};
+use ferrolb_core::names::{FIELD_MANAGER, event};
 use ferrolb_core::report::ObjectStatus;
 use ferrolb_core::source::{
     Change, Choice, Collector, Due, Held, Presence, Put, Seen, Source, Sources, Verdict,
@@ -40,6 +40,8 @@ const TOLD: usize = 16;
 #[derive(Debug)]
 pub(super) struct Sourcing {
     namespace: String,
+    /// The compiled object's.
+    name: String,
     sources: Sources,
     collector: Collector,
     /// Since the compiled object was read.
@@ -81,9 +83,14 @@ enum Write {
 }
 
 impl Index {
-    /// The compiled object can be read and written, in `namespace`, and the objects be read, if there are
-    /// any: nothing is decided before they have been.
-    pub fn await_sources(&mut self, choice: Choice, namespace: &str, may_read_objects: bool) {
+    /// The compiled object of that namespace and name can be read and written, and the objects of the
+    /// namespace be read, if there are any: nothing is decided before they have been.
+    pub fn await_sources(
+        &mut self,
+        choice: Choice,
+        (namespace, name): (&str, &str),
+        may_read_objects: bool,
+    ) {
         let mut collector = Collector::default();
         let are_read = may_read_objects && choice != Choice::Only(Source::ConfigMap);
         if !are_read {
@@ -92,6 +99,7 @@ impl Index {
         }
         self.sourcing = Some(Box::new(Sourcing {
             namespace: namespace.to_owned(),
+            name: name.to_owned(),
             sources: Sources::new(choice),
             collector,
             compiler: None,
@@ -208,11 +216,10 @@ impl Index {
             }
             Err(unread) => {
                 let namespace = sourcing.namespace.clone();
-                let name = format!("{namespace}/{COMPILED_NAME}");
                 if is_first {
                     sourcing.compiler = Some(Objects::new(namespace));
                 }
-                let refusal = unread.refusal(&name);
+                let refusal = unread.refusal();
                 if let Some(refusal) =
                     refusal.filter(|it| sourcing.said_unread.as_ref() != Some(it))
                 {
@@ -506,7 +513,7 @@ impl Index {
                        that they have. A ConfigMap counts once it is edited, or with configSource: configmap";
         tracing::warn!("{message}");
         if let Some(Some(view)) = &sourcing.seen {
-            let name = format!("{}/{COMPILED_NAME}", sourcing.namespace);
+            let name = format!("{}/{}", sourcing.namespace, sourcing.name);
             let object = notice::config_map(&name, &view.uid, &view.resource_version);
             self.say(Notice::warning(
                 object,
@@ -591,7 +598,12 @@ impl Index {
                     Write::Failed(now + WRITE_AGAIN, "it changed meanwhile".to_owned());
             }
             Written::Failed(error) => {
-                tracing::warn!(error, "ConfigMap {COMPILED_NAME} not written, trying again");
+                let name = &sourcing.name;
+                tracing::warn!(
+                    name,
+                    error,
+                    "compiled configuration not written, trying again"
+                );
                 sourcing.writing = Write::Failed(now + WRITE_AGAIN, error);
             }
         }
@@ -609,11 +621,21 @@ impl Index {
     /// What the sources hold up, for people.
     pub(super) fn sources_blocker(&self) -> Option<String> {
         let sourcing = self.sourcing.as_ref()?;
-        let namespace = &sourcing.namespace;
-        if sourcing.seen.is_none() {
-            return Some(format!(
-                "configuration: ConfigMap {namespace}/{COMPILED_NAME} not read yet"
-            ));
+        let (namespace, name) = (&sourcing.namespace, &sourcing.name);
+        match &sourcing.seen {
+            None => {
+                return Some(format!(
+                    "configuration: ConfigMap {namespace}/{name} not read yet"
+                ));
+            }
+            // No speaker would learn of it.
+            Some(None) if self.leading && sourcing.sources.in_force() == Some(Source::Objects) => {
+                return Some(format!(
+                    "configuration: ConfigMap {namespace}/{name} is missing, through which speakers learn of \
+                     MetalLB's objects: run helm upgrade, or apply the manifest again"
+                ));
+            }
+            Some(_) => {}
         }
         let open = self.leading && !sourcing.is_judged;
         let missing = sourcing.collector.missing(sourcing.now);
@@ -688,16 +710,15 @@ impl Sourcing {
 /// What has to be written, if something has.
 fn wanted(sourcing: &Sourcing, current: Option<&Config>) -> Option<CompiledWrite> {
     let (memory, config) = sourcing.sources.memory().zip(current)?;
-    let Some(view) = sourcing.seen.as_ref()? else {
-        return Some(CompiledWrite::Create);
-    };
+    let view = sourcing.seen.as_ref()?.as_ref()?;
     let compiled = Compiled {
         memory,
         config: config.clone(),
     };
     // One that does not fit comes from a ConfigMap, which speakers read themselves.
     let data = compiled::write(&compiled, &view.uid).ok()?;
-    (!compiled::says(&view.data, &data)).then(|| CompiledWrite::Change {
+    (!compiled::says(&view.data, &data)).then(|| CompiledWrite {
+        name: sourcing.name.clone(),
         resource_version: view.resource_version.clone(),
         data,
     })

@@ -295,7 +295,7 @@ fn without_the_objects_own_uid_in_it_nothing_counts() {
     without.insert(MARK.to_owned(), String::new());
     assert_eq!(read(&without, ""), Err(Unread::Unmarked));
     assert_eq!(
-        Unread::Unmarked.refusal("x"),
+        Unread::Unmarked.refusal(),
         None,
         "nobody needs to hear of it"
     );
@@ -314,11 +314,11 @@ fn another_schema_is_ignored_and_its_source_still_counts() {
             ..
         }
     ));
-    let refusal = unread.refusal("metallb-system/ferrolb-config").unwrap();
+    let refusal = unread.refusal().unwrap();
     assert_eq!(refusal.reason, Reason::CompiledIgnored);
     assert_eq!(
         refusal.text,
-        "ConfigMap metallb-system/ferrolb-config is ignored: its schema is 2, and this version reads 1: \
+        "the compiled configuration is ignored: its schema is 2, and this version reads 1: \
          run one version of FerroLB"
     );
 }

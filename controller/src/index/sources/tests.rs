@@ -95,7 +95,7 @@ struct World {
 impl World {
     fn new(services: Vec<ferrolb_core::view::ServiceView>, compiled: CompiledView) -> Self {
         let mut index = Index::new(None, SOURCE.to_owned());
-        index.await_sources(Choice::Auto, NAMESPACE, true);
+        index.await_sources(Choice::Auto, (NAMESPACE, "ferrolb-config"), true);
         index.reset(services, &BTreeSet::new(), at(0));
         let mut world = Self {
             index,
@@ -169,9 +169,10 @@ impl World {
 
     /// The API server takes it; what stands there then.
     fn written(&mut self) -> Option<Compiled> {
-        if let Some(CompiledWrite::Change {
+        if let Some(CompiledWrite {
             resource_version,
             data,
+            ..
         }) = self.write()
         {
             let view = self.compiled.get_or_insert_with(empty);
@@ -271,23 +272,29 @@ fn what_the_controller_did_not_write_is_no_memory() {
 }
 
 #[test]
-fn where_the_compiled_object_is_missing_one_is_made() {
+fn where_the_compiled_object_is_missing_it_is_said_if_somebody_needs_it() {
     let mut world = World::new(vec![], empty());
     world.index.handle_compiled(None);
     world.text("1", Some(OLD)).no_kinds();
-    assert_eq!(world.write(), Some(CompiledWrite::Create));
-    assert_eq!(world.write(), None, "it is under way");
-    world
-        .index
-        .handle_compiled_written(Written::Done(empty()), world.now);
-    assert!(matches!(world.write(), Some(CompiledWrite::Change { .. })));
-    // One that failed is tried again later.
+    assert_eq!((world.write(), world.blockers()), (None, String::new()));
+    world.text("2", None);
+    world.listed(&[pool("lan", 1, "10.9.0.0/24"), layer2("all")]);
+    assert!(
+        world.blockers().contains("helm upgrade"),
+        "{}",
+        world.blockers()
+    );
+    world.index.handle_compiled(Some(empty()));
+    world.follow();
+    assert_eq!(world.blockers(), "");
+    assert!(world.write().is_some());
+    // A write that failed is tried again later.
     let failed = Written::Failed("no".to_owned());
     world.index.handle_compiled_written(failed, world.now);
     assert_eq!(world.write(), None);
     assert_eq!(world.index.poll_timeout(), Some(world.now + WRITE_AGAIN));
     world.wait(5_000);
-    assert!(matches!(world.write(), Some(CompiledWrite::Change { .. })));
+    assert!(world.write().is_some());
 }
 
 #[test]
