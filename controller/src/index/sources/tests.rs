@@ -1,14 +1,20 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use ferrolb_core::compiled::{self, Compiled};
 use ferrolb_core::config::objects::{ObjectView, Spec};
 use ferrolb_core::config::parse;
 use ferrolb_core::labels::Labels;
+use ferrolb_core::names::event;
 use ferrolb_core::source::Memory;
 use serde_json::{Value, json};
 
 use super::super::tests::{service, told, updates, written};
+use super::handover::WRITE_AGAIN;
 use super::*;
+use crate::compiled::{CompiledWrite, Written};
 use crate::index::Index;
+use crate::notice::Notice;
 
 const SOURCE: &str = "metallb-system/config";
 const NAMESPACE: &str = "metallb-system";
@@ -44,7 +50,7 @@ fn empty() -> CompiledView {
 fn left_by(source: Source, config: &str) -> CompiledView {
     let memory = Memory {
         source,
-        ignored: None,
+        ignored: Some(text("1", OLD).id).filter(|_| source == Source::Objects),
         orphaned: false,
     };
     let config = parse(config).in_force().expect("a configuration");
@@ -302,11 +308,15 @@ fn a_replica_that_follows_has_in_force_what_the_leader_wrote() {
     let mut world = World::new(vec![], empty());
     world.index.follow();
     world.text("1", Some(OLD));
+    assert_eq!(world.in_force(), ["old"]);
+    world.text("1", Some(BROKEN));
+    assert_eq!(world.in_force(), ["old"]);
+    assert!(world.index.config_stale());
+    world.text("1", Some(OLD));
     assert_eq!(world.write(), None);
     const LAN: &str = "address-pools: [{ name: lan, protocol: layer2, addresses: [10.0.0.0/24] }]";
-    world
-        .index
-        .handle_compiled(Some(left_by(Source::Objects, LAN)));
+    world.compiled = Some(left_by(Source::Objects, LAN));
+    world.index.handle_compiled(world.compiled.clone());
     assert_eq!(world.in_force(), ["lan"]);
     assert_eq!(world.blockers(), "", "it is ready to lead");
     // It leads: what was in force stays, though nothing is left of the objects.
@@ -355,8 +365,9 @@ fn a_change_over_waits_until_nothing_is_lacking_and_says_what_is() {
     assert_eq!(world.in_force(), ["old"]);
     world.listed(&[pool("lan", 1, "10.9.0.0/24")]);
     assert_eq!(world.in_force(), ["old"]);
-    let waits = (event::CONFIG_WAITS, "IPAddressPool lan".to_owned());
-    assert_eq!(world.notices(), [waits]);
+    let on_it = |reason| (reason, "IPAddressPool lan".to_owned());
+    let said = [on_it(event::CONFIG_WAITS), on_it(event::NOT_ADVERTISED)];
+    assert_eq!(world.notices(), said);
     let status = world.index.configuration_status();
     assert_eq!(status.from.as_deref(), Some("configmap"));
     assert_eq!(status.waits_for, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
