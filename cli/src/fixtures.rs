@@ -40,6 +40,9 @@ pub(crate) fn controller() -> ControllerStatus {
             source: "metallb-system/config".to_owned(),
             loaded: true,
             problem: None,
+            from: None,
+            objects: Vec::new(),
+            waits_for: Vec::new(),
         },
         pools: vec![
             pool("default", "192.168.64.240-192.168.64.241", 2, 2, None),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use clap::Parser;
 use ferrolb_core::names::LEASE_NAME;
+use ferrolb_core::source::{Choice, Source};
 use ferrolb_kube::args::{Shared, address};
 
 /// Gives every LoadBalancer Service an address from the pools of a ConfigMap.
@@ -26,12 +27,44 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = LEASE_NAME)]
     pub lease_name: String,
 
+    /// Where the configuration comes from: the ConfigMap, MetalLB's objects, or whichever is in force
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t)]
+    pub config_source: ConfigSource,
+
     /// Create this Secret with a key for the speakers, unless it exists
     #[arg(long, value_name = "NAME")]
     pub peers_secret: Option<String>,
 }
 
+/// See [`Args::config_source`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ConfigSource {
+    /// One at a time: what is in force stays until the other one holds all addresses in use.
+    #[default]
+    Auto,
+    /// The ConfigMap alone.
+    Configmap,
+    /// IPAddressPools, L2Advertisements and so on, alone.
+    Objects,
+}
+
+impl From<ConfigSource> for Choice {
+    fn from(source: ConfigSource) -> Self {
+        match source {
+            ConfigSource::Auto => Self::Auto,
+            ConfigSource::Configmap => Self::Only(Source::ConfigMap),
+            ConfigSource::Objects => Self::Only(Source::Objects),
+        }
+    }
+}
+
 impl Args {
+    /// Whether `MetalLB`'s objects can be in force.
+    #[must_use]
+    pub fn reads_objects(&self) -> bool {
+        self.config_source != ConfigSource::Configmap
+    }
+
     /// Fills in what was not given, from the environment. `environment` looks a variable up.
     ///
     /// # Errors

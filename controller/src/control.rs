@@ -1,18 +1,22 @@
 //! The one loop that owns all state: watches in, writes out.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
-use ferrolb_core::labels::LabelNames;
+use ferrolb_core::labels::{LabelNames, NamedLabels};
 use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
 use ferrolb_core::report::ControllerStatus;
+use ferrolb_core::source::Choice;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
 use ferrolb_kube::admin::Readiness;
 use ferrolb_kube::backoff::delay;
 use ferrolb_kube::clock::Clock;
 use ferrolb_kube::events::Author;
+use ferrolb_kube::objects::{Told, watch_objects};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -20,21 +24,28 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::admin::Question;
 use crate::args::Args;
+use crate::compiled::{self, CompiledView, Written};
+use crate::configuration_state::State;
 use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
 use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
 use crate::metrics::Metrics;
 use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
+use crate::pool_status::{PoolStatuses, PoolWrite};
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
-use crate::watch::{Seen, watch, watch_nothing};
+use crate::watch::{List, Seen, watch, watch_nothing};
 use crate::writer::Writer;
+
+mod objects;
+
+use objects::Object;
 
 /// Status writes at once. On two cores 200 of them take 2.9 s one by one, 1.8 s with 8 and 2.3 s
 /// with 16.
@@ -66,13 +77,28 @@ pub struct Control {
     readiness: Readiness,
     asked: mpsc::Receiver<Question>,
     services: BoxStream<'static, Vec<Seen<ServiceView>>>,
+    /// Names of the labels that Services and Namespaces are listed with.
+    labels: NamedLabels,
     config: BoxStream<'static, Seen<ConfigMapView>>,
     config_name: String,
     nodes: BoxStream<'static, Seen<NodeAddresses>>,
     namespaces: BoxStream<'static, Seen<NamespaceView>>,
     network: BoxStream<'static, Found>,
+    compiled: BoxStream<'static, Seen<CompiledView>>,
+    compiled_name: String,
+    compiled_write: Option<BoxFuture<'static, Written>>,
+    objects: BoxStream<'static, Told<Object>>,
+    /// Changes when the kinds of objects have to be looked for.
+    look: latest::Sender<u64>,
+    object_lists: BTreeMap<Kind, List<Object>>,
+    pool_statuses: PoolStatuses,
+    pool_writes: FuturesUnordered<BoxFuture<'static, (PoolWrite, bool)>>,
+    /// What was said of the objects as a whole, and what is being said.
+    state_said: Option<State>,
+    state_write: Option<BoxFuture<'static, (State, bool)>>,
+    namespace: String,
     reports: BoxStream<'static, Seen<ReportsView>>,
-    reports_api: Api<ConfigMap>,
+    maps_api: Api<ConfigMap>,
     conflicts: Conflicts,
     writes: FuturesUnordered<BoxFuture<'static, (Update, Outcome, Duration)>>,
     events: FuturesUnordered<BoxFuture<'static, bool>>,
@@ -108,13 +134,27 @@ impl Control {
         };
         let namespaces = if rights.watch_namespaces {
             index.await_namespaces();
-            watch_namespaces(&client, index.label_names())
+            watch_namespaces(&client, &index.label_names().namespaces)
         } else {
             watch_nothing()
         };
         for source in sources(rights) {
             index.await_source(source);
         }
+        let compiled = if rights.compiled {
+            let choice = Choice::from(args.config_source);
+            let name = &args.shared.compiled;
+            index.await_sources(choice, (namespace, name), rights.objects);
+            watch_map(&client, namespace, name, CompiledView::of)
+        } else {
+            watch_nothing()
+        };
+        let (look, wanted) = latest::channel(0);
+        let objects = if rights.compiled && rights.objects && args.reads_objects() {
+            watch_objects(client.clone(), namespace, wanted, Object::of)
+        } else {
+            futures::stream::pending().boxed()
+        };
         let reports = if rights.conflicts {
             index.await_conflicts();
             watch_map(&client, namespace, CONFLICTS_NAME, reports_view)
@@ -122,7 +162,8 @@ impl Control {
             watch_nothing()
         };
         Self {
-            services: watch_services(&client, index.label_names()),
+            services: watch_services(&client, &index.label_names().services),
+            labels: index.label_names().clone(),
             index,
             writer: Writer::new(client.clone(), rights.method()),
             rights,
@@ -138,8 +179,19 @@ impl Control {
             nodes,
             namespaces,
             network: watch_network(&client, rights),
+            compiled,
+            compiled_name: args.shared.compiled.clone(),
+            compiled_write: None,
+            objects,
+            look,
+            object_lists: BTreeMap::new(),
+            pool_statuses: PoolStatuses::default(),
+            pool_writes: FuturesUnordered::new(),
+            state_said: None,
+            state_write: None,
+            namespace: namespace.to_owned(),
             reports,
-            reports_api: Api::namespaced(client.clone(), namespace),
+            maps_api: Api::namespaced(client.clone(), namespace),
             conflicts: Conflicts::default(),
             client,
             writes: FuturesUnordered::new(),
@@ -159,7 +211,12 @@ impl Control {
             self.readiness.set_missing(self.blockers());
             self.start_writes();
             let removal_due = self.removal_due();
-            let index_due = self.index.poll_timeout().map(|at| self.clock.timer(at));
+            self.start_object_writes();
+            let has_room = self.pool_writes.len() < EVENTS;
+            let of_pools = self.pool_statuses.poll_timeout().filter(|_| has_room);
+            let dates = [self.index.poll_timeout(), of_pools];
+            let index_due = dates.into_iter().flatten().min();
+            let index_due = index_due.map(|at| self.clock.timer(at));
             tokio::select! {
                 () = self.election.step() => {}
                 Some(batch) = self.services.next() => {
@@ -179,6 +236,20 @@ impl Control {
                     }
                 }
                 Some(found) = self.network.next() => self.take_network(found),
+                Some(seen) = self.compiled.next() => self.take_compiled(seen),
+                Some(told) = self.objects.next() => self.take_objects(told),
+                written = done(&mut self.compiled_write) => {
+                    self.compiled_write = None;
+                    self.index.handle_compiled_written(written, self.clock.now());
+                }
+                Some((write, is_written)) = self.pool_writes.next() => {
+                    let now = self.clock.now();
+                    self.pool_statuses.handle_written(&write, is_written, now);
+                }
+                (state, is_done) = done(&mut self.state_write) => {
+                    self.state_write = None;
+                    self.state_said = is_done.then_some(state);
+                }
                 Some(seen) = self.reports.next() => self.take_reports(seen),
                 Some((update, outcome, took)) = self.writes.next() => {
                     self.take_outcome(update, &outcome, took);
@@ -189,7 +260,7 @@ impl Control {
                         self.metrics.events_lost.inc();
                     }
                 }
-                () = ended(&mut self.removal) => self.removal = None,
+                () = done(&mut self.removal) => self.removal = None,
                 () = until(removal_due) => self.remove_reports(),
                 () = until(index_due) => {
                     let now = self.clock.now();
@@ -200,6 +271,12 @@ impl Control {
                     // Who asked may have gone away.
                     let _ = question.send(Box::new(self.status()));
                 }
+            }
+            if self.index.follow_sources(self.clock.now()) {
+                self.publish();
+            }
+            if self.index.poll_look() {
+                self.look.send_modify(|count| *count += 1);
             }
             self.list_anew();
             let decisions = self.index.settle();
@@ -218,9 +295,12 @@ impl Control {
             return;
         };
         tracing::info!(labels = ?names, "listing again, with the labels that selectors use");
-        self.services = watch_services(&self.client, &names);
-        if self.rights.watch_namespaces {
-            self.namespaces = watch_namespaces(&self.client, &names);
+        let former = std::mem::replace(&mut self.labels, names);
+        if former.services != self.labels.services {
+            self.services = watch_services(&self.client, &self.labels.services);
+        }
+        if self.rights.watch_namespaces && former.namespaces != self.labels.namespaces {
+            self.namespaces = watch_namespaces(&self.client, &self.labels.namespaces);
         }
     }
 
@@ -234,13 +314,18 @@ impl Control {
         // What was under way was decided under another reign.
         self.writes = FuturesUnordered::new();
         self.retries = FuturesUnordered::new();
+        self.compiled_write = None;
+        self.pool_writes = FuturesUnordered::new();
+        self.pool_statuses.begin_again();
+        self.state_write = None;
+        self.state_said = None;
         if leads {
             tracing::info!(
                 instance = self.instance,
                 "became leader: assigning addresses"
             );
             self.index.lead();
-            self.services = watch_services(&self.client, self.index.label_names());
+            self.services = watch_services(&self.client, &self.labels.services);
         } else {
             tracing::warn!(
                 "lost leadership: another replica leads, or the Lease could not be renewed"
@@ -267,6 +352,16 @@ impl Control {
     }
 
     fn start_writes(&mut self) {
+        // Before the statuses, which depend on it.
+        if self.compiled_write.is_none()
+            && let Some(write) = self.index.poll_compiled(self.clock.now())
+        {
+            tracing::info!(
+                name = write.name,
+                "writing what is in force, for the speakers"
+            );
+            self.compiled_write = Some(compiled::send(self.maps_api.clone(), write).boxed());
+        }
         while self.writes.len() < WRITES {
             let Some(update) = self.index.poll_update() else {
                 break;
@@ -377,7 +472,7 @@ impl Control {
     fn remove_reports(&mut self) {
         if let Some(removal) = self.conflicts.poll_removal(self.clock.now()) {
             tracing::info!(entries = ?removal.keys, "retrying addresses whose conflicts have expired");
-            self.removal = Some(remove(self.reports_api.clone(), removal).boxed());
+            self.removal = Some(remove(self.maps_api.clone(), removal).boxed());
         }
     }
 
@@ -407,6 +502,9 @@ impl Control {
             Vec::new()
         };
         self.metrics.set_usage(&usage);
+        if self.rights.pool_status {
+            self.pool_statuses.want(&usage);
+        }
         self.metrics.set_pending(&self.index.pending());
         self.metrics
             .set_config(self.index.config_loaded(), self.index.config_stale());
@@ -528,7 +626,7 @@ async fn remove(api: Api<ConfigMap>, removal: Removal) {
 }
 
 /// Waits for what is under way, for ever if that is nothing.
-async fn ended(work: &mut Option<BoxFuture<'static, ()>>) {
+async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
     match work {
         Some(work) => work.await,
         None => std::future::pending().await,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ferrolb_core::alloc::{Allocator, CONTESTED_FOR, Decision, Lister, PoolUsage, Refusal};
 use ferrolb_core::conflict::Finding;
-use ferrolb_core::in_force::InForce;
+use ferrolb_core::in_force::{InForce, Reader};
 use ferrolb_core::key_set::KeySet;
 use ferrolb_core::labels::Labels;
 use ferrolb_core::names::event;
@@ -35,6 +35,7 @@ mod looping;
 mod network;
 mod report;
 mod sharing;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -88,6 +89,8 @@ pub struct Index {
     services_listed: bool,
     config_listed: bool,
     in_force: InForce,
+    /// Where the configuration comes from, if that is not the `ConfigMap` anyway.
+    sourcing: Option<Box<sources::Sourcing>>,
     /// What is in force, or why the newest state is not, is said about this, unless it is no news.
     config_object: Option<Object>,
     config_is_no_news: bool,
@@ -134,8 +137,9 @@ impl Index {
         Self {
             class,
             leading: true,
-            in_force: InForce::new(source.clone()),
+            in_force: InForce::new(source.clone(), Reader::Controller),
             source,
+            sourcing: None,
             config_object: None,
             config_is_no_news: true,
             services: BTreeMap::new(),
@@ -168,6 +172,7 @@ impl Index {
     pub fn follow(&mut self) {
         self.leading = false;
         self.forget_decisions();
+        self.sources_begin_again();
     }
 
     /// This replica leads from now on. What another one wrote last may not have been seen yet, so
@@ -176,6 +181,7 @@ impl Index {
         self.leading = true;
         self.forget_decisions();
         self.services_listed = false;
+        self.sources_begin_again();
     }
 
     fn forget_decisions(&mut self) {
@@ -206,6 +212,7 @@ impl Index {
     /// A Service was created or changed.
     pub fn apply(&mut self, view: ServiceView, now: Instant) {
         self.allocator.handle_timeout(now);
+        self.sources_may_go_on();
         if !view.is_for(self.class.as_deref()) {
             self.delete(&view.key);
             self.list(Lister::LoadBalancer, &view.key, &view.external_ips);
@@ -268,6 +275,7 @@ impl Index {
 
     /// A Service is gone, or no `LoadBalancer` any more: what it held is free.
     pub fn delete(&mut self, key: &ServiceKey) {
+        self.sources_may_go_on();
         if let Some(entry) = self.services.remove(key) {
             self.hide(key, &entry.view.assigned);
         }
@@ -393,7 +401,11 @@ impl Index {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dates = self.contested.values().chain(self.adopting.values());
         let dates = dates.min().copied();
-        let others = [self.allocator.poll_timeout(), self.sharing_due()];
+        let others = [
+            self.allocator.poll_timeout(),
+            self.sharing_due(),
+            self.sources_due(),
+        ];
         dates.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -436,6 +448,7 @@ impl Index {
                 self.source
             ));
         }
+        blockers.extend(self.sources_blocker());
         if self.in_force.awaits_labels() {
             blockers
                 .push("labels: objects are listed anew with those that selectors name".to_owned());
@@ -457,10 +470,10 @@ impl Index {
         self.in_force.current().is_some()
     }
 
-    /// Whether the `ConfigMap` says something else than what is in force.
+    /// Whether the `ConfigMap`, or an object, says something else than what is in force.
     #[must_use]
     pub fn config_stale(&self) -> bool {
-        self.in_force.is_stale()
+        self.in_force.is_stale() || self.has_refused_objects()
     }
 
     /// How full each pool is.

@@ -10,6 +10,8 @@
 
 pub mod admin;
 pub mod args;
+pub mod compiled;
+pub mod configuration_state;
 pub mod conflicts;
 pub mod control;
 pub mod election;
@@ -18,6 +20,7 @@ pub mod metrics;
 pub mod network;
 pub mod notice;
 pub mod peers_key;
+pub mod pool_status;
 pub mod rights;
 pub mod run;
 pub mod source;

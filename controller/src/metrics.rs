@@ -271,6 +271,7 @@ mod tests {
             pool: "default".to_owned(),
             total: 3,
             in_use: 1,
+            by_family: [(3, 1), (0, 0)],
             first_free: Vec::new(),
         }]);
         metrics.set_pending(&BTreeMap::from([(Reason::PoolExhausted, 2)]));

@@ -1,10 +1,9 @@
 //! What the controller says in Events.
 
+use ferrolb_core::config::objects::{Kind, ObjectRef};
 use ferrolb_core::names::CONTROLLER_COMPONENT;
 use ferrolb_kube::events::{Author, Before, Object, Severity, Words, fingerprint};
 use kube::Client;
-
-use crate::source::ConfigMapView;
 
 /// The author of all Events of the pod `instance`.
 #[must_use]
@@ -18,14 +17,31 @@ pub fn author(instance: &str) -> Author {
 
 /// The `ConfigMap` called `source` (`namespace/name`).
 #[must_use]
-pub fn config_map(source: &str, map: &ConfigMapView) -> Object {
+pub fn config_map(source: &str, uid: &str, resource_version: &str) -> Object {
     let (namespace, name) = source.split_once('/').unwrap_or_default();
     Object {
+        api_version: "v1",
         kind: "ConfigMap",
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        uid: map.uid.clone(),
-        resource_version: Some(map.resource_version.clone()),
+        uid: uid.to_owned(),
+        resource_version: Some(resource_version.to_owned()),
+    }
+}
+
+/// An object of `MetalLB`'s.
+#[must_use]
+pub fn object(of: &ObjectRef) -> Object {
+    Object {
+        api_version: match of.kind {
+            Kind::BgpPeer => "metallb.io/v1beta2",
+            _ => "metallb.io/v1beta1",
+        },
+        kind: of.kind.as_str(),
+        namespace: of.namespace.clone(),
+        name: of.name.clone(),
+        uid: of.uid.clone(),
+        resource_version: None,
     }
 }
 

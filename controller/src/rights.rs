@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::names::CONFLICTS_NAME;
 
 use crate::network::API_SERVER;
@@ -34,6 +35,14 @@ pub struct Rights {
     pub elect: bool,
     /// `list`, `watch` and `patch` on the `ConfigMap` of conflict reports.
     pub conflicts: bool,
+    /// `list`, `watch` and `patch` on the compiled object.
+    pub compiled: bool,
+    /// `list` and `watch` on `MetalLB`'s objects.
+    pub objects: bool,
+    /// `patch` on `ipaddresspools/status`.
+    pub pool_status: bool,
+    /// `create` on `configurationstates`, and `patch` on their status.
+    pub configuration_state: bool,
     /// `list` and `watch` on the API server's own `endpointslices`.
     pub api_server: bool,
     /// `list` and `watch` on `servicecidrs`, if the API server has that kind (1.33 and later).
@@ -60,11 +69,16 @@ const fn core(resource: &str) -> Thing<'_> {
 }
 
 impl Rights {
-    /// Asks the API server, for `namespace` and the Lease called `lease`.
+    /// Asks the API server, for `namespace`, the Lease called `lease` and the compiled object of that name.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn read(client: &Client, namespace: &str, lease: &str) -> kube::Result<Self> {
+    pub async fn read(
+        client: &Client,
+        namespace: &str,
+        lease: &str,
+        compiled: &str,
+    ) -> kube::Result<Self> {
         let spec = SelfSubjectRulesReviewSpec {
             namespace: Some(namespace.to_owned()),
         };
@@ -75,12 +89,12 @@ impl Rights {
         let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
         let review = api.create(&PostParams::default(), &review).await?;
         let rules = review.status.map(|status| status.resource_rules);
-        let mut rights = Self::of(&rules.unwrap_or_default(), lease);
+        let mut rights = Self::of(&rules.unwrap_or_default(), lease, compiled);
         rights.service_ranges &= serves_service_ranges(client).await?;
         Ok(rights)
     }
 
-    fn of(rules: &[ResourceRule], lease: &str) -> Self {
+    fn of(rules: &[ResourceRule], lease: &str, compiled: &str) -> Self {
         let may = |verbs: &[&str], thing: Thing<'_>| {
             let mut verbs = verbs.iter();
             verbs.all(|verb| rules.iter().any(|rule| allows(rule, verb, thing)))
@@ -98,6 +112,15 @@ impl Rights {
             name: Some(CONFLICTS_NAME),
             ..core("configmaps")
         };
+        let compiled = Thing {
+            name: Some(compiled),
+            ..core("configmaps")
+        };
+        let metallb = |resource| Thing {
+            group: Kind::GROUP,
+            ..core(resource)
+        };
+        let may_read = |kind: Kind| may(&["list", "watch"], metallb(kind.plural()));
         let api_server = Thing {
             group: EndpointSlice::GROUP,
             resource: "endpointslices",
@@ -120,6 +143,11 @@ impl Rights {
             watch_namespaces: may(&["list", "watch"], core("namespaces")),
             elect: may(&["create"], leases) && may(&["list", "watch", "update"], lease),
             conflicts: may(&["list", "watch", "patch"], conflicts),
+            compiled: may(&["list", "watch", "patch"], compiled),
+            objects: Kind::ALL.into_iter().all(may_read),
+            pool_status: may(&["patch"], metallb("ipaddresspools/status")),
+            configuration_state: may(&["create"], metallb("configurationstates"))
+                && may(&["patch"], metallb("configurationstates/status")),
         }
     }
 
@@ -146,6 +174,12 @@ impl Rights {
             limits.push(
                 "no right to the ConfigMap of conflict reports: an address that another host uses \
                  is not replaced",
+            );
+        }
+        if !(self.compiled && self.objects) {
+            limits.push(
+                "no right to MetalLB's objects and to the ConfigMap that speakers read them from: the configuration is \
+                 read from the ConfigMap alone",
             );
         }
         if !self.api_server || self.may_not_read_service_ranges {
@@ -203,12 +237,12 @@ fn allows(rule: &ResourceRule, verb: &str, thing: Thing<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ferrolb_core::names::LEASE_NAME;
+    use ferrolb_core::names::{COMPILED_NAME, LEASE_NAME};
 
     use super::*;
 
     fn rights(rules: &[ResourceRule]) -> Rights {
-        Rights::of(rules, LEASE_NAME)
+        Rights::of(rules, LEASE_NAME, COMPILED_NAME)
     }
 
     fn rule(verbs: &[&str], resources: &[&str]) -> ResourceRule {
@@ -280,6 +314,37 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_read_by_whoever_may_read_all_kinds() {
+        let metallb = |verbs: &[&str], resources: &[&str]| {
+            let mut rule = rule(verbs, resources);
+            rule.api_groups = Some(vec!["metallb.io".to_owned()]);
+            rule
+        };
+        let all = Kind::ALL.map(Kind::plural);
+        assert!(rights(&[metallb(&["list", "watch"], &all)]).objects);
+        assert!(!rights(&[metallb(&["list"], &all)]).objects);
+        assert!(!rights(&[metallb(&["list", "watch"], &all[1..])]).objects);
+        assert!(
+            !rights(&[rule(&["list", "watch"], &all)]).objects,
+            "of another group"
+        );
+        let status = metallb(
+            &["patch"],
+            &["ipaddresspools/status", "configurationstates/status"],
+        );
+        assert!(rights(std::slice::from_ref(&status)).pool_status);
+        assert!(!rights(std::slice::from_ref(&status)).configuration_state);
+        let create = metallb(&["create"], &["configurationstates"]);
+        assert!(rights(&[status, create]).configuration_state);
+        let compiled = |name: &str| {
+            let mut rule = rule(&["list", "watch", "patch"], &["configmaps"]);
+            rule.resource_names = Some(vec![name.to_owned()]);
+            rights(&[rule]).compiled
+        };
+        assert!(compiled(COMPILED_NAME) && !compiled("config"));
+    }
+
+    #[test]
     fn under_minikubes_manifests_it_is_said_what_is_switched_off() {
         let addon = [
             rule(&["get", "list", "watch", "update"], &["services"]),
@@ -287,7 +352,14 @@ mod tests {
             rule(&["create", "patch"], &["events"]),
         ];
         let limits = rights(&addon).limits();
-        let words = ["nodes", "namespaces", "leases", "conflict", "servicecidrs"];
+        let words = [
+            "nodes",
+            "namespaces",
+            "leases",
+            "conflict",
+            "objects",
+            "servicecidrs",
+        ];
         assert_eq!(limits.len(), words.len());
         for (limit, word) in limits.iter().zip(words) {
             assert!(limit.contains(word), "{limit}");

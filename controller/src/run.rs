@@ -86,9 +86,11 @@ async fn read_rights(
     readiness: &Readiness,
 ) -> Rights {
     let (elect, lease) = (args.leader_elect, &args.lease_name);
+    let compiled = &args.shared.compiled;
     let mut failures = 0;
     loop {
-        let problem = match timeout(TIMEOUT, Rights::read(client, namespace, lease)).await {
+        let problem = match timeout(TIMEOUT, Rights::read(client, namespace, lease, compiled)).await
+        {
             Ok(Ok(rights)) if rights.elect || !elect => {
                 warn_of_missing(rights);
                 return rights;

@@ -97,7 +97,8 @@ fn seen<V: Send + 'static>(
 }
 
 /// A list that comes in.
-struct List<V> {
+#[derive(Debug)]
+pub struct List<V> {
     views: Vec<V>,
     unreadable: BTreeSet<ServiceKey>,
 }
@@ -112,7 +113,8 @@ impl<V> Default for List<V> {
 }
 
 impl<V> List<V> {
-    fn take(&mut self, event: Event<Viewed<V>>) -> Option<Seen<V>> {
+    /// Takes one event; what it comes to, if that is complete.
+    pub fn take(&mut self, event: Event<Viewed<V>>) -> Option<Seen<V>> {
         match event {
             Event::Init => {
                 *self = Self::default();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub mod host;
 
@@ -140,6 +141,23 @@ impl fmt::Display for AddressRange {
         } else {
             write!(f, "{}-{}", self.first, self.last)
         }
+    }
+}
+
+/// As it is displayed.
+impl Serialize for AddressRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+        let ends = first.parse().ok().zip(last.parse().ok());
+        let range = ends.and_then(|(first, last)| Self::new(first, last));
+        range.ok_or_else(|| serde::de::Error::custom("no range of addresses"))
     }
 }
 

@@ -155,6 +155,8 @@ pub struct PoolUsage {
     pub total: u128,
     /// Distinct addresses of it that are held.
     pub in_use: u128,
+    /// The same two numbers of IPv4 and of IPv6.
+    pub by_family: [(u128, u128); 2],
     /// The lowest one of each family that a Service would get.
     pub first_free: Vec<IpAddr>,
 }
@@ -437,17 +439,26 @@ impl Allocator {
     #[must_use]
     pub fn usage(&self) -> Vec<PoolUsage> {
         let pools = self.config.iter().flat_map(|config| &config.pools);
-        let usage = pools.map(|pool| PoolUsage {
-            pool: pool.name.clone(),
-            total: pool.capacity(),
-            in_use: pool
-                .ranges
-                .iter()
-                .map(|range| self.holdings.taken().count_in(range))
-                .fold(0, u128::saturating_add),
-            first_free: self.first_free(pool),
+        let usage = pools.map(|pool| {
+            let of = |family| (pool.capacity_of(family), self.in_use(pool, family));
+            let by_family = [Family::V4, Family::V6].map(of);
+            PoolUsage {
+                pool: pool.name.clone(),
+                total: pool.capacity(),
+                in_use: by_family[0].1.saturating_add(by_family[1].1),
+                by_family,
+                first_free: self.first_free(pool),
+            }
         });
         usage.collect()
+    }
+
+    /// How many addresses of that family are held, each counted once.
+    fn in_use(&self, pool: &Pool, family: Family) -> u128 {
+        let ranges = pool.ranges.iter().filter(|range| range.family() == family);
+        ranges
+            .map(|range| self.holdings.taken().count_in(range))
+            .fold(0, u128::saturating_add)
     }
 
     /// Whether and why the Service's status is left to another load balancer. What it shows is taken

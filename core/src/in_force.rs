@@ -7,13 +7,17 @@
 //! | is refused | nothing yet, *stale* | that one stays, *stale* |
 //! | is missing, has no key `config`, or is minikube's template | nothing yet | that one stays, *stale* |
 //!
+//! What `MetalLB`'s objects come to is put in force as a whole: which version of each object counts is
+//! judged before. Whoever starts beside a `ConfigMap` that says nothing good starts from what was in force
+//! before, if that is known.
+//!
 //! A configuration whose selectors name labels that objects have not been read with is held back until
 //! they have been: see [`InForce::poll_labels`].
 
 use crate::Reason;
 use crate::alloc::Refusal;
 use crate::config::{Config, NotConfigured, Outcome};
-use crate::labels::LabelNames;
+use crate::labels::{LabelNames, Labelled, NamedLabels};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -22,13 +26,39 @@ pub struct InForce {
     source: String,
     current: Option<Config>,
     /// It is in force as soon as its labels are known.
-    held_back: Option<Config>,
+    held_back: Option<HeldBack>,
     /// Why the newest state of the `ConfigMap` changes nothing.
     why_not: Option<Refusal>,
+    reader: Reader,
     /// Labels that objects have been read with, and that they should be.
-    known: LabelNames,
-    needed: LabelNames,
+    known: NamedLabels,
+    needed: NamedLabels,
     needed_is_news: bool,
+}
+
+#[derive(Debug)]
+struct HeldBack {
+    config: Config,
+    /// It is what the source says now, so nothing hinders it any more.
+    is_newest: bool,
+}
+
+/// Who reads the configuration: each reads the labels that it decides by, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// It gives addresses.
+    Controller,
+    /// It announces them.
+    Speaker,
+}
+
+impl Reader {
+    fn labels_of(self, config: &Config) -> NamedLabels {
+        match self {
+            Self::Controller => config.labels_for_giving(),
+            Self::Speaker => config.labels_for_announcing(),
+        }
+    }
 }
 
 /// What has come of a new state.
@@ -47,14 +77,15 @@ pub enum Effect {
 impl InForce {
     /// Nothing is in force. `source` names the `ConfigMap` for people, as `namespace/name`.
     #[must_use]
-    pub fn new(source: String) -> Self {
+    pub fn new(source: String, reader: Reader) -> Self {
         Self {
             source,
+            reader,
             current: None,
             held_back: None,
             why_not: None,
-            known: LabelNames::new(),
-            needed: LabelNames::new(),
+            known: NamedLabels::default(),
+            needed: NamedLabels::default(),
             needed_is_news: false,
         }
     }
@@ -85,15 +116,55 @@ impl InForce {
         }
     }
 
-    /// All objects have been read with the labels of these names.
-    pub fn handle_labels(&mut self, names: LabelNames) -> Effect {
-        self.known = names;
+    /// Puts what objects come to in force.
+    pub fn put(&mut self, config: Config) -> Effect {
+        self.held_back = None;
+        self.accept(config)
+    }
+
+    /// The newest state of what counts changes nothing.
+    pub fn refuse(&mut self, why_not: Refusal) -> Effect {
+        self.held_back = None;
+        self.keep(why_not)
+    }
+
+    /// This was in force before this process began. It stays, if nothing is in force or about to be.
+    pub fn start_from(&mut self, config: Config) -> Effect {
+        if self.current.is_some() || self.held_back.is_some() {
+            return Effect::None;
+        }
+        self.need(&config);
+        self.held_back = Some(HeldBack {
+            config,
+            is_newest: false,
+        });
+        self.release()
+    }
+
+    /// Whether objects have been read with the labels that `config` names. If not, they have to be.
+    pub fn need(&mut self, config: &Config) -> bool {
+        let mut names = self.reader.labels_of(config);
+        let is_known = names.is_subset(&self.known);
+        if !names.is_subset(&self.needed) {
+            // Those of what is in force are needed until then.
+            if let Some(current) = &self.current {
+                names.extend(self.reader.labels_of(current));
+            }
+            self.needed = names;
+            self.needed_is_news = true;
+        }
+        is_known
+    }
+
+    /// All objects of this kind have been read with the labels of these names.
+    pub fn handle_labels(&mut self, kind: Labelled, names: LabelNames) -> Effect {
+        *self.known.of_mut(kind) = names;
         self.release()
     }
 
     /// The names of the labels with which all objects have to be read anew, if others are needed than
     /// before.
-    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+    pub fn poll_labels(&mut self) -> Option<NamedLabels> {
         let is_news = std::mem::take(&mut self.needed_is_news);
         is_news.then(|| self.needed.clone())
     }
@@ -126,25 +197,25 @@ impl InForce {
     }
 
     fn accept(&mut self, config: Config) -> Effect {
-        let mut names = config.label_names();
-        if !names.is_subset(&self.needed) {
-            // Those of what is in force are needed until then.
-            names.extend(self.current.iter().flat_map(Config::label_names));
-            self.needed = names;
-            self.needed_is_news = true;
-        }
-        self.held_back = Some(config);
+        self.need(&config);
+        self.held_back = Some(HeldBack {
+            config,
+            is_newest: true,
+        });
         self.release()
     }
 
     fn release(&mut self) -> Effect {
-        let is_ready = |config: &Config| config.label_names().is_subset(&self.known);
-        if !self.held_back.as_ref().is_some_and(is_ready) {
+        let is_ready = |held_back: &mut HeldBack| {
+            let names = self.reader.labels_of(&held_back.config);
+            names.is_subset(&self.known)
+        };
+        let Some(HeldBack { config, is_newest }) = self.held_back.take_if(is_ready) else {
             return Effect::None;
-        }
-        let was_mended = self.why_not.take().is_some();
-        let is_another = self.held_back != self.current;
-        self.current = self.held_back.take();
+        };
+        let was_mended = is_newest && self.why_not.take().is_some();
+        let is_another = self.current.as_ref() != Some(&config);
+        self.current = Some(config);
         match (is_another, was_mended) {
             (true, _) => Effect::Replaced,
             (false, true) => Effect::Mended,
@@ -176,7 +247,7 @@ mod tests {
                             node-selectors: [{match-labels: {rack: b}}]}]";
 
     fn in_force(texts: &[&str]) -> InForce {
-        let mut in_force = InForce::new(SOURCE.to_owned());
+        let mut in_force = InForce::new(SOURCE.to_owned(), Reader::Speaker);
         for text in texts {
             in_force.handle(Some(parse(text)));
         }
@@ -211,7 +282,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_are_told_what_for() {
-        let mut absent = InForce::new(SOURCE.to_owned());
+        let mut absent = InForce::new(SOURCE.to_owned(), Reader::Speaker);
         absent.handle(None);
         let why = absent.why_not().unwrap();
         assert_eq!(
@@ -234,8 +305,52 @@ mod tests {
         assert_eq!(in_force.current(), Some(&parse(GOOD).in_force().unwrap()));
         let names = in_force.poll_labels().unwrap();
         assert_eq!(in_force.poll_labels(), None, "asked for once");
-        assert_eq!(in_force.handle_labels(LabelNames::new()), Effect::None);
-        assert_eq!(in_force.handle_labels(names), Effect::Replaced);
+        let mut labels = |kind, names: &LabelNames| in_force.handle_labels(kind, names.clone());
+        assert_eq!(labels(Labelled::Nodes, &LabelNames::new()), Effect::None);
+        assert_eq!(labels(Labelled::Services, &names.nodes), Effect::None);
+        assert_eq!(labels(Labelled::Nodes, &names.nodes), Effect::Replaced);
+    }
+
+    #[test]
+    fn whoever_starts_beside_a_broken_configmap_starts_from_what_was_in_force() {
+        let before = || parse(BY_LABEL).in_force().unwrap();
+        let mut in_force = in_force(&[BROKEN]);
+        assert_eq!(in_force.start_from(before()), Effect::None);
+        assert!(in_force.awaits_labels());
+        let names = in_force.poll_labels().unwrap();
+        let effect = in_force.handle_labels(Labelled::Nodes, names.nodes);
+        assert_eq!(effect, Effect::Replaced);
+        assert_eq!(in_force.current(), Some(&before()));
+        assert!(
+            in_force.is_stale(),
+            "and says that it is not what is written"
+        );
+        // Not beside a good one, nor one that waits for its labels.
+        for good in [GOOD, BY_LABEL] {
+            let mut in_force = self::in_force(&[good]);
+            assert_eq!(in_force.start_from(Config::default()), Effect::None);
+            let names = in_force.poll_labels().unwrap_or_default();
+            in_force.handle_labels(Labelled::Nodes, names.nodes);
+            assert_eq!(in_force.current(), parse(good).in_force().as_ref());
+            assert!(!in_force.is_stale());
+        }
+        // And a good one that comes later counts.
+        assert_eq!(in_force.handle(Some(parse(GOOD))), Effect::Replaced);
+        assert!(!in_force.is_stale());
+    }
+
+    #[test]
+    fn labels_of_what_may_come_into_force_are_asked_for_before() {
+        let mut in_force = in_force(&[GOOD]);
+        let next = parse(BY_LABEL).in_force().unwrap();
+        assert!(!in_force.need(&next));
+        let names = in_force.poll_labels().unwrap();
+        assert!(!in_force.need(&next));
+        assert_eq!(in_force.poll_labels(), None, "asked for once");
+        in_force.handle_labels(Labelled::Nodes, names.nodes);
+        assert!(in_force.need(&next));
+        assert_eq!(in_force.put(next.clone()), Effect::Replaced);
+        assert_eq!(in_force.current(), Some(&next));
     }
 
     #[test]
@@ -244,7 +359,10 @@ mod tests {
         assert!(in_force.awaits_labels());
         let names = in_force.poll_labels().unwrap();
         in_force.handle(None);
-        assert_eq!(in_force.handle_labels(names), Effect::None);
+        assert_eq!(
+            in_force.handle_labels(Labelled::Nodes, names.nodes),
+            Effect::None
+        );
         assert_eq!(in_force.current(), None);
     }
 }

@@ -2,12 +2,73 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// Names of labels: those that selectors read. Others are not kept, since whoever may write an object
 /// may give it a megabyte of them.
 pub type LabelNames = BTreeSet<String>;
 
-/// The labels of an object.
+/// Kinds of objects whose labels selectors read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labelled {
+    /// Read by `service-selectors`, of pools and of advertisements.
+    Services,
+    /// Read by `namespace-selectors`.
+    Namespaces,
+    /// Read by `node-selectors`.
+    Nodes,
+}
+
+/// Names of labels, for each kind of objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamedLabels {
+    /// Of Services.
+    pub services: LabelNames,
+    /// Of Namespaces.
+    pub namespaces: LabelNames,
+    /// Of Nodes.
+    pub nodes: LabelNames,
+}
+
+impl NamedLabels {
+    /// Those of one kind.
+    #[must_use]
+    pub const fn of(&self, kind: Labelled) -> &LabelNames {
+        match kind {
+            Labelled::Services => &self.services,
+            Labelled::Namespaces => &self.namespaces,
+            Labelled::Nodes => &self.nodes,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn of_mut(&mut self, kind: Labelled) -> &mut LabelNames {
+        match kind {
+            Labelled::Services => &mut self.services,
+            Labelled::Namespaces => &mut self.namespaces,
+            Labelled::Nodes => &mut self.nodes,
+        }
+    }
+
+    /// Whether `other` has all of them.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        let kinds = [Labelled::Services, Labelled::Namespaces, Labelled::Nodes];
+        kinds
+            .into_iter()
+            .all(|kind| self.of(kind).is_subset(other.of(kind)))
+    }
+
+    /// Adds those of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.services.extend(other.services);
+        self.namespaces.extend(other.namespaces);
+        self.nodes.extend(other.nodes);
+    }
+}
+
+/// The labels of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Labels(
     /// `name=value`, each with a line end. The API server allows neither character in either part.
     Box<str>,
@@ -26,6 +87,12 @@ impl Labels {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.lines().filter_map(|line| line.split_once('='))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Only those whose names are among `names`.

@@ -106,8 +106,16 @@ pub mod event {
     pub const ADDRESSES_LEFT_OUT: &str = "AddressesLeftOut";
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
     pub const CONFIG_REFUSED: &str = "ConfigRefused";
-    /// Normal, on the `ConfigMap`: it is in force.
+    /// Normal, on the `ConfigMap`: it is in force. On an object: its newest version is again.
     pub const CONFIG_ACCEPTED: &str = "ConfigAccepted";
+    /// Warning, on an `IPAddressPool`: the objects are not in force yet; the text says what they lack.
+    pub const CONFIG_WAITS: &str = "ConfigWaits";
+    /// Warning, on the `ConfigMap`: it does not count, since objects are in force.
+    pub const CONFIG_IGNORED: &str = "ConfigIgnored";
+    /// Warning, on the compiled object: the last `IPAddressPool` is gone.
+    pub const POOLS_GONE: &str = "PoolsGone";
+    /// Warning, on an `IPAddressPool`: no advertisement covers it.
+    pub const NOT_ADVERTISED: &str = "NotAdvertised";
 }
 
 /// Name of the `ConfigMap` when no option says otherwise.
@@ -116,6 +124,9 @@ pub const DEFAULT_CONFIG_NAME: &str = "config";
 pub const DEFAULT_NAMESPACE: &str = "metallb-system";
 /// The key in the `ConfigMap` that holds the configuration.
 pub const CONFIG_KEY: &str = "config";
+
+/// Name of the `ConfigMap` with what is in force, compiled for the speakers.
+pub const COMPILED_NAME: &str = "ferrolb-config";
 
 /// Name of the `ConfigMap` in which speakers report addresses that other hosts have.
 pub const CONFLICTS_NAME: &str = "ferrolb-conflicts";

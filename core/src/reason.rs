@@ -44,6 +44,14 @@ reasons! {
     ConfigRefused => "config_refused",
     /// The configuration names addresses that no host can have; the rest of it is in force.
     AddressesLeftOut => "addresses_left_out",
+    /// Objects are there, and the `ConfigMap` stays in force until they hold all addresses that are in use.
+    ConfigWaits => "config_waits",
+    /// The `ConfigMap` does not count, since `MetalLB`'s objects are in force.
+    ConfigIgnored => "config_ignored",
+    /// What the configuration comes to does not fit into the object that speakers read.
+    ConfigTooLarge => "config_too_large",
+    /// The object that speakers read is of another version, or was edited by hand.
+    CompiledIgnored => "compiled_ignored",
     /// The configuration is in force, and something in it is probably not meant.
     ConfigWarning => "config_warning",
     /// The pool has addresses that another one has: its new version is left out as a whole.

@@ -55,8 +55,37 @@ pub struct ConfigurationStatus {
     pub source: String,
     /// Whether a configuration is in force.
     pub loaded: bool,
-    /// Why the `ConfigMap` as it is now is not in force, or not all of it.
+    /// Why the `ConfigMap` as it is now is not in force, or not all of it; or why objects are not.
     pub problem: Option<Explained>,
+    /// What is in force comes from there: `configmap` or `objects`. Absent as long as nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What is to be said of single objects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectStatus>,
+    /// Addresses in use for which the change to objects waits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<IpAddr>,
+}
+
+/// An object of `MetalLB`'s that is not in force as it is, or probably not as it is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// `kind`
+    pub kind: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.name`
+    pub name: String,
+    /// Whether its newest version is refused; else it is in force, with a warning.
+    pub refused: bool,
+    /// Whether an earlier version of it is in force.
+    pub former_in_force: bool,
+    /// The word.
+    pub reason: String,
+    /// For people.
+    pub message: String,
 }
 
 /// A Reason with its sentence.

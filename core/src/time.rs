@@ -36,6 +36,15 @@ impl Instant {
         self.micros
     }
 
+    /// So long before; the start, if that is longer ago.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            micros: self.micros.saturating_sub(micros),
+        }
+    }
+
     /// How long ago `earlier` was; zero if it lies in the future.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
+use ferrolb_core::names::{COMPILED_NAME, DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 
 use crate::log::{Format, Level};
 
@@ -27,6 +27,11 @@ pub struct Shared {
     /// Name of the ConfigMap with the configuration
     #[arg(long, value_name = "NAME", default_value = DEFAULT_CONFIG_NAME)]
     pub config: String,
+
+    /// Name of the ConfigMap in which the controller tells the speakers what is in force. Controllers that
+    /// serve different classes in one namespace need one each
+    #[arg(long, value_name = "NAME", default_value = COMPILED_NAME)]
+    pub compiled: String,
 
     /// Namespace of the ConfigMap [env: FERROLB_NAMESPACE, METALLB_NAMESPACE] [default: the pod's]
     #[arg(long)]

@@ -15,7 +15,9 @@ const MESSAGE: usize = 1_024;
 /// What an Event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// `Service`, `ConfigMap`.
+    /// `apiVersion`
+    pub api_version: &'static str,
+    /// `Service`, `ConfigMap`, or a kind of `MetalLB`'s.
     pub kind: &'static str,
     /// Its `metadata.namespace`.
     pub namespace: String,
@@ -33,6 +35,7 @@ impl Object {
     pub fn service(view: &ServiceView) -> Self {
         let version = &view.resource_version;
         Self {
+            api_version: "v1",
             kind: "Service",
             namespace: view.key.namespace.clone(),
             name: view.key.name.clone(),
@@ -141,7 +144,7 @@ impl Words {
                 ..ObjectMeta::default()
             },
             involved_object: ObjectReference {
-                api_version: Some("v1".to_owned()),
+                api_version: Some(object.api_version.to_owned()),
                 kind: Some(object.kind.to_owned()),
                 namespace: Some(object.namespace),
                 name: Some(object.name),

@@ -13,6 +13,7 @@ pub mod client;
 pub mod clock;
 pub mod events;
 pub mod log;
+pub mod objects;
 mod pieces;
 pub mod port;
 pub mod watch;

@@ -132,13 +132,28 @@ where
     T: Send,
     F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
 {
+    watch_kind(api, K::kind(&()).into_owned(), fields, read)
+}
+
+/// The same of objects whose kind is known while the program runs. `kind` is its name, for the log.
+pub fn watch_kind<K, T, F>(
+    api: Api<K>,
+    kind: String,
+    fields: Option<String>,
+    read: F,
+) -> impl Stream<Item = Result<Event<T>, Error>> + Send + use<K, T, F>
+where
+    K: Resource + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+    F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
+{
     let watch = Watch {
         request: kube::core::Request::new(api.resource_url()),
         client: api.into_client(),
         fields,
         reader: Reader {
             read,
-            kind: K::kind(&()).into_owned(),
+            kind,
             unreadable: BTreeSet::new(),
             object: std::marker::PhantomData,
         },
@@ -205,7 +220,7 @@ impl Body {
 
 impl<K, T, F> Watch<K, F>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource + DeserializeOwned,
     F: Fn(&ServiceKey, Option<&K>) -> T,
 {
     async fn next(&mut self) -> Result<Event<T>, Error> {
@@ -428,7 +443,7 @@ struct Reader<K, F> {
 
 impl<K, T, F> Reader<K, F>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource + DeserializeOwned,
     F: Fn(&ServiceKey, Option<&K>) -> T,
 {
     /// The object in `piece`, as `event`; with its version.

@@ -5,7 +5,6 @@ mod local;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,7 +12,6 @@ use ferrolb_core::announce::{Link, LinkId, Wanted, carrying};
 use ferrolb_core::wire::MacAddr;
 use ferrolb_kube::client;
 use futures::StreamExt as _;
-use tokio::sync::watch as latest;
 use tokio::time::timeout;
 
 use crate::args::Args;
@@ -84,11 +82,11 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
 async fn known(args: &Args) -> anyhow::Result<View> {
     let me = args.node_name.clone().unwrap_or_default();
     let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
-    let (labels, wanted) = latest::channel(Arc::default());
+    let (labels, wanted) = watch::Labels::channel();
     let mut inputs = watch::all(
         &client,
         args.shared.namespace(),
-        &args.shared.config,
+        (&args.shared.config, &args.shared.compiled),
         wanted,
     );
     let mut view = View::new(
@@ -101,7 +99,7 @@ async fn known(args: &Args) -> anyhow::Result<View> {
         let input = inputs.next().await.context("the watches have ended")?;
         view.handle(input, &mut Dirty::default());
         if let Some(names) = view.poll_labels() {
-            labels.send_replace(Arc::new(names));
+            labels.set(names);
         }
     }
     Ok(view)

@@ -117,6 +117,7 @@ mod tests {
     fn words(reason: &'static str, message: &str) -> Words {
         Words {
             object: Object {
+                api_version: "v1",
                 kind: "Service",
                 namespace: "shop".to_owned(),
                 name: "web".to_owned(),

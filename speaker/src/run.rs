@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ferrolb_core::labels::LabelNames;
 use ferrolb_kube::admin::{Pages, Readiness, Server};
 use ferrolb_kube::client;
 use ferrolb_kube::clock::Clock;
@@ -80,7 +79,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         counters,
     );
     let (monitored_at, host) = latest::channel(args.shared.host);
-    let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
+    let (labels, wanted_labels) = watch::Labels::channel();
     let view = View::new(
         me.clone(),
         args.shared.class(),
@@ -101,7 +100,12 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let gauges = Arc::clone(&metrics);
     let (pages, questions) = admin::pages(metrics, readiness, args.interfaces.clone());
     let sources = Sources {
-        inputs: watch::all(&client, namespace, &args.shared.config, wanted_labels),
+        inputs: watch::all(
+            &client,
+            namespace,
+            (&args.shared.config, &args.shared.compiled),
+            wanted_labels,
+        ),
         notices,
         heard,
         questions,

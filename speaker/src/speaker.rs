@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Event;
-use ferrolb_core::labels::LabelNames;
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceKey;
@@ -34,7 +33,7 @@ use crate::peers::{Notice, Peers, Wish};
 use crate::status;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
-use crate::watch::Input;
+use crate::watch::{Input, Labels};
 use crate::wire::{Heard, Wire};
 
 /// What nobody needs any more is looked for this often.
@@ -52,8 +51,8 @@ pub(crate) struct Ways {
     pub(crate) conflicts: Conflicts,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
-    /// Names of the labels that Nodes are watched with.
-    pub(crate) labels: latest::Sender<Arc<LabelNames>>,
+    /// Names of the labels that Services and Nodes are watched with.
+    pub(crate) labels: Labels,
     /// The address of the monitoring port, if it has one of its own.
     pub(crate) monitored_at: latest::Sender<Option<IpAddr>>,
 }
@@ -161,8 +160,8 @@ impl Speaker {
         }
         self.view.handle(input, dirty);
         if let Some(names) = self.view.poll_labels() {
-            info!(labels = ?names, "listing Nodes again, with the labels that selectors use");
-            self.ways.labels.send_replace(Arc::new(names));
+            info!(labels = ?names, "listing again, with the labels that selectors use");
+            self.ways.labels.set(names);
         }
     }
 

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::advertise::Advertised;
+use ferrolb_core::compiled::Unread;
 use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
-use ferrolb_core::in_force::{Effect, InForce};
-use ferrolb_core::labels::LabelNames;
+use ferrolb_core::in_force::{Effect, InForce, Reader};
+use ferrolb_core::labels::{Labelled, NamedLabels};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
+use ferrolb_core::source::Source;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use tracing::{debug, info, warn};
 
@@ -19,7 +21,7 @@ use ferrolb_kube::watch::Event;
 
 use crate::peers::Wish;
 use crate::store::{Changed, Store};
-use crate::watch::Input;
+use crate::watch::{Input, Read};
 
 /// What has to be looked at anew.
 #[derive(Debug, Default)]
@@ -46,12 +48,15 @@ pub struct View {
     slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
     nodes: Store<String, NodeView>,
     config_map: Store<(), BTreeMap<String, String>>,
+    compiled: Store<(), Read>,
+    /// Where the configuration comes from, as far as the controller has said.
+    source: Source,
     reports: Store<(), BTreeMap<String, String>>,
     /// Addresses that other hosts have, so that nobody announces them.
     in_conflict: BTreeSet<IpAddr>,
     in_force: InForce,
-    /// Names of the labels that Nodes are being listed with.
-    labels_coming: LabelNames,
+    /// Names of the labels that Services and Nodes are being listed with.
+    labels_coming: NamedLabels,
 }
 
 impl View {
@@ -74,10 +79,12 @@ impl View {
             slices_of: BTreeMap::new(),
             nodes: Store::default(),
             config_map: Store::default(),
+            compiled: Store::default(),
+            source: Source::ConfigMap,
             reports: Store::default(),
             in_conflict: BTreeSet::new(),
-            in_force: InForce::new(source),
-            labels_coming: LabelNames::new(),
+            in_force: InForce::new(source, Reader::Speaker),
+            labels_coming: NamedLabels::default(),
         }
     }
 
@@ -86,8 +93,12 @@ impl View {
         let complete_before = self.missing().is_none();
         match input {
             Input::Service(event) => {
+                let is_listed = matches!(event, Event::InitDone);
                 for changed in self.services.handle(event) {
                     self.service_changed(&changed, dirty);
+                }
+                if is_listed {
+                    dirty.all |= self.labels_are_known(Labelled::Services);
                 }
             }
             Input::Slice(event) => {
@@ -95,15 +106,16 @@ impl View {
                     self.slice_changed(changed, dirty);
                 }
             }
-            Input::Labels(names) => self.labels_coming = names.as_ref().clone(),
+            Input::Labels(kind, names) => {
+                *self.labels_coming.of_mut(kind) = names.as_ref().clone();
+            }
             Input::Node(event) => {
                 let is_listed = matches!(event, Event::InitDone);
                 let changed = !self.nodes.handle(event).is_empty();
                 dirty.nodes |= changed;
                 dirty.all |= changed;
                 if is_listed {
-                    let effect = self.in_force.handle_labels(self.labels_coming.clone());
-                    dirty.all |= self.tell_of_config(effect);
+                    dirty.all |= self.labels_are_known(Labelled::Nodes);
                 }
             }
             Input::Config(event) => {
@@ -111,6 +123,12 @@ impl View {
                 if !self.config_map.handle(event).is_empty()
                     || self.config_map.listed() != was_listed
                 {
+                    dirty.all |= self.config_changed();
+                }
+            }
+            Input::Compiled(event) => {
+                let was_listed = self.compiled.listed();
+                if !self.compiled.handle(event).is_empty() || self.compiled.listed() != was_listed {
                     dirty.all |= self.config_changed();
                 }
             }
@@ -174,8 +192,50 @@ impl View {
             .flat_map(|view| view.assigned.iter().copied())
     }
 
-    /// Whether another configuration is in force.
+    /// Whether another configuration is in force. What the controller has put in force of objects counts;
+    /// the text of a `ConfigMap` is read here, so that an edit needs no controller.
     fn config_changed(&mut self) -> bool {
+        if !(self.config_map.listed() && self.compiled.listed()) {
+            return false;
+        }
+        let compiled = match self.compiled.views().get(&()) {
+            Some(Ok(compiled)) => {
+                self.source = compiled.memory.source;
+                Some(compiled.config.clone())
+            }
+            Some(Err(unread)) => {
+                // One without a readable source changes nothing about that.
+                if let Unread::Unusable {
+                    source: Some(source),
+                    ..
+                } = unread
+                {
+                    self.source = *source;
+                }
+                if let Some(refusal) = unread.refusal() {
+                    warn!(reason = %refusal.reason, "{refusal}");
+                }
+                None
+            }
+            // Deleted: what it said last counts, and a ConfigMap that was forgotten does not.
+            None => None,
+        };
+        let effect = match (self.source, compiled) {
+            (Source::Objects, Some(config)) => self.in_force.put(config),
+            (Source::Objects, None) => Effect::None,
+            (Source::ConfigMap, compiled) => {
+                let mut is_another = self.text_changed();
+                if let Some(config) = compiled {
+                    let effect = self.in_force.start_from(config);
+                    is_another |= self.tell_of_config(effect);
+                }
+                return is_another;
+            }
+        };
+        self.tell_of_config(effect)
+    }
+
+    fn text_changed(&mut self) -> bool {
         let data = self.config_map.views().get(&());
         let read = data.map(|data| config::of_data(Some(data)));
         if let Some(config::Outcome::Partly(_, left_out)) = &read {
@@ -204,8 +264,15 @@ impl View {
         effect == Effect::Replaced
     }
 
-    /// The names of the labels with which Nodes have to be listed anew.
-    pub fn poll_labels(&mut self) -> Option<LabelNames> {
+    fn labels_are_known(&mut self, kind: Labelled) -> bool {
+        let names = self.labels_coming.of(kind).clone();
+        let effect = self.in_force.handle_labels(kind, names);
+        self.tell_of_config(effect)
+    }
+
+    /// The names of the labels with which Services and Nodes have to be listed, if one of the two has to be
+    /// listed anew.
+    pub fn poll_labels(&mut self) -> Option<NamedLabels> {
         self.in_force.poll_labels()
     }
 
@@ -244,9 +311,10 @@ impl View {
             (self.slices.listed(), "the list of EndpointSlices"),
             (self.nodes.listed(), "the list of Nodes"),
             (self.config_map.listed(), "the ConfigMap"),
+            (self.compiled.listed(), "the compiled configuration"),
             (
                 !self.in_force.awaits_labels(),
-                "the labels of Nodes that the configuration names",
+                "the labels of Services and Nodes that the configuration names",
             ),
             (self.reports.listed(), "the reports of conflicts"),
         ]

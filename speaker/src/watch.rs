@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ferrolb_core::compiled::{self, Compiled, Unread};
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
-use ferrolb_core::labels::{LabelNames, Labels};
+use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
 use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
@@ -26,15 +27,20 @@ pub enum Input {
     Service(Event<(ServiceKey, Option<ServiceView>)>),
     /// An `EndpointSlice`, or one family of an Endpoints object.
     Slice(Event<(ServiceKey, Option<EndpointSliceView>)>),
-    /// The Nodes are listed anew, with their labels of these names.
-    Labels(Arc<LabelNames>),
+    /// The objects of that kind are listed anew, with their labels of these names.
+    Labels(Labelled, Arc<LabelNames>),
     /// A Node.
     Node(Event<(String, Option<NodeView>)>),
     /// The `data` of the `ConfigMap`.
     Config(Data),
+    /// What is in force, as the controller has compiled it; or why that is not read.
+    Compiled(Event<((), Option<Read>)>),
     /// The `data` of the `ConfigMap` of conflicts.
     Reports(Data),
 }
+
+/// What the compiled object says.
+pub type Read = Result<Compiled, Unread>;
 
 impl Input {
     /// Whether it tells of an object that cannot be decoded.
@@ -46,24 +52,74 @@ impl Input {
                 | Self::Slice(Event::Unreadable(_))
                 | Self::Node(Event::Unreadable(_))
                 | Self::Config(Event::Unreadable(_))
+                | Self::Compiled(Event::Unreadable(_))
                 | Self::Reports(Event::Unreadable(_))
         )
+    }
+}
+
+/// Which labels Services and Nodes are listed with.
+#[derive(Debug)]
+pub struct Labels {
+    services: latest::Sender<Arc<LabelNames>>,
+    nodes: latest::Sender<Arc<LabelNames>>,
+}
+
+/// The other end of [`Labels`].
+#[derive(Debug)]
+pub struct WantedLabels {
+    services: latest::Receiver<Arc<LabelNames>>,
+    nodes: latest::Receiver<Arc<LabelNames>>,
+}
+
+impl Labels {
+    /// None, to begin with.
+    #[must_use]
+    pub fn channel() -> (Self, WantedLabels) {
+        let (services, wanted_services) = latest::channel(Arc::default());
+        let (nodes, wanted_nodes) = latest::channel(Arc::default());
+        let wanted = WantedLabels {
+            services: wanted_services,
+            nodes: wanted_nodes,
+        };
+        (Self { services, nodes }, wanted)
+    }
+
+    /// Has each kind listed anew whose labels are others.
+    pub fn set(&self, names: NamedLabels) {
+        for (sender, names) in [(&self.services, names.services), (&self.nodes, names.nodes)] {
+            sender.send_if_modified(|former| {
+                let is_news = **former != names;
+                *former = Arc::new(names);
+                is_news
+            });
+        }
     }
 }
 
 /// Of the one `ConfigMap` that is watched.
 type Data = Event<((), Option<BTreeMap<String, String>>)>;
 
-/// Everything that the speaker watches, Nodes with those labels that `labels` names at the time. It
-/// never ends: what fails is tried again.
+/// Everything that the speaker watches, Services and Nodes with those labels that `labels` names at the
+/// time. It never ends: what fails is tried again.
 pub fn all(
     client: &Client,
     namespace: &str,
-    config: &str,
-    labels: latest::Receiver<Arc<LabelNames>>,
+    (config, compiled): (&str, &str),
+    labels: WantedLabels,
 ) -> BoxStream<'static, Input> {
     let configs = config_map(client, namespace, config, config_data);
     let configs = told("ConfigMap", configs).map(Input::Config);
+    let compiled = {
+        let (client, namespace) = (client.clone(), namespace.to_owned());
+        let name = compiled.to_owned();
+        move || compiled_object(&client, &namespace, &name)
+    };
+    let compiled = or_none(
+        compiled,
+        &[403],
+        "the compiled configuration is forbidden: the ConfigMap alone is read",
+    );
     let reports = {
         let (client, namespace) = (client.clone(), namespace.to_owned());
         move || config_map(&client, &namespace, CONFLICTS_NAME, reports_data)
@@ -75,10 +131,13 @@ pub fn all(
          announced",
     );
     stream::select_all([
-        services(client).map(Input::Service).boxed(),
+        services(client.clone(), labels.services),
         slices(client).map(Input::Slice).boxed(),
-        nodes(client.clone(), labels),
+        nodes(client.clone(), labels.nodes),
         configs.boxed(),
+        told("compiled configuration", compiled)
+            .map(Input::Compiled)
+            .boxed(),
         told("reports of conflicts", reports)
             .map(Input::Reports)
             .boxed(),
@@ -99,6 +158,24 @@ fn config_map(
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     watch(api, Some(by_name), move |_, map: Option<&ConfigMap>| {
         ((), map.and_then(|map| map.data.as_ref()).map(data))
+    })
+}
+
+/// What the controller has put in force.
+fn compiled_object(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> impl futures::Stream<Item = Watched<Event<((), Option<Read>)>>> + Send + 'static + use<> {
+    let by_name = format!("metadata.name={name}");
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    watch(api, Some(by_name), |_, map: Option<&ConfigMap>| {
+        let read = map.map(|map| {
+            let uid = map.metadata.uid.as_deref().unwrap_or_default();
+            let none = Texts::new();
+            compiled::read(map.data.as_ref().unwrap_or(&none), uid)
+        });
+        ((), read)
     })
 }
 
@@ -138,34 +215,50 @@ fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream
         };
         let nodes = watch(Api::<Node>::all(client.clone()), None, read);
         let events = told("Nodes", nodes).map(Input::Node);
-        stream::once(std::future::ready(Input::Labels(labels)))
-            .chain(events)
-            .boxed()
+        with(Labelled::Nodes, labels, events)
     };
     renewed(labels, begin)
 }
 
+/// Tells first with which labels.
+fn with(
+    kind: Labelled,
+    labels: Arc<LabelNames>,
+    events: impl futures::Stream<Item = Input> + Send + 'static,
+) -> BoxStream<'static, Input> {
+    let labels = stream::once(std::future::ready(Input::Labels(kind, labels)));
+    labels.chain(events).boxed()
+}
+
 /// Only Services of type `LoadBalancer`, by a field selector; all, where the API server does not
-/// know it (before 1.31).
-fn services(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<ServiceView>)>> {
-    let api = Api::<Service>::all(client.clone());
-    let read = |key: &ServiceKey, service: Option<&Service>| {
-        let view = service.and_then(service_view);
-        let view = view.filter(|view| view.load_balancer);
-        // Service selectors of advertisements alone would read them, and no ConfigMap has any.
-        let view = view.map(|view| ServiceView {
-            labels: Labels::default(),
-            ..view
-        });
-        (key.clone(), view)
+/// know it (before 1.31). Listed anew as soon as other labels are wanted.
+fn services(
+    client: Client,
+    labels: latest::Receiver<Arc<LabelNames>>,
+) -> BoxStream<'static, Input> {
+    let begin = move |labels: Arc<LabelNames>| {
+        let api = Api::<Service>::all(client.clone());
+        let names = Arc::clone(&labels);
+        let read = move |key: &ServiceKey, service: Option<&Service>| {
+            let view = service.and_then(service_view);
+            let view = view.filter(|view| view.load_balancer);
+            let view = view.map(|view| ServiceView {
+                labels: view.labels.only(&names),
+                ..view
+            });
+            (key.clone(), view)
+        };
+        let by_type = Some("spec.type=LoadBalancer".to_owned());
+        let services = or_else(
+            watch(api.clone(), by_type, read.clone()),
+            NOT_SELECTABLE,
+            watch(api, None, read),
+            "the API server selects no Services by type",
+        );
+        let events = told("Services", services).map(Input::Service);
+        with(Labelled::Services, labels, events)
     };
-    let services = or_else(
-        watch(api.clone(), Some("spec.type=LoadBalancer".to_owned()), read),
-        NOT_SELECTABLE,
-        watch(api, None, read),
-        "the API server selects no Services by type",
-    );
-    told("Services", services)
+    renewed(labels, begin)
 }
 
 /// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).

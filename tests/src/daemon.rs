@@ -25,8 +25,10 @@ use crate::pki::{Identity, write_kubeconfig};
 /// Where our daemons live, as in MetalLB's and minikube's manifests.
 pub const NAMESPACE: &str = "metallb-system";
 
-/// Objects of the chart that are about rights; the rest is pods, which hollow nodes do not run.
-const RIGHTS: [&str; 5] = [
+/// Objects of the chart that are about rights, and the one that the controller fills in; the rest is pods,
+/// which hollow nodes do not run.
+const RIGHTS: [&str; 6] = [
+    "ConfigMap",
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",

@@ -50,6 +50,7 @@ fn a_typo_and_a_value_of_the_wrong_type_are_refused_by_name() {
         ),
         ("controller: {image: {tags: x}}", "at '/controller/image'"),
         ("controller: {logLevel: loud}", "at '/controller/logLevel'"),
+        ("configSource: both", "at '/configSource'"),
         ("speaker: {logFormat: xml}", "at '/speaker/logFormat'"),
         (
             "speaker: {tolerateMaster: 'yes'}",

@@ -45,6 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* The ConfigMap in which the controller tells the speakers what is in force. */}}
+{{- define "ferrolb.compiledName" -}}
+{{ include "ferrolb.fullname" . }}-config
+{{- end -}}
+
 {{/* Name of the ConfigMap that both daemons read. */}}
 {{- define "ferrolb.configName" -}}
 {{- default "config" .Values.existingConfigMap -}}
@@ -210,12 +215,19 @@ imagePullPolicy: {{ . }}
 args:
   - --port={{ .root.Values.prometheus.metricsPort }}
   - --config={{ include "ferrolb.configName" .root }}
+  {{- if ne (include "ferrolb.compiledName" .root) "ferrolb-config" }}
+  - --compiled={{ include "ferrolb.compiledName" .root }}
+  {{- end }}
   - --log-level={{ $values.logLevel }}
   - --log-format={{ $values.logFormat }}
   {{- with .root.Values.loadBalancerClass }}
   - --lb-class={{ . }}
   {{- end }}
   {{- if eq .component "controller" }}
+  {{- /* Values that are reused from an older chart have no such key. */}}
+  {{- if ne (default "auto" .root.Values.configSource) "auto" }}
+  - --config-source={{ .root.Values.configSource }}
+  {{- end }}
   - --leader-elect
   - --lease-name={{ include "ferrolb.fullname" .root }}-controller
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers

@@ -7,7 +7,7 @@ use ferrolb_core::in_force::Effect;
 use ferrolb_core::names::event;
 
 use super::Index;
-use crate::notice::{Notice, config_map};
+use crate::notice::Notice;
 use crate::source::ConfigMapView;
 
 impl Index {
@@ -15,7 +15,14 @@ impl Index {
     pub fn set_config(&mut self, map: Option<&ConfigMapView>) {
         // At the start it is no news.
         let first = !std::mem::replace(&mut self.config_listed, true);
-        self.config_object = map.map(|map| config_map(&self.source, map));
+        if !self.keep_text(map) {
+            self.put_text(map, first);
+        }
+    }
+
+    /// What the `ConfigMap` says counts. At the start it is no news.
+    pub(super) fn put_text(&mut self, map: Option<&ConfigMapView>, first: bool) {
+        self.config_object = map.map(|map| map.object(&self.source));
         let outcome = map.map(|map| map.outcome.clone());
         if let Some((map, Outcome::Valid(_) | Outcome::Partly(..))) = map.zip(outcome.as_ref()) {
             self.warn_of_config(map);
@@ -38,7 +45,7 @@ impl Index {
         self.said_in_warning = warnings;
         if let Some(warnings) = news {
             tracing::warn!(config = self.source, "{warnings}");
-            let object = config_map(&self.source, map);
+            let object = map.object(&self.source);
             self.say(Notice::warning(object, event::CONFIG_WARNING, warnings).no_news());
         }
     }
@@ -60,7 +67,7 @@ impl Index {
         }
         let (config, (_, refusal)) = (&self.source, &left_out);
         tracing::warn!(config, reason = %refusal.reason, "{refusal}");
-        let object = config_map(&self.source, map);
+        let object = map.object(&self.source);
         let notice = Notice::warning(object, event::ADDRESSES_LEFT_OUT, refusal.text.clone());
         self.say(notice.no_news());
         self.left_out = Some(left_out);
@@ -73,6 +80,9 @@ impl Index {
     }
 
     pub(super) fn tell_of_config(&mut self, effect: Effect) {
+        if effect != Effect::None {
+            self.sources_follow();
+        }
         match effect {
             Effect::None => {}
             Effect::Mended => self.tell_in_force(),

@@ -6,10 +6,14 @@ use ferrolb_core::report::{ConfigurationStatus, Explained, PoolStatus, ServiceSt
 use super::{Entry, Index};
 
 impl Index {
-    /// What became of the `ConfigMap`.
+    /// What became of the configuration.
     #[must_use]
     pub fn configuration_status(&self) -> ConfigurationStatus {
+        let (from, waits_for) = self.source_status();
         ConfigurationStatus {
+            from: from.map(|source| source.as_str().to_owned()),
+            objects: self.object_statuses(),
+            waits_for,
             source: self.source.clone(),
             loaded: self.config_loaded(),
             problem: (self.in_force.why_not())

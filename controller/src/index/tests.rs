@@ -1,6 +1,6 @@
 use ferrolb_core::config::{NotConfigured, Outcome as Parsed, of_data, parse};
 use ferrolb_core::conflict::Cause;
-use ferrolb_core::view::{FamilyPolicy, Protocol, TrafficPolicy};
+use ferrolb_core::view::{FamilyPolicy, NamespaceView, Protocol, TrafficPolicy};
 
 use super::writing::joined;
 use super::*;
@@ -16,6 +16,7 @@ fn map(outcome: Parsed) -> ConfigMapView {
     ConfigMapView {
         uid: "map".to_owned(),
         resource_version: "1".to_owned(),
+        id: String::new(),
         outcome,
         warnings: None,
     }
@@ -689,7 +690,9 @@ fn a_configuration_waits_for_the_labels_that_it_names_and_the_last_good_one_serv
     let mut index = configured(vec![service("a", "1", &[])]);
     assert_eq!(index.poll_relist(), None, "it selects by nothing");
     index.set_config(Some(&map(parse(POOL_BY_LABEL))));
-    assert_eq!(index.poll_relist(), Some(["tier".to_owned()].into()));
+    let names = index.poll_relist().expect("it selects by a label");
+    assert_eq!(names.services, ["tier".to_owned()].into());
+    assert_eq!(names.namespaces, Default::default());
     assert_eq!(index.poll_relist(), None, "asked for once");
 
     // Meanwhile what is in force serves, as if nothing had happened.
@@ -720,15 +723,28 @@ fn at_the_start_nothing_is_decided_before_the_labels_are_known() {
     };
     index.reset(vec![held()], &BTreeSet::new(), Instant::START);
     index.handle_namespaces(Change::Listed(Vec::new()));
-    index.set_config(Some(&map(parse(POOL_BY_LABEL))));
+    let by_both = POOL_BY_LABEL.replace(
+        "}]}\n",
+        "}], namespace-selectors: [{match-labels: {team: a}}]}\n",
+    );
+    index.set_config(Some(&map(parse(&by_both))));
     assert_eq!(index.blockers().len(), 1, "{:?}", index.blockers());
     assert_eq!(index.settle(), 0);
     assert!(index.poll_relist().is_some());
     index.reset(vec![held()], &BTreeSet::new(), Instant::START);
     assert_eq!(index.settle(), 0, "namespaces are listed anew, too");
-    index.handle_namespaces(Change::Listed(Vec::new()));
+    let team = NamespaceView {
+        name: "shop".to_owned(),
+        labels: [("team", "a")].into_iter().collect(),
+    };
+    index.handle_namespaces(Change::Listed(vec![team]));
     assert_eq!(index.blockers(), [""; 0]);
     assert_eq!(index.settle(), 1);
+    // Of other labels of Services alone, only those are listed anew.
+    index.set_config(Some(&map(parse(&by_both.replace("tier", "app")))));
+    assert!(index.poll_relist().is_some());
+    index.reset(vec![held()], &BTreeSet::new(), Instant::START);
+    assert!(index.settle() > 0, "it is in force");
 }
 
 #[test]

@@ -72,6 +72,9 @@ pub(super) enum Writing {
 impl Index {
     /// The next status to write.
     pub fn poll_update(&mut self) -> Option<Update> {
+        if self.awaits_compiled() {
+            return None;
+        }
         while let Some(key) = self.to_write.pop_first() {
             let Some(update) = self.update_of(&key) else {
                 continue;

@@ -4,20 +4,27 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Config, LabelSelector, Pool};
 use crate::view::{NodeView, ServiceView};
 
 /// What an advertisement is about, and who announces it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Scope {
     /// `ipAddressPools`: it covers the addresses of the pools of these names. Not each has to exist.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub pools: BTreeSet<String>,
     /// `ipAddressPoolSelectors`: and those of pools with such labels, OR-ed. If it neither names nor
     /// selects pools it covers all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pool_selectors: Vec<LabelSelector>,
     /// `serviceSelectors`: of the Services with such an address only these, OR-ed; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub service_selectors: Vec<LabelSelector>,
     /// `nodeSelectors`: the nodes that may announce, OR-ed; empty means any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub node_selectors: Vec<LabelSelector>,
 }
 
@@ -63,36 +70,26 @@ impl Scope {
         let mut selectors = self.node_selectors.iter();
         self.node_selectors.is_empty() || selectors.any(|selector| selector.matches(&node.labels))
     }
-
-    /// The selectors of Services and Nodes.
-    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
-        self.service_selectors.iter().chain(&self.node_selectors)
-    }
 }
 
 /// By ARP and neighbour discovery, by one node at a time.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Layer2Advertisement {
     /// `metadata.name`; of an entry of a `ConfigMap`, its pool's.
     pub name: String,
     /// Of what, and by which nodes.
     pub scope: Scope,
     /// Names of the links to announce on; empty means all that fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<String>,
     /// `preferredNodeSelectors`; `preferred-nodes` (ours): the nodes that are preferred.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preferred_nodes: Vec<PreferredNodes>,
 }
 
-impl Layer2Advertisement {
-    /// The selectors of objects that it has.
-    pub(super) fn selectors(&self) -> impl Iterator<Item = &LabelSelector> {
-        let preferred = self.preferred_nodes.iter().map(|one| &one.selector);
-        self.scope.selectors().chain(preferred)
-    }
-}
-
 /// Nodes of which one rather announces than another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreferredNodes {
     /// 1 to 100: those of all entries that select a node are added up.
     pub weight: u8,
@@ -101,7 +98,8 @@ pub struct PreferredNodes {
 }
 
 /// By BGP, by each node that may. No BGP speaker exists yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct BgpAdvertisement {
     /// `metadata.name`; of an entry of a `ConfigMap`, its pool's.
     pub name: String,
@@ -110,11 +108,13 @@ pub struct BgpAdvertisement {
     /// What is told to routers.
     pub route: RouteAttributes,
     /// `peers`: to the routers of these names; empty means to all.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub peers: BTreeSet<String>,
 }
 
 /// What a BGP advertisement makes of an address: one entry of `bgp-advertisements`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RouteAttributes {
     /// `aggregation-length`: IPv4 prefix length, default 32.
     pub aggregation_length: u8,
@@ -123,8 +123,10 @@ pub struct RouteAttributes {
     /// `localpref`, default 0.
     pub localpref: u32,
     /// `communities`, aliases resolved, ascending (RFC 1997).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<u32>,
     /// Those that are written `large:1:2:3`, ascending (RFC 8092).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub large_communities: Vec<[u32; 3]>,
 }
 

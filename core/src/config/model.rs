@@ -4,25 +4,33 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{BgpAdvertisement, Layer2Advertisement, Peer};
+use serde::{Deserialize, Serialize};
+
+use super::{BgpAdvertisement, Layer2Advertisement, Peer, Scope};
 use crate::address::{AddressRange, Family, to_number};
-use crate::labels::{LabelNames, Labels};
+use crate::labels::{LabelNames, Labels, NamedLabels};
 
 /// A whole configuration, already checked: pool names are unique and no two ranges overlap. A `ConfigMap`
 /// and `MetalLB`'s objects are two ways to write it. Objects stand in the order of their names.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Config {
     /// The addresses of `address-pools`, in the order of the file; `IPAddressPool` objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<Pool>,
     /// How they are announced by ARP and neighbour discovery: one for each pool of protocol `layer2`;
     /// `L2Advertisement` objects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layer2: Vec<Layer2Advertisement>,
     /// How they are announced to BGP routers: those of each pool of protocol `bgp`; `BGPAdvertisement`
     /// objects. Checked and kept; no BGP speaker exists yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bgp: Vec<BgpAdvertisement>,
     /// BGP routers: `peers`; `BGPPeer` objects. Checked and kept; no BGP speaker exists yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
     /// `bfd-profiles`; `BFDProfile` objects. Checked and kept; no BGP speaker exists yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bfd_profiles: Vec<BfdProfile>,
 }
 
@@ -59,30 +67,60 @@ impl Config {
         selectors.flat_map(LabelSelector::names).collect()
     }
 
-    /// The labels that its selectors read, of Services, Namespaces or Nodes.
+    /// The labels that decide which pool serves a Service, and whether anything announces its address: what
+    /// the controller reads.
     #[must_use]
-    pub fn label_names(&self) -> LabelNames {
-        let pools = self.pools.iter();
-        let of_pools = pools.flat_map(|pool| [&pool.namespace_selectors, &pool.service_selectors]);
-        let of_layer2 = self.layer2.iter().flat_map(Layer2Advertisement::selectors);
-        let of_bgp = self.bgp.iter().flat_map(|one| one.scope.selectors());
-        let selectors = of_pools.flatten().chain(of_layer2).chain(of_bgp);
-        selectors.flat_map(LabelSelector::names).collect()
+    pub fn labels_for_giving(&self) -> NamedLabels {
+        let of_pools = self.pools.iter().flat_map(|pool| &pool.service_selectors);
+        let namespaces = self.pools.iter().flat_map(|pool| &pool.namespace_selectors);
+        NamedLabels {
+            services: names_in(
+                of_pools.chain(self.scopes().flat_map(|one| &one.service_selectors)),
+            ),
+            namespaces: names_in(namespaces),
+            nodes: LabelNames::new(),
+        }
     }
+
+    /// The labels that decide who announces an address: what a speaker reads.
+    #[must_use]
+    pub fn labels_for_announcing(&self) -> NamedLabels {
+        let of_scopes = self.scopes().flat_map(|one| &one.node_selectors);
+        let preferred = self.layer2.iter().flat_map(|one| &one.preferred_nodes);
+        NamedLabels {
+            services: names_in(self.scopes().flat_map(|one| &one.service_selectors)),
+            namespaces: LabelNames::new(),
+            nodes: names_in(of_scopes.chain(preferred.map(|one| &one.selector))),
+        }
+    }
+
+    /// What its advertisements are about.
+    fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        let layer2 = self.layer2.iter().map(|one| &one.scope);
+        layer2.chain(self.bgp.iter().map(|one| &one.scope))
+    }
+}
+
+fn names_in<'a>(selectors: impl Iterator<Item = &'a LabelSelector>) -> LabelNames {
+    selectors.flat_map(LabelSelector::names).collect()
 }
 
 /// Addresses that are given to Services, and to which: one entry of `address-pools`, or one
 /// `IPAddressPool`. How they are announced is said by the advertisements that select it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Pool {
     /// `name`; `metadata.name`
     pub name: String,
     /// `metadata.labels`, as far as advertisements select pools by them. A `ConfigMap` gives pools none.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// `addresses`, in the order of the file: the order of allocation. Without those that no host can
     /// have, and without [`Self::exclude`]; nothing is left of a pool that had no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<AddressRange>,
     /// `exclude` (ours): what is left out of [`Self::ranges`], as it is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<AddressRange>,
     /// `auto-assign`: whether services that do not name the pool get addresses from it.
     pub auto_assign: bool,
@@ -93,12 +131,16 @@ pub struct Pool {
     pub pinned: bool,
     /// `priority` (ours), `serviceAllocation.priority`: lower is tried first; `None` comes last, then in
     /// the order of [`Config::pools`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
     /// `namespaces` (ours): only services in these; empty means any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// `namespace-selectors` (ours), OR-ed; empty means any namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespace_selectors: Vec<LabelSelector>,
     /// `service-selectors` (ours), OR-ed; empty means any service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub service_selectors: Vec<LabelSelector>,
     /// `share-within` (ours): whose Services may come to share an address.
     pub share_within: ShareWithin,
@@ -111,7 +153,8 @@ pub struct Pool {
 }
 
 /// `share-within`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ShareWithin {
     /// `cluster`, the default: whoever has the same sharing key.
     #[default]
@@ -192,19 +235,25 @@ fn buggy(range: &AddressRange) -> u128 {
 }
 
 /// One entry of `bfd-profiles`, or one `BFDProfile`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BfdProfile {
     /// `name`
     pub name: String,
     /// `receive-interval`, 10 to 60,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receive_interval: Option<Duration>,
     /// `transmit-interval`, 10 to 60,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transmit_interval: Option<Duration>,
     /// `echo-interval`, 10 to 60,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo_interval: Option<Duration>,
     /// `detect-multiplier`, 2 to 255.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detect_multiplier: Option<u8>,
     /// `minimum-ttl`, 1 to 254.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_ttl: Option<u8>,
     /// `echo-mode`
     pub echo_mode: bool,
@@ -213,16 +262,20 @@ pub struct BfdProfile {
 }
 
 /// Labels that an object must have: all of `match_labels` and all of `match_expressions`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// `match-labels`
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
     /// `match-expressions`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub match_expressions: Vec<LabelExpression>,
 }
 
 /// One entry of `match-expressions`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LabelExpression {
     /// `key`
     pub key: String,
@@ -231,7 +284,8 @@ pub struct LabelExpression {
 }
 
 /// `operator` of a label expression, with the semantics of `metav1.LabelSelector`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum LabelOperator {
     /// `In`: present, with one of these values.
     In(Vec<String>),

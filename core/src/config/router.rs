@@ -4,10 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::LabelSelector;
 
 /// One entry of `peers`, or one `BGPPeer`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Peer {
     /// `metadata.name`, by which advertisements choose it; empty in a `ConfigMap`.
     pub name: String,
@@ -16,10 +19,12 @@ pub struct Peer {
     /// `peer-asn`, or `dynamicASN`
     pub peer_asn: PeerAsn,
     /// `localASN`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_asn: Option<u32>,
     /// `peer-address`, or `interface`
     pub neighbour: Neighbour,
     /// `source-address`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<IpAddr>,
     /// `peer-port`, default 179.
     pub port: u16,
@@ -28,29 +33,37 @@ pub struct Peer {
     /// `keepalive-time`, default a third of the hold time.
     pub keepalive_time: Duration,
     /// `connectTime`, 1 to 65,535 s, whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_time: Option<Duration>,
     /// `router-id`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router_id: Option<IpAddr>,
     /// `node-selectors`, OR-ed; empty means every node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_selectors: Vec<LabelSelector>,
-    /// `password`
+    /// `password`. It stays where it was written.
+    #[serde(skip)]
     pub password: Password,
     /// `passwordSecret.name`: the Secret that has the password, in the namespace of the daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret: Option<String>,
     /// `bfd-profile`. It may be missing where objects are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd_profile: Option<String>,
     /// `ebgp-multihop`
     pub ebgp_multihop: bool,
     /// `enableGracefulRestart`
     pub graceful_restart: bool,
     /// `vrf`, empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub vrf: String,
     /// `dualStackAddressFamily`
     pub dual_stack: bool,
 }
 
 /// The AS number that a router is expected to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum PeerAsn {
     /// This one.
     Number(u32),
@@ -61,7 +74,8 @@ pub enum PeerAsn {
 }
 
 /// Where a router is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Neighbour {
     /// At this address.
     Address(IpAddr),

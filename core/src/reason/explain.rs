@@ -42,6 +42,26 @@ impl Reason {
                  they are left out, and the rest of it is in force",
                 "correct the lines that the Event on the ConfigMap names; it says what to write",
             ),
+            Self::ConfigWaits => (
+                "there are IPAddressPools, but they do not hold and announce every address in use, so the \
+                 configuration that is in force stays, and no address is lost",
+                "add the addresses that the Event on the pool names to a pool that an advertisement covers, \
+                 or choose with configSource: objects",
+            ),
+            Self::ConfigIgnored => (
+                "MetalLB's objects are in force, so what the ConfigMap says does not count",
+                "delete the ConfigMap, or choose it with configSource: configmap",
+            ),
+            Self::ConfigTooLarge => (
+                "the configuration has more than 900 KiB when it is compiled for the speakers; the last good \
+                 one stays in force",
+                "write ranges instead of single addresses, and remove objects that nobody needs",
+            ),
+            Self::CompiledIgnored => (
+                "the ConfigMap ferrolb-config was written by another version of FerroLB or edited by hand; \
+                 what is in force stays",
+                "run one version of FerroLB, and leave that ConfigMap alone: the controller writes it anew",
+            ),
             Self::ConfigWarning => (
                 "the configuration is in force, and something in it is probably not meant",
                 "see what the Event ConfigWarning says; correct it if it is not what you want",

@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use std::sync::Arc;
 
+use ferrolb_core::compiled::Compiled;
 use ferrolb_core::config::{LabelSelector, Layer2Advertisement, Outcome, Scope};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
+use ferrolb_core::source::Memory;
 
 use super::*;
 
@@ -45,6 +47,7 @@ impl Cluster {
         cluster.take(Input::Node(Event::Init));
         cluster.take(Input::Config(Event::Init));
         cluster.take(Input::Reports(Event::Init));
+        cluster.take(Input::Compiled(Event::Init));
         for (index, name) in ["n1", "n2", "n3"].into_iter().enumerate() {
             let node = node(name, &format!("192.168.64.{}", 11 + index));
             cluster.take(Input::Node(Event::InitApply((name.to_owned(), Some(node)))));
@@ -61,6 +64,7 @@ impl Cluster {
         cluster.take(Input::Slice(Event::InitDone));
         cluster.take(Input::Node(Event::InitDone));
         cluster.take(Input::Config(Event::InitDone));
+        cluster.take(Input::Compiled(Event::InitDone));
         cluster.take(Input::Reports(Event::InitDone));
         cluster
     }
@@ -68,18 +72,40 @@ impl Cluster {
     fn take(&mut self, input: Input) {
         self.view.handle(input, &mut self.dirty);
         if let Some(names) = self.view.poll_labels() {
-            self.list_nodes(names);
+            self.list_anew(&names);
         }
     }
 
-    /// What the watch of Nodes does when other labels are wanted.
-    fn list_nodes(&mut self, names: LabelNames) {
-        let nodes = self.view.nodes.views().clone();
-        let nodes = nodes.into_iter().map(|(name, view)| (name, Some(view)));
+    /// What the watches of Services and Nodes do when other labels are wanted.
+    fn list_anew(&mut self, names: &NamedLabels) {
+        let services = self.view.services.views().clone().into_iter();
+        let services = services.map(|(key, view)| (key, Some(view)));
+        let services = services.map(Event::InitApply).map(Input::Service);
+        self.list(
+            Labelled::Services,
+            names,
+            Input::Service(Event::Init),
+            services,
+        );
+        self.view
+            .handle(Input::Service(Event::InitDone), &mut self.dirty);
+        let nodes = self.view.nodes.views().clone().into_iter();
+        let nodes = nodes.map(|(name, view)| (name, Some(view)));
         let nodes = nodes.map(Event::InitApply).map(Input::Node);
-        let before = [Input::Labels(Arc::new(names)), Input::Node(Event::Init)];
-        let all = before.into_iter().chain(nodes);
-        for input in all.chain([Input::Node(Event::InitDone)]) {
+        self.list(Labelled::Nodes, names, Input::Node(Event::Init), nodes);
+        self.view
+            .handle(Input::Node(Event::InitDone), &mut self.dirty);
+    }
+
+    fn list(
+        &mut self,
+        kind: Labelled,
+        names: &NamedLabels,
+        begin: Input,
+        all: impl Iterator<Item = Input>,
+    ) {
+        let before = [labels(kind, names), begin];
+        for input in before.into_iter().chain(all) {
             self.view.handle(input, &mut self.dirty);
         }
     }
@@ -100,6 +126,10 @@ impl Cluster {
     fn may(&self) -> Result<(), Reason> {
         self.wish().and_then(|wish| wish.may)
     }
+}
+
+fn labels(kind: Labelled, names: &NamedLabels) -> Input {
+    Input::Labels(kind, Arc::new(names.of(kind).clone()))
 }
 
 fn key(name: &str) -> ServiceKey {
@@ -285,9 +315,38 @@ fn advertised(layer2: Vec<Layer2Advertisement>) -> Cluster {
     let view = &mut cluster.view;
     view.in_force.handle(Some(Outcome::Valid(config)));
     if let Some(names) = view.poll_labels() {
-        cluster.list_nodes(names);
+        cluster.list_anew(&names);
     }
     cluster
+}
+
+#[test]
+fn services_are_listed_anew_with_the_labels_that_advertisements_name() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let mut config = cluster.view.in_force.current().expect("POOLS").clone();
+    config.layer2 = vec![of_lan(&[], Some("web"))];
+    let view = &mut cluster.view;
+    view.in_force.handle(Some(Outcome::Valid(config)));
+    let names = view.poll_labels().expect("a label is named");
+    assert_eq!(names.services, ["app".to_owned()].into());
+    assert_eq!(names.nodes, Default::default(), "the Nodes are not");
+    assert_eq!(cluster.may(), Ok(()), "the last good one is in force");
+    let app = json!({ "metadata": { "labels": { "app": "web" } } });
+    for input in [
+        labels(Labelled::Services, &names),
+        Input::Service(Event::Init),
+        Input::Service(Event::InitApply(service(app, ADDRESS))),
+        Input::Service(Event::InitDone),
+    ] {
+        cluster.view.handle(input, &mut cluster.dirty);
+    }
+    assert_eq!(cluster.may(), Ok(()));
+    let (_, other) = service(
+        json!({ "metadata": { "labels": { "app": "db" } } }),
+        ADDRESS,
+    );
+    cluster.take(Input::Service(Event::Apply((key("web"), other))));
+    assert_eq!(cluster.may(), Err(Reason::NotAdvertised));
 }
 
 /// On links of these names, of Services with that label `app` alone, if there is one.
@@ -559,7 +618,8 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
     let mut take = |view: &mut View, input| view.handle(input, &mut dirty);
     take(view, Input::Config(Event::Apply(((), data(SELECTING)))));
     let names = view.poll_labels().expect("another label is named");
-    assert_eq!(names, ["site".to_owned()].into());
+    assert_eq!(names.nodes, ["site".to_owned()].into());
+    assert_eq!(names.services, Default::default());
     assert_eq!(view.poll_labels(), None, "asked for once");
     let may = |view: &View| {
         view.wish(ADDRESS.parse().unwrap())
@@ -578,7 +638,7 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
     take(view, Input::Node(Event::InitDone));
     assert_eq!(may(view), Ok(()));
 
-    take(view, Input::Labels(Arc::new(names)));
+    take(view, labels(Labelled::Nodes, &names));
     take(view, Input::Node(Event::Init));
     let far = json!({ "metadata": { "labels": { "site": "far" } } });
     let far = node_with("n3", "192.168.64.13", far);
@@ -608,7 +668,7 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
         ExcludeLabel::Prefer,
     );
     let dirty = &mut Dirty::default();
-    view.handle(Input::Labels(Arc::default()), dirty);
+    view.handle(Input::Labels(Labelled::Nodes, Arc::default()), dirty);
     for input in [
         Input::Service(Event::Init),
         Input::Service(Event::InitDone),
@@ -618,6 +678,8 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
         Input::Node(Event::InitDone),
         Input::Reports(Event::Init),
         Input::Reports(Event::InitDone),
+        Input::Compiled(Event::Init),
+        Input::Compiled(Event::InitDone),
         Input::Config(Event::Init),
         Input::Config(Event::InitApply(((), data(SELECTING)))),
         Input::Config(Event::InitDone),
@@ -626,11 +688,11 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
     }
     assert_eq!(
         view.missing(),
-        Some("the labels of Nodes that the configuration names")
+        Some("the labels of Services and Nodes that the configuration names")
     );
     let names = view.poll_labels().expect("a label is named");
     for input in [
-        Input::Labels(Arc::new(names)),
+        labels(Labelled::Nodes, &names),
         Input::Node(Event::Init),
         Input::Node(Event::InitDone),
     ] {
@@ -638,4 +700,77 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
     }
     assert_eq!(view.missing(), None);
     assert_eq!(view.config_state(), (true, false));
+}
+
+/// What the controller writes of this configuration, which comes from there.
+fn compiled(source: Source, text: &str) -> Event<((), Option<Read>)> {
+    let config = config::parse(text).in_force().expect("a configuration");
+    let memory = Memory {
+        source,
+        ignored: None,
+        orphaned: false,
+    };
+    Event::Apply(((), Some(Ok(Compiled { memory, config }))))
+}
+
+/// n2, which asks, is not selected.
+const NOT_HERE: &str = "address-pools:
+- {name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.210], node-selectors: [{match-labels: {site: far}}]}
+";
+const BROKEN: &str = "address-pools: [";
+
+#[test]
+fn where_objects_are_in_force_what_the_controller_has_compiled_counts() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.take(Input::Compiled(compiled(Source::Objects, NOT_HERE)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    for text in [POOLS, BROKEN, ""] {
+        cluster.take(Input::Config(Event::Apply(((), data(text)))));
+        assert_eq!(cluster.may(), Err(Reason::NodeNotSelected), "{text}");
+        assert_eq!(cluster.view.config_state(), (true, false), "{text}");
+    }
+    // Deleted, or another version's: the last good one stays, and the ConfigMap does not come back.
+    cluster.take(Input::Config(Event::Apply(((), data(POOLS)))));
+    let unusable = Unread::Unusable {
+        source: Some(Source::Objects),
+        why: String::new(),
+    };
+    for event in [
+        Event::Delete(((), None)),
+        Event::Apply(((), Some(Err(unusable)))),
+        Event::Apply(((), Some(Err(Unread::Unmarked)))),
+    ] {
+        cluster.take(Input::Compiled(event));
+        assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    }
+    // Until the controller says so.
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, NOT_HERE)));
+    assert_eq!(cluster.may(), Ok(()));
+}
+
+#[test]
+fn a_speaker_that_starts_beside_a_broken_configmap_keeps_what_was_in_force() {
+    let mut cluster = Cluster::new(Some(BROKEN));
+    assert_eq!(cluster.may(), Err(Reason::NotConfigured), "nobody knows");
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, NOT_HERE)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    assert_eq!(cluster.view.config_state(), (true, true), "and says so");
+    // A newer one is no reason to change what is in force.
+    cluster.take(Input::Compiled(compiled(Source::ConfigMap, POOLS)));
+    assert_eq!(cluster.may(), Err(Reason::NodeNotSelected));
+    cluster.take(Input::Config(Event::Apply(((), data(POOLS)))));
+    assert_eq!(cluster.may(), Ok(()));
+    assert_eq!(cluster.view.config_state(), (true, false));
+}
+
+#[test]
+fn what_the_controller_has_not_written_is_as_if_it_were_not_there() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.take(Input::Compiled(Event::Apply((
+        (),
+        Some(Err(Unread::Unmarked)),
+    ))));
+    assert_eq!(cluster.may(), Ok(()));
+    assert_eq!(cluster.view.config_state(), (true, false));
 }

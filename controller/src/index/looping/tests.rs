@@ -118,6 +118,7 @@ fn a_status_that_is_left_as_it_is_is_tried_again_when_the_service_or_the_configu
     assert_eq!(server.writes(), MOST_WRITES + 1);
     let text = "address-pools: [{ name: other, protocol: layer2, addresses: [10.0.0.1-10.0.0.9] }]";
     server.index.set_config(Some(&ConfigMapView {
+        id: String::new(),
         uid: "map".to_owned(),
         resource_version: "2".to_owned(),
         outcome: parse(text),
