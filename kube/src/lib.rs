@@ -15,4 +15,6 @@ pub mod events;
 pub mod log;
 mod pieces;
 pub mod port;
+#[cfg(any(test, feature = "scripted"))]
+pub mod scripted;
 pub mod watch;

@@ -383,3 +383,6 @@ async fn wait_for(time: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
