@@ -652,3 +652,6 @@ async fn send(notice: Notice, client: Client, author: Author) -> bool {
         Err(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

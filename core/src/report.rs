@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+mod announcement;
 mod word;
 
+pub use announcement::{Announcement, By};
 pub use word::Word;
 
 use crate::{Reason, vip};
@@ -203,6 +205,10 @@ pub struct VipStatus {
     /// The links into the same subnet that leave it to the one that announces (`standby_link`).
     #[serde(default)]
     pub standby_links: Vec<String>,
+    /// Every node that announces it, as far as this one can tell: at layer 2 one or none. Speakers before
+    /// this key tell none.
+    #[serde(default)]
+    pub announcements: Vec<Announcement>,
 }
 
 /// What a speaker's LAN answered when it asked for an address: `/who?address=…`.
@@ -271,3 +277,6 @@ impl SpeakerStatus {
         self.vips.iter().find(|vip| vip.address == address)
     }
 }
+
+#[cfg(test)]
+mod tests;

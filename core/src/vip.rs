@@ -68,6 +68,9 @@ pub enum Here {
 pub struct State {
     /// The node whose it is to announce, and the epoch of its claim.
     pub owner: Option<(NodeId, u32)>,
+    /// The node that announces it at layer 2, as far as this one can tell: the owner, once it has made sure
+    /// that no other host has it.
+    pub announced_by: Option<NodeId>,
     /// What this node does.
     pub here: Here,
 }
@@ -84,13 +87,24 @@ impl State {
             Ok(known) => known,
             Err(reason) => return Self::silent(None, reason),
         };
-        let Some(VipStatus { owner, reason }) = ownership else {
+        let Some(ownership) = ownership else {
             return Self::silent(None, Reason::Joining);
         };
+        let VipStatus {
+            owner,
+            asking,
+            reason,
+        } = ownership;
+        let by_owner = owner.map(|(node, _)| node);
+        let elsewhere = by_owner.filter(|_| !asking);
         match (reason, progress) {
-            (Some(general), _) => Self::silent(owner, own_reason(general, standing)),
+            (Some(general), _) => Self {
+                announced_by: elsewhere,
+                ..Self::silent(owner, own_reason(general, standing))
+            },
             (None, Some(Progress::Announced)) => Self {
                 owner,
+                announced_by: by_owner,
                 here: Here::Announced {
                     drawback: standing.drawback,
                 },
@@ -104,6 +118,7 @@ impl State {
     const fn silent(owner: Option<(NodeId, u32)>, reason: Reason) -> Self {
         Self {
             owner,
+            announced_by: None,
             here: Here::Silent(reason),
         }
     }

@@ -16,4 +16,6 @@ pub mod log;
 pub mod objects;
 mod pieces;
 pub mod port;
+#[cfg(any(test, feature = "scripted"))]
+pub mod scripted;
 pub mod watch;

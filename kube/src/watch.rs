@@ -534,4 +534,6 @@ fn key(namespace: Option<String>, name: Option<String>) -> ServiceKey {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

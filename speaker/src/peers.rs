@@ -9,6 +9,8 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,7 +31,7 @@ pub use status::{Seen, Status};
 
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
-use crate::port::Waker;
+use crate::port::{Network, Waker};
 use crate::pulse::Pulse;
 use crate::wire::Wire;
 
@@ -102,7 +104,9 @@ pub struct Peers {
 
 /// What the peers' thread needs to begin.
 #[derive(Debug)]
-pub struct Start {
+pub struct Start<N> {
+    /// Where sockets come from.
+    pub network: N,
     /// The name of this node.
     pub me: String,
     /// The UDP port of all speakers.
@@ -121,7 +125,9 @@ pub struct Start {
 
 impl Peers {
     /// Starts the thread; what it tells comes out of the receiver.
-    pub fn spawn(start: Start) -> anyhow::Result<(Self, channel::UnboundedReceiver<Notice>)> {
+    pub fn spawn<N: Network>(
+        start: Start<N>,
+    ) -> anyhow::Result<(Self, channel::UnboundedReceiver<Notice>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
         let (commands, received) = mpsc::channel();
         let (tell, told) = channel::unbounded_channel();
@@ -187,8 +193,8 @@ impl Peers {
     }
 }
 
-fn run(
-    start: Start,
+fn run<N: Network>(
+    start: Start<N>,
     commands: &mpsc::Receiver<Command>,
     tell: channel::UnboundedSender<Notice>,
     woken: UnixDatagram,

@@ -8,6 +8,9 @@
 mod filter;
 mod groups;
 mod icmp;
+#[cfg(test)]
+pub(crate) mod memory;
+mod network;
 mod packet;
 pub mod privileges;
 mod slice;
@@ -16,6 +19,7 @@ mod wait;
 
 pub use groups::Groups;
 pub use icmp::{IcmpSocket, MAX_ICMP};
+pub use network::{Datagrams, Echo, Frames, Kernel, Network};
 pub use packet::{MAX_FRAME, PacketSocket};
 pub use slice::prefer_soon_to_long;
 pub use wait::{Poll, Waker};

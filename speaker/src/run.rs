@@ -22,7 +22,7 @@ use crate::kube_proxy;
 use crate::metrics::Metrics;
 use crate::netlink;
 use crate::peers::{Peers, Start};
-use crate::port::privileges;
+use crate::port::{Kernel, privileges};
 use crate::pulse::Pulse;
 use crate::speaker::{Sources, Speaker, Ways};
 use crate::view::View;
@@ -57,8 +57,15 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let pulse = Pulse::default();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::waiting_for("the API server");
-    let (wire, heard) = Wire::spawn(args.announce(), clock, pulse.clone(), Arc::clone(&metrics))?;
+    let (wire, heard) = Wire::spawn(
+        Kernel,
+        args.announce(),
+        clock,
+        pulse.clone(),
+        Arc::clone(&metrics),
+    )?;
     let (peers, notices) = Peers::spawn(Start {
+        network: Kernel,
         me: me.clone(),
         port: args.peers_port(),
         settings: args.settings(),

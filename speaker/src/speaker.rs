@@ -382,3 +382,6 @@ async fn wait_for(time: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Progress;
-use ferrolb_core::report::VipStatus;
+use ferrolb_core::report::{Announcement, By, VipStatus};
 use ferrolb_core::vip::{Knowledge, State};
 
 use crate::peers::{Seen, Wish};
@@ -31,16 +31,25 @@ pub(crate) fn of_vip(
     let (owner, links, standby_links) = seen.map_or_else(Default::default, |seen| {
         (seen.owner, seen.links, seen.standby_links)
     });
+    let announced_here = state.is_announced_here();
+    let by_owner = owner.clone().filter(|_| state.announced_by.is_some());
+    let announcement = by_owner.map(|node| Announcement {
+        by: By::Layer2,
+        node,
+        // Those of other nodes they know themselves.
+        links: links.iter().filter(|_| announced_here).cloned().collect(),
+    });
     VipStatus {
         address,
         services,
         owner,
         epoch: state.owner.map(|(_, epoch)| epoch),
-        announced_here: state.is_announced_here(),
+        announced_here,
         reason: state.reason().map(Into::into),
         drawback: state.drawback().map(Into::into),
         links,
         standby_links,
+        announcements: announcement.into_iter().collect(),
     }
 }
 
@@ -68,7 +77,11 @@ mod tests {
                 may: Ok(()),
                 drawback: Some(Reason::NodeLeaving),
             },
-            ownership: Some(Ownership { owner, reason }),
+            ownership: Some(Ownership {
+                owner,
+                asking: false,
+                reason,
+            }),
             owner: Some("n2".to_owned()),
             links: vec!["eth0".to_owned()],
             standby_links: vec!["wlan0".to_owned()],
@@ -89,6 +102,7 @@ mod tests {
         for part in [
             r#""owner":"n2","epoch":7,"announcedHere":true,"reason":null,"drawback":"node_leaving""#,
             r#""links":["eth0"],"standbyLinks":["wlan0"]"#,
+            r#""announcements":[{"by":"layer2","node":"n2","links":["eth0"]}]"#,
             r#""address":"192.168.64.200","services":["shop/web"]"#,
         ] {
             assert!(owned.contains(part), "{owned}");
@@ -97,6 +111,10 @@ mod tests {
         let silent = said(Ok(wish()), Some(not_own), None);
         let why = r#""announcedHere":false,"reason":"node_leaving","drawback":null"#;
         assert!(silent.contains(why), "{silent}");
+        let elsewhere = r#""announcements":[{"by":"layer2","node":"n2","links":[]}]"#;
+        assert!(silent.contains(elsewhere), "{silent}");
+        let probing = said(Ok(wish()), Some(seen(None)), Some(Progress::Probing));
+        assert!(probing.contains(r#""announcements":[]"#), "{probing}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc as events, oneshot};
 use tracing::{debug, info, trace, warn};
 
 use crate::metrics::Metrics;
-use crate::port::{Groups, MAX_FRAME, PacketSocket, Poll, Waker, prefer_soon_to_long};
+use crate::port::{Frames, Groups, MAX_FRAME, Network, Poll, Waker, prefer_soon_to_long};
 use crate::pulse::Pulse;
 
 /// Frames that are read from one link before the others have their turn.
@@ -66,6 +66,7 @@ impl Wire {
     /// Starts the thread. What it tells comes out of the receiver: for each Vip in the order in which it
     /// happened, and no more than one conflict of a Vip on a link in ten seconds, whatever the LAN sends.
     pub fn spawn(
+        network: impl Network,
         settings: Settings,
         clock: Clock,
         pulse: Pulse,
@@ -75,6 +76,7 @@ impl Wire {
         let (commands, received) = mpsc::channel();
         let (events, heard) = events::unbounded_channel();
         let driver = Driver {
+            network,
             announcer: Announcer::new(settings),
             links: BTreeMap::new(),
             sockets: BTreeMap::new(),
@@ -145,14 +147,15 @@ impl Wire {
 }
 
 /// One socket of each link and family.
-type Sockets = BTreeMap<(LinkId, Family), PacketSocket>;
+type Sockets<N> = BTreeMap<(LinkId, Family), <N as Network>::Frames>;
 
 /// The thread's state, all of it.
-struct Driver {
+struct Driver<N: Network> {
+    network: N,
     announcer: Announcer,
     links: BTreeMap<LinkId, Link>,
     /// Each is opened when a Vip first needs it: the filter of IPv6's looks at every packet.
-    sockets: Sockets,
+    sockets: Sockets<N>,
     groups: Groups,
     /// Whether there may be groups to join yet.
     joining: bool,
@@ -171,7 +174,7 @@ struct Driver {
     woken: UnixDatagram,
 }
 
-impl Driver {
+impl<N: Network> Driver<N> {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         if let Err(error) = prefer_soon_to_long() {
             debug!(%error, "cannot request short scheduler slices");
@@ -251,7 +254,8 @@ impl Driver {
                 if heard.peek().is_none() && !self.sockets.contains_key(&(*id, family)) {
                     continue;
                 }
-                if let Err(error) = hear(&mut self.sockets, *id, link, family, heard) {
+                let sockets = &mut self.sockets;
+                if let Err(error) = hear(&self.network, sockets, *id, link, family, heard) {
                     warn!(link = &*link.name, ?family, %error, "cannot listen on the link");
                     self.sockets.remove(&(*id, family));
                     self.retry_at = Some(now + RETRY);
@@ -360,7 +364,7 @@ impl Driver {
             let outcome = self.announcer.handle_frame(id, frame, self.clock.now());
             // Sent at once: who asks is waiting.
             while let Some(transmit) = self.announcer.poll_transmit() {
-                send(&self.sockets, &self.links, &self.metrics, &transmit);
+                send::<N>(&self.sockets, &self.links, &self.metrics, &transmit);
             }
             trace!(link = &**name, ?frame, ?outcome, "frame received");
             self.metrics.frame_received(name, family, outcome);
@@ -369,14 +373,15 @@ impl Driver {
 
     fn transmit(&mut self) {
         while let Some(transmit) = self.announcer.poll_transmit() {
-            send(&self.sockets, &self.links, &self.metrics, &transmit);
+            send::<N>(&self.sockets, &self.links, &self.metrics, &transmit);
         }
     }
 }
 
 /// Has the socket of a link hear what concerns these Vips.
-fn hear(
-    sockets: &mut Sockets,
+fn hear<N: Network>(
+    network: &N,
+    sockets: &mut Sockets<N>,
     id: LinkId,
     link: &Link,
     family: Family,
@@ -385,7 +390,7 @@ fn hear(
     let socket = match sockets.entry((id, family)) {
         Entry::Occupied(open) => open.into_mut(),
         Entry::Vacant(closed) => {
-            let socket = PacketSocket::open(id, link.mac, family)?;
+            let socket = network.frames(id, link.mac, family)?;
             info!(link = &*link.name, mac = %link.mac, ?family, "link opened");
             closed.insert(socket)
         }
@@ -393,7 +398,12 @@ fn hear(
     socket.listen(vips)
 }
 
-fn send(sockets: &Sockets, links: &BTreeMap<LinkId, Link>, metrics: &Metrics, transmit: &Transmit) {
+fn send<N: Network>(
+    sockets: &Sockets<N>,
+    links: &BTreeMap<LinkId, Link>,
+    metrics: &Metrics,
+    transmit: &Transmit,
+) {
     let Transmit {
         link,
         vip,
@@ -415,3 +425,6 @@ fn send(sockets: &Sockets, links: &BTreeMap<LinkId, Link>, metrics: &Metrics, tr
     trace!(link = &**name, %vip, ?kind, ?frame, "frame sent");
     metrics.frame_sent(name, *kind, *vip, sent.is_ok());
 }
+
+#[cfg(test)]
+mod tests;

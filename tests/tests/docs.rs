@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ferrolb_core::config::POOL_KEYS;
 use ferrolb_core::names::{ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, annotation};
+use ferrolb_core::report::{Announcement, By, MemberStatus, SpeakerStatus, VipStatus};
 
 #[test]
 fn every_link_to_a_file_of_the_repository_leads_somewhere() {
@@ -178,6 +179,62 @@ fn every_key_of_a_pool_and_every_annotation_is_explained() {
     {
         let row = format!("| `{name}");
         assert!(page.contains(&row), "no row explains the annotation {name}");
+    }
+}
+
+#[test]
+fn every_key_of_a_speakers_status_is_listed() {
+    let member = MemberStatus {
+        node: "n1".to_owned(),
+        address: [192, 168, 64, 11].into(),
+        mac: String::new(),
+        standing: String::new(),
+        verdict: None,
+        incarnation: 0,
+        heard_millis_ago: None,
+        addresses: 0,
+        reason: None,
+    };
+    let announcement = Announcement {
+        by: By::Layer2,
+        node: "n1".to_owned(),
+        links: Vec::new(),
+    };
+    let vip = VipStatus {
+        address: [192, 168, 64, 200].into(),
+        services: Vec::new(),
+        owner: None,
+        epoch: None,
+        announced_here: false,
+        reason: None,
+        drawback: None,
+        links: Vec::new(),
+        standby_links: Vec::new(),
+        announcements: vec![announcement],
+    };
+    let status = SpeakerStatus {
+        node: "n1".to_owned(),
+        version: String::new(),
+        waiting_for: None,
+        isolated: false,
+        members: vec![member],
+        vips: vec![vip],
+    };
+    let status = serde_json::to_value(status).unwrap();
+    let page = fs::read_to_string(root().join("docs/plugin.md")).unwrap();
+    let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap();
+    let vip = &status["vips"][0];
+    for (start, object) in [
+        ("| the speaker |", &status),
+        ("| `members[]`", &status["members"][0]),
+        ("| `vips[]`", vip),
+        ("| `vips[]`", &vip["announcements"][0]),
+    ] {
+        let letters = |c: char| !c.is_ascii_alphanumeric();
+        let listed: Vec<_> = line(start).split(letters).collect();
+        for key in object.as_object().unwrap().keys() {
+            assert!(listed.contains(&&**key), "{start} does not list {key}");
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct MemberStatus {
 pub struct VipStatus {
     /// The owner and its epoch.
     pub owner: Option<(NodeId, u32)>,
+    /// Whether the owner still asks whether another host has it: then it announces nothing (C9).
+    pub asking: bool,
     /// Why this node does not answer; `None` if it does.
     pub reason: Option<Reason>,
 }
@@ -108,10 +110,11 @@ impl Ownership {
     /// Who answers for `vip`.
     #[must_use]
     pub fn vip_status(&self, vip: IpAddr, now: Instant) -> VipStatus {
-        let owner = self.members.owner(vip).map(|(id, claim)| (id, claim.epoch));
+        let owner = self.members.owner(vip);
         let is_own = self.claims.owned.contains_key(&vip);
         VipStatus {
-            owner,
+            owner: owner.map(|(id, claim)| (id, claim.epoch)),
+            asking: owner.is_some_and(|(_, claim)| claim.asking),
             reason: (!is_own).then(|| self.why_not(vip, now)),
         }
     }

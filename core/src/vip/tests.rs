@@ -28,6 +28,7 @@ fn owner() -> Option<(NodeId, u32)> {
 fn own() -> Option<VipStatus> {
     Some(VipStatus {
         owner: owner(),
+        asking: false,
         reason: None,
     })
 }
@@ -35,6 +36,7 @@ fn own() -> Option<VipStatus> {
 fn not_own(reason: Reason) -> Option<VipStatus> {
     Some(VipStatus {
         owner: owner(),
+        asking: false,
         reason: Some(reason),
     })
 }
@@ -149,9 +151,41 @@ fn the_owner_is_told_whether_or_not_it_is_this_node() {
 }
 
 #[test]
+fn it_is_announced_by_the_owner_but_not_while_that_asks_whether_another_host_has_it() {
+    let by = |ownership, progress| {
+        let known = Knowledge {
+            standing: FREE,
+            ownership: Some(ownership),
+            progress,
+        };
+        State::of(Ok(known)).announced_by
+    };
+    let n1 = Some(NodeId::of("n1"));
+    let [own, not_own] = [own(), not_own(Reason::NotOwner)].map(Option::unwrap);
+    let asks = |ownership| VipStatus {
+        asking: true,
+        ..ownership
+    };
+    assert_eq!(by(not_own, None), n1);
+    assert_eq!(by(asks(not_own), None), None);
+    // Of itself this node knows exactly, and before the others do.
+    assert_eq!(by(asks(own), Some(Progress::Announced)), n1);
+    for progress in [Progress::Probing, Progress::Conflict, Progress::NoLink] {
+        assert_eq!(by(own, Some(progress)), None, "{progress:?}");
+    }
+    let nobodys = VipStatus {
+        owner: None,
+        ..not_own
+    };
+    assert_eq!(by(nobodys, None), None);
+    assert_eq!(State::of(Err(Reason::NoEndpoint)).announced_by, None);
+}
+
+#[test]
 fn exactly_one_of_announced_and_a_reason_is_said() {
     let announced = State {
         owner: owner(),
+        announced_by: Some(NodeId::of("n1")),
         here: Here::Announced {
             drawback: Some(Reason::ExcludedNode),
         },

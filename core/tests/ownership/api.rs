@@ -162,6 +162,22 @@ fn an_address_that_is_removed_and_created_again_has_one_owner() {
 }
 
 #[test]
+fn a_node_in_doubt_says_so_of_what_another_one_has_and_names_its_owner() {
+    let mut world = World::settled(3, 6, 1, &FAST);
+    let owner = world.owners(vip(2))[0];
+    let other = (0..3).find(|host| *host != owner).expect("three of them");
+    let now = world.now;
+    let speaker = world.hosts[other].speaker.as_mut().expect("it runs");
+    let before = speaker.vip_status(vip(2), now);
+    assert_eq!(before.reason, Some(Reason::NotOwner));
+    assert!(before.owner.is_some() && !before.asking);
+    speaker.set_doubtful(true);
+    let status = speaker.vip_status(vip(2), now);
+    assert_eq!(status.reason, Some(Reason::KubeProxyUnhealthy));
+    assert_eq!(status.owner, before.owner);
+}
+
+#[test]
 fn an_unwanted_address_is_silent_in_the_same_step() {
     let mut world = World::settled(3, 6, 1, &FAST);
     let owner = world.owners(vip(2))[0];

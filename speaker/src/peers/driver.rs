@@ -27,7 +27,7 @@ use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
-use crate::port::Poll;
+use crate::port::{Network, Poll};
 use crate::pulse::Pulse;
 use crate::wire::Wire;
 
@@ -39,7 +39,7 @@ const _: () = assert!(LONGEST_WAIT.as_micros() * 2 < STOPPED.as_micros());
 pub(super) const TURN: usize = 256;
 
 /// The thread's state, all of it.
-pub(super) struct Driver {
+pub(super) struct Driver<N: Network> {
     pub(super) me: String,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
@@ -48,8 +48,8 @@ pub(super) struct Driver {
     wire: Wire,
     pub(super) tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
-    pub(super) socket: PeerSocket,
-    prober: Prober,
+    pub(super) socket: PeerSocket<N>,
+    prober: Prober<N>,
     pub(super) key_ring: KeyRing,
     /// None before it was looked for keys: until then it is unknown who has to sign.
     pub(super) keys: Option<Keys>,
@@ -80,13 +80,14 @@ pub(super) struct Driver {
     flood: Flood,
 }
 
-impl Driver {
+impl<N: Network> Driver<N> {
     pub(super) fn new(
-        start: Start,
+        start: Start<N>,
         boot: u64,
         tell: UnboundedSender<Notice>,
         woken: UnixDatagram,
     ) -> Self {
+        let network = start.network;
         Self {
             me: start.me,
             settings: start.settings,
@@ -96,9 +97,9 @@ impl Driver {
             wire: start.wire,
             tell,
             woken,
-            socket: PeerSocket::new(start.port),
+            socket: PeerSocket::new(network.clone(), start.port),
             // Differs from boot to boot: a late answer is nobody's.
-            prober: Prober::new((boot & 0xffff) as u16, start.port),
+            prober: Prober::new(network, (boot & 0xffff) as u16, start.port),
             key_ring: KeyRing::default(),
             keys: None,
             told_problems: Vec::new(),

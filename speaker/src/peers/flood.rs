@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::driver::TURN;
 use super::socket::PeerSocket;
-use crate::port::sources::{admit_all, admit_only};
+use crate::port::{Datagrams as _, Network};
 
 /// So many in one turn are a flood: a quarter of the socket's buffer.
 const MANY: usize = TURN / 4;
@@ -27,10 +27,10 @@ pub(super) struct Flood {
 
 impl Flood {
     /// After a turn in which so many datagrams of strangers were no use.
-    pub(super) fn follow(
+    pub(super) fn follow<N: Network>(
         &mut self,
         strangers: usize,
-        sockets: &PeerSocket,
+        sockets: &PeerSocket<N>,
         ownership: &Ownership,
         now: Instant,
     ) {
@@ -39,9 +39,9 @@ impl Flood {
             self.say(now);
             let sources = ownership.known_sources(now);
             let mut sockets = sockets.sockets();
-            sockets.try_for_each(|socket| admit_only(socket, &sources))
+            sockets.try_for_each(|socket| socket.admit_only(&sources))
         } else if self.shut_until.take_if(|until| now >= *until).is_some() {
-            sockets.sockets().try_for_each(admit_all)
+            sockets.sockets().try_for_each(|socket| socket.admit_all())
         } else {
             Ok(())
         };

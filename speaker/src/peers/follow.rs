@@ -16,8 +16,9 @@ use tracing::{info, warn};
 
 use super::driver::Driver;
 use super::{Notice, Wish};
+use crate::port::Network;
 
-impl Driver {
+impl<N: Network> Driver<N> {
     pub(super) fn follow_nodes(&mut self, now: Instant) {
         let (Some(nodes), Some(links)) = (&self.nodes, &self.links) else {
             return;

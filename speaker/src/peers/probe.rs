@@ -15,16 +15,13 @@ use ferrolb_core::wire::{self, MacAddr, Message, icmp};
 use tracing::{debug, warn};
 
 use super::driver::TURN;
-use crate::port::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket};
+use crate::port::{Echo as _, Frames, MAX_FRAME, MAX_ICMP, Network};
 
 /// Whether frames arrive at all is looked up for so long after a probe: longer than any verdict on
 /// it takes.
 const LISTEN: Duration = Duration::from_secs(1);
 /// A node that was not asked for so long is none any more: the others are asked each few seconds.
 const SOLICITED: Duration = Duration::from_secs(60);
-/// Received frames of each interface. `/sys` may be that of another network namespace.
-const COUNTERS: &str = "/proc/net/dev";
-
 /// What was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -40,15 +37,16 @@ pub(super) enum Heard {
 
 /// The sockets for questions to other kernels.
 #[derive(Debug)]
-pub(super) struct Prober {
-    icmp: Vec<(Family, IcmpSocket)>,
-    arp: BTreeMap<LinkId, PacketSocket>,
+pub(super) struct Prober<N: Network> {
+    network: N,
+    icmp: Vec<(Family, N::Echo)>,
+    arp: BTreeMap<LinkId, N::Frames>,
     /// Sockets for the answers to neighbour solicitations, opened when an IPv6 node is first asked.
-    ndp: BTreeMap<LinkId, PacketSocket>,
+    ndp: BTreeMap<LinkId, N::Frames>,
     /// Whom they are from, and when it was last asked.
     solicited: BTreeMap<IpAddr, Instant>,
     /// What others announce is heard there, if that is asked for.
-    announcements: BTreeMap<(LinkId, Family), PacketSocket>,
+    announcements: BTreeMap<(LinkId, Family), N::Frames>,
     announced: BTreeSet<IpAddr>,
     links: BTreeMap<LinkId, Link>,
     gateways: Vec<IpAddr>,
@@ -61,22 +59,21 @@ pub(super) struct Prober {
     frames: u64,
 }
 
-impl Prober {
+impl<N: Network> Prober<N> {
     /// Opens what is there from the start. A kernel without one of the families lacks its socket.
     #[must_use]
-    pub(super) fn new(identifier: u16, port: u16) -> Self {
-        let open = |family| match IcmpSocket::open(family) {
+    pub(super) fn new(network: N, identifier: u16, port: u16) -> Self {
+        let open = |family| match network.echo(family) {
             Ok(socket) => Some((family, socket)),
             Err(error) => {
                 debug!(?family, %error, "no ICMP socket");
                 None
             }
         };
+        let icmp = [Family::V4, Family::V6].into_iter().filter_map(open);
         Self {
-            icmp: [Family::V4, Family::V6]
-                .into_iter()
-                .filter_map(open)
-                .collect(),
+            icmp: icmp.collect(),
+            network,
             arp: BTreeMap::new(),
             ndp: BTreeMap::new(),
             solicited: BTreeMap::new(),
@@ -103,7 +100,7 @@ impl Prober {
         let announced = std::mem::take(&mut self.announced);
         for (id, link) in &links {
             if !self.arp.contains_key(id) {
-                match PacketSocket::for_replies(*id, link.mac) {
+                match self.network.arp_replies(*id, link.mac) {
                     Ok(socket) => drop(self.arp.insert(*id, socket)),
                     Err(error) => {
                         warn!(link = &*link.name, %error, "cannot receive ARP replies on this link")
@@ -129,7 +126,7 @@ impl Prober {
                 }
                 let socket = match self.announcements.entry((*id, family)) {
                     Entry::Occupied(open) => Ok(open.into_mut()),
-                    Entry::Vacant(closed) => PacketSocket::open(*id, link.mac, family)
+                    Entry::Vacant(closed) => (self.network.frames(*id, link.mac, family))
                         .map(|socket| closed.insert(socket)),
                 };
                 let listening = socket.and_then(|socket| socket.listen(of_family().copied()));
@@ -200,7 +197,8 @@ impl Prober {
             let socket = match self.ndp.entry(id) {
                 Entry::Occupied(open) => Ok(open.into_mut()),
                 Entry::Vacant(closed) => {
-                    PacketSocket::open(id, link.mac, Family::V6).map(|socket| closed.insert(socket))
+                    let socket = self.network.frames(id, link.mac, Family::V6);
+                    socket.map(|socket| closed.insert(socket))
                 }
             };
             let listening = socket.and_then(|socket| {
@@ -286,7 +284,7 @@ impl Prober {
     /// Frames that arrived on the links up to now. Zero if the kernel does not tell: then only
     /// answers prove that this node can hear.
     fn count_frames(&self) -> u64 {
-        let text = std::fs::read_to_string(COUNTERS).unwrap_or_default();
+        let text = self.network.counters();
         let is_link = |name: &str| self.links.values().any(|link| &*link.name == name);
         received(&text, is_link)
     }
@@ -305,7 +303,7 @@ fn on_link(
     })
 }
 
-fn ask(socket: &PacketSocket, link: &Link, to: IpAddr, own: IpAddr) {
+fn ask(socket: &impl Frames, link: &Link, to: IpAddr, own: IpAddr) {
     let question = wire::question(to, link.mac, own);
     if let Some(Err(error)) = question.map(|frame| socket.send(frame.as_bytes())) {
         debug!(%to, link = &*link.name, %error, "question not sent");
@@ -369,7 +367,7 @@ mod tests {
     /// Needs root.
     #[test]
     fn a_kernel_answers_echoes_and_says_that_nobody_listens() {
-        let mut prober = Prober::new(0xfe11, ferrolb_core::ownership::PORT);
+        let mut prober = Prober::new(crate::port::Kernel, 0xfe11, ferrolb_core::ownership::PORT);
         for own in ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
             if std::net::UdpSocket::bind((own, 0)).is_err() {
                 continue;

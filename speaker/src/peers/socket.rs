@@ -1,7 +1,7 @@
 //! The UDP sockets on which speakers meet: one for each of the node's addresses.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,8 +10,9 @@ use ferrolb_core::address::Family;
 use ferrolb_core::announce::LinkId;
 use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_kube::port::{PATIENCE, RETRY};
-use socket2::{Domain, Socket, Type};
 use tracing::warn;
+
+use crate::port::{Datagrams as _, Network};
 
 /// What to do about a port that another program keeps.
 const TAKEN: &str = "; another program on this node has the port (Docker Swarm and MetalLB use 7946): stop \
@@ -32,11 +33,12 @@ struct Place {
 
 /// A socket for each of this node's addresses, or the next attempt to get them.
 #[derive(Debug)]
-pub(super) struct PeerSocket {
+pub(super) struct PeerSocket<N: Network> {
+    network: N,
     port: u16,
     /// The first is the one that other speakers are told.
     wanted: Vec<Place>,
-    open: Vec<(Place, UdpSocket)>,
+    open: Vec<(Place, N::Datagrams)>,
     /// Which of them is read next.
     turn: usize,
     retry_at: Option<Instant>,
@@ -44,11 +46,12 @@ pub(super) struct PeerSocket {
     is_told: bool,
 }
 
-impl PeerSocket {
+impl<N: Network> PeerSocket<N> {
     /// None yet, for this port.
     #[must_use]
-    pub(super) const fn new(port: u16) -> Self {
+    pub(super) const fn new(network: N, port: u16) -> Self {
         Self {
+            network,
             port,
             wanted: Vec::new(),
             open: Vec::new(),
@@ -105,7 +108,7 @@ impl PeerSocket {
             if self.open.iter().any(|(open, _)| *open == place) {
                 continue;
             }
-            match bind(&place, self.port) {
+            match self.bind(&place) {
                 Ok(socket) => self.open.push((place, socket)),
                 Err(error) => {
                     let wait = self.try_again(&place, n == 0, error, now)?;
@@ -155,7 +158,7 @@ impl PeerSocket {
     }
 
     /// Those that are there.
-    pub(super) fn sockets(&self) -> impl Iterator<Item = &UdpSocket> {
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &N::Datagrams> {
         self.open.iter().map(|(_, socket)| socket)
     }
 
@@ -166,7 +169,7 @@ impl PeerSocket {
             let Some((_, socket)) = self.open.get(self.turn) else {
                 continue;
             };
-            match socket.recv_from(buffer) {
+            match socket.receive(buffer) {
                 Ok((length, from)) => return Ok((length, from.ip().to_canonical())),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -185,50 +188,33 @@ impl PeerSocket {
         let place = self.wanted.iter().find(|place| speaks_to(place));
         let socket = place.as_ref().and_then(open).map(|(_, socket)| socket);
         let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
-        let to = match (socket.local_addr()?, to) {
+        let to = match (socket.at()?, to) {
             (SocketAddr::V6(_), IpAddr::V4(to)) => IpAddr::V6(to.to_ipv6_mapped()),
             _ => to,
         };
-        socket
-            .send_to(datagram, SocketAddr::new(to, self.port))
-            .map(drop)
+        socket.send(datagram, SocketAddr::new(to, self.port))
     }
-}
 
-fn bind(place: &Place, port: u16) -> io::Result<UdpSocket> {
-    let socket = match place.address {
-        Some(own) => {
-            let at = SocketAddr::new(own, port);
-            let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
-            if let Some(link) = &place.link {
-                socket.bind_device(Some(link.as_bytes()))?;
-            }
-            socket.bind(&at.into())?;
-            socket.into()
-        }
-        None => {
+    fn bind(&self, place: &Place) -> io::Result<N::Datagrams> {
+        if place.address.is_none() {
             warn!(
                 "no interface has this node's address: without a key, other speakers reject datagrams \
                  from any other address"
             );
-            match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)) {
-                // A kernel without IPv6.
-                Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                    UdpSocket::bind(("0.0.0.0", port))?
-                }
-                bound => bound?,
-            }
         }
-    };
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+        self.network
+            .datagrams(place.address, self.port, place.link.as_deref())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use ferrolb_core::ownership::PORT;
 
     use super::*;
+    use crate::port::Kernel;
 
     /// An address of its own within 127.0.0.0/8: another test may run beside this one.
     fn loopback(test: u8, host: u8) -> IpAddr {
@@ -238,7 +224,7 @@ mod tests {
 
     /// A node that lists these addresses, and whose links have those.
     fn follow(
-        socket: &mut PeerSocket,
+        socket: &mut PeerSocket<Kernel>,
         own: &mut OwnAddresses,
         listed: &[IpAddr],
         links: &[IpAddr],
@@ -255,8 +241,8 @@ mod tests {
         socket.set_own(own, &local, |_| None, now);
     }
 
-    fn at(own: IpAddr, port: u16, now: Instant) -> PeerSocket {
-        let mut socket = PeerSocket::new(port);
+    fn at(own: IpAddr, port: u16, now: Instant) -> PeerSocket<Kernel> {
+        let mut socket = PeerSocket::new(Kernel, port);
         follow(
             &mut socket,
             &mut OwnAddresses::default(),
@@ -267,7 +253,7 @@ mod tests {
         socket
     }
 
-    fn places(socket: &PeerSocket) -> Vec<IpAddr> {
+    fn places(socket: &PeerSocket<Kernel>) -> Vec<IpAddr> {
         let sockets = socket.sockets();
         sockets.map(|one| one.local_addr().unwrap().ip()).collect()
     }
@@ -320,7 +306,7 @@ mod tests {
     fn sockets_follow_the_nodes_addresses_and_the_former_one_is_heard_while_a_link_has_it() {
         let [first, second] = [1, 2].map(|host| loopback(3, host));
         let (start, mut own) = (Instant::from_millis(1), OwnAddresses::default());
-        let mut socket = PeerSocket::new(PORT);
+        let mut socket = PeerSocket::new(Kernel, PORT);
         let both: IpAddr = Ipv6Addr::LOCALHOST.into();
         let steps: [(&[IpAddr], &[IpAddr], &[IpAddr]); 6] = [
             (&[first], &[first], &[first]),
@@ -362,7 +348,7 @@ mod tests {
             return;
         };
         let start = Instant::from_millis(1);
-        let mut socket = PeerSocket::new(PORT + 2);
+        let mut socket = PeerSocket::new(Kernel, PORT + 2);
         let both = [own, Ipv6Addr::LOCALHOST.into()];
         follow(
             &mut socket,

@@ -10,6 +10,7 @@ use ferrolb_core::vip::Standing;
 
 use super::Wish;
 use super::driver::Driver;
+use crate::port::Network;
 
 /// A snapshot, as it is shown.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ pub struct Seen {
     pub standby_links: Vec<String>,
 }
 
-impl Driver {
+impl<N: Network> Driver<N> {
     pub(super) fn status(&self, now: Instant) -> Status {
         let members = self.ownership.iter().flat_map(Ownership::members);
         let vips = self

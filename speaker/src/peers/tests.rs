@@ -12,6 +12,7 @@ use ferrolb_core::wire::MacAddr;
 use tokio::time::timeout;
 
 use super::*;
+use crate::port::Kernel;
 use crate::wire;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -44,8 +45,9 @@ impl Lan {
         let metrics = Arc::new(Metrics::new());
         let settings = announce::Settings::default();
         let (wire, heard) =
-            Wire::spawn(settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
+            Wire::spawn(Kernel, settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
         let start = Start {
+            network: Kernel,
             me: me.clone(),
             port: PORT,
             settings: FAST,
