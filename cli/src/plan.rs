@@ -228,7 +228,8 @@ fn successor(
     let Some((to, tier)) = others.next() else {
         return (None, false);
     };
-    let is_better = standings.of(node).map_or(true, |own| tier < own);
+    // An address that is announced moves for fewer drawbacks, not to a node that is preferred.
+    let is_better = standings.of(node).map_or(true, |own| tier.number() < own.number());
     (Some(to.to_owned()), is_better)
 }
 

@@ -159,7 +159,8 @@ impl<'a> Advertised<'a> {
     ///
     /// Why there are none: the address is in no pool and not ours ([`Reason::AddressOutsidePools`],
     /// [`Reason::NotConfigured`]), nothing but BGP covers it ([`Reason::BgpNotAnnounced`]), nothing does
-    /// ([`Reason::NotAdvertised`]), or no Service of our class has it ([`Reason::OtherClass`]).
+    /// ([`Reason::NotAdvertised`]), they share it where advertisements choose among Services
+    /// ([`Reason::SharedWithSelectors`]), or no Service of our class has it ([`Reason::OtherClass`]).
     pub fn layer2_services(&self) -> Result<&[&'a ServiceView], Reason> {
         if self.services.is_empty() {
             return Err(self.why_not);

@@ -24,6 +24,7 @@ mod advertisement;
 mod bfd;
 mod bgp;
 mod duration;
+mod entries;
 mod fields;
 mod manifest;
 mod model;

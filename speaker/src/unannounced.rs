@@ -243,6 +243,7 @@ mod tests {
             Reason::NetworkUnavailable,
             Reason::BgpNotAnnounced,
             Reason::NotAdvertised,
+            Reason::SharedWithSelectors,
         ] {
             let why = why(reason);
             assert!(!why.contains("this node") && why.contains(": "), "{why}");

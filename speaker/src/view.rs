@@ -393,7 +393,10 @@ impl View {
         match self.standings(address) {
             Ok((standings, _)) => standings.why_nobody(),
             Err(
-                reason @ (Reason::NoEndpoint | Reason::BgpNotAnnounced | Reason::NotAdvertised),
+                reason @ (Reason::NoEndpoint
+                | Reason::BgpNotAnnounced
+                | Reason::NotAdvertised
+                | Reason::SharedWithSelectors),
             ) => Some(reason),
             // A node's own address, or another load balancer's.
             Err(_) => None,

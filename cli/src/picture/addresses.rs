@@ -11,10 +11,11 @@ use super::{Address, AddressState, Heard, Node, NodeState};
 
 /// Why an address is silent on purpose: there is nothing that it could lead to, nobody shall announce it,
 /// or it is not ours.
-const WANTED_SILENCE: [Reason; 5] = [
+const WANTED_SILENCE: [Reason; 6] = [
     Reason::NoEndpoint,
     Reason::BgpNotAnnounced,
     Reason::NotAdvertised,
+    Reason::SharedWithSelectors,
     Reason::AddressOutsidePools,
     Reason::OtherClass,
 ];

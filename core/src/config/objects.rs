@@ -22,6 +22,7 @@ mod pool;
 mod profile;
 mod read;
 mod references;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod values;

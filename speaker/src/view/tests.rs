@@ -407,6 +407,22 @@ fn an_address_is_announced_as_the_advertisements_of_its_services_say() {
 }
 
 #[test]
+fn who_shares_an_address_where_advertisements_choose_services_is_silent_and_says_so() {
+    for prefix in ["metallb.io", "metallb.universe.tf"] {
+        for key in ["k", ""] {
+            let mut cluster = advertised(vec![of_lan(&[], Some("web"))]);
+            let change = json!({ "metadata": {
+                "labels": { "app": "web" },
+                "annotations": { format!("{prefix}/allow-shared-ip"): key },
+            } });
+            cluster.take(Input::Service(Event::Apply(service(change, ADDRESS))));
+            let why = cluster.view.why_nobody(ADDRESS.parse().unwrap());
+            assert_eq!(why, Some(Reason::SharedWithSelectors), "{prefix} {key:?}");
+        }
+    }
+}
+
+#[test]
 fn a_node_that_may_not_announce_knows_the_links_of_those_who_may() {
     let pools = POOLS.replace(
         "interfaces",

@@ -90,7 +90,7 @@ impl Annotations {
         match tree::load(text).map(|documents| documents.into_iter().next()) {
             Ok(list) => list.map(|list| list.at(&node.span)),
             Err(error) => {
-                let message = format!("`{}` is no YAML: {}", self.name(word), error.message);
+                let message = format!("`{}` is not valid YAML: {}", self.name(word), error.message);
                 report.add(&node.span, message, error.help.as_str());
                 None
             }

@@ -3,27 +3,22 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use super::community;
 use super::in_force::{InForce, Item};
 use super::overlaps::{self, Candidate, Overlap, Version};
-use super::read::{Community, Names, Read, Said};
+use super::read::{Community, Read, Said};
 use super::references::Known;
 use super::{Compiled, Finding, Kind, ObjectRef, Objects, Severity};
 use crate::Reason;
-use crate::address::{AddressRange, Family, joined};
-use crate::config::bgp::{check_aggregation, narrowest};
-use crate::config::place::Origin;
-use crate::config::problem::{Problem, Problems, Report, quoted};
-use crate::config::{BgpAdvertisement, Config, Place, Pool};
-use crate::suggest::nearest;
+use crate::config::problem::{Problem, Problems, quoted};
+use crate::config::{Config, Place, Pool};
 
 /// Names of communities, and what they stand for.
-type Aliases = BTreeMap<String, Community>;
+pub(super) type Aliases = BTreeMap<String, Community>;
 
 /// One compilation.
-struct Compilation {
+pub(super) struct Compilation {
     former: InForce,
-    now: InForce,
+    pub(super) now: InForce,
     findings: Vec<Finding>,
 }
 
@@ -99,7 +94,7 @@ impl Compilation {
         }
     }
 
-    fn refuse(&mut self, object: &ObjectRef, reason: Reason, problems: Problems) {
+    pub(super) fn refuse(&mut self, object: &ObjectRef, reason: Reason, problems: Problems) {
         self.find(object, Severity::Refused, reason, problems);
     }
 
@@ -121,7 +116,7 @@ impl Compilation {
     }
 
     /// Keeps what was in force of the object.
-    fn keep_former(&mut self, object: &ObjectRef) {
+    pub(super) fn keep_former(&mut self, object: &ObjectRef) {
         if let Some(item) = self.former.of_object(object).cloned() {
             self.now.set(object, item);
         }
@@ -201,7 +196,7 @@ impl Compilation {
                 self.now.set(&one.object, Item::Pool(pool));
             }
             if let Some(overlap) = verdict.overlap {
-                let problem = overlap_of(one, &overlap, &read);
+                let problem = overlap_of(one, &overlap, version, &read);
                 self.findings.push(Finding {
                     object: one.object.clone(),
                     severity: Severity::Refused,
@@ -230,54 +225,6 @@ impl Compilation {
                 }
             };
             self.now.set(&one.object, item);
-        }
-    }
-
-    /// BGP advertisements, with the communities that they name, for the pools that they cover.
-    fn routes(&mut self, read: &[Read], aliases: &Aliases) {
-        let config = self.now.config();
-        let lengths: Vec<_> = config
-            .pools
-            .iter()
-            .map(|pool| (pool, narrowest(&whole(pool))))
-            .collect();
-        for read in read {
-            let Ok(Said::Bgp(said)) = &read.said else {
-                continue;
-            };
-            let one = &said.one;
-            let mut report = Report::new("", &Origin::Whole);
-            let resolved = resolved(one, &said.communities, aliases, &mut report);
-            let route = &resolved.route;
-            let sides = [
-                ("aggregationLength", route.aggregation_length, Family::V4),
-                (
-                    "aggregationLengthV6",
-                    route.aggregation_length_v6,
-                    Family::V6,
-                ),
-            ];
-            for ((key, length, family), place) in sides.into_iter().zip(&said.lengths) {
-                // Whole addresses fit into any pool.
-                let is_whole = length == if family == Family::V4 { 32 } else { 128 };
-                let pools = lengths.iter().filter(|_| !is_whole);
-                let mut covered = pools.filter(|(pool, narrowest)| {
-                    let too_long = narrowest
-                        .get(&family)
-                        .is_some_and(|(_, shortest)| *shortest > length);
-                    too_long && one.scope.covers_pool(pool)
-                });
-                if let Some((_, narrowest)) = covered.next() {
-                    check_aggregation(place, key, length, family, narrowest, &mut report);
-                }
-            }
-            match report.finish().problems {
-                Some(problems) => {
-                    self.refuse(&read.object, Reason::ConfigRefused, problems);
-                    self.keep_former(&read.object);
-                }
-                None => self.now.set(&read.object, Item::Bgp(resolved)),
-            }
         }
     }
 
@@ -356,7 +303,12 @@ fn place_of_community<'r>(read: &'r Read, name: &str) -> &'r Place {
 }
 
 /// Why the newest version of a pool is not in force.
-fn overlap_of(read: &Read, overlap: &Overlap, pools: &[&Read]) -> Problem {
+fn overlap_of(
+    read: &Read,
+    overlap: &Overlap,
+    in_force: Option<Version>,
+    pools: &[&Read],
+) -> Problem {
     let Overlap { mine, theirs, of } = overlap;
     let entry = match &read.said {
         Ok(Said::Pool { entries, .. }) => entries.iter().find(|(range, _)| range.overlaps(mine)),
@@ -365,6 +317,10 @@ fn overlap_of(read: &Read, overlap: &Overlap, pools: &[&Read]) -> Problem {
     let place = entry.map_or(&read.place, |(_, place)| place);
     let other = pools.get(*of);
     let name = other.map_or("", |other| other.object.name.as_str());
+    let instead = match in_force {
+        Some(_) => "the last good version of this one stays in force",
+        None => "this one is left out as a whole",
+    };
     let mut problem = problem(
         place,
         format!(
@@ -373,52 +329,8 @@ fn overlap_of(read: &Read, overlap: &Overlap, pools: &[&Read]) -> Problem {
             quoted(&theirs.to_string()),
             quoted(name)
         ),
-        "leave out of one of the two pools what they share: until then this one is left out as a whole",
+        format!("leave out of one of the two pools what they share: until then {instead}"),
     );
     problem.related = other.map(|other| (other.place.clone(), "the other pool".to_owned()));
     problem
-}
-
-/// What a pool has addresses of, also where some are left out of it.
-fn whole(pool: &Pool) -> Vec<AddressRange> {
-    if pool.exclude.is_empty() {
-        return pool.ranges.clone();
-    }
-    joined(pool.ranges.iter().chain(&pool.exclude).copied())
-}
-
-fn resolved(
-    one: &BgpAdvertisement,
-    communities: &Names,
-    aliases: &Aliases,
-    report: &mut Report<'_>,
-) -> BgpAdvertisement {
-    let mut resolved = one.clone();
-    let route = &mut resolved.route;
-    for (name, place) in communities {
-        match aliases
-            .get(name)
-            .copied()
-            .or_else(|| community::number(name))
-        {
-            Some(Community::Plain(number)) => route.communities.push(number),
-            Some(Community::Large(numbers)) => route.large_communities.push(numbers),
-            None => {
-                let help = nearest(name, aliases.keys().map(String::as_str)).map_or_else(
-                    || "define it in a Community, or write two numbers from 0 to 65535 with a colon: `64512:100`".to_owned(),
-                    |alias| format!("did you mean `{alias}`?"),
-                );
-                report.add(
-                    place,
-                    format!("no community is called {}", quoted(name)),
-                    help,
-                );
-            }
-        }
-    }
-    route.communities.sort_unstable();
-    route.communities.dedup();
-    route.large_communities.sort_unstable();
-    route.large_communities.dedup();
-    resolved
 }

@@ -177,7 +177,7 @@ fn neighbour(fields: &Fields<'_>, is_old: bool, report: &mut Report<'_>) -> Opti
     let node = fields.get(interface)?;
     let name = text(node, interface, report)?;
     if !is_interface(name) {
-        let message = format!("{} can be no interface", quoted(name));
+        let message = format!("{} cannot be an interface", quoted(name));
         report.add(&node.span, message, INTERFACE_HELP);
     }
     Some(Neighbour::Interface(name.to_owned()))

@@ -235,7 +235,7 @@ fn what_is_wrong_with_them_is_said_in_both_forms() {
         );
     }
     let broken = as_objects(Kind::L2Advertisement, "preferred-nodes", "[{").said;
-    assert!(broken.contains("is no YAML"), "{broken}");
+    assert!(broken.contains("is not valid YAML"), "{broken}");
     let elsewhere = as_objects(Kind::IpAddressPool, "preferred-nodes", "[]").said;
     assert!(
         elsewhere.ends_with("write it on an object of kind L2Advertisement"),
