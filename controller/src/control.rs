@@ -81,6 +81,8 @@ pub struct Control {
     labels: NamedLabels,
     config: BoxStream<'static, Seen<ConfigMapView>>,
     config_name: String,
+    /// The `ConfigMap` has changed; whether it is refused is not known yet.
+    config_is_news: bool,
     nodes: BoxStream<'static, Seen<NodeAddresses>>,
     namespaces: BoxStream<'static, Seen<NamespaceView>>,
     network: BoxStream<'static, Found>,
@@ -176,6 +178,7 @@ impl Control {
             asked,
             config: watch_map(&client, namespace, &args.shared.config, ConfigMapView::of),
             config_name: args.shared.config.clone(),
+            config_is_news: false,
             nodes,
             namespaces,
             network: watch_network(&client, rights),
@@ -274,6 +277,9 @@ impl Control {
             }
             if self.index.follow_sources(self.clock.now()) {
                 self.publish();
+            }
+            if std::mem::take(&mut self.config_is_news) && self.index.config_stale() {
+                self.metrics.update_errors.inc();
             }
             if self.index.poll_look() {
                 self.look.send_modify(|count| *count += 1);
@@ -415,9 +421,7 @@ impl Control {
             }
             Seen::Unreadable(_) => self.take_unreadable(),
         }
-        if self.index.config_stale() {
-            self.metrics.update_errors.inc();
-        }
+        self.config_is_news = true;
         self.publish();
     }
 
