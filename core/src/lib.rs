@@ -38,6 +38,7 @@ mod reason;
 pub mod report;
 pub mod subnet;
 mod suggest;
+pub mod survey;
 pub mod text;
 mod time;
 pub mod view;
