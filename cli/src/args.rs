@@ -14,9 +14,11 @@ use crate::move_to::Move;
 use crate::plan::Plan;
 use crate::rebalance::Rebalance;
 use crate::validate::Validate;
+use crate::verbs::init::Init;
 use crate::verbs::pools::Pools;
 use crate::verbs::services::Services;
 use crate::verbs::status::Status;
+use crate::verbs::top::Top;
 use crate::version::Version;
 use crate::who::Who;
 
@@ -34,9 +36,11 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Status(Status),
+    Top(Top),
     Pools(Pools),
     Services(Services),
     Explain(Explain),
+    Init(Init),
     Validate(Validate),
     Check(Check),
     Migrate(Migrate),

@@ -1,6 +1,6 @@
 //! `kubectl ferrolb explain`.
 
-mod announced;
+pub(crate) mod announced;
 mod others;
 mod target;
 

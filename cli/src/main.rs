@@ -77,9 +77,11 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Status(status) => status.run(out),
+        Command::Top(top) => top.run(out),
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
         Command::Explain(explain) => explain.run(out),
+        Command::Init(init) => init.run(out),
         Command::Validate(validate) => validate.run(out),
         Command::Check(check) => check.run(out),
         Command::Plan(plan) => plan.run(out),

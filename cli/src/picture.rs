@@ -223,6 +223,24 @@ impl Picture {
         picture
     }
 
+    /// All that is so, without times: what differs from an earlier one has changed.
+    pub(crate) fn signature(&self) -> String {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.map(|one| (&one.name, one.state, one.cordoned, &one.reasons));
+        let addresses = self.addresses.iter();
+        let addresses = addresses.map(|one| (one.address, one.state, &one.nodes, &one.services));
+        let services = self.services.iter().map(|one| &one.status);
+        let findings = self.verdict.findings.iter().map(|one| &one.what);
+        format!(
+            "{:?}{:?}{:?}{:?}{:?}",
+            nodes.collect::<Vec<_>>(),
+            addresses.collect::<Vec<_>>(),
+            services.collect::<Vec<_>>(),
+            findings.collect::<Vec<_>>(),
+            self.pools(),
+        )
+    }
+
     pub(crate) fn pools(&self) -> &[PoolStatus] {
         let status = self.controller.as_ref();
         status.map_or(&[], |status| &status.pools)

@@ -85,6 +85,40 @@ pub(crate) fn lines_within<const N: usize>(
     lines
 }
 
+/// The lines of such a table with one line for each row: what does not fit is cut.
+pub(crate) fn cut_within<const N: usize>(
+    rows: &[[String; N]],
+    marks: Marks<'_>,
+    within: usize,
+) -> Vec<String> {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| std::array::from_fn(|column| width::cut(&one_line(&row[column]), WIDEST)))
+        .collect();
+    let (widths, gap) = widths(&rows, Some(within));
+    let line = |row: &[String; N]| {
+        let mut line = String::new();
+        let mut left = within;
+        for (column, cell) in row.iter().enumerate() {
+            let room = widths[column].min(left);
+            if room == 0 {
+                break;
+            }
+            let text = width::padded(&width::cut(cell, room), room);
+            match marks(cell) {
+                Some(paint) => line.push_str(&format!("{paint}{text}{paint:#}")),
+                None => line.push_str(&text),
+            }
+            left -= room;
+            let gap = gap.min(left);
+            line.extend(std::iter::repeat_n(' ', gap));
+            left -= gap;
+        }
+        line
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Of each column, and of the gaps between them.
 fn widths<const N: usize>(rows: &[[String; N]], within: Option<usize>) -> ([usize; N], usize) {
     let natural = |column: usize| rows.iter().map(|row| width::of(&row[column])).max();

@@ -1,44 +1,50 @@
 //! Showing something again and again: on a terminal in place, to a pipe one block per change.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crossterm::cursor::MoveTo;
+use crossterm::queue;
+use crossterm::terminal::{Clear, ClearType};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
 use crate::picture::Picture;
-use crate::terminal::trusted;
 
 /// Between two looks, at least. Nothing tells of all that may change.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// To the upper left corner, and everything away that is there.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+/// Whether there is a terminal that can be drawn on.
+pub(crate) fn is_live() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
 
-/// Has `show` print the picture; if `again`, whenever that prints something else, until the user ends it.
+/// Has `show` print the picture; if `again`, whenever it has changed, until the user ends it.
 pub(crate) async fn shown<W: Write>(
     out: &mut W,
     cluster: &Cluster,
     again: bool,
     mut show: impl FnMut(&mut Vec<u8>, &Picture) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let is_terminal = std::io::stdout().is_terminal();
-    let mut before = Vec::new();
+    let is_live = is_live();
+    let mut before = None;
     loop {
         let begun = Instant::now();
         let picture = cluster.picture().await?;
+        let signature = picture.signature();
         let mut block = Vec::new();
         let code = show(&mut block, &picture)?;
-        if block != before {
-            if again && is_terminal {
-                write!(out, "{}", trusted(CLEAR))?;
-            } else if !before.is_empty() {
+        // On a terminal, times go on; to a pipe that would be a block a second.
+        if !again || is_live || before.as_ref() != Some(&signature) {
+            if again && is_live {
+                queue!(io::stdout(), MoveTo(0, 0), Clear(ClearType::FromCursorDown))?;
+            } else if before.is_some() {
                 writeln!(out)?;
             }
             out.write_all(&block)?;
             out.flush()?;
-            before = block;
+            before = Some(signature);
         }
         if !again {
             return Ok(code);

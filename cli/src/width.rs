@@ -45,6 +45,12 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     format!("{}…", &text[..fit])
 }
 
+/// `text` with blanks up to `width` columns.
+pub(crate) fn padded(text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(of(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
 /// Bytes of `text` that fit into `width` columns.
 fn fitting(text: &str, width: usize) -> usize {
     let mut columns = 0;
@@ -99,6 +105,7 @@ mod tests {
     fn wide_characters_count_twice() {
         assert_eq!(folded("日本語", 4), ["日本", "語"]);
         assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(padded("日本", 6), "日本  ");
     }
 
     proptest! {

@@ -8,12 +8,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-ferrolb");
 const ESCAPE: u8 = 0x1b;
 
 /// The verbs that ask a cluster, with what each needs at least.
-const OF_A_CLUSTER: [&[&str]; 15] = [
+const OF_A_CLUSTER: [&[&str]; 17] = [
     &["status"],
+    &["top"],
     &["pools"],
     &["services"],
     &["explain", "svc/web"],
     &["check"],
+    &["init"],
     &["migrate"],
     &["plan", "drain", "n1"],
     &["plan", "node-down", "n1", "n2"],
@@ -65,7 +67,8 @@ fn every_verb_says_what_its_exit_status_means_and_takes_the_common_options() {
         let help = help(verb);
         assert!(help.contains("Exit status: 0"), "{verb:?}: {help}");
         let formats = help.contains("-o, --output <FORMAT>");
-        assert_eq!(formats, verb[0] != "completion", "{verb:?}: {help}");
+        let has_formats = !["completion", "top"].contains(&verb[0]);
+        assert_eq!(formats, has_formats, "{verb:?}: {help}");
         let is_of_a_cluster = OF_A_CLUSTER.contains(verb);
         for option in [
             "-n, --namespace <NAMESPACE>",
@@ -99,10 +102,17 @@ fn a_cluster_that_cannot_be_had_is_one_line_and_no_answer() {
     let missing = folder.path().join("missing");
     for verb in OF_A_CLUSTER {
         for format in ["text", "json"] {
+            // It shows what it sees to people alone.
+            let format: &[&str] = if verb[0] == "top" {
+                &[]
+            } else {
+                &["-o", format]
+            };
             let output = command(PROGRAM)
                 .current_dir(&folder)
                 .args(verb)
-                .args(["-n", "lb", "-o", format, "--kubeconfig"])
+                .args(format)
+                .args(["-n", "lb", "--kubeconfig"])
                 .arg(&missing)
                 .output()
                 .unwrap();

@@ -40,6 +40,7 @@ pub mod report;
 pub mod source;
 pub mod subnet;
 mod suggest;
+pub mod survey;
 pub mod text;
 mod time;
 pub mod view;

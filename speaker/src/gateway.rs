@@ -20,6 +20,14 @@ pub async fn watch(found: &mut dyn FnMut(Vec<IpAddr>)) -> anyhow::Error {
     }
 }
 
+/// All default gateways as they are now.
+pub async fn now() -> anyhow::Result<Vec<IpAddr>> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().context("cannot open a netlink socket")?;
+    let _connection = AbortOnDrop(tokio::spawn(connection));
+    list(&handle).await
+}
+
 async fn follow(found: &mut dyn FnMut(Vec<IpAddr>)) -> anyhow::Result<Infallible> {
     let groups = [MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
     let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)

@@ -31,6 +31,7 @@ pub mod run;
 mod speaker;
 mod status;
 pub mod store;
+pub mod survey;
 pub mod unannounced;
 pub mod view;
 pub mod watch;

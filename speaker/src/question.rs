@@ -19,6 +19,17 @@ use crate::port::{MAX_FRAME, PacketSocket, Poll};
 pub const ROUNDS: u32 = 3;
 /// A station on the segment answers within milliseconds.
 const ROUND: Duration = Duration::from_millis(500);
+/// Stations that are kept for one address: anybody on the LAN can pretend to be many.
+const MOST_STATIONS: usize = 32;
+
+/// How quickly the questions of a round follow one another.
+#[derive(Debug, Clone, Copy)]
+pub enum Asking {
+    /// All at once.
+    AtOnce,
+    /// With this pause after each.
+    Slowly(Duration),
+}
 
 /// What a station says for an address.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +47,14 @@ pub struct Answers {
 pub fn stations(
     questions: &BTreeMap<IpAddr, Vec<LinkId>>,
 ) -> anyhow::Result<BTreeMap<IpAddr, BTreeMap<MacAddr, Answers>>> {
+    ask(questions, Asking::AtOnce)
+}
+
+/// The same, asked as quickly as `asking` says.
+pub fn ask(
+    questions: &BTreeMap<IpAddr, Vec<LinkId>>,
+    asking: Asking,
+) -> anyhow::Result<BTreeMap<IpAddr, BTreeMap<MacAddr, Answers>>> {
     let asker = made_up();
     let places = questions
         .iter()
@@ -51,8 +70,8 @@ pub fn stations(
         .keys()
         .map(|one| (*one, BTreeMap::new()))
         .collect();
+    let mut asked: BTreeMap<IpAddr, Instant> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        let asked = Instant::now();
         for (address, links) in questions {
             let Some(frame) = wire::question(*address, asker, address_of(asker, *address)) else {
                 continue;
@@ -62,26 +81,47 @@ pub fn stations(
                     socket.send(frame.as_bytes()).context("cannot ask")?;
                 }
             }
+            asked.insert(*address, Instant::now());
+            if let Asking::Slowly(pause) = asking {
+                let until = Instant::now() + pause;
+                listen(&sockets, until, |link, message| {
+                    note(&mut heard, &asked, link, message);
+                })?;
+            }
         }
         listen(&sockets, Instant::now() + ROUND, |link, message| {
-            let claimed = message.claimed();
-            let Some(stations) = claimed.and_then(|address| heard.get_mut(&address)) else {
-                return;
-            };
-            let after = asked.elapsed();
-            let answers = stations
-                .entry(message.sender_hardware())
-                .or_insert(Answers {
-                    link,
-                    count: 0,
-                    fastest: after,
-                });
-            answers.link = link;
-            answers.count += 1;
-            answers.fastest = answers.fastest.min(after);
+            note(&mut heard, &asked, link, message);
         })?;
     }
     Ok(heard)
+}
+
+/// Keeps an answer.
+fn note(
+    heard: &mut BTreeMap<IpAddr, BTreeMap<MacAddr, Answers>>,
+    asked: &BTreeMap<IpAddr, Instant>,
+    link: LinkId,
+    message: &Message,
+) {
+    let Some(address) = message.claimed() else {
+        return;
+    };
+    let (Some(stations), Some(asked)) = (heard.get_mut(&address), asked.get(&address)) else {
+        return;
+    };
+    let sender = message.sender_hardware();
+    if stations.len() >= MOST_STATIONS && !stations.contains_key(&sender) {
+        return;
+    }
+    let after = asked.elapsed();
+    let answers = stations.entry(sender).or_insert(Answers {
+        link,
+        count: 0,
+        fastest: after,
+    });
+    answers.link = link;
+    answers.count += 1;
+    answers.fastest = answers.fastest.min(after);
 }
 
 fn listen(

@@ -15,7 +15,7 @@ use crate::terminal::{BAD, GOOD, WARNING, sentence};
 /// An address, and who announces it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Announcement {
+pub(crate) struct Announcement {
     address: IpAddr,
     /// One, but for the moment in which it moves.
     nodes: Vec<String>,
@@ -42,7 +42,7 @@ struct Others {
 const NAMED: usize = 10;
 
 /// What becomes of each address.
-pub(super) fn of(addresses: &[IpAddr], said: &Said) -> Vec<Announcement> {
+pub(crate) fn of(addresses: &[IpAddr], said: &Said) -> Vec<Announcement> {
     let addresses = addresses.iter();
     addresses
         .map(|address| announcement(*address, said))
@@ -100,7 +100,7 @@ impl Announcement {
         !self.nodes.is_empty() || self.others.iter().all(by_a_kernel)
     }
 
-    pub(super) fn text(&self, out: &mut impl Write) -> anyhow::Result<()> {
+    pub(crate) fn text(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let Self { address, nodes, .. } = self;
         let style = if self.is_fine() { GOOD } else { BAD };
         match &nodes[..] {

@@ -63,6 +63,91 @@ pub(crate) fn a_node_that_is_cut_off_is_named_at_once(lab: &Lab) -> Result<()> {
     told
 }
 
+/// Silence on purpose is a note, and an annotation that names no pool is a problem.
+pub(crate) fn what_is_wanted_and_what_is_wrong_are_told_apart(lab: &Lab) -> Result<()> {
+    lab.apply(
+        r#"{"apiVersion":"v1","kind":"List","items":[
+        {"apiVersion":"v1","kind":"Service",
+         "metadata":{"name":"lost","namespace":"default",
+                     "annotations":{"metallb.universe.tf/address-pool":"nowhere"}},
+         "spec":{"type":"LoadBalancer","selector":{"nothing":"at-all"},"ports":[{"port":80}]}}]}"#,
+    )?;
+    let status = until(lab, &["status"], |code, out| {
+        code == Some(1) && out.contains("unknown_pool: default/lost without an address")
+    });
+    lab.kubectl(&["delete", "service", "lost"])?;
+    status?;
+    until(lab, &["status"], |code, out| code == Some(0) && out.contains("all is well")).map(drop)
+}
+
+/// Without any right there is one line and no answer; what cannot be read is not called well.
+pub(crate) fn without_rights_nothing_is_called_well(lab: &Lab) -> Result<()> {
+    let kubeconfig = user_kubeconfig(lab, "nobody-at-all", None)?;
+    for verb in ["status", "services", "pools", "check"] {
+        let program = program("kubectl-ferrolb")?;
+        let mut command = lab.host(CONTROL_PLANE)?.command(&program.to_string_lossy());
+        let output = command.env("KUBECONFIG", &kubeconfig).arg(verb).output()?;
+        let (out, complaints) = both(&output);
+        ensure!(output.status.code() == Some(2), "{verb}: {output:?}");
+        ensure!(!out.contains("all is well"), "{verb}: {out}");
+        ensure!(!out.contains("no other known load balancer"), "{verb}: {out}");
+        for text in [&out, &complaints] {
+            ensure!(!text.contains("Status {"), "no debug output: {text}");
+        }
+        ensure!(complaints.lines().count() <= 1, "{verb}: {complaints}");
+    }
+    Ok(())
+}
+
+/// The API server hangs, then is down: one line within the read time-out, which says what is left.
+pub(crate) fn an_api_server_that_hangs_or_is_down_is_one_line(lab: &Lab) -> Result<()> {
+    lab.pause(API_SERVER)?;
+    let hangs = unreachable_is_told(lab);
+    lab.resume(API_SERVER)?;
+    hangs?;
+    lab.kill(API_SERVER)?;
+    let down = unreachable_is_told(lab);
+    lab.start(API_SERVER)?;
+    lab.wait_until_ready()?;
+    down
+}
+
+/// Connecting and reading give up after 10 s each.
+const GIVES_UP: Duration = Duration::from_secs(25);
+
+fn unreachable_is_told(lab: &Lab) -> Result<()> {
+    let begun = Instant::now();
+    let output = lab.plugin(&["status"])?;
+    let (out, complaints) = both(&output);
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    ensure!(out.is_empty(), "{out}");
+    ensure!(complaints.lines().count() == 1, "{complaints}");
+    ensure!(
+        complaints.contains("the API server does not answer")
+            && complaints.contains("curl -s http://localhost:7472/status"),
+        "{complaints}"
+    );
+    let took = begun.elapsed();
+    ensure!(took < GIVES_UP, "{took:?}");
+    Ok(())
+}
+
+/// Asks again until the answer is as it should be: what was applied is not decided at once.
+fn until(
+    lab: &Lab,
+    args: &[&str],
+    is_right: impl Fn(Option<i32>, &str) -> bool,
+) -> Result<String> {
+    let mut last = String::new();
+    wait::until(Duration::from_secs(30), "the plugin says so", || {
+        let output = lab.plugin(args)?;
+        last = both(&output).0;
+        Ok(is_right(output.status.code(), &last))
+    })
+    .with_context(|| last.clone())?;
+    Ok(last)
+}
+
 fn outage_is_told(lab: &Lab, lost: &str) -> Result<()> {
     for verb in ["status", "check"] {
         let begun = Instant::now();
