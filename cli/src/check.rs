@@ -1,6 +1,7 @@
 //! `kubectl ferrolb check`.
 
 mod facts;
+mod leftovers;
 mod rules;
 
 use std::io::Write;
@@ -14,8 +15,8 @@ use crate::terminal::{BAD, GOOD, WARNING};
 
 /// Look for problems with FerroLB in this cluster.
 ///
-/// It looks for other programs that serve the same Services, kube-proxy without strictARP, Pod Security, and
-/// mistakes in the configuration. Unless --pre is given, it also asks the controllers and speakers, and finds nodes
+/// It looks for other programs that serve the same Services, kube-proxy without strictARP, Pod Security, what a
+/// MetalLB left behind (webhooks, definitions, pools that nobody reads), and mistakes in the configuration. Unless --pre is given, it also asks the controllers and speakers, and finds nodes
 /// without a working speaker and addresses that nobody announces. It changes nothing.
 ///
 /// Exit status: 0 if there is no problem, 1 if there is one, 2 if the cluster or a part of it cannot be read, so

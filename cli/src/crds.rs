@@ -73,6 +73,13 @@ impl Crds {
     }
 }
 
+/// The same for a comparison.
+pub(crate) fn definitions() -> Vec<serde_json::Value> {
+    let all = ALL.into_iter();
+    all.filter_map(|one| serde_yaml::from_str(one).ok())
+        .collect()
+}
+
 fn items() -> anyhow::Result<Vec<Value>> {
     let all = ALL.into_iter();
     all.map(|one| serde_yaml::from_str(one).context("a definition is not YAML"))
@@ -100,5 +107,6 @@ mod tests {
             .map(|one| one["spec"]["names"]["kind"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(kinds.len(), ALL.len(), "{kinds:?}");
+        assert_eq!(definitions().len(), ALL.len());
     }
 }

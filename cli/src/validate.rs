@@ -5,7 +5,7 @@ mod report;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -23,12 +23,20 @@ use crate::terminal::{WARNING, trusted};
 /// It finds all mistakes at once, and shows the line and what to write instead. It reads ConfigMap manifests
 /// (all in the file, also in a list) or the bare configuration, and needs no access to a cluster.
 ///
-/// Exit status: 0 if all is valid, 1 if there are problems, 2 if the file cannot be read.
+/// Exit status: 0 if all is valid, 1 if there are problems, 2 if a file cannot be read. With --strict it is 1 as well
+/// if there are warnings, or no addresses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Validate {
-    /// Manifest or bare configuration; `-` reads standard input.
-    file: PathBuf,
+    /// Manifests or bare configurations; `-` reads standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// For pipelines: warnings are problems, and so is a configuration without addresses.
+    #[arg(long)]
+    strict: bool,
+    /// Files without a configuration are no error: for all YAML files of a repository.
+    #[arg(long)]
+    if_any: bool,
     #[command(flatten)]
     format: Format,
 }
@@ -44,7 +52,10 @@ Examples:
   # What a chart renders
   helm template ferrolb charts/ferrolb | kubectl ferrolb validate -
 
-  # In a pipeline: the lines with problems
+  # In a pipeline: all manifests of a repository
+  git ls-files '*.yaml' | xargs kubectl ferrolb validate --strict --if-any
+
+  # The lines with problems
   kubectl ferrolb validate -o json config.yaml | jq '.configurations[].problems[].line'";
 
 /// The file is readable and has problems.
@@ -54,49 +65,116 @@ const MANY: u128 = i64::MAX as u128;
 
 impl Validate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let name = self.name();
-        let bytes = self.read().with_context(|| format!("cannot read {name}"))?;
-        let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
-        let checked = check_file(&text).with_context(|| name.clone())?;
-        let report = report::of(&name, &checked);
-        self.format.print(out, &report, |out| {
-            for (index, one) in checked.iter().enumerate() {
-                if index > 0 {
-                    writeln!(out)?;
+        let mut files = Vec::new();
+        for file in &self.files {
+            let name = name(file);
+            let bytes = read(file).with_context(|| format!("cannot read {name}"))?;
+            let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
+            match check_file(&text) {
+                _ if self.if_any && is_something_else(&text) => {}
+                Err(_) if self.if_any => {}
+                checked => {
+                    let checked = checked.with_context(|| name.clone())?;
+                    files.push(File {
+                        name,
+                        text,
+                        checked,
+                    });
                 }
-                print(out, &name, &text, one)?;
             }
-            Ok(())
-        })?;
-        let all_valid = checked.iter().all(|one| is_valid(&one.outcome));
-        Ok(if all_valid {
+        }
+        let reports = files
+            .iter()
+            .map(|file| report::of(&file.name, &file.checked));
+        let reports: Vec<_> = reports.collect();
+        match reports.as_slice() {
+            // The keys for a single file are older than those for several.
+            [report] if self.files.len() == 1 => {
+                self.format
+                    .print(out, report, |out| print_all(out, &files))?;
+            }
+            _ => {
+                let all = report::all(&reports);
+                self.format.print(out, &all, |out| print_all(out, &files))?;
+            }
+        }
+        let mut checked = files.iter().flat_map(|file| &file.checked);
+        let all_well = checked.all(|one| is_valid(&one.outcome) && !(self.strict && warns(one)));
+        Ok(if all_well {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(PROBLEMS)
         })
     }
+}
 
-    fn is_stdin(&self) -> bool {
-        self.file.as_os_str() == "-"
+/// One that was read.
+struct File {
+    name: String,
+    text: String,
+    checked: Vec<Checked>,
+}
+
+fn name(file: &Path) -> String {
+    if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
     }
+}
 
-    fn name(&self) -> String {
-        if self.is_stdin() {
-            "standard input".to_owned()
-        } else {
-            self.file.display().to_string()
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    } else {
+        fs::read(file)
+    }
+}
+
+/// Whether a text has nothing that a configuration begins with: other programs' files, and templates that are no
+/// YAML yet.
+fn is_something_else(text: &str) -> bool {
+    const OURS: [&str; 3] = ["address-pools", "configInline", "apiVersion: metallb.io/"];
+    let begins = |line: &str| {
+        let line = line.trim_start_matches(['\u{feff}', '{', '"', '\'', ' ']);
+        OURS.iter().any(|key| line.starts_with(key))
+    };
+    !text.lines().any(begins)
+}
+
+/// What `--strict` takes for a problem: a warning that is printed, or nothing at all.
+fn warns(checked: &Checked) -> bool {
+    let is_bgp = |config: &Config| {
+        let mut pools = config.pools.iter();
+        pools.any(|pool| config.protocols_of(&pool.name).is_bgp_alone())
+    };
+    checked.warnings.is_some()
+        || match &checked.outcome {
+            Outcome::Valid(config) => is_bgp(config),
+            Outcome::NotConfigured(_) => true,
+            Outcome::Partly(..) | Outcome::Refused(_) => false,
+        }
+}
+
+fn print_all<W: Write>(out: &mut W, files: &[File]) -> anyhow::Result<()> {
+    let mut is_first = true;
+    for File {
+        name,
+        text,
+        checked,
+    } in files
+    {
+        for one in checked {
+            if !is_first {
+                writeln!(out)?;
+            }
+            is_first = false;
+            print(out, name, text, one)?;
         }
     }
-
-    fn read(&self) -> io::Result<Vec<u8>> {
-        if self.is_stdin() {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            Ok(bytes)
-        } else {
-            fs::read(&self.file)
-        }
-    }
+    Ok(())
 }
 
 /// An empty configuration is a valid one; a template that nobody filled in is not.

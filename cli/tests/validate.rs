@@ -276,3 +276,96 @@ fn files_that_are_something_else_lead_to_what_helps() {
     ];
     insta::assert_snapshot!(shown.join("\n\n"));
 }
+
+#[test]
+fn strict_takes_warnings_and_configurations_without_addresses_for_problems() {
+    let strict: &[&str] = &["validate", "--strict", "config.yaml"];
+    let status = |content: &str, arguments| {
+        let shown = validate(content, arguments);
+        shown.lines().last().unwrap().to_owned()
+    };
+    let pools = |entry: &str| format!("address-pools:\n- {{name: a, {entry}}}\n");
+    let host_bits = pools("protocol: layer2, addresses: [192.168.64.20/28]");
+    let bgp = pools("protocol: bgp, addresses: [192.168.64.16/28]");
+    for (content, plain) in [
+        (host_bits.as_str(), "--- exit status 0"),
+        (&bgp, "--- exit status 0"),
+        ("", "--- exit status 0"),
+        (UNCONFIGURED, "--- exit status 1"),
+    ] {
+        assert_eq!(status(content, FILE), plain, "{content}");
+        assert_eq!(status(content, strict), "--- exit status 1", "{content}");
+    }
+    assert_eq!(status(MANIFEST, strict), "--- exit status 0");
+}
+
+#[test]
+fn several_files_are_checked_and_those_of_other_programs_passed_over_if_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = MANIFEST.replace("layer2", "layer3");
+    for (name, content) in [
+        ("good.yaml", MANIFEST),
+        ("broken.yaml", &broken),
+        ("values.yaml", "replicas: 3\nimage: {tag: x}\n"),
+        (
+            "service.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n",
+        ),
+        (
+            "template.yaml",
+            "apiVersion: v1\nkind: Service\n{{- if .Values.a }}\n",
+        ),
+    ] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let mut plugin = plugin();
+        plugin.current_dir(&folder).arg("validate").args(arguments);
+        let output = plugin.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code().unwrap(), text)
+    };
+    let others = ["values.yaml", "service.yaml", "template.yaml"];
+    let (code, text) = run(&[&["--strict", "--if-any", "good.yaml"], &others[..]].concat());
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.starts_with("good.yaml: ConfigMap metallb-system/config: valid"),
+        "{text}"
+    );
+    let (code, text) = run(&[&["--if-any", "good.yaml", "broken.yaml"], &others[..]].concat());
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("good.yaml: ConfigMap"), "{text}");
+    assert!(text.contains("broken.yaml"), "{text}");
+    for other in others {
+        assert_eq!(run(&["--if-any", other]).0, 0, "{other}");
+        assert_ne!(run(&[other]).0, 0, "{other}");
+    }
+    let (_, json) = run(&["-o", "json", "good.yaml", "broken.yaml"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["valid"], false);
+    let files: Vec<_> = json["files"].as_array().unwrap().iter().collect();
+    let valid: Vec<_> = files
+        .iter()
+        .map(|one| (&one["file"], &one["valid"]))
+        .collect();
+    assert_eq!(
+        valid,
+        [
+            (&"good.yaml".into(), &true.into()),
+            (&"broken.yaml".into(), &false.into())
+        ]
+    );
+}
+
+/// The hook runs what this program understands.
+#[test]
+fn the_hook_for_pre_commit_is_a_command_of_this_program() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.pre-commit-hooks.yaml");
+    let hooks: serde_yaml::Value =
+        serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let entry = hooks[0]["entry"].as_str().unwrap();
+    let arguments: Vec<_> = entry.split(' ').skip(1).chain(["config.yaml"]).collect();
+    assert!(validate(MANIFEST, &arguments).ends_with("--- exit status 0"));
+    assert!(validate("a: b\n", &arguments).ends_with("--- exit status 0"));
+    assert!(validate(UNCONFIGURED, &arguments).ends_with("--- exit status 1"));
+}

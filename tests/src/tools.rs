@@ -23,11 +23,16 @@ pub enum Module {
     Kubernetes,
     /// The cluster's DNS server.
     CoreDns,
-    /// `MetalLB`'s two daemons.
+    /// `MetalLB`'s two daemons, of the last release that a `ConfigMap` configures.
     MetalLb,
+    /// The same of a release that objects configure.
+    MetalLbObjects,
     /// What checks a dashboard against Grafana's schema.
     Grafana,
 }
+
+/// The Go module of `MetalLB`.
+pub const METALLB: &str = "go.universe.tf/metallb";
 
 impl Module {
     fn name(self) -> &'static str {
@@ -35,6 +40,7 @@ impl Module {
             Self::Kubernetes => "kubernetes",
             Self::CoreDns => "coredns",
             Self::MetalLb => "metallb",
+            Self::MetalLbObjects => "metallb-objects",
             Self::Grafana => "grafana",
         }
     }
@@ -51,6 +57,7 @@ impl Module {
             Self::Kubernetes => "about 10 minutes",
             Self::CoreDns => "about 3 minutes",
             Self::MetalLb => "about 1 minute",
+            Self::MetalLbObjects => "about 3 minutes",
             Self::Grafana => "about 20 seconds",
         }
     }
@@ -80,6 +87,20 @@ impl Module {
             }
         }
         Ok(flags)
+    }
+}
+
+impl Module {
+    /// Where the source of a Go module that this one requires is, once its tools are built, and its version.
+    pub fn source_of(self, required: &str) -> Result<(PathBuf, String)> {
+        let mut go = Command::new("go");
+        go.args(["list", "-m", "-f", "{{.Dir}} {{.Version}}", required])
+            .current_dir(self.source())
+            .env("GOWORK", "off");
+        let said = crate::command::stdout_of(&mut go, "")?;
+        let found = said.trim().rsplit_once(' ');
+        let (folder, version) = found.with_context(|| format!("go says {said:?} of {required}"))?;
+        Ok((folder.into(), version.to_owned()))
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the demo and the tests of the reference walk do alike.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::command::stdout_of;
 use crate::image::{self, Architecture, Image};
@@ -125,6 +126,22 @@ pub fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
     ip.trim()
         .parse()
         .with_context(|| format!("{service} has no address: {ip:?}"))
+}
+
+/// The address of each of these Services of namespace `default`, and the one station that answers for it.
+pub fn places<'a>(
+    lab: &Lab,
+    services: &[&'a str],
+) -> Result<BTreeMap<&'a str, (Ipv4Addr, MacAddress)>> {
+    let place = |service: &&'a str| {
+        let address = external_ip(lab, service)?;
+        let macs = answering_macs(lab, address)?;
+        let [mac] = macs[..] else {
+            bail!("{macs:?} answer for {address}");
+        };
+        Ok((*service, (address, mac)))
+    };
+    services.iter().map(place).collect()
 }
 
 /// The walk's page, as the client on the LAN sees it. kube-proxy programs a new address up to a second

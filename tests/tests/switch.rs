@@ -1,19 +1,15 @@
 //! From a MetalLB that serves to FerroLB, as docs/migrate-from-metallb.md says it: on nodes with kubelets,
 //! with MetalLB's own programs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::image::{self, Image};
 use ferrolb_tests::lab::Lab;
-use ferrolb_tests::net::MacAddress;
 use ferrolb_tests::tools::{Module, Tools};
-use ferrolb_tests::walk::{
-    self, INSTALL, answering_macs, external_ip, in_workspace, page_from_the_lan,
-};
+use ferrolb_tests::walk::{self, INSTALL, in_workspace, page_from_the_lan, places};
 
 const MANIFEST: &str = include_str!("addon/metallb.yaml");
 const MEMBERLIST: &str = include_str!("switch/memberlist.yaml");
@@ -33,7 +29,6 @@ const CONFIG: &str = "address-pools:
 ";
 /// What MetalLB 0.13 and later are configured by.
 const OBJECTS: &str = "../cli/src/migrate/fixtures/objects.yaml";
-const CRDS: &str = include_str!("switch/crds.yaml");
 
 const SERVICES: [&str; 5] = ["test-lb", "one", "two", "three", "four"];
 
@@ -59,7 +54,7 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
             let expose = ["expose", "deployment/test", &name];
             lab.kubectl(&[&expose[..], &port].concat())?;
         }
-        let before = places(lab)?;
+        let before = places(lab, &SERVICES)?;
         let owners: BTreeSet<_> = before.values().map(|(_, mac)| mac).collect();
         ensure!(owners.len() > 1, "MetalLB spreads addresses: {before:?}");
 
@@ -71,7 +66,11 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
         lab.kubectl(&[&theirs[..], &["--wait", "--cascade=foreground"]].concat())?;
         helm_install(lab)?;
         lab.apply(&migrated)?;
-        assert_eq!(places(lab)?, before, "every address stays where it is");
+        assert_eq!(
+            places(lab, &SERVICES)?,
+            before,
+            "every address stays where it is"
+        );
         page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
 
         objects_are_read_in_a_cluster_as_they_are_in_a_file(lab)
@@ -81,7 +80,10 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
 /// MetalLB's images, made of its own programs.
 fn metallb() -> Result<Vec<Image>> {
     let tools = Tools::ensure(&[Module::MetalLb])?;
-    let image = |component| Ok(image::metallb(component, &tools.binary(component)?));
+    let image = |component| {
+        let binary = tools.binary(component)?;
+        Ok(image::metallb(component, "v0.12.1", &binary))
+    };
     ["controller", "speaker"].into_iter().map(image).collect()
 }
 
@@ -97,19 +99,6 @@ fn of_metallb() -> String {
     format!("{manifest}\n---\n{MEMBERLIST}")
 }
 
-/// The address of each Service, and the station that answers for it.
-fn places(lab: &Lab) -> Result<BTreeMap<&'static str, (Ipv4Addr, MacAddress)>> {
-    let place = |service: &'static str| {
-        let address = external_ip(lab, service)?;
-        let macs = answering_macs(lab, address)?;
-        let [mac] = macs[..] else {
-            anyhow::bail!("{macs:?} answer for {address}");
-        };
-        Ok((service, (address, mac)))
-    };
-    SERVICES.into_iter().map(place).collect()
-}
-
 fn helm_install(lab: &Lab) -> Result<String> {
     let mut helm = lab.helm_command()?;
     stdout_of(in_workspace(&mut helm).args(INSTALL), "")
@@ -123,7 +112,7 @@ fn migrate(lab: &Lab, files: &[&str]) -> Result<String> {
 }
 
 fn objects_are_read_in_a_cluster_as_they_are_in_a_file(lab: &Lab) -> Result<()> {
-    lab.apply(CRDS)?;
+    // The chart has their definitions.
     let established = ["wait", "--for=condition=Established", "crd", "--all"];
     lab.kubectl(&[&established[..], &["--timeout=60s"]].concat())?;
     let file = format!("{}/{OBJECTS}", env!("CARGO_MANIFEST_DIR"));

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
+use super::leftovers::{self, Leftovers};
 use crate::cluster::Cluster;
 use crate::output::causes;
 use crate::picture::Picture;
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     pub(super) kube_proxy: Option<String>,
     /// `None` if it cannot be read.
     pub(super) config: Option<Option<ConfigMap>>,
+    /// What a MetalLB that is there, or was, means for its objects.
+    pub(super) leftovers: Leftovers,
     /// What the daemons say; `None` if it cannot be read where they are.
     pub(super) picture: Option<Picture>,
     /// What could not be read, and why.
@@ -78,6 +81,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let kube_proxy = map("kube-system", "kube-proxy").await.flatten();
     let kube_proxy = kube_proxy.and_then(|map| map.data?.remove("config.conf"));
     let config = map(&namespace, DEFAULT_CONFIG_NAME).await;
+    let leftovers = leftovers::gather(&cluster.client, &mut unread).await;
     let picture = picture.map_err(|error| unread.push(causes(&error))).ok();
     Ok(Facts {
         version: (number(&version.major), number(&version.minor)),
@@ -87,6 +91,7 @@ pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
         daemon_sets,
         kube_proxy,
         config,
+        leftovers,
         picture,
         unread,
     })

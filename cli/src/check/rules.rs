@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde_yaml::Value;
 
 use super::facts::Facts;
-use super::{Finding, Verdict};
+use super::{Finding, Verdict, leftovers};
 use crate::daemons::Component;
 use crate::output::{counted, page};
 use crate::picture::{Picture, Severity};
@@ -16,6 +16,8 @@ use crate::picture::{Picture, Severity};
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// On our Deployment and DaemonSet, by the chart.
+const VALUES_WITHOUT_EFFECT: &str = "ferrolb.io/values-without-effect";
 /// On the DaemonSets of k3s' ServiceLB, one for each Service.
 const K3S_SERVICELB: &str = "svccontroller.k3s.cattle.io/svcname";
 
@@ -37,8 +39,22 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
     findings.extend(other_providers(facts));
     findings.extend(kube_proxy(facts));
     findings.extend(pod_security(facts));
+    findings.extend(leftovers::judge(&facts.leftovers, &facts.namespace));
+    findings.extend(without_effect(facts));
     findings.extend(configuration(facts));
     findings
+}
+
+/// Values of MetalLB's chart that change nothing here; whoever deploys by GitOps sees no installation notes.
+fn without_effect(facts: &Facts) -> Option<Finding> {
+    let sets = facts.daemon_sets.iter().flatten();
+    let mut ours = sets.filter(|set| set.namespace().as_deref() == Some(&facts.namespace));
+    let values = ours.find_map(|set| set.annotations().get(VALUES_WITHOUT_EFFECT).cloned())?;
+    Some(Finding::bad(
+        Verdict::Warning,
+        format!("values of MetalLB's chart that have no effect on FerroLB: {values}"),
+        "remove them when you have time",
+    ))
 }
 
 fn version(facts: &Facts) -> Finding {

@@ -217,8 +217,9 @@ fn tell_pairs(pool: &str, advertisements: &[&Object<L2Spec>], lost: &mut Vec<Str
 
 fn advertisement(theirs: &BgpSpec) -> ours::Advertisement {
     ours::Advertisement {
-        aggregation_length: theirs.aggregation_length,
-        aggregation_length_v6: theirs.aggregation_length_v6,
+        // The API server writes these defaults into each object.
+        aggregation_length: theirs.aggregation_length.filter(|length| *length != 32),
+        aggregation_length_v6: theirs.aggregation_length_v6.filter(|length| *length != 128),
         localpref: theirs.localpref,
         communities: theirs.communities.clone(),
     }

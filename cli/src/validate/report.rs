@@ -13,6 +13,20 @@ pub(super) struct Report<'a> {
     configurations: Vec<Configuration<'a>>,
 }
 
+/// Of several files.
+#[derive(Serialize)]
+pub(super) struct Reports<'a> {
+    valid: bool,
+    files: &'a [Report<'a>],
+}
+
+pub(super) fn all<'a>(reports: &'a [Report<'a>]) -> Reports<'a> {
+    Reports {
+        valid: reports.iter().all(|one| one.valid),
+        files: reports,
+    }
+}
+
 #[derive(Serialize)]
 struct Configuration<'a> {
     /// Of the `ConfigMap`; null for a bare configuration.
@@ -80,11 +94,13 @@ fn configuration(checked: &Checked) -> Configuration<'_> {
         }
         Outcome::Partly(config, problems) => (
             pools_of(config),
-            all(problems, reason),
+            all_of(problems, reason),
             problems.count(),
             None,
         ),
-        Outcome::Refused(problems) => (Vec::new(), all(problems, reason), problems.count(), None),
+        Outcome::Refused(problems) => {
+            (Vec::new(), all_of(problems, reason), problems.count(), None)
+        }
     };
     Configuration {
         namespace: object.and_then(|object| object.namespace.as_deref()),
@@ -129,7 +145,7 @@ fn warning(problem: &Problem) -> Warning<'_> {
     }
 }
 
-fn all<'a>(problems: &'a Problems, reason: Option<&'static str>) -> Vec<Found<'a>> {
+fn all_of<'a>(problems: &'a Problems, reason: Option<&'static str>) -> Vec<Found<'a>> {
     let problems = problems.iter();
     problems
         .map(|problem| found(problem, reason.unwrap_or_default()))

@@ -44,9 +44,9 @@ pub fn coredns(binary: &Path) -> Image {
 }
 
 /// A daemon of MetalLB, which `tools` built, under the name that its own manifests use.
-pub fn metallb(component: &str, binary: &Path) -> Image {
+pub fn metallb(component: &str, version: &str, binary: &Path) -> Image {
     let path = format!("/{component}");
-    Image::new(&format!("quay.io/metallb/{component}:v0.12.1"))
+    Image::new(&format!("quay.io/metallb/{component}:{version}"))
         .file(binary, &path)
         .entrypoint(&[&path])
 }

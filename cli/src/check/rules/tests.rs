@@ -115,6 +115,21 @@ fn other_programs_that_serve_the_same_services_are_found() {
 }
 
 #[test]
+fn values_without_effect_are_told_to_who_saw_no_installation_notes() {
+    let (verdict, found) = only_complaint(|facts| {
+        let mut ours = daemon_set(("app", "ferrolb"), "ghcr.io/ferrolb/speaker:1");
+        let annotations = [(VALUES_WITHOUT_EFFECT.to_owned(), "crds, frrk8s".to_owned())];
+        ours.metadata.annotations = Some(annotations.into());
+        facts.daemon_sets = Some(vec![ours]);
+    });
+    assert_eq!(verdict, Verdict::Warning);
+    assert!(
+        found.ends_with("no effect on FerroLB: crds, frrk8s"),
+        "{found}"
+    );
+}
+
+#[test]
 fn ipvs_without_strict_arp_is_a_problem_and_with_it_none() {
     let mode = |text: &str| {
         let mut facts = healthy();

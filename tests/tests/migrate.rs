@@ -1,0 +1,170 @@
+//! From a MetalLB that objects configure to FerroLB and back, as docs/migrate-from-metallb.md says it: on nodes
+//! with kubelets, with MetalLB's own programs, definitions and manifest, out of its Go module.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::image::{self, Image};
+use ferrolb_tests::lab::Lab;
+use ferrolb_tests::tools::{METALLB, Module, Tools};
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::{self, INSTALL, PATIENCE, in_workspace, page_from_the_lan, places};
+
+const NAMESPACE: &str = "metallb-system";
+const OBJECTS: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: default, namespace: metallb-system}
+spec:
+  addresses: [192.168.64.240-192.168.64.250]
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: default, namespace: metallb-system}
+spec:
+  ipAddressPools: [default]
+";
+const SERVICES: [&str; 5] = ["test-lb", "one", "two", "three", "four"];
+const WEBHOOK: [&str; 2] = [
+    "validatingwebhookconfiguration",
+    "metallb-webhook-configuration",
+];
+
+#[test]
+fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node() -> Result<()> {
+    Lab::builder("migrate").nodes(3).run(|lab| {
+        let metallb = MetalLb::built()?;
+        lab.load_images(&metallb.images()?)?;
+        lab.load_images(&walk::images()?)?;
+        metallb.start(lab)?;
+        apply_until_accepted(lab, OBJECTS)?;
+        walk::deploy(lab)?;
+        for service in &SERVICES[1..] {
+            let name = format!("--name={service}");
+            let port = ["--type=LoadBalancer", "--port=80", "--target-port=3000"];
+            let expose = ["expose", "deployment/test", &name];
+            lab.kubectl(&[&expose[..], &port].concat())?;
+        }
+        let before = places(lab, &SERVICES)?;
+        let owners: BTreeSet<_> = before.values().map(|(_, mac)| mac).collect();
+        ensure!(owners.len() > 1, "MetalLB spreads addresses: {before:?}");
+
+        let copy = objects(lab)?;
+        let refused = helm(lab, &INSTALL).unwrap_err().to_string();
+        ensure!(refused.contains("MetalLB (DaemonSet"), "{refused}");
+        stop_metallb(lab)?;
+        let found = lab.plugin(&["check", "--pre"])?;
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        ensure!(
+            found.contains("webhook metallb-webhook-configuration"),
+            "{found}"
+        );
+        ensure!(found.contains("bgppeers.metallb.io converts"), "{found}");
+        lab.kubectl(&[&["delete"], &WEBHOOK[..]].concat())?;
+        let definitions = lab.plugin(&["crds"])?;
+        apply_over(lab, &String::from_utf8(definitions.stdout)?)?;
+        helm(lab, &INSTALL)?;
+        lab.apply(&copy)?;
+        assert_eq!(
+            places(lab, &SERVICES)?,
+            before,
+            "every address stays where it is"
+        );
+        page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
+
+        // And back.
+        assert_eq!(objects(lab)?, copy, "nothing of the objects has changed");
+        helm(lab, &["uninstall", "ferrolb", "-n", NAMESPACE, "--wait"])?;
+        metallb.start(lab)?;
+        apply_until_accepted(lab, &copy)?;
+        let same = || Ok(places(lab, &SERVICES).is_ok_and(|now| now == before));
+        wait_until(PATIENCE, same, || Ok(()))
+            .with_context(|| format!("{:?}, before {before:?}", places(lab, &SERVICES)))?;
+        page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
+        Ok(())
+    })
+}
+
+/// MetalLB's own module, built.
+struct MetalLb {
+    tools: Tools,
+    source: PathBuf,
+    version: String,
+}
+
+impl MetalLb {
+    fn built() -> Result<Self> {
+        let module = Module::MetalLbObjects;
+        let tools = Tools::ensure(&[module])?;
+        let (source, version) = module.source_of(METALLB)?;
+        Ok(Self {
+            tools,
+            source,
+            version,
+        })
+    }
+
+    /// Its images, made of its own programs.
+    fn images(&self) -> Result<Vec<Image>> {
+        let image = |component| {
+            let binary = self.tools.binary(component)?;
+            Ok(image::metallb(component, &self.version, &binary))
+        };
+        ["controller", "speaker"].into_iter().map(image).collect()
+    }
+
+    /// Applies its manifest, and waits until it is ready.
+    fn start(&self, lab: &Lab) -> Result<()> {
+        let path = self.source.join("config/manifests/metallb-native.yaml");
+        let manifest =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        apply_over(lab, &manifest)?;
+        for workload in ["deployment/controller", "daemonset/speaker"] {
+            let wait = ["-n", NAMESPACE, "rollout", "status", workload];
+            lab.kubectl(&[&wait[..], &["--timeout=180s"]].concat())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a manifest leaves of MetalLB if its two workloads alone are deleted.
+fn stop_metallb(lab: &Lab) -> Result<()> {
+    let delete = [
+        "-n",
+        NAMESPACE,
+        "delete",
+        "daemonset/speaker",
+        "deployment/controller",
+    ];
+    lab.kubectl(&[&delete[..], &["--wait", "--cascade=foreground"]].concat())?;
+    Ok(())
+}
+
+fn objects(lab: &Lab) -> Result<String> {
+    let done = lab.plugin(&["migrate", "--to", "objects"])?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(done.status.success(), "{said}");
+    String::from_utf8(done.stdout).context("no text")
+}
+
+/// Also over what is there already.
+fn apply_over(lab: &Lab, yaml: &str) -> Result<()> {
+    let mut kubectl = lab.kubectl_command()?;
+    kubectl.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
+    stdout_of(&mut kubectl, yaml)?;
+    Ok(())
+}
+
+/// MetalLB's webhook answers a moment after its controller is ready.
+fn apply_until_accepted(lab: &Lab, yaml: &str) -> Result<()> {
+    let accepted = || Ok(lab.apply(yaml).is_ok());
+    wait_until(PATIENCE, accepted, || Ok(())).with_context(|| format!("{:?}", lab.apply(yaml)))
+}
+
+fn helm(lab: &Lab, args: &[&str]) -> Result<String> {
+    let mut helm = lab.helm_command()?;
+    stdout_of(in_workspace(&mut helm).args(args), "")
+}
