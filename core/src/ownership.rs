@@ -10,16 +10,21 @@
 //! | L1, L3, L8 whom a member watches, and when a beat is late | `watch` |
 //! | L4, L5, L9 suspicion and verdict | `watch::suspicion` |
 //! | L4 second opinions | `witness` |
-//! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness` |
-//! | L10 finding each other again | `contact` |
-//! | C1 to C4, C6, C8 claims | `claims` |
+//! | L6, L7 what is shared, what is private; L11 boots | `members`, `liveness`, `own` |
+//! | L9 addresses are announced again after an absence | `reminders` |
+//! | L10 finding each other again; L11 names that two have | `contact` |
+//! | C1, C2, C6, C8 claims | `claims`, `claims::yields` |
+//! | C3 strong and weak | `claims::majority` |
+//! | C4 a node's own eligibility | `scene` |
 //! | C5 whose turn it is | `claims::turns` |
 //! | C9 what was free is probed | `claims::freedom` |
 //! | C7 publishing and repair | `sync` |
 //! | J1 joining | `join` |
-//! | H1, H2 handing over and leaving | `handover` |
+//! | H1, H2 handing over | `handover` |
+//! | H2, R4 leaving | `presence` |
 //! | H3 two views, one order | `consent` |
-//! | R1, R2, R4 a restart is not a death | `hold`, and `reservations` in `members` |
+//! | R1 a restart is not a death | `watch::held`, and `reservations` in `members` |
+//! | R2 who returns claims first | `claims::former` |
 //! | L13 kernels that never answer | `kernels` |
 //! | L14 links that no beat passes | `links` |
 //! | S1 to S4 subnets that only some nodes have | `subnets` |
@@ -29,6 +34,11 @@
 //! | G1 to G4 who is let in | `gate` |
 //! | K1 to K4 keys, while they are changed | `key_ring` |
 //! | N1 to N3 numbers that only grow | `numbers` |
+//!
+//! Each part owns its fields: they are private to its module. It is handed a `Ctx` for
+//! questions, or a `Step` where it may change the table, send, or have something follow;
+//! of other parts it sees those that its signature names. What has to follow elsewhere it asks for
+//! (`effects`) or returns, and [`Ownership`] carries that out. What a datagram brings is handed on in `input`.
 //!
 //! The words that all of these use stand in `model`, a member's state in `standing`, each duration in
 //! `settings`; `wire` knows the bytes of the words, and nothing else does.
@@ -43,10 +53,13 @@ mod blocked;
 mod claims;
 mod consent;
 mod contact;
+mod context;
+mod demand;
+mod effects;
 mod epoch;
 mod gate;
 mod handover;
-mod hold;
+mod input;
 mod interface;
 mod join;
 mod kernels;
@@ -60,7 +73,11 @@ mod node;
 mod numbers;
 #[cfg(test)]
 mod order;
+mod own;
+mod presence;
+mod reminders;
 mod replay;
+mod scene;
 mod settings;
 mod standing;
 mod status;
@@ -70,8 +87,7 @@ mod watch;
 mod wire;
 mod witness;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::time::Duration;
 
 pub use interface::{Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Wanted};
 pub use key_ring::{KeyProblem, KeyRing};
@@ -82,21 +98,26 @@ pub use standing::{Hold, Standing};
 pub use status::{MemberStatus, VipStatus};
 pub use wire::{Key, KeyTooShort, Keys, MAX_DATAGRAM, PORT};
 
-use beats::Beats;
-use blocked::Blocked;
+use beats::{Beats, Condition};
+use blocked::{Blocked, Look};
 use claims::Claims;
 use contact::Contact;
+use context::Common;
+use demand::Demand;
 use gate::Gate;
+use handover::Handover;
 use join::Join;
 use links::Links;
-use members::{Member, Members};
-use moved::Moved;
-use node::Random;
+use members::Member;
+use model::Record;
+use moved::{Follows, Moved};
 use numbers::Horizon;
+use presence::Presence;
+use reminders::Reminders;
+use scene::Scene;
 use settings::TIDY;
 use sync::Sync;
 use watch::Watching;
-use wire::{Header, Message, Signature};
 use witness::Witness;
 
 use crate::{Instant, Reason};
@@ -104,15 +125,11 @@ use crate::{Instant, Reason};
 /// One speaker's side of the protocol.
 #[derive(Debug, Clone)]
 pub struct Ownership {
-    me: NodeId,
-    identity: Identity,
-    settings: Settings,
-    keys: Keys,
+    common: Common,
+    demand: Demand,
+    presence: Presence,
     gate: Gate,
     horizon: Horizon,
-    random: Random,
-    counter: u64,
-    members: Members,
     beats: Beats,
     watching: Watching,
     witness: Witness,
@@ -123,18 +140,10 @@ pub struct Ownership {
     sync: Sync,
     join: Join,
     claims: Claims,
-    /// This node may be unable to forward.
-    doubtful: bool,
-    /// Why and since when this speaker is leaving.
-    leaving: Option<(Leaving, Instant)>,
-    has_left: bool,
-    /// The last reception of anything: proves that this node can hear (L9).
-    received_at: Instant,
-    gateway_answered_at: Option<Instant>,
+    handover: Handover,
+    reminders: Reminders,
     handled_at: Instant,
     tidied_at: Instant,
-    transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
 }
 
 impl Ownership {
@@ -147,101 +156,33 @@ impl Ownership {
         seed: u64,
         now: Instant,
     ) -> Self {
-        let me = NodeId::of(&identity.node);
-        let mut own = Member::new(identity.address, now);
-        (own.standing, own.boot, own.listed) = (Standing::Live, identity.boot, true);
+        let Identity {
+            node,
+            address,
+            mac,
+            boot,
+        } = identity;
+        let own = Member::own(address, boot, now);
         Self {
-            me,
-            members: Members::new(me, own, &settings),
+            demand: Demand::default(),
+            presence: Presence::default(),
+            gate: Gate::new(now),
+            horizon: Horizon::new(boot, now),
             beats: Beats::new(now),
-            watching: Watching::new(now + settings.subscribe),
+            watching: Watching::new(now + settings.subscribe, now),
             witness: Witness::default(),
             contact: Contact::new(now + settings.recontact),
             blocked: Blocked::new(now),
-            moved: Moved::new(identity.address),
+            moved: Moved::new(address, mac),
             links: Links::new(now),
             sync: Sync::new(now),
             join: Join::new(),
-            claims: Claims::default(),
-            gate: Gate::new(now),
-            horizon: Horizon::new(&identity, now),
-            identity,
-            settings,
-            keys,
-            random: Random::new(seed),
-            counter: 0,
-            doubtful: false,
-            leaving: None,
-            has_left: false,
-            received_at: now,
-            gateway_answered_at: None,
+            handover: Handover::default(),
+            reminders: Reminders::default(),
             handled_at: now,
             tidied_at: now,
-            transmits: VecDeque::new(),
-            events: VecDeque::new(),
-        }
-    }
-
-    /// The Nodes list: where speakers may be, each with its Node's addresses in their order. Joining
-    /// begins with the first one (J1).
-    pub fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>, now: Instant) {
-        self.members.set_listed(nodes, now);
-        self.let_in_nodes(nodes);
-        self.note_whether_heard(now);
-        self.begin_join(now);
-    }
-
-    /// Whether this node's forwarding is in doubt. It keeps what it has, since a doubt resets no
-    /// connections, and all others go first with what is new.
-    pub fn set_doubtful(&mut self, doubtful: bool) {
-        if std::mem::replace(&mut self.doubtful, doubtful) != doubtful {
-            self.claims.publish = true;
-        }
-    }
-
-    /// The keys in force.
-    pub fn set_keys(&mut self, keys: Keys, now: Instant) {
-        self.keys = keys;
-        self.note_whether_heard(now);
-    }
-
-    /// A datagram on port 7946, from anybody. `Err` says why it was not listened to: to be
-    /// counted, not logged, since anybody can send them.
-    pub fn handle_datagram(
-        &mut self,
-        from: IpAddr,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<(), Reason> {
-        if self.has_left {
-            return Err(Reason::Leaving);
-        }
-        let (header, message, signature) = self.let_in(from, bytes, now)?;
-        self.received(now);
-        self.check_freshness(from, &header, now)?;
-        if signature == Signature::Valid {
-            self.has_proven(header.sender, from, now);
-        }
-        self.receive(from, &header, message, signature, now)
-    }
-
-    /// A frame of any kind from anybody else: this node can hear (L9).
-    pub fn handle_any_frame(&mut self, now: Instant) {
-        self.received(now);
-    }
-
-    /// The gateway's kernel answered a [`Transmit::ProbeGateway`].
-    pub fn handle_gateway_answer(&mut self, now: Instant) {
-        self.gateway_answered_at = Some(now);
-        self.received(now);
-    }
-
-    /// A node's kernel answered a [`Transmit::Probe`] or a datagram.
-    pub fn handle_kernel_answer(&mut self, from: IpAddr, answer: KernelAnswer, now: Instant) {
-        self.received(now);
-        self.hear_on_links(from, now);
-        if let Some(id) = self.members.by_address(from) {
-            self.kernel_answered(id, answer, now);
+            claims: Claims::new(&node),
+            common: Common::new(NodeId::of(&node), settings, keys, seed, own),
         }
     }
 
@@ -261,63 +202,198 @@ impl Ownership {
     /// 6. What was decided is published at once; whoever hears of this member by other ways gets the
     ///    record that was published.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.has_left {
+        if self.presence.has_left() {
             return;
         }
         if now > self.handled_at + STOPPED {
             // L12: others may have answered for our addresses meanwhile.
-            self.remind_soon(now);
+            self.reminders.soon(self.common.ctx(now));
         }
         self.handled_at = now;
-        self.leave_when_due(now);
-        if self.has_left {
+        self.presence
+            .handle_timeout(&mut self.claims, &mut self.common.step(now));
+        if self.presence.has_left() {
             return;
         }
         self.join_when_due(now);
-        self.members.end_reservations(now);
+        self.common.members.end_reservations(now);
         self.follow_changes(now);
-        self.beat_when_due(now);
-        self.watch_when_due(now);
-        self.witness_when_due(now);
-        self.contact_when_due(now);
-        self.attend_blocked(now);
-        self.attend_links(now);
-        self.repair_when_due(now);
+        let condition = self.condition();
+        self.beats
+            .handle_timeout(condition, &mut self.common.step(now));
+        self.watch(now);
         self.follow_changes(now);
         self.decide(now);
         self.publish_when_due(now);
-        self.tell_where_this_is(now);
+        let follows = self.moved.handle_timeout(&mut self.common.step(now));
+        self.follow_moved(follows, now);
         self.tidy(now);
+    }
+
+    const fn condition(&self) -> Condition {
+        Condition {
+            deaf: self.watching.is_isolated(),
+            joined: self.join.is_joined(),
+        }
+    }
+
+    fn join_when_due(&mut self, now: Instant) {
+        let step = &mut self.common.step(now);
+        if self.join.handle_timeout(step) {
+            self.blocked.listen_first(step);
+            self.complete_join(now);
+        }
+    }
+
+    /// From now on this member decides.
+    fn complete_join(&mut self, now: Instant) {
+        let step = &mut self.common.step(now);
+        self.join.complete(step);
+        self.claims.reconsider_all(&self.demand, step);
+    }
+
+    /// Carries on what changes of the table bring with them.
+    fn follow_changes(&mut self, now: Instant) {
+        let step = &mut self.common.step(now);
+        let changes = step.members.take_changes();
+        if changes.gone {
+            self.claims.weaken_young(step);
+        }
+        if changes.returned {
+            self.reminders.soon(step.ctx());
+        }
+        step.reconsider(changes.vips);
+        self.claims.set_released(changes.released);
+        if changes.candidates {
+            // A better one may be there.
+            step.reconsider(self.claims.owned());
+        }
+        if changes.ring {
+            self.watching.rewatch(self.join.is_joined(), step);
+        }
+    }
+
+    /// Members, and links; and what is found to differ is repaired.
+    fn watch(&mut self, now: Instant) {
+        let step = &mut self.common.step(now);
+        if self.watching.renew_when_due(self.join.is_joined(), step) {
+            self.claims.confirm_weak(step);
+        }
+        self.watching.watch_when_due(&mut self.join, step);
+        self.witness.handle_timeout(self.join.is_joined(), step);
+        self.contact.handle_timeout(self.join.is_joined(), step);
+        let look = self.blocked.handle_timeout(!self.claims.is_empty(), step);
+        if look == Look::Remind {
+            self.reminders.soon(step.ctx());
+        }
+        if look != Look::NotDue && self.moved.look_again() == Follows::Reconsider {
+            self.claims.reconsider_all(&self.demand, step);
+        }
+        if self.links.handle_timeout(step) {
+            step.reconsider(self.claims.owned());
+        }
+        self.sync.repair_when_due(self.join.is_joined(), step);
+    }
+
+    /// Looks again at every address of which something changed, then at those without an owner.
+    fn decide(&mut self, now: Instant) {
+        let step = &mut self.common.step(now);
+        let scene = Scene {
+            demand: &self.demand,
+            links: &self.links,
+            blocked: &self.blocked,
+            moved: &self.moved,
+            stage: self.presence.stage(self.join.is_joined()),
+            doubtful: self.presence.is_doubtful(),
+            starting_since: self.join.starting_since(step.settings, now),
+        };
+        if self.contact.is_name_shared(now) {
+            self.claims.withdraw_all(Reason::NameShared, step);
+        }
+        while let Some(vip) = self.common.effects.next_to_reconsider() {
+            let step = &mut self.common.step(now);
+            if self.claims.review(vip, scene, &mut self.reminders, step) {
+                self.handover.review(vip, &self.claims, scene, step.ctx());
+            }
+        }
+        let step = &mut self.common.step(now);
+        self.claims.forget_released();
+        self.claims.send_yields(step);
+        self.handover.take_offers(&mut self.claims, scene, step);
+        self.handover.give_when_due(&mut self.claims, scene, step);
+        let is_quiet = self.contact.is_quiet(now) || self.blocked.is_listening(now);
+        if scene.stage.serves() && !is_quiet {
+            self.claims.reclaim(scene, step);
+            self.claims.claim_in_turn(scene, step);
+        }
+        let due = self.reminders.take_due(self.claims.owned(), now);
+        self.claims.announce_again(due, step);
+    }
+
+    fn publish_when_due(&mut self, now: Instant) {
+        if self.common.effects.take_publish() {
+            let record = self.own_record();
+            self.sync.publish(record, &mut self.common.step(now));
+        } else if self.sync.repeat_when_due(&mut self.common.step(now)) {
+            self.claims.repeat_yields(&mut self.common.step(now));
+        }
+    }
+
+    /// What this member publishes of itself.
+    fn own_record(&self) -> Record {
+        let (address, mac) = self.moved.station();
+        let (links, tells_subnets) = self.links.own();
+        Record {
+            seq: 0,
+            stage: self.presence.stage(self.join.is_joined()),
+            consents: true,
+            address,
+            mac,
+            links,
+            tells_subnets,
+            claims: self.claims.all(),
+        }
     }
 
     fn tidy(&mut self, now: Instant) {
         if now >= self.tidied_at + TIDY {
             self.tidied_at = now;
-            let is_wanted = |vip| self.claims.wanted(vip).is_some();
-            self.members.forget_idle(is_wanted);
+            let is_wanted = |vip| self.demand.contains(vip);
+            self.common.members.forget_idle(is_wanted);
         }
     }
 
     /// When [`Self::handle_timeout`] is due next, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        if self.has_left {
+        if self.presence.has_left() {
             return None;
         }
+        let (settings, effects) = (&self.common.settings, &self.common.effects);
+        let ctx = self.common.ctx(self.handled_at);
+        let is_serving = self.presence.stage(self.join.is_joined()).serves();
+        let has_changed = effects.has_to_reconsider()
+            || self.reminders.is_due_now()
+            || self.handover.has_offers()
+            || ctx.members.index().has_changes();
+        let at_once = |is_due: bool, what| is_due.then_some((Instant::START, what));
         [
-            self.join_due(),
-            self.reservation_due(),
-            self.beat_due(),
-            self.watch_due(),
-            self.witness_due(),
-            self.contact_due(),
-            self.blocked_due(),
-            self.links_due(),
-            self.moved_due(),
-            self.repair_due(),
-            self.claim_due(),
-            self.give_due(),
-            self.leave_due(),
+            self.join.due(settings),
+            ctx.members.reservation_due(),
+            self.beats.due(),
+            self.watching.due(),
+            self.witness.due(),
+            self.contact.due(),
+            self.blocked.due(ctx),
+            self.links.due(),
+            self.moved.due(),
+            at_once(effects.has_to_publish(), "a record to publish"),
+            self.sync.due(),
+            at_once(has_changed, "something changed"),
+            self.reminders.due(),
+            self.claims.due(is_serving, ctx),
+            self.handover.due(),
+            self.presence.due(&self.claims, settings),
         ]
         .into_iter()
         .flatten()
@@ -326,54 +402,16 @@ impl Ownership {
 
     /// The next thing to send, until there is none.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        self.common.effects.next_transmit()
     }
 
     /// The next thing to do or tell, until there is none.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.common.effects.next_event()
     }
 
-    fn boot(&self) -> u64 {
-        self.members.own().boot
-    }
-
-    fn inc(&self) -> u32 {
-        self.members.own().inc
-    }
-
-    fn send(&mut self, to: NodeId, message: &Message) {
-        if let Some(member) = self.members.get(to) {
-            let (address, echo) = (member.address, member.boot);
-            self.send_to(address, echo, message);
-        }
-    }
-
-    /// `echo` is the boot of the receiver that this answers.
-    fn send_to(&mut self, to: IpAddr, echo: u64, message: &Message) {
-        self.counter += 1;
-        let header = Header {
-            sender: self.me,
-            counter: self.counter,
-            boot: self.boot(),
-            echo,
-            inc: self.inc(),
-        };
-        let bytes = wire::seal(&self.keys, to, &header, message);
-        self.transmits.push_back(Transmit::Datagram { to, bytes });
-    }
-
-    fn send_to_all(&mut self, message: &Message) {
-        let live: Vec<NodeId> = self.members.live_others().collect();
-        for id in live {
-            self.send(id, message);
-        }
-    }
-
-    /// `count` of `choices`, at random.
-    fn pick(&mut self, count: usize, mut choices: Vec<NodeId>) -> Vec<NodeId> {
-        (0..count)
-            .map_while(|_| self.random.take(&mut choices))
-            .collect()
+    /// The longest time between two beats of a member that this one watches, since the last call.
+    pub const fn poll_gap(&mut self) -> Option<Duration> {
+        self.watching.poll_gap()
     }
 }

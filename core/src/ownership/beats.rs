@@ -1,7 +1,9 @@
 //! L1, L2: who gets this member's beats, and when.
 
+use super::context::{Ctx, Step};
+use super::node::NodeId;
+use super::settings::Settings;
 use super::wire::Message;
-use super::{NodeId, Ownership, Settings};
 use crate::Instant;
 
 /// The watchers of this member.
@@ -19,11 +21,26 @@ struct Watcher {
     next: Instant,
 }
 
+/// What a beat says of this member, besides its table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condition {
+    /// It hears nothing (L9).
+    pub(super) deaf: bool,
+    pub(super) joined: bool,
+}
+
 impl Beats {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             phase: now,
             watchers: Vec::new(),
+        }
+    }
+
+    /// A PING is answered by a beat; it may ask for more of them.
+    pub(super) fn handle_ping(&mut self, from: NodeId, subscribe: bool, ctx: Ctx<'_>) {
+        if subscribe {
+            self.subscribe(from, ctx.settings, ctx.now);
         }
     }
 
@@ -54,79 +71,49 @@ impl Beats {
             watcher.next = now + std::time::Duration::from_micros(beat - into);
         }
     }
-}
 
-impl Ownership {
-    /// A PING is answered by a beat; it may ask for more of them.
-    pub(super) fn answer_ping(
-        &mut self,
-        from: NodeId,
-        subscribe: bool,
-        gone: Option<u32>,
-        now: Instant,
-    ) {
-        if subscribe {
-            self.beats.subscribe(from, &self.settings, now);
+    pub(super) fn handle_timeout(&mut self, condition: Condition, step: &mut Step<'_>) {
+        let now = step.now;
+        let count = self.watchers.len();
+        self.watchers.retain(|watcher| watcher.lease_until > now);
+        if self.watchers.len() != count {
+            self.shift(step.settings, now);
         }
-        match gone {
-            Some(inc) if inc >= self.inc() => self.refute(inc, now),
-            gone => self.contact.note_ping(gone, &self.settings, now),
-        }
-        if gone.is_some() {
-            self.remind_once_heard(now);
-        }
-        let beat = self.beat(true);
-        self.send(from, &beat);
-    }
-
-    pub(super) fn beat_when_due(&mut self, now: Instant) {
-        let count = self.beats.watchers.len();
-        self.beats
-            .watchers
-            .retain(|watcher| watcher.lease_until > now);
-        if self.beats.watchers.len() != count {
-            self.beats.shift(&self.settings, now);
-        }
-        let mut due = Vec::new();
-        for watcher in &mut self.beats.watchers {
-            if watcher.next <= now {
-                due.push(watcher.id);
-                // After a stop one beat makes up for all that were missed.
-                while watcher.next <= now {
-                    watcher.next = watcher.next + self.settings.beat;
-                }
+        for watcher in self.watchers.iter_mut().filter(|one| one.next <= now) {
+            // After a stop one beat makes up for all that were missed.
+            while watcher.next <= now {
+                watcher.next = watcher.next + step.settings.beat;
             }
-        }
-        for id in due {
-            let beat = self.beat(false);
-            self.send(id, &beat);
+            step.send(watcher.id, &beat(condition, false, step.ctx()));
         }
     }
 
-    fn beat(&self, answer: bool) -> Message {
-        Message::Beat {
-            digest: self.members.index().digest(),
-            deaf: self.watching.is_isolated(),
-            joined: self.join.is_joined(),
-            answer,
-        }
-    }
-
-    pub(super) fn ping(&self, subscribe: bool, gone: Option<u32>) -> Message {
-        let digest = self.members.index().digest();
-        Message::Ping {
-            digest,
-            subscribe,
-            joined: self.join.is_joined(),
-            gone,
-        }
-    }
-
-    pub(super) fn beat_due(&self) -> Option<(Instant, &'static str)> {
-        let watchers = self.beats.watchers.iter();
-        let due = watchers
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
+        let due = self
+            .watchers
+            .iter()
             .map(|watcher| watcher.next.min(watcher.lease_until))
             .min();
         due.map(|at| (at, "a beat"))
+    }
+}
+
+/// A beat, by its time or as the `answer` to a PING.
+pub(super) fn beat(condition: Condition, answer: bool, ctx: Ctx<'_>) -> Message {
+    Message::Beat {
+        digest: ctx.members.index().digest(),
+        deaf: condition.deaf,
+        joined: condition.joined,
+        answer,
+    }
+}
+
+/// A question for a beat, and for more of them. `gone` is the incarnation that this member holds gone.
+pub(super) fn ping(joined: bool, subscribe: bool, gone: Option<u32>, ctx: Ctx<'_>) -> Message {
+    Message::Ping {
+        digest: ctx.members.index().digest(),
+        subscribe,
+        joined,
+        gone,
     }
 }

@@ -1,365 +1,329 @@
-//! C1 to C4, C6, C8: what this member claims, keeps and gives up.
+//! C1, C2, C4, C6, C8: what this member claims, keeps and gives up.
 
+mod former;
 mod freedom;
+mod majority;
 mod turns;
+mod yields;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use freedom::Held;
+use freedom::Freedom;
+use majority::Majority;
+use turns::Turns;
+use yields::Yields;
 
+use super::context::{Ctx, Step};
+use super::demand::Demand;
 use super::epoch::next_epoch;
-use super::handover::{Give, Offered};
+use super::interface::{Cause, Event};
 use super::model::Claim;
-use super::wire::{Message, VIPS_OF};
-use super::{Cause, Event, NodeId, Ownership, Wanted};
+use super::node::NodeId;
+use super::reminders::Reminders;
+use super::scene::{Scene, is_reserved_to_another};
+use super::sync::send_own_record;
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Claims {
-    wanted: BTreeMap<IpAddr, Wanted>,
-    pub(super) owned: BTreeMap<IpAddr, Owned>,
-    /// Wanted for the first time while this member served: these are spread by load.
-    newborn: BTreeSet<IpAddr>,
-    /// Wanted and held by nobody, since when.
-    pending: BTreeMap<IpAddr, Instant>,
-    /// Wanted, and announced by somebody now or before (C9).
-    held: BTreeMap<IpAddr, Held>,
+    /// This node's name, for its rank.
+    name: String,
+    owned: BTreeMap<IpAddr, Owned>,
     /// Given up by a member that is still there, just now.
     released: BTreeSet<IpAddr>,
-    /// To be looked at again.
-    pub(super) dirty: BTreeSet<IpAddr>,
-    /// What others want to hand over to this member.
-    pub(super) offers: BTreeMap<NodeId, Vec<Offered>>,
-    /// The own record changed.
-    pub(super) publish: bool,
-    /// Addresses given up to a better claim, and to whom: still to be told, and told once.
-    yields: BTreeMap<NodeId, Vec<IpAddr>>,
-    yielded: BTreeMap<NodeId, Vec<IpAddr>>,
-    /// To be announced again, once it is clear that this member keeps them.
-    remind: BTreeSet<IpAddr>,
-    remind_at: Option<Instant>,
-    /// Since when a majority is back while some claim is weak (C3).
-    majority_since: Option<Instant>,
+    turns: Turns,
+    freedom: Freedom,
+    yields: Yields,
+    majority: Majority,
 }
 
 /// An address that this member answers for.
 #[derive(Debug, Clone)]
-pub(super) struct Owned {
-    pub(super) claim: Claim,
+struct Owned {
+    claim: Claim,
     since: Instant,
     /// Another live member claims it too: once it falls silent, neighbours are told again.
     contested: bool,
-    pub(super) give: Option<Give>,
 }
 
 impl Claims {
-    pub(super) fn reconsider_all(&mut self) {
-        self.pending.clear();
-        self.dirty.extend(self.wanted.keys());
-    }
-
-    pub(super) fn wanted(&self, vip: IpAddr) -> Option<&Wanted> {
-        self.wanted.get(&vip)
-    }
-
-    pub(super) fn own(&self) -> BTreeMap<IpAddr, Claim> {
-        self.owned
-            .iter()
-            .map(|(&vip, owned)| (vip, owned.claim))
-            .collect()
-    }
-}
-
-impl Ownership {
-    /// The addresses that the cluster wants announced, with this node's own eligibility.
-    pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>) {
-        let old = std::mem::replace(&mut self.claims.wanted, wanted);
-        let new = &self.claims.wanted;
-        if self.join.is_joined() {
-            self.claims
-                .newborn
-                .extend(new.keys().filter(|vip| !old.contains_key(vip)));
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            owned: BTreeMap::new(),
+            released: BTreeSet::new(),
+            turns: Turns::default(),
+            freedom: Freedom::default(),
+            yields: Yields::default(),
+            majority: Majority::default(),
         }
-        self.claims.newborn.retain(|vip| new.contains_key(vip));
-        self.claims.held.retain(|vip, _| new.contains_key(vip));
-        let changed = old
-            .keys()
-            .chain(new.keys())
-            .filter(|vip| old.get(*vip) != new.get(*vip));
-        self.claims.dirty.extend(changed);
+    }
+
+    /// The addresses that this node answers for, in order.
+    pub(super) fn owned(&self) -> impl Iterator<Item = IpAddr> {
+        self.owned.keys().copied()
+    }
+
+    pub(super) fn owns(&self, vip: IpAddr) -> bool {
+        self.owned.contains_key(&vip)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.owned.is_empty()
+    }
+
+    /// This member's claim. Its epoch tells it from any other claim on the address.
+    pub(super) fn get(&self, vip: IpAddr) -> Option<Claim> {
+        self.owned.get(&vip).map(|owned| owned.claim)
+    }
+
+    /// What the own record tells.
+    pub(super) fn all(&self) -> BTreeMap<IpAddr, Claim> {
+        let owned = self.owned.iter();
+        owned.map(|(&vip, owned)| (vip, owned.claim)).collect()
+    }
+
+    /// `demand` has replaced the one `before`.
+    pub(super) fn follow_demand(
+        &mut self,
+        before: &Demand,
+        demand: &Demand,
+        joined: bool,
+        step: &mut Step<'_>,
+    ) {
+        self.turns.follow_demand(before, demand, joined);
+        self.freedom.forget_unwanted(demand);
+        let all = before.vips().chain(demand.vips());
+        step.reconsider(all.filter(|vip| before.get(*vip) != demand.get(*vip)));
         // C8: silent in the same step.
-        let owned = self.claims.owned.keys().copied();
-        let unwanted: Vec<IpAddr> = owned.filter(|vip| !new.contains_key(vip)).collect();
+        let unwanted: Vec<IpAddr> = self.owned().filter(|vip| !demand.contains(*vip)).collect();
         for vip in unwanted {
-            self.withdraw(vip, Reason::Unwanted);
+            self.withdraw(vip, Reason::Unwanted, step);
         }
     }
 
-    /// Carries on what changes of the table bring with them.
-    pub(super) fn follow_changes(&mut self, now: Instant) {
-        let changes = self.members.take_changes();
-        if changes.gone {
-            self.regrade(now);
-        }
-        if changes.returned {
-            self.remind_soon(now);
-        }
-        self.claims.dirty.extend(changes.vips);
-        self.claims.released.extend(changes.released);
-        if changes.candidates {
-            // A better one may be there.
-            self.claims.dirty.extend(self.claims.owned.keys());
-        }
-        if changes.ring {
-            self.rewatch(now);
-        }
+    /// Turns begin anew.
+    pub(super) fn reconsider_all(&mut self, demand: &Demand, step: &mut Step<'_>) {
+        self.turns.clear();
+        step.reconsider(demand.vips());
     }
 
-    /// Looks again at every address of which something changed, then at those without an owner.
-    pub(super) fn decide(&mut self, now: Instant) {
-        if self.contact.is_name_shared(now) {
-            self.withdraw_all(Reason::NameShared);
-        }
-        while let Some(vip) = self.claims.dirty.pop_first() {
-            self.note_holder(vip, now);
-            if self.claims.owned.contains_key(&vip) {
-                self.review_owned(vip, now);
-            } else {
-                self.review_free(vip, now);
-            }
-        }
-        self.claims.released.clear();
-        self.send_yields();
-        self.take_offers(now);
-        self.give_when_due(now);
-        if self.may_claim(now) {
-            self.reclaim(now);
-            self.claim_pending(now);
-        }
-        if self.claims.remind_at.is_some_and(|at| at <= now) {
-            self.claims.remind_at = None;
-            self.claims.remind.extend(self.claims.owned.keys());
-        }
-        for vip in std::mem::take(&mut self.claims.remind) {
-            if self.claims.owned.contains_key(&vip) {
-                self.events.push_back(Event::Announce {
-                    vip,
-                    cause: Cause::Reminder,
-                    probe_first: false,
-                });
-            }
-        }
+    /// C6: members that are still there have given these up, just now: until all that is known has been
+    /// decided on.
+    pub(super) fn set_released(&mut self, vips: BTreeSet<IpAddr>) {
+        self.released.extend(vips);
     }
 
-    /// C4: a node judges its own eligibility alone.
-    pub(super) fn may_serve(&self, vip: IpAddr) -> bool {
-        let is_eligible = self.claims.wanted(vip).is_some_and(|one| one.eligible);
-        is_eligible && !self.lacks_subnet(self.me, vip) && !self.leaves_to_others(vip)
+    pub(super) fn forget_released(&mut self) {
+        self.released.clear();
     }
 
-    /// L9: somebody was away, or this member was: neighbours may have been told otherwise.
-    pub(super) fn remind_soon(&mut self, now: Instant) {
-        self.claims
-            .remind_at
-            .get_or_insert(now + self.settings.remind);
-    }
-
-    /// L9: somebody holds this member gone, and may have announced its addresses. Put off as long as
-    /// it goes on: nobody hears this member before it ends.
-    pub(super) fn remind_once_heard(&mut self, now: Instant) {
-        self.claims.remind_at = Some(now + self.settings.recontact + self.settings.remind);
-    }
-
-    fn may_claim(&self, now: Instant) -> bool {
-        let is_quiet = self.contact.is_quiet(now) || self.blocked.is_listening(now);
-        self.stage().serves() && !is_quiet
+    /// Looks again at an address of which something changed. Whether this member keeps it; it may have
+    /// to hand it over.
+    pub(super) fn review(
+        &mut self,
+        vip: IpAddr,
+        scene: Scene<'_>,
+        reminders: &mut Reminders,
+        step: &mut Step<'_>,
+    ) -> bool {
+        self.freedom.note_holder(vip, scene, step.ctx());
+        if self.owns(vip) {
+            self.review_owned(vip, scene, reminders, step)
+        } else {
+            self.review_free(vip, scene, step.ctx());
+            false
+        }
     }
 
     /// C2, C6: the better claim stays, the other falls silent first.
-    fn review_owned(&mut self, vip: IpAddr, now: Instant) {
-        if self.leaves_to_others(vip) {
-            return self.withdraw(vip, Reason::AddressNotListed);
+    fn review_owned(
+        &mut self,
+        vip: IpAddr,
+        scene: Scene<'_>,
+        reminders: &mut Reminders,
+        step: &mut Step<'_>,
+    ) -> bool {
+        if scene.leaves_to_others(vip, step.ctx()) {
+            self.withdraw(vip, Reason::AddressNotListed, step);
+            return false;
         }
-        let Some((owner, _)) = self.members.owner(vip) else {
-            return;
+        let Some((owner, _)) = step.members.owner(vip) else {
+            return false;
         };
-        if owner != self.me {
-            self.withdraw(vip, Reason::NotOwner);
-            self.claims.yields.entry(owner).or_default().push(vip);
-            return;
+        if owner != step.me {
+            self.withdraw(vip, Reason::NotOwner, step);
+            self.yields.add(owner, vip);
+            return false;
         }
-        let claimants = self.members.claims(vip).map(|(id, _)| id);
+        let claimants = step.members.claims(vip).map(|(id, _)| id);
         let others: Vec<NodeId> = claimants
-            .filter(|&id| id != self.me && self.members.is_live(id))
+            .filter(|&id| id != step.me && step.members.is_live(id))
             .collect();
         let is_contested = !others.is_empty();
-        let Some(owned) = self.claims.owned.get_mut(&vip) else {
-            return;
+        let Some(owned) = self.owned.get_mut(&vip) else {
+            return false;
         };
         if std::mem::replace(&mut owned.contested, is_contested) != is_contested {
             // When a contest begins, and when the other has fallen silent: the last word is ours.
-            self.remind(vip);
+            reminders.add([vip]);
             // They may not know this claim.
             others
                 .into_iter()
-                .for_each(|other| self.send_own_record(other));
+                .for_each(|other| send_own_record(other, step));
         }
-        self.review_give(vip, now);
+        true
     }
 
     /// An address that this member does not hold is pending if nobody else does, or is about to.
     /// Turns are counted from then on: by nobody who is still joining. Who gave it up without a need
     /// has heard of a better claim, by a member that this one may be about to hear of (C6).
-    fn review_free(&mut self, vip: IpAddr, now: Instant) {
-        let is_free = self.stage().serves()
-            && self.claims.wanted.contains_key(&vip)
-            && self.members.owner(vip).is_none()
-            && !self.is_reserved_to_another(vip)
-            && !self.is_announced_elsewhere(vip, now);
-        if is_free {
-            let is_released = self.claims.released.contains(&vip);
-            let since = if is_released {
-                now + self.settings.recontact
-            } else {
-                now
-            };
-            self.claims.pending.entry(vip).or_insert(since);
+    fn review_free(&mut self, vip: IpAddr, scene: Scene<'_>, ctx: Ctx<'_>) {
+        let is_free = scene.stage.serves()
+            && scene.demand.contains(vip)
+            && ctx.members.owner(vip).is_none()
+            && !is_reserved_to_another(vip, ctx)
+            && !scene.blocked.is_announced_elsewhere(vip, ctx);
+        let is_released = self.released.contains(&vip);
+        let since = if is_released {
+            ctx.now + ctx.settings.recontact
         } else {
-            self.claims.pending.remove(&vip);
+            ctx.now
+        };
+        self.turns.set(vip, is_free.then_some(since));
+    }
+
+    /// C5: claims what it is this member's turn to claim.
+    pub(super) fn claim_in_turn(&mut self, scene: Scene<'_>, step: &mut Step<'_>) {
+        for vip in self.turns.take(self.owned.len(), scene, step.ctx()) {
+            let was_free = self.freedom.was_free(vip, step.settings, step.now);
+            let cause = if was_free { Cause::New } else { Cause::Orphan };
+            self.claim(vip, cause, was_free, scene, step);
         }
     }
 
     /// `asking` if another host may have it.
-    pub(super) fn claim(&mut self, vip: IpAddr, cause: Cause, asking: bool, now: Instant) {
+    pub(super) fn claim(
+        &mut self,
+        vip: IpAddr,
+        cause: Cause,
+        asking: bool,
+        scene: Scene<'_>,
+        step: &mut Step<'_>,
+    ) {
         let claim = Claim {
-            strong: self.sees_majority(now),
-            epoch: next_epoch(self.members.index().floor(vip)),
-            rank: rank(&self.identity.node, vip).prefix(),
+            strong: self.majority.is_seen(step.ctx()),
+            epoch: next_epoch(step.members.index().floor(vip)),
+            rank: rank(&self.name, vip).prefix(),
             asking,
         };
-        let contested = cause == Cause::Handover;
-        self.claims.owned.insert(
-            vip,
-            Owned {
-                claim,
-                since: now,
-                contested,
-                give: None,
-            },
-        );
-        self.claims.pending.remove(&vip);
-        self.members.set_own_claim(vip, Some(claim));
-        self.claims.publish = true;
-        self.note_holder(vip, now);
-        self.events.push_back(Event::Announce {
+        let owned = Owned {
+            claim,
+            since: step.now,
+            contested: cause == Cause::Handover,
+        };
+        self.owned.insert(vip, owned);
+        self.turns.set(vip, None);
+        step.members.set_own_claim(vip, Some(claim));
+        step.publish();
+        self.freedom.note_holder(vip, scene, step.ctx());
+        step.tell(Event::Announce {
             vip,
             cause,
             probe_first: asking,
         });
     }
 
-    pub(super) fn withdraw(&mut self, vip: IpAddr, reason: Reason) {
-        if self.claims.owned.remove(&vip).is_some() {
-            self.members.set_own_claim(vip, None);
-            self.claims.dirty.insert(vip);
-            self.claims.publish = true;
-            self.events.push_back(Event::Withdraw { vip, reason });
+    pub(super) fn withdraw(&mut self, vip: IpAddr, reason: Reason, step: &mut Step<'_>) {
+        if self.owned.remove(&vip).is_some() {
+            step.members.set_own_claim(vip, None);
+            step.reconsider([vip]);
+            step.publish();
+            step.tell(Event::Withdraw { vip, reason });
         }
     }
 
-    pub(super) fn withdraw_all(&mut self, reason: Reason) {
-        let owned: Vec<IpAddr> = self.claims.owned.keys().copied().collect();
+    pub(super) fn withdraw_all(&mut self, reason: Reason, step: &mut Step<'_>) {
+        let owned: Vec<IpAddr> = self.owned().collect();
         for vip in owned {
-            self.withdraw(vip, reason);
+            self.withdraw(vip, reason, step);
         }
     }
 
-    pub(super) fn remind(&mut self, vip: IpAddr) {
-        self.claims.remind.insert(vip);
+    /// L9: says again, on the wire, that this member has those of `vips` that it has.
+    pub(super) fn announce_again(
+        &self,
+        vips: impl IntoIterator<Item = IpAddr>,
+        step: &mut Step<'_>,
+    ) {
+        for vip in vips.into_iter().filter(|vip| self.owns(*vip)) {
+            step.tell(Event::Announce {
+                vip,
+                cause: Cause::Reminder,
+                probe_first: false,
+            });
+        }
     }
 
-    /// C3: a majority of the members known, or half of them and the gateway.
-    fn sees_majority(&self, now: Instant) -> bool {
-        let (live, known) = (self.members.index().live.len(), self.members.index().known);
-        let gateway = self
-            .gateway_answered_at
-            .is_some_and(|at| now < at + self.settings.gateway_fresh);
-        2 * live > known || (2 * live == known && gateway)
+    /// C9: no other host has it, and it is announced.
+    pub(super) fn set_announced(&mut self, vip: IpAddr, step: &mut Step<'_>) {
+        let Some(owned) = self.owned.get_mut(&vip) else {
+            return;
+        };
+        if std::mem::take(&mut owned.claim.asking) {
+            step.members.set_own_claim(vip, Some(owned.claim));
+            step.reconsider([vip]);
+            step.publish();
+        }
+    }
+
+    /// C3: the gateway's kernel has answered.
+    pub(super) const fn note_gateway(&mut self, now: Instant) {
+        self.majority.note_gateway(now);
     }
 
     /// C3: losses made this side the small one. What it claimed while they were being found, it
     /// claimed with a majority that was gone already: a partition's first verdicts come one by one.
-    fn regrade(&mut self, now: Instant) {
-        if !self.sees_majority(now) {
-            let unsettled = self.settings.unsettled;
-            self.grade(false, |owned| now < owned.since + unsettled);
+    pub(super) fn weaken_young(&mut self, step: &mut Step<'_>) {
+        if !self.majority.is_seen(step.ctx()) {
+            let (now, unsettled) = (step.now, step.settings.unsettled);
+            self.grade(false, |owned| now < owned.since + unsettled, step);
         }
     }
 
-    /// C3: weak claims turn strong after one to two seconds with a majority.
-    pub(super) fn confirm_claims(&mut self, now: Instant) {
-        let is_weak = self.claims.owned.values().any(|owned| !owned.claim.strong);
-        if !is_weak || !self.sees_majority(now) {
-            self.claims.majority_since = None;
-        } else if self.claims.majority_since.replace(now).is_some() {
-            self.claims.majority_since = None;
-            self.grade(true, |_| true);
+    /// C3: weak claims turn strong after one to two seconds with a majority. To be called each second.
+    pub(super) fn confirm_weak(&mut self, step: &mut Step<'_>) {
+        let has_weak = self.owned.values().any(|owned| !owned.claim.strong);
+        if self.majority.confirms(has_weak, step.ctx()) {
+            self.grade(true, |_| true, step);
         }
     }
 
-    fn grade(&mut self, strong: bool, which: impl Fn(&Owned) -> bool) {
-        for (&vip, owned) in &mut self.claims.owned {
+    fn grade(&mut self, strong: bool, which: impl Fn(&Owned) -> bool, step: &mut Step<'_>) {
+        for (&vip, owned) in &mut self.owned {
             if owned.claim.strong != strong && which(owned) {
                 owned.claim.strong = strong;
-                self.members.set_own_claim(vip, Some(owned.claim));
-                self.claims.dirty.insert(vip);
-                self.claims.publish = true;
+                step.members.set_own_claim(vip, Some(owned.claim));
+                step.reconsider([vip]);
+                step.publish();
             }
         }
     }
 
     /// C6: the winner is told that the loser is silent, and so tells the neighbours again.
-    fn send_yields(&mut self) {
-        for (to, vips) in std::mem::take(&mut self.claims.yields) {
-            self.send_yield(to, &vips);
-            self.claims.yielded.entry(to).or_default().extend(vips);
-        }
+    pub(super) fn send_yields(&mut self, step: &mut Step<'_>) {
+        self.yields.send(step);
     }
 
     /// Once more, with the record's repetition.
-    pub(super) fn repeat_yields(&mut self) {
-        for (to, vips) in std::mem::take(&mut self.claims.yielded) {
-            self.send_yield(to, &vips);
-        }
+    pub(super) fn repeat_yields(&mut self, step: &mut Step<'_>) {
+        self.yields.repeat(step);
     }
 
-    fn send_yield(&mut self, to: NodeId, vips: &[IpAddr]) {
-        for chunk in vips.chunks(VIPS_OF) {
-            self.send(to, &Message::Yield(chunk.to_vec()));
-        }
-    }
-
-    pub(super) fn handle_yield(&mut self, vips: &[IpAddr]) {
-        self.claims.remind.extend(vips);
-    }
-
-    pub(super) fn claim_due(&self) -> Option<(Instant, &'static str)> {
-        let dirty = !self.claims.dirty.is_empty()
-            || !self.claims.remind.is_empty()
-            || !self.claims.offers.is_empty()
-            || self.members.index().has_changes();
-        let is_serving = self.stage().serves();
-        let pending = self.claims.pending.values().filter(|_| is_serving);
-        let turn = pending.filter_map(|&since| self.next_turn(since)).min();
-        [
-            dirty.then_some((Instant::START, "something changed")),
-            turn.map(|at| (at, "a turn to claim")),
-            self.claims.remind_at.map(|at| (at, "a reminder")),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+    pub(super) fn due(&self, is_serving: bool, ctx: Ctx<'_>) -> Option<(Instant, &'static str)> {
+        let turn = is_serving.then(|| self.turns.next(ctx));
+        turn.flatten().map(|at| (at, "a turn to claim"))
     }
 }

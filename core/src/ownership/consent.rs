@@ -8,8 +8,10 @@
 
 use std::net::IpAddr;
 
-use super::model::Why;
-use super::{NodeId, Ownership, Preference};
+use super::context::Ctx;
+use super::node::NodeId;
+use super::scene::Scene;
+use super::settings::Preference;
 
 /// Whose view has to agree with a handover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,30 +24,36 @@ pub(super) enum Consent {
     OthersCannot,
 }
 
-impl Ownership {
-    /// Whether `vip` belongs here rather than to `from`.
-    pub(super) fn agrees(&self, vip: IpAddr, from: NodeId, consent: Consent) -> bool {
-        if consent == Consent::Needless {
-            return true;
-        }
-        let is_best = || self.successors(vip, Why::Better).all(|id| id == from);
-        self.is_better_than(vip, from) && (consent == Consent::OthersCannot || is_best())
+/// Whether `vip` belongs here rather than to `from`. `better` are those who would be better than this
+/// member.
+pub(super) fn agrees(
+    vip: IpAddr,
+    from: NodeId,
+    consent: Consent,
+    mut better: impl Iterator<Item = NodeId>,
+    scene: Scene<'_>,
+    ctx: Ctx<'_>,
+) -> bool {
+    if consent == Consent::Needless {
+        return true;
     }
+    let mut is_best = || better.all(|id| id == from);
+    is_better_than(vip, from, scene, ctx) && (consent == Consent::OthersCannot || is_best())
+}
 
-    fn is_better_than(&self, vip: IpAddr, other: NodeId) -> bool {
-        let place = |id: NodeId| {
-            let candidates = &self.claims.wanted(vip)?.candidates;
-            let place = candidates.iter().position(|one| one.node == id)?;
-            Some((place, candidates[place].tier))
-        };
-        let (Some(own), Some(its)) = (place(self.me), place(other)) else {
-            // It may not serve, as far as this member knows.
-            return true;
-        };
-        let is_before = match self.settings.preference {
-            Preference::Sticky => own.1 < its.1,
-            Preference::BestRank => own.0 < its.0,
-        };
-        is_before || self.is_silent_at(other, vip)
-    }
+fn is_better_than(vip: IpAddr, other: NodeId, scene: Scene<'_>, ctx: Ctx<'_>) -> bool {
+    let place = |id: NodeId| {
+        let mut candidates = scene.demand.candidates(vip).enumerate();
+        let (place, candidate) = candidates.find(|(_, one)| one.node == id)?;
+        Some((place, candidate.tier))
+    };
+    let (Some(own), Some(its)) = (place(ctx.me), place(other)) else {
+        // It may not serve, as far as this member knows.
+        return true;
+    };
+    let is_before = match ctx.settings.preference {
+        Preference::Sticky => own.1 < its.1,
+        Preference::BestRank => own.0 < its.0,
+    };
+    is_before || scene.links.is_silent_at(other, vip, ctx.members)
 }

@@ -1,8 +1,14 @@
 //! L10, L11: members that are not live are tried again; a member that is not heard, or whose name is
 //! taken, claims nothing.
 
+use super::beats::ping;
+use super::context::{Ctx, Step};
+use super::interface::Event;
 use super::members::Way;
-use super::{NodeId, Ownership, Settings};
+use super::node::NodeId;
+use super::own;
+use super::reminders::Reminders;
+use super::settings::Settings;
 use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
@@ -32,9 +38,25 @@ impl Contact {
         }
     }
 
-    /// L10: `gone` is older than this member's incarnation, or absent.
-    pub(super) fn note_ping(&mut self, gone: Option<u32>, settings: &Settings, now: Instant) {
-        self.unheard_pings = if gone.is_some() {
+    /// L10: the sender holds this member gone, in the incarnation `gone`. If that is this one it is
+    /// refuted; if it has been before, this member is not heard.
+    pub(super) fn handle_ping(
+        &mut self,
+        gone: Option<u32>,
+        reminders: &mut Reminders,
+        step: &mut Step<'_>,
+    ) {
+        match gone {
+            Some(inc) if inc >= step.members.own().inc => own::refute(inc, reminders, step),
+            gone => self.count_unheard(gone.is_some(), step.settings, step.now),
+        }
+        if gone.is_some() {
+            reminders.once_heard(step.ctx());
+        }
+    }
+
+    fn count_unheard(&mut self, is_unheard: bool, settings: &Settings, now: Instant) {
+        self.unheard_pings = if is_unheard {
             self.unheard_pings + 1
         } else {
             0
@@ -44,8 +66,20 @@ impl Contact {
         }
     }
 
+    /// L11: others know a later `boot` of this name; clocks go back.
+    pub(super) fn outbid(&mut self, boot: u64, step: &mut Step<'_>) {
+        if boot <= step.members.own().boot || self.is_name_shared(step.now) {
+            // Whoever outbids last has the name.
+            return;
+        }
+        if self.note_outbid(step.settings, step.now) {
+            step.tell(Event::NameShared);
+        }
+        own::take_boot(boot + 1, step);
+    }
+
     /// L11: another boot of this name outbid this one. Whether that is one time too many.
-    pub(super) fn note_stale(&mut self, settings: &Settings, now: Instant) -> bool {
+    fn note_outbid(&mut self, settings: &Settings, now: Instant) -> bool {
         let within = settings.outbid;
         self.outbid_at.retain(|&at| now < at + within);
         self.outbid_at.push(now);
@@ -65,54 +99,48 @@ impl Contact {
     pub(super) fn is_name_shared(&self, now: Instant) -> bool {
         now < self.name_shared_until
     }
-}
 
-impl Ownership {
-    pub(super) fn contact_when_due(&mut self, now: Instant) {
-        if now < self.contact.next_round {
+    pub(super) fn handle_timeout(&mut self, joined: bool, step: &mut Step<'_>) {
+        if step.now < self.next_round {
             return;
         }
-        self.contact.next_round = now + self.settings.recontact;
-        let mut due: Vec<(Instant, NodeId)> = self
-            .members
-            .index()
-            .absent
-            .iter()
+        self.next_round = step.now + step.settings.recontact;
+        let ctx = step.ctx();
+        let absent = ctx.members.index().absent.iter();
+        let mut due: Vec<(Instant, NodeId)> = absent
             .map(|&id| {
-                let member = self.members.get(id);
+                let member = ctx.members.get(id);
                 let tried_at = member.and_then(|member| member.tried_at);
                 (tried_at.unwrap_or_default(), id)
             })
-            .filter(|&(tried_at, id)| self.is_mine_to_contact(id) && self.is_due(id, tried_at, now))
+            .filter(|&(tried_at, id)| is_mine_to_contact(id, ctx) && is_due(id, tried_at, ctx))
             .collect();
         due.sort_unstable();
         for (_, id) in due.into_iter().take(PER_ROUND) {
-            let Some(member) = self.members.get_mut(id) else {
-                continue;
-            };
-            member.tried_at = Some(now);
-            let gone = member.standing.is_heard_of().then_some(member.inc);
-            let ping = self.ping(false, gone);
-            self.send(id, &ping);
+            step.members.note_tried(id, step.now);
+            let member = step.members.get(id);
+            let known = member.filter(|member| member.standing.is_heard_of());
+            let gone = known.map(|member| member.inc);
+            step.send(id, &ping(joined, false, gone, step.ctx()));
         }
     }
 
-    /// L10: the first K live members after it on the ring, dead, lost or never heard.
-    fn is_mine_to_contact(&self, id: NodeId) -> bool {
-        self.members
-            .neighbours(id, Way::After, self.settings.watchers)
-            .contains(&self.me)
+    pub(super) const fn due(&self) -> Option<(Instant, &'static str)> {
+        Some((self.next_round, "members to find again"))
     }
+}
 
-    fn is_due(&self, id: NodeId, tried_at: Instant, now: Instant) -> bool {
-        let is_long_away = self
-            .members
-            .get(id)
-            .is_some_and(|member| now >= member.since + self.settings.long_away);
-        !is_long_away || now >= tried_at + self.settings.slowly
-    }
+/// L10: the first K live members after it on the ring, dead, lost or never heard.
+fn is_mine_to_contact(id: NodeId, ctx: Ctx<'_>) -> bool {
+    ctx.members
+        .neighbours(id, Way::After, ctx.settings.watchers)
+        .contains(&ctx.me)
+}
 
-    pub(super) fn contact_due(&self) -> Option<(Instant, &'static str)> {
-        Some((self.contact.next_round, "members to find again"))
-    }
+fn is_due(id: NodeId, tried_at: Instant, ctx: Ctx<'_>) -> bool {
+    let is_long_away = ctx
+        .members
+        .get(id)
+        .is_some_and(|member| ctx.now >= member.since + ctx.settings.long_away);
+    !is_long_away || ctx.now >= tried_at + ctx.settings.slowly
 }

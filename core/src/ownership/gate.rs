@@ -12,9 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::context::{Ctx, Step};
+use super::moved::Moved;
+use super::node::NodeId;
+use super::numbers::Horizon;
 use super::settings::{ANSWER, PROVEN};
-use super::wire::{self, Header, Message, Sealed, Signature};
-use super::{NodeId, Ownership};
+use super::wire::{self, Header, Keys, Message, Sealed, Signature};
 use crate::address::Family;
 use crate::{Instant, Reason};
 
@@ -89,81 +92,66 @@ impl Gate {
         }
         is_due
     }
-}
 
-impl Ownership {
+    pub(super) fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>) {
+        self.nodes = nodes.values().flatten().copied().collect();
+    }
+
     /// Whether no member is known there.
-    #[must_use]
-    pub fn is_stranger(&self, from: IpAddr, now: Instant) -> bool {
-        !self.gate.is_known(from, now)
+    pub(super) fn is_stranger(&self, from: IpAddr, now: Instant) -> bool {
+        !self.is_known(from, now)
     }
 
-    /// Where members are known: what a flood must not keep from being heard.
-    #[must_use]
-    pub fn known_sources(&self, now: Instant) -> BTreeSet<IpAddr> {
-        let Gate { nodes, proven, .. } = &self.gate;
-        let proven = proven.iter().filter(|(_, at)| now < **at + PROVEN);
+    /// Where members are known.
+    pub(super) fn known_sources(&self, now: Instant) -> BTreeSet<IpAddr> {
+        let proven = self.proven.iter().filter(|(_, at)| now < **at + PROVEN);
         let proven = proven.map(|(address, _)| address);
-        nodes.iter().chain(proven).copied().collect()
-    }
-
-    pub(super) fn let_in_nodes(&mut self, nodes: &BTreeMap<NodeId, Vec<IpAddr>>) {
-        self.gate.nodes = nodes.values().flatten().copied().collect();
+        self.nodes.iter().chain(proven).copied().collect()
     }
 
     pub(super) fn let_in(
         &mut self,
         from: IpAddr,
         bytes: &[u8],
-        now: Instant,
+        here: &Moved,
+        horizon: Horizon,
+        step: &Step<'_>,
     ) -> Result<(Header, Message, Signature), Reason> {
-        let is_node = self.gate.is_node(from);
-        let is_locked = self.keys.is_locked();
+        let is_node = self.is_node(from);
+        let is_locked = step.keys.is_locked();
         if !is_locked && !is_node {
             return Err(Reason::UnknownPeer);
         }
         let sealed = wire::read(bytes)?;
         let header = sealed.header;
-        if header.sender == self.me {
+        if header.sender == step.me {
             // Also another speaker under this name: the others tell by STALE (L11).
             return Err(Reason::OwnFrame);
         }
-        let member = self.members.get(header.sender);
+        let member = step.members.get(header.sender);
         let Some(member) = member.filter(|member| member.may_speak()) else {
             return Err(Reason::UnknownPeer);
         };
-        let must_sign = is_locked && (!is_node || member.signs || !self.keys.takes_unsigned());
+        let must_sign = is_locked && (!is_node || member.signs || !step.keys.takes_unsigned());
         if must_sign && !sealed.has_tag() {
             return Err(Reason::BadSignature);
         }
-        if !self.gate.is_known(from, now) && !self.gate.admits_stranger(now) {
+        if !self.is_known(from, step.now) && !self.admits_stranger(step.now) {
             return Err(Reason::TooManyStrangers);
         }
-        let signature = self.verify(&sealed, from)?;
+        let signature = verify(&sealed, from, here, step.keys, step.ctx())?;
         let message = sealed.message()?;
-        if !self.is_plausible(&header, &message, now) {
+        if !horizon.admits_message(&header, &message, step.now) {
             return Err(Reason::Implausible);
         }
         Ok((header, message, signature))
     }
 
-    /// It was signed for one of the addresses that this node has, or has had until now: the sender may
-    /// not have heard yet.
-    fn verify(&self, sealed: &Sealed<'_>, from: IpAddr) -> Result<Signature, Reason> {
-        let mut here = self.own_addresses();
-        here.sort_by_key(|own| Family::of(*own) != Family::of(from));
-        let mut answers = here.into_iter().map(|own| sealed.verify(&self.keys, own));
-        let first = answers.next().unwrap_or(Err(Reason::BadSignature));
-        first.or_else(|error| answers.find(Result::is_ok).unwrap_or(Err(error)))
-    }
-
     /// Its sender is who it says, and speaks now.
-    pub(super) fn has_proven(&mut self, sender: NodeId, from: IpAddr, now: Instant) {
-        if let Some(member) = self.members.get_mut(sender) {
-            member.signs = true;
-        }
-        if !self.gate.is_node(from) {
-            self.gate.note_proven(from, now);
+    pub(super) fn has_proven(&mut self, sender: NodeId, from: IpAddr, step: &mut Step<'_>) {
+        step.members.note_signed(sender);
+        if !self.is_node(from) {
+            self.note_proven(from, step.now);
         }
     }
 
@@ -171,12 +159,34 @@ impl Ownership {
     /// have one name (L11). While somebody is believed without a signature, nobody but a node is told
     /// the boot that makes a datagram fresh: whoever repeats a member's old datagram, signature and
     /// all, would learn it.
-    pub(super) fn answer(&mut self, from: IpAddr, header: &Header, answer: &Message, now: Instant) {
-        let is_safe = !self.keys.takes_unsigned() || self.gate.is_node(from);
-        if is_safe && self.gate.may_answer(from, now) {
-            self.send_to(from, header.boot, answer);
+    pub(super) fn answer(
+        &mut self,
+        from: IpAddr,
+        header: &Header,
+        answer: &Message,
+        step: &mut Step<'_>,
+    ) {
+        let is_safe = !step.keys.takes_unsigned() || self.is_node(from);
+        if is_safe && self.may_answer(from, step.now) {
+            step.send_to(from, header.boot, answer);
         }
     }
+}
+
+/// It was signed for one of the addresses that this node has, or has had until now: the sender may
+/// not have heard yet.
+fn verify(
+    sealed: &Sealed<'_>,
+    from: IpAddr,
+    here: &Moved,
+    keys: &Keys,
+    ctx: Ctx<'_>,
+) -> Result<Signature, Reason> {
+    let mut here = here.own_addresses(ctx.members);
+    here.sort_by_key(|own| Family::of(*own) != Family::of(from));
+    let mut answers = here.into_iter().map(|own| sealed.verify(keys, own));
+    let first = answers.next().unwrap_or(Err(Reason::BadSignature));
+    first.or_else(|error| answers.find(Result::is_ok).unwrap_or(Err(error)))
 }
 
 #[cfg(test)]

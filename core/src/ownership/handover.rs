@@ -4,16 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::consent::Consent;
+use super::claims::Claims;
+use super::consent::{Consent, agrees};
+use super::context::{Ctx, Step};
 use super::epoch::is_newer;
-use super::model::{Death, Offer, Stage, Why};
+use super::interface::{Candidate, Cause};
+use super::model::{Offer, Stage, Why};
+use super::node::NodeId;
+use super::scene::Scene;
+use super::settings::{Preference, Settings};
+use super::sync::send_own_record;
 use super::wire::{Message, VIPS_OF};
-use super::{Candidate, Cause, Event, Leaving, NodeId, Ownership, Preference, Settings, Verdict};
 use crate::{Instant, Reason};
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Handover {
+    gives: BTreeMap<IpAddr, Give>,
+    /// What others want to hand over to this member.
+    offers: BTreeMap<NodeId, Vec<Offered>>,
+}
 
 /// An address on its way to another owner.
 #[derive(Debug, Clone)]
-pub(super) struct Give {
+struct Give {
+    /// Of the claim that is handed over: with another claim, or without one, this is over.
+    epoch: u32,
     why: Why,
     since: Instant,
     next: Instant,
@@ -28,122 +43,65 @@ pub(super) struct Give {
 
 /// What another one wants to hand over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Offered {
+struct Offered {
     vip: IpAddr,
     epoch: u32,
     consent: Consent,
 }
 
-impl Ownership {
-    /// SIGTERM, and what it means. The process may exit at [`Event::MayExit`].
-    pub fn set_leaving(&mut self, why: Leaving, now: Instant) {
-        if self.leaving.is_some() {
-            return;
-        }
-        self.leaving = Some((why, now));
-        match why {
-            // R1: nothing moves, peers hold what this node has.
-            Leaving::Restarting => self.say_goodbye(Verdict::Restarting),
-            // R4
-            Leaving::Draining => {
-                self.claims.reconsider_all();
-                self.claims.publish = true;
-            }
-        }
-    }
-
+impl Handover {
     /// Whether an address that this member owns should go elsewhere.
-    pub(super) fn review_give(&mut self, vip: IpAddr, now: Instant) {
-        let may_keep = self.may_serve(vip) && self.leaving.is_none();
-        let has_better = self.successors(vip, Why::Better).next().is_some();
-        let Some(owned) = self.claims.owned.get_mut(&vip) else {
+    pub(super) fn review(&mut self, vip: IpAddr, claims: &Claims, scene: Scene<'_>, ctx: Ctx<'_>) {
+        let Some(claim) = claims.get(vip) else {
             return;
         };
-        let why = owned.give.as_ref().map(|give| give.why);
+        let may_keep = scene.may_serve(vip, ctx) && !scene.is_leaving();
+        let has_better = successors(vip, Why::Better, scene, ctx).next().is_some();
+        let give = self.gives.get_mut(&vip);
+        let give = give.filter(|give| give.epoch == claim.epoch);
+        let why = give.as_ref().map(|give| give.why);
         if !may_keep {
             if why != Some(Why::Must) {
-                owned.give = Some(Give::new(Why::Must, now));
+                let give = Give::new(Why::Must, claim.epoch, ctx.now);
+                self.gives.insert(vip, give);
             }
         } else if why == Some(Why::Must) || !has_better {
-            owned.give = None;
+            self.gives.remove(&vip);
         } else if why.is_none() {
-            owned.give = Some(Give::new(Why::Better, now));
-        } else if let Some(give) = &mut owned.give {
+            let give = Give::new(Why::Better, claim.epoch, ctx.now);
+            self.gives.insert(vip, give);
+        } else if let Some(give) = give {
             // Whoever is better may be another one by now.
-            (give.pause, give.next) = (Duration::ZERO, give.next.min(now));
+            (give.pause, give.next) = (Duration::ZERO, give.next.min(ctx.now));
         }
-    }
-
-    /// Joined candidates to whom the address may go for this cause, the best first. To one whose
-    /// forwarding is in doubt it goes only if it has to go, and to nobody else.
-    pub(super) fn successors(&self, vip: IpAddr, why: Why) -> impl Iterator<Item = NodeId> {
-        let doubtful = (why == Why::Must).then(|| self.suitable(vip, why, Stage::Doubtful));
-        self.suitable(vip, why, Stage::Serving)
-            .chain(doubtful.into_iter().flatten())
-    }
-
-    fn suitable(&self, vip: IpAddr, why: Why, stage: Stage) -> impl Iterator<Item = NodeId> {
-        let candidates = || {
-            self.claims
-                .wanted(vip)
-                .into_iter()
-                .flat_map(|wanted| wanted.candidates.iter())
-        };
-        let own = candidates().position(|candidate| candidate.node == self.me);
-        let own_tier = own
-            .and_then(|own| candidates().nth(own))
-            .map(|own| own.tier);
-        let is_silent_here = self.links.is_silent_now(vip);
-        let suits = move |place: usize, candidate: &Candidate| match why {
-            Why::Must => true,
-            // L14: whoever hears somebody there is better than who does not.
-            Why::Better if is_silent_here => self.hears_on_link(candidate.node, vip),
-            // H2: a node of a better tier always, one of a better rank in MetalLB's way.
-            Why::Better => match self.settings.preference {
-                Preference::Sticky => own_tier.is_none_or(|own| candidate.tier < own),
-                Preference::BestRank => own.is_none_or(|own| place < own),
-            },
-        };
-        let suitable = candidates()
-            .enumerate()
-            .filter(move |(place, candidate)| suits(*place, candidate));
-        suitable
-            .map(|(_, candidate)| candidate.node)
-            .filter(move |&id| {
-                let member = self.members.get(id).filter(|member| member.is_live());
-                let is_able = member.is_some_and(|member| member.record.stage == stage);
-                id != self.me && is_able && !self.lacks_subnet(id, vip)
-            })
     }
 
     /// H1: offers what is to be given, until the successor's claim is seen: that claim, better by
     /// its epoch, is what makes this member fall silent (C6).
-    pub(super) fn give_when_due(&mut self, now: Instant) {
-        let due: Vec<(IpAddr, Why)> = self
-            .claims
-            .owned
-            .iter()
-            .filter_map(|(&vip, owned)| Some((vip, owned.give.as_ref()?)))
-            .filter(|(_, give)| give.next <= now)
-            .map(|(vip, give)| (vip, give.why))
-            .collect();
+    pub(super) fn give_when_due(
+        &mut self,
+        claims: &mut Claims,
+        scene: Scene<'_>,
+        step: &mut Step<'_>,
+    ) {
+        let is_owned = |vip, epoch| claims.get(vip).is_some_and(|claim| claim.epoch == epoch);
+        self.gives.retain(|vip, give| is_owned(*vip, give.epoch));
+        let due = self.gives.iter().filter(|(_, give)| give.next <= step.now);
+        let due: Vec<(IpAddr, Why)> = due.map(|(&vip, give)| (vip, give.why)).collect();
         let mut gives: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
         let mut offers: BTreeMap<NodeId, Vec<Offer>> = BTreeMap::new();
         for (vip, why) in due {
-            let successors: Vec<NodeId> = self.successors(vip, why).collect();
-            if self.has_given_in(vip, successors.is_empty(), now) {
+            let successors: Vec<NodeId> = successors(vip, why, scene, step.ctx()).collect();
+            if self.has_given_in(vip, successors.is_empty(), claims, scene, step) {
                 continue;
             }
-            let Some(owned) = self.claims.owned.get_mut(&vip) else {
+            let Some(give) = self.gives.get_mut(&vip) else {
                 continue;
             };
-            let (epoch, Some(give)) = (owned.claim.epoch, &mut owned.give) else {
+            let Some(to) = give.next_successor(&successors, step.settings, step.now) else {
                 continue;
             };
-            let Some(to) = give.next_successor(&successors, &self.settings, now) else {
-                continue;
-            };
-            let member = self.members.get(to);
+            let (epoch, member) = (give.epoch, step.members.get(to));
             if why == Why::Better && member.is_some_and(|member| member.record.consents) {
                 let mut before = successors.iter().take_while(|id| **id != to);
                 offers.entry(to).or_default().push(Offer {
@@ -157,39 +115,46 @@ impl Ownership {
         }
         for (to, gives) in gives {
             for chunk in gives.chunks(VIPS_OF) {
-                self.send(to, &Message::Give(chunk.to_vec()));
+                step.send(to, &Message::Give(chunk.to_vec()));
             }
         }
         for (to, offers) in offers {
             for chunk in offers.chunks(VIPS_OF) {
-                self.send(to, &Message::Offer(chunk.to_vec()));
+                step.send(to, &Message::Offer(chunk.to_vec()));
             }
         }
     }
 
     /// Ends a handover that nobody accepts. A leaver waits: a candidate may yet join.
-    fn has_given_in(&mut self, vip: IpAddr, nobody: bool, now: Instant) -> bool {
-        let Some(owned) = self.claims.owned.get_mut(&vip) else {
+    fn has_given_in(
+        &mut self,
+        vip: IpAddr,
+        nobody: bool,
+        claims: &mut Claims,
+        scene: Scene<'_>,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let Some(give) = self.gives.get(&vip) else {
             return true;
         };
-        let Some(give) = &owned.give else { return true };
         if give.why == Why::Better {
             // H3: time ends no offer: who is better may hear of it later than this member.
             let is_over = nobody;
             if is_over {
-                owned.give = None;
+                self.gives.remove(&vip);
             }
             return is_over;
         }
-        let is_over = now >= give.since + self.settings.give_limit;
-        let is_hopeless = nobody && self.leaving.is_none();
+        let is_over = step.now >= give.since + step.settings.give_limit;
+        let is_hopeless = nobody && !scene.is_leaving();
         if is_over || is_hopeless {
-            let reason = if self.leaving.is_some() {
+            let reason = if scene.is_leaving() {
                 Reason::Leaving
             } else {
                 Reason::Ineligible
             };
-            self.withdraw(vip, reason);
+            self.gives.remove(&vip);
+            claims.withdraw(vip, reason, step);
         }
         is_over || is_hopeless
     }
@@ -202,7 +167,7 @@ impl Ownership {
             epoch,
             consent: Consent::Needless,
         });
-        self.claims.offers.entry(from).or_default().extend(offered);
+        self.offers.entry(from).or_default().extend(offered);
     }
 
     pub(super) fn handle_offer(&mut self, from: NodeId, offers: &[Offer]) {
@@ -214,12 +179,17 @@ impl Ownership {
                 false => Consent::Needed,
             },
         });
-        self.claims.offers.entry(from).or_default().extend(offered);
+        self.offers.entry(from).or_default().extend(offered);
     }
 
     /// H1: the successor judges its own eligibility, announces, then publishes.
-    pub(super) fn take_offers(&mut self, now: Instant) {
-        for (from, offers) in std::mem::take(&mut self.claims.offers) {
+    pub(super) fn take_offers(
+        &mut self,
+        claims: &mut Claims,
+        scene: Scene<'_>,
+        step: &mut Step<'_>,
+    ) {
+        for (from, offers) in std::mem::take(&mut self.offers) {
             let (mut refused, mut declined) = (Vec::new(), Vec::new());
             let mut is_repeated = false;
             for Offered {
@@ -228,37 +198,28 @@ impl Ownership {
                 consent,
             } in offers
             {
-                if self.claims.owned.contains_key(&vip) {
+                if claims.owns(vip) {
                     is_repeated = true;
-                } else if !self.accepts(vip, from, epoch, now) {
+                } else if !accepts(vip, from, epoch, scene, step.ctx()) {
                     refused.push(vip);
-                } else if !self.agrees(vip, from, consent) {
+                } else if !is_agreed(vip, from, consent, scene, step.ctx()) {
                     declined.push(vip);
                 } else {
-                    let asking = self.is_asked_for_by(from, vip);
-                    self.claim(vip, Cause::Handover, asking, now);
+                    let asking = is_asked_for_by(from, vip, step.ctx());
+                    claims.claim(vip, Cause::Handover, asking, scene, step);
                 }
             }
             if is_repeated {
                 // The giver has not seen the claim.
-                self.send_own_record(from);
+                send_own_record(from, step);
             }
             for chunk in refused.chunks(VIPS_OF) {
-                self.send(from, &Message::Refuse(chunk.to_vec()));
+                step.send(from, &Message::Refuse(chunk.to_vec()));
             }
             for chunk in declined.chunks(VIPS_OF) {
-                self.send(from, &Message::Decline(chunk.to_vec()));
+                step.send(from, &Message::Decline(chunk.to_vec()));
             }
         }
-    }
-
-    fn accepts(&self, vip: IpAddr, from: NodeId, epoch: u32, now: Instant) -> bool {
-        let is_unchallenged = self
-            .members
-            .claims(vip)
-            .all(|(id, claim)| id == from || !is_newer(claim.epoch, epoch));
-        let is_willing = self.may_serve(vip) && self.links.may_take(vip, &self.settings, now);
-        self.stage().serves() && is_willing && is_unchallenged
     }
 
     pub(super) fn handle_refuse(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
@@ -280,59 +241,92 @@ impl Ownership {
 
     /// The handover to this member that goes on.
     fn give_to(&mut self, to: NodeId, vip: IpAddr) -> Option<&mut Give> {
-        let give = self.claims.owned.get_mut(&vip)?.give.as_mut();
+        let give = self.gives.get_mut(&vip);
         give.filter(|give| give.to == Some(to))
     }
 
-    /// H2: a leaver with nothing left says so, and is gone. That comes before anything else: one that
-    /// was stopped until its time was over would announce once more, and others have its addresses.
-    pub(super) fn leave_when_due(&mut self, now: Instant) {
-        let Some((Leaving::Draining, since)) = self.leaving else {
-            return;
-        };
-        if self.claims.owned.is_empty() || now >= since + self.settings.give_limit {
-            self.withdraw_all(Reason::Leaving);
-            self.say_goodbye(Verdict::Left);
-        }
+    pub(super) fn has_offers(&self) -> bool {
+        !self.offers.is_empty()
     }
 
-    fn say_goodbye(&mut self, verdict: Verdict) {
-        let death = Death {
-            member: self.me,
-            boot: self.boot(),
-            inc: self.inc(),
-            verdict,
-        };
-        self.send_to_all(&Message::Dead(death));
-        self.events.push_back(Event::MayExit);
-        self.has_left = true;
-    }
-
-    pub(super) fn give_due(&self) -> Option<(Instant, &'static str)> {
-        let gives = self
-            .claims
-            .owned
-            .values()
-            .filter_map(|owned| owned.give.as_ref());
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
+        let gives = self.gives.values();
         gives
             .map(|give| give.next)
             .min()
             .map(|at| (at, "a handover"))
     }
+}
 
-    pub(super) fn leave_due(&self) -> Option<(Instant, &'static str)> {
-        let (_, since) = self.leaving?;
-        let at = match self.claims.owned.is_empty() {
-            true => Instant::START,
-            false => since + self.settings.give_limit,
-        };
-        Some((at, "the end of leaving"))
-    }
+/// Joined candidates to whom the address may go for this cause, the best first. To one whose
+/// forwarding is in doubt it goes only if it has to go, and to nobody else.
+fn successors<'a>(
+    vip: IpAddr,
+    why: Why,
+    scene: Scene<'a>,
+    ctx: Ctx<'a>,
+) -> impl Iterator<Item = NodeId> + use<'a> {
+    let doubtful = (why == Why::Must).then(|| suitable(vip, why, Stage::Doubtful, scene, ctx));
+    suitable(vip, why, Stage::Serving, scene, ctx).chain(doubtful.into_iter().flatten())
+}
+
+fn suitable<'a>(
+    vip: IpAddr,
+    why: Why,
+    stage: Stage,
+    scene: Scene<'a>,
+    ctx: Ctx<'a>,
+) -> impl Iterator<Item = NodeId> + use<'a> {
+    let candidates = move || scene.demand.candidates(vip).enumerate();
+    let own = candidates().find(|(_, candidate)| candidate.node == ctx.me);
+    let own_tier = own.map(|(_, candidate)| candidate.tier);
+    let own = own.map(|(place, _)| place);
+    let is_silent_here = scene.links.is_silent_now(vip);
+    let suits = move |place: usize, candidate: &Candidate| match why {
+        Why::Must => true,
+        // L14: whoever hears somebody there is better than who does not.
+        Why::Better if is_silent_here => scene.links.hears(candidate.node, vip, ctx.members),
+        // H2: a node of a better tier always, one of a better rank in MetalLB's way.
+        Why::Better => match ctx.settings.preference {
+            Preference::Sticky => own_tier.is_none_or(|own| candidate.tier < own),
+            Preference::BestRank => own.is_none_or(|own| place < own),
+        },
+    };
+    let suitable = candidates().filter(move |(place, candidate)| suits(*place, candidate));
+    suitable
+        .map(|(_, candidate)| candidate.node)
+        .filter(move |&id| {
+            let member = ctx.members.get(id).filter(|member| member.is_live());
+            let is_able = member.is_some_and(|member| member.record.stage == stage);
+            id != ctx.me && is_able && !scene.lacks_subnet(id, vip, ctx)
+        })
+}
+
+/// Whether this member can take it, and nobody else has it by now.
+fn accepts(vip: IpAddr, from: NodeId, epoch: u32, scene: Scene<'_>, ctx: Ctx<'_>) -> bool {
+    let is_unchallenged = ctx
+        .members
+        .claims(vip)
+        .all(|(id, claim)| id == from || !is_newer(claim.epoch, epoch));
+    let is_willing = scene.may_serve(vip, ctx) && scene.links.may_take(vip, ctx);
+    scene.stage.serves() && is_willing && is_unchallenged
+}
+
+fn is_agreed(vip: IpAddr, from: NodeId, consent: Consent, scene: Scene<'_>, ctx: Ctx<'_>) -> bool {
+    let better = successors(vip, Why::Better, scene, ctx);
+    agrees(vip, from, consent, better, scene, ctx)
+}
+
+/// Whether a member claims the address and does not announce it yet (C9).
+fn is_asked_for_by(id: NodeId, vip: IpAddr, ctx: Ctx<'_>) -> bool {
+    let mut claims = ctx.members.claims(vip);
+    claims.any(|(by, claim)| by == id && claim.asking)
 }
 
 impl Give {
-    const fn new(why: Why, now: Instant) -> Self {
+    const fn new(why: Why, epoch: u32, now: Instant) -> Self {
         Self {
+            epoch,
             why,
             since: now,
             next: now,

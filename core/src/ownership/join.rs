@@ -1,14 +1,21 @@
 //! J1: a speaker that starts learns before it claims.
 
+use super::beats::ping;
 use super::blocked::PER_ROUND;
-use super::{NodeId, Ownership};
+use super::context::Step;
+use super::node::NodeId;
+use super::settings::Settings;
+use super::sync::compare_with;
 use crate::Instant;
 
 /// Members to learn from: the first may be about to die.
 const TEACHERS: u32 = 3;
 
 #[derive(Debug, Clone)]
-pub(super) enum Join {
+pub(super) struct Join(State);
+
+#[derive(Debug, Clone)]
+enum State {
     /// No Nodes list yet, or nothing is heard: there is nobody to learn from, and to be alone proves
     /// nothing.
     Waiting,
@@ -23,123 +30,134 @@ pub(super) enum Join {
     },
 }
 
+/// What a digest was good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learned {
+    /// This member does not join.
+    NotJoining,
+    /// There is more to learn.
+    Something,
+    /// It knows what a member knows that has joined.
+    Everything,
+}
+
 impl Join {
     pub(super) const fn new() -> Self {
-        Self::Waiting
+        Self(State::Waiting)
     }
 
     pub(super) const fn is_joined(&self) -> bool {
-        matches!(self, Self::Joined { .. })
+        matches!(self.0, State::Joined { .. })
     }
-}
 
-impl Ownership {
     /// The first Nodes list begins it.
-    pub(super) fn begin_join(&mut self, now: Instant) {
-        if matches!(self.join, Join::Waiting) && !self.watching.is_isolated() {
-            self.rejoin(now);
+    pub(super) const fn begin(&mut self, step: &mut Step<'_>) {
+        if matches!(self.0, State::Waiting) {
+            self.again(step);
         }
     }
 
-    pub(super) fn rejoin(&mut self, now: Instant) {
-        self.join = Join::Joining {
-            since: now,
+    /// It may have missed something, and learns as one that starts does.
+    pub(super) const fn again(&mut self, step: &mut Step<'_>) {
+        self.0 = State::Joining {
+            since: step.now,
             hellos: 0,
             teachers: 0,
         };
-        self.claims.publish = true;
+        step.publish();
     }
 
-    pub(super) fn unjoin(&mut self) {
-        self.join = Join::Waiting;
-        self.claims.publish = true;
+    /// It hears nothing: it begins once it does.
+    pub(super) const fn wait(&mut self, step: &mut Step<'_>) {
+        self.0 = State::Waiting;
+        step.publish();
     }
 
-    pub(super) fn join_when_due(&mut self, now: Instant) {
-        let Join::Joining {
+    /// Greets whoever is silent. Whether nobody taught this member anything for so long that it has to
+    /// decide alone.
+    pub(super) fn handle_timeout(&mut self, step: &mut Step<'_>) -> bool {
+        let State::Joining {
             since,
             hellos,
             teachers,
-        } = &mut self.join
+        } = &mut self.0
         else {
-            return;
+            return false;
         };
-        let since = *since;
-        let hello = self.settings.hellos.get(*hellos);
-        if now >= since + self.settings.join {
-            self.listen_first(now);
-            self.complete_join(now);
-        } else if hello.is_some_and(|&at| now >= since + at) {
+        let (now, since) = (step.now, *since);
+        let hello = step.settings.hellos.get(*hellos);
+        if now >= since + step.settings.join {
+            return true;
+        }
+        if hello.is_some_and(|&at| now >= since + at) {
             *hellos += 1;
             *teachers = 0;
-            self.say_hello(since);
+            say_hello(since, step);
         }
-    }
-
-    fn say_hello(&mut self, since: Instant) {
-        let silent: Vec<NodeId> = self
-            .members
-            .iter()
-            .filter(|(id, member)| *id != self.me && member.heard_at.is_none_or(|at| at < since))
-            .map(|(id, _)| id)
-            .collect();
-        for &id in &silent {
-            let ping = self.ping(false, None);
-            self.send(id, &ping);
-        }
-        // B2: whether their nodes live, should nothing else come of it.
-        for id in self.pick(PER_ROUND, silent) {
-            self.probe(id);
-        }
+        false
     }
 
     /// While this member joins, every digest is a chance: a joined member's that equals ours ends
-    /// it, any other is asked for what we lack. False once it has joined.
+    /// it, any other is asked for what we lack.
     pub(super) fn learn(
         &mut self,
         from: NodeId,
         is_equal: bool,
         joined: bool,
-        now: Instant,
-    ) -> bool {
-        let Join::Joining { teachers, .. } = &mut self.join else {
-            return false;
+        step: &mut Step<'_>,
+    ) -> Learned {
+        let State::Joining { teachers, .. } = &mut self.0 else {
+            return Learned::NotJoining;
         };
         if is_equal && joined {
-            self.complete_join(now);
-        } else if !is_equal && *teachers < TEACHERS {
-            *teachers += 1;
-            self.sync_with(from);
+            return Learned::Everything;
         }
-        true
+        if !is_equal && *teachers < TEACHERS {
+            *teachers += 1;
+            compare_with(from, false, step);
+        }
+        Learned::Something
     }
 
-    fn complete_join(&mut self, now: Instant) {
-        if let Join::Joining { since, .. } = self.join {
-            self.join = Join::Joined { since };
+    /// From now on this member decides.
+    pub(super) fn complete(&mut self, step: &mut Step<'_>) {
+        if let State::Joining { since, .. } = self.0 {
+            self.0 = State::Joined { since };
         }
-        self.clear_lost(now);
-        self.claims.reconsider_all();
-        self.claims.publish = true;
+        step.members.find_lost(step.now);
+        step.publish();
     }
 
     /// When this member began to join, if its cluster may be starting just now.
-    pub(super) fn starting_since(&self, now: Instant) -> Option<Instant> {
-        match self.join {
-            Join::Joined { since } if now < since + self.settings.starting => Some(since),
+    pub(super) fn starting_since(&self, settings: &Settings, now: Instant) -> Option<Instant> {
+        match self.0 {
+            State::Joined { since } if now < since + settings.starting => Some(since),
             _ => None,
         }
     }
 
-    pub(super) fn join_due(&self) -> Option<(Instant, &'static str)> {
-        let Join::Joining { since, hellos, .. } = self.join else {
+    pub(super) fn due(&self, settings: &Settings) -> Option<(Instant, &'static str)> {
+        let State::Joining { since, hellos, .. } = self.0 else {
             return None;
         };
-        let hello = self.settings.hellos.get(hellos);
+        let hello = settings.hellos.get(hellos);
         hello
             .map(|&at| (since + at, "a greeting"))
             .into_iter()
-            .chain([(since + self.settings.join, "the end of joining")])
+            .chain([(since + settings.join, "the end of joining")])
             .min()
+    }
+}
+
+fn say_hello(since: Instant, step: &mut Step<'_>) {
+    let others = step.members.iter().filter(|(id, _)| *id != step.me);
+    let silent = others.filter(|(_, member)| member.heard_at.is_none_or(|at| at < since));
+    let silent: Vec<NodeId> = silent.map(|(id, _)| id).collect();
+    for &id in &silent {
+        step.send(id, &ping(false, false, None, step.ctx()));
+    }
+    // B2: whether their nodes live, should nothing else come of it.
+    for id in step.pick(PER_ROUND, silent) {
+        step.probe(id);
     }
 }

@@ -6,76 +6,147 @@
 
 use std::time::Duration;
 
-use super::{Event, KernelAnswer, NodeId, Ownership};
+use super::interface::KernelAnswer;
+use super::settings::Settings;
 use crate::Instant;
+use crate::wire::MacAddr;
 
 /// So many questions in a row without an answer: at 5 % loss both ways it happens once in 1,000.
 const UNANSWERED: u32 = 3;
 
-impl Ownership {
-    /// Asks the kernels of those who are watched, with their subscriptions.
-    pub(super) fn ask_kernels(&mut self, now: Instant) {
-        for id in self.watched() {
-            let Some(member) = self.members.get_mut(id) else {
-                continue;
-            };
-            let since_asked = |at: Option<Instant>| at >= member.asked_at;
-            let is_answered = member.kernel_at.is_some() && since_asked(member.kernel_at);
-            let wait = match is_answered {
-                true => self.settings.ask_again,
-                false if member.unanswered >= UNANSWERED => self.settings.ask_the_silent,
-                false => Duration::ZERO,
-            };
-            if member.asked_at.is_some_and(|at| now < at + wait) {
-                continue;
-            }
-            let was_heard = member.asked_at.is_some() && since_asked(member.heard_at);
-            if !is_answered && was_heard {
-                member.unanswered = member.unanswered.saturating_add(1);
-            }
-            if member.unanswered == UNANSWERED && !is_answered {
-                // Perhaps it answers ARP, and no echo any more.
-                member.echoes = false;
-                self.events.push_back(Event::KernelSilent { node: id });
-            }
-            member.asked_at = Some(now);
-            self.probe(id);
+/// What is known of the kernel of one member's node.
+#[derive(Debug, Clone)]
+pub(super) struct Kernel {
+    /// It once answered an echo request: then only echoes prove it alive.
+    echoes: bool,
+    /// When it was last asked in peace, and when it last answered anything.
+    asked_at: Option<Instant>,
+    answered_at: Option<Instant>,
+    /// Questions in a row that it did not answer although its member's process was heard.
+    unanswered: u32,
+    /// It last said that no process listens.
+    no_process_at: Option<Instant>,
+    /// The hardware address that it answers with.
+    mac: MacAddr,
+}
+
+/// It is time to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Question {
+    /// It has just been found to answer nothing.
+    pub(super) is_found_silent: bool,
+}
+
+impl Kernel {
+    pub(super) fn new() -> Self {
+        Self {
+            echoes: false,
+            asked_at: None,
+            answered_at: None,
+            unanswered: 0,
+            no_process_at: None,
+            mac: MacAddr::zero(),
         }
     }
 
-    /// Whether nothing is known of this member's node but what its process says.
-    pub(super) fn kernel_is_silent(&self, id: NodeId) -> bool {
-        let member = self.members.get(id);
-        member.is_some_and(|member| member.unanswered >= UNANSWERED)
+    /// What it answered at another address says nothing about this one.
+    pub(super) fn forget_answers(&mut self) {
+        *self = Self {
+            mac: self.mac,
+            ..Self::new()
+        };
     }
 
-    /// Whether this proves that the member's kernel runs. An ARP proxy answers for the dead with its
-    /// own hardware address, and some fabrics with the right one; so echoes decide for a node that is
-    /// known to answer them.
-    pub(super) fn proves_kernel(&mut self, id: NodeId, answer: KernelAnswer, now: Instant) -> bool {
-        let Some(member) = self.members.get_mut(id) else {
-            return false;
+    pub(super) const fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    pub(super) const fn asked_at(&self) -> Option<Instant> {
+        self.asked_at
+    }
+
+    pub(super) const fn answered_at(&self) -> Option<Instant> {
+        self.answered_at
+    }
+
+    /// Whether it has answered within this time.
+    pub(super) fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
+        self.answered_at.is_some_and(|at| now < at + time)
+    }
+
+    /// Whether it has said within this time that no process listens.
+    pub(super) fn has_denied_within(&self, time: Duration, now: Instant) -> bool {
+        self.no_process_at.is_some_and(|at| now < at + time)
+    }
+
+    /// Whether nothing is known of the node but what its process says.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.unanswered >= UNANSWERED
+    }
+
+    pub(super) const fn note_asked(&mut self, now: Instant) {
+        self.asked_at = Some(now);
+    }
+
+    /// Whether to ask it again, of a member that was last heard then.
+    pub(super) fn ask_when_due(
+        &mut self,
+        heard_at: Option<Instant>,
+        settings: &Settings,
+        now: Instant,
+    ) -> Option<Question> {
+        let since_asked = |at: Option<Instant>| at >= self.asked_at;
+        let is_answered = self.answered_at.is_some() && since_asked(self.answered_at);
+        let wait = match is_answered {
+            true => settings.ask_again,
+            false if self.is_silent() => settings.ask_the_silent,
+            false => Duration::ZERO,
         };
+        if self.asked_at.is_some_and(|at| now < at + wait) {
+            return None;
+        }
+        let was_heard = self.asked_at.is_some() && since_asked(heard_at);
+        if !is_answered && was_heard {
+            self.unanswered = self.unanswered.saturating_add(1);
+        }
+        let is_found_silent = self.unanswered == UNANSWERED && !is_answered;
+        if is_found_silent {
+            // Perhaps it answers ARP, and no echo any more.
+            self.echoes = false;
+        }
+        self.asked_at = Some(now);
+        Some(Question { is_found_silent })
+    }
+
+    /// Whether this proves that it runs. `said` is the hardware address that its member has told. An ARP
+    /// proxy answers for the dead with its own, and some fabrics with the right one; so echoes decide
+    /// for a node that is known to answer them.
+    pub(super) fn proves(
+        &mut self,
+        answer: KernelAnswer,
+        said: Option<MacAddr>,
+        now: Instant,
+    ) -> bool {
         let is_proof = match answer {
             KernelAnswer::Neighbour(mac) => {
-                member.kernel_mac = mac;
-                let is_its_own = !member.standing.is_heard_of() || mac == member.record.mac;
-                is_its_own && !member.echoes
+                self.mac = mac;
+                let is_its_own = said.is_none_or(|said| said == mac);
+                is_its_own && !self.echoes
             }
             KernelAnswer::Echo => {
-                member.echoes = true;
+                self.echoes = true;
                 true
             }
             KernelAnswer::PortUnreachable => {
-                member.no_process_at = Some(now);
+                self.no_process_at = Some(now);
                 true
             }
         };
         if is_proof {
-            member.kernel_at = Some(now);
+            self.answered_at = Some(now);
             // The other one is no answer to what is asked while its process lives.
             if answer != KernelAnswer::PortUnreachable {
-                member.unanswered = 0;
+                self.unanswered = 0;
             }
         }
         is_proof

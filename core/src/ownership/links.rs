@@ -10,8 +10,12 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
+use super::context::{Ctx, Step};
+use super::interface::Event;
+use super::members::Members;
 use super::model::{LinkAddress, MAX_LINKS};
-use super::{CALM, Event, FAST, NodeId, Ownership, Settings, Transmit};
+use super::node::NodeId;
+use super::settings::{CALM, FAST, Settings};
 use crate::Instant;
 
 /// So many unanswered rounds in a row make a link silent. Each member is asked by two questions, ARP
@@ -124,11 +128,95 @@ impl Links {
         (links, self.tells_subnets && are_all)
     }
 
-    /// Whether that is something else than before.
-    pub(super) fn set_subnets(&mut self, subnets: Vec<(IpNetwork, IpAddr)>, are_all: bool) -> bool {
+    /// S1: all subnets of this node's links, each with its address there.
+    pub(super) fn set_subnets(
+        &mut self,
+        subnets: Vec<(IpNetwork, IpAddr)>,
+        are_all: bool,
+        step: &mut Step<'_>,
+    ) {
         let before = std::mem::replace(&mut self.subnets, subnets);
         let were_all = std::mem::replace(&mut self.tells_subnets, are_all);
-        before != self.subnets || were_all != are_all
+        if before != self.subnets || were_all != are_all {
+            step.publish();
+        }
+    }
+
+    /// The networks that wanted addresses are in, besides that of its own, and its address in each.
+    pub(super) fn set_further(&mut self, links: &BTreeMap<IpNetwork, IpAddr>, step: &mut Step<'_>) {
+        let known = &mut self.by_network;
+        let before = known.len();
+        known.retain(|network, link| links.get(network) == Some(&link.own));
+        let mut has_changed = known.len() != before;
+        for (&network, &own) in links {
+            has_changed |= !known.contains_key(&network);
+            known.entry(network).or_insert(Link::new(own));
+        }
+        if has_changed {
+            step.publish();
+        }
+    }
+
+    /// Any station there will do. The networks on which nobody was heard until now.
+    pub(super) fn hear(&mut self, from: IpAddr, now: Instant) -> Vec<IpNetwork> {
+        let mut heard_again = Vec::new();
+        for (network, link) in &mut self.by_network {
+            if !network.contains(from) || from == link.own {
+                continue;
+            }
+            link.heard_at = Some(now);
+            if link.unanswered >= UNANSWERED {
+                heard_again.push(*network);
+            }
+            link.unanswered = 0;
+        }
+        heard_again
+    }
+
+    /// Asks others on each link. Whether it is time to try again to hand over what is announced there.
+    pub(super) fn handle_timeout(&mut self, step: &mut Step<'_>) -> bool {
+        let now = step.now;
+        if self.by_network.is_empty() || now < self.next_round {
+            return false;
+        }
+        let mut is_in_doubt = false;
+        for (&network, link) in &mut self.by_network {
+            let others = members_on(network, step.members);
+            let before = link.silent;
+            if others.is_empty() {
+                // Nobody could take over, and nobody can tell.
+                *link = Link::new(link.own);
+            } else {
+                link.judge();
+                link.asked_at = Some(now);
+            }
+            let (silent, is_unanswered) = (link.silent, link.unanswered > 0);
+            if silent != before {
+                step.publish();
+                self.try_again_at = now;
+                step.tell(Event::Link { network, silent });
+            }
+            is_in_doubt |= is_unanswered;
+            let count = if is_unanswered { ASKED_IN_DOUBT } else { ASKED };
+            for id in step.pick(count, others) {
+                if let Some(address) = address_on(id, network, step.members) {
+                    step.probe_at(address);
+                }
+            }
+            if is_unanswered {
+                step.probe_gateway();
+            }
+        }
+        let pause = match is_in_doubt {
+            true => step.settings.link_doubt,
+            false => step.settings.link_round,
+        };
+        self.next_round = now + pause;
+        let is_to_try_again = is_in_doubt && now >= self.try_again_at;
+        if is_to_try_again {
+            self.try_again_at = now + step.settings.link_try_again;
+        }
+        is_to_try_again
     }
 
     fn of(&self, vip: IpAddr) -> Option<(&IpNetwork, &Link)> {
@@ -148,130 +236,51 @@ impl Links {
     }
 
     /// Whether it may take something over that has an owner.
-    pub(super) fn may_take(&self, vip: IpAddr, settings: &Settings, now: Instant) -> bool {
+    pub(super) fn may_take(&self, vip: IpAddr, ctx: Ctx<'_>) -> bool {
         self.of(vip).is_none_or(|(_, link)| {
-            let is_fresh = |at| now < at + settings.link_fresh;
+            let is_fresh = |at| ctx.now < at + ctx.settings.link_fresh;
             !link.silent && (link.asked_at.is_none() || link.heard_at.is_some_and(is_fresh))
         })
     }
-}
-
-impl Ownership {
-    /// The networks of this node, besides that of its own address, that wanted addresses are in, and
-    /// its address in each.
-    pub fn set_further_links(&mut self, links: &BTreeMap<IpNetwork, IpAddr>) {
-        let known = &mut self.links.by_network;
-        let before = known.len();
-        known.retain(|network, link| links.get(network) == Some(&link.own));
-        let mut has_changed = known.len() != before;
-        for (&network, &own) in links {
-            has_changed |= !known.contains_key(&network);
-            known.entry(network).or_insert(Link::new(own));
-        }
-        self.claims.publish |= has_changed;
-    }
-
-    /// The addresses of other members on such links.
-    pub fn further_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let others = self.members.iter().filter(|(id, _)| *id != self.me);
-        others.flat_map(|(_, member)| member.record.links.iter().map(|link| link.address))
-    }
-
-    /// Any station there will do.
-    pub(super) fn hear_on_links(&mut self, from: IpAddr, now: Instant) {
-        for (network, link) in &mut self.links.by_network {
-            if !network.contains(from) || from == link.own {
-                continue;
-            }
-            link.heard_at = Some(now);
-            if link.unanswered >= UNANSWERED {
-                let owned = self.claims.owned.keys().copied();
-                let dirty = owned.filter(|vip| network.contains(*vip));
-                self.claims.dirty.extend(dirty.collect::<Vec<_>>());
-            }
-            link.unanswered = 0;
-        }
-    }
-
-    pub(super) fn attend_links(&mut self, now: Instant) {
-        if self.links.by_network.is_empty() || now < self.links.next_round {
-            return;
-        }
-        let mut is_in_doubt = false;
-        let networks: Vec<IpNetwork> = self.links.by_network.keys().copied().collect();
-        for network in networks {
-            let others = self.members_on(network);
-            let Some(link) = self.links.by_network.get_mut(&network) else {
-                continue;
-            };
-            let before = link.silent;
-            if others.is_empty() {
-                // Nobody could take over, and nobody can tell.
-                *link = Link::new(link.own);
-            } else {
-                link.judge();
-                link.asked_at = Some(now);
-            }
-            let (silent, is_unanswered) = (link.silent, link.unanswered > 0);
-            if silent != before {
-                self.claims.publish = true;
-                self.links.try_again_at = now;
-                self.events.push_back(Event::Link { network, silent });
-            }
-            is_in_doubt |= is_unanswered;
-            let count = if is_unanswered { ASKED_IN_DOUBT } else { ASKED };
-            for id in self.pick(count, others) {
-                let address = self.address_on(id, network);
-                self.transmits.extend(address.map(Transmit::Probe));
-            }
-            if is_unanswered {
-                self.transmits.push_back(Transmit::ProbeGateway);
-            }
-        }
-        let pause = match is_in_doubt {
-            true => self.settings.link_doubt,
-            false => self.settings.link_round,
-        };
-        self.links.next_round = now + pause;
-        if is_in_doubt && now >= self.links.try_again_at {
-            self.links.try_again_at = now + self.settings.link_try_again;
-            self.claims.dirty.extend(self.claims.owned.keys());
-        }
-    }
-
-    pub(super) fn links_due(&self) -> Option<(Instant, &'static str)> {
-        let has_some = !self.links.by_network.is_empty();
-        has_some.then_some((self.links.next_round, "questions on further links"))
-    }
-
-    fn members_on(&self, network: IpNetwork) -> Vec<NodeId> {
-        let others = self.members.live_others();
-        others
-            .filter(|&id| self.address_on(id, network).is_some())
-            .collect()
-    }
-
-    fn address_on(&self, id: NodeId, network: IpNetwork) -> Option<IpAddr> {
-        let links = &self.members.get(id)?.record.links;
-        let mut addresses = links.iter().map(|link| link.address);
-        addresses.find(|address| network.contains(*address))
-    }
 
     /// Whether a member says that it hears somebody on its link to `vip`.
-    pub(super) fn hears_on_link(&self, id: NodeId, vip: IpAddr) -> bool {
-        self.links_to(id, vip).any(|link| !link.silent)
+    pub(super) fn hears(&self, id: NodeId, vip: IpAddr, members: &Members) -> bool {
+        self.links_to(id, vip, members).any(|link| !link.silent)
     }
 
     /// Whether it says that it hears nobody there.
-    pub(super) fn is_silent_at(&self, id: NodeId, vip: IpAddr) -> bool {
-        self.links_to(id, vip).any(|link| link.silent)
+    pub(super) fn is_silent_at(&self, id: NodeId, vip: IpAddr, members: &Members) -> bool {
+        self.links_to(id, vip, members).any(|link| link.silent)
     }
 
     /// What a member says of its link to the network that `vip` is in.
-    fn links_to(&self, id: NodeId, vip: IpAddr) -> impl Iterator<Item = &LinkAddress> {
-        let network = self.links.of(vip).map(|(network, _)| *network);
-        let member = self.members.get(id);
+    fn links_to<'a>(
+        &self,
+        id: NodeId,
+        vip: IpAddr,
+        members: &'a Members,
+    ) -> impl Iterator<Item = &'a LinkAddress> + use<'a> {
+        let network = self.of(vip).map(|(network, _)| *network);
+        let member = members.get(id);
         let links = member.into_iter().flat_map(|member| &member.record.links);
         links.filter(move |link| network.is_some_and(|network| network.contains(link.address)))
     }
+
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
+        let has_some = !self.by_network.is_empty();
+        has_some.then_some((self.next_round, "questions on further links"))
+    }
+}
+
+fn members_on(network: IpNetwork, members: &Members) -> Vec<NodeId> {
+    let others = members.live_others();
+    others
+        .filter(|&id| address_on(id, network, members).is_some())
+        .collect()
+}
+
+fn address_on(id: NodeId, network: IpNetwork, members: &Members) -> Option<IpAddr> {
+    let links = &members.get(id)?.record.links;
+    let mut addresses = links.iter().map(|link| link.address);
+    addresses.find(|address| network.contains(*address))
 }

@@ -8,6 +8,7 @@
 mod entry;
 mod index;
 mod member;
+mod news;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -63,7 +64,7 @@ impl Members {
     }
 
     /// For what the index does not know of; everything else goes through [`Self::change`].
-    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Member> {
+    fn get_mut(&mut self, id: NodeId) -> Option<&mut Member> {
         self.all.get_mut(&id)
     }
 
@@ -103,7 +104,7 @@ impl Members {
     }
 
     /// The one way in which a member changes: the index follows, and notes what has to follow it.
-    pub(super) fn change(&mut self, id: NodeId, now: Instant, edit: impl FnOnce(&mut Member)) {
+    fn change(&mut self, id: NodeId, now: Instant, edit: impl FnOnce(&mut Member)) {
         let Some(member) = self.all.get_mut(&id) else {
             return;
         };
@@ -117,7 +118,7 @@ impl Members {
             .update(id, Some(&before), Some(member), id == self.me);
     }
 
-    pub(super) fn insert(&mut self, id: NodeId, member: Member) {
+    fn insert(&mut self, id: NodeId, member: Member) {
         self.index.update(id, None, Some(&member), id == self.me);
         self.all.insert(id, member);
     }
@@ -209,6 +210,11 @@ impl Members {
                     .expect("reserving members have an end"),
             )
         })
+    }
+
+    pub(super) fn reservation_due(&self) -> Option<(Instant, &'static str)> {
+        let ends = self.reservations().map(|(_, until)| until).min();
+        ends.map(|at| (at, "the end of a hold"))
     }
 
     /// Whose boot before held `vip` and may claim it again before anybody else (R2).

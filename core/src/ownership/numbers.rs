@@ -10,7 +10,6 @@
 use super::model::{Death, Entry};
 use super::settings::AHEAD;
 use super::wire::{Header, Message};
-use super::{Identity, Ownership};
 use crate::Instant;
 
 /// An incarnation refutes one death: ten a second for a day come to fewer.
@@ -28,11 +27,8 @@ pub(super) struct Horizon {
 }
 
 impl Horizon {
-    pub(super) const fn new(identity: &Identity, now: Instant) -> Self {
-        Self {
-            boot: identity.boot,
-            since: now,
-        }
+    pub(super) const fn new(boot: u64, now: Instant) -> Self {
+        Self { boot, since: now }
     }
 
     fn admits(self, boot: u64, now: Instant) -> bool {
@@ -40,27 +36,25 @@ impl Horizon {
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
         boot <= self.boot.saturating_add(ahead)
     }
-}
 
-impl Ownership {
     /// N1: what a datagram says of its sender, and of one other.
-    pub(super) fn is_plausible(&self, header: &Header, message: &Message, now: Instant) -> bool {
+    pub(super) fn admits_message(self, header: &Header, message: &Message, now: Instant) -> bool {
         let says = match message {
             Message::Dead(Death { inc, .. })
             | Message::Ping {
                 gone: Some(inc), ..
             } => *inc <= LAST_INC,
-            Message::Stale { boot } => self.horizon.admits(*boot, now),
+            Message::Stale { boot } => self.admits(*boot, now),
             _ => true,
         };
-        says && header.inc <= LAST_INC && self.horizon.admits(header.boot, now)
+        says && header.inc <= LAST_INC && self.admits(header.boot, now)
     }
 
     /// N1: an entry may come from one who believed too much; the others beside it are good.
-    pub(super) fn is_plausible_entry(&self, entry: &Entry, now: Instant) -> bool {
+    pub(super) fn admits_entry(self, entry: &Entry, now: Instant) -> bool {
         entry.inc <= LAST_INC
             && entry.seq <= LAST_SEQ
             && entry.parts <= MAX_PARTS
-            && self.horizon.admits(entry.boot, now)
+            && self.admits(entry.boot, now)
     }
 }

@@ -1,6 +1,9 @@
 //! The order of [`Ownership::handle_timeout`]: one call carries out everything that follows.
 
+use std::net::IpAddr;
+
 use super::model::{Claim, Entry, Life, Stage};
+use super::wire::{Header, Message};
 use super::*;
 use crate::wire::MacAddr;
 
@@ -50,7 +53,7 @@ impl Bench {
 
     /// A millisecond passes.
     fn tick(&mut self) -> (Vec<Event>, Vec<(IpAddr, Message)>) {
-        self.now = self.now + std::time::Duration::from_millis(1);
+        self.now = self.now + Duration::from_millis(1);
         self.speaker.handle_timeout(self.now);
         self.past()
     }

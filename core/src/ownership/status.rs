@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use super::model::Stage;
 use super::node::mix;
+use super::scene::is_reserved_to_another;
+use super::subnets::lacks_subnet;
 use super::{NodeId, Ownership, Standing};
 use crate::wire::MacAddr;
 use crate::{Instant, Reason};
@@ -44,7 +46,7 @@ pub struct VipStatus {
 impl Ownership {
     /// The addresses that this node answers for, in order.
     pub fn owned(&self) -> impl Iterator<Item = IpAddr> {
-        self.claims.owned.keys().copied()
+        self.claims.owned()
     }
 
     /// Whether this speaker has learned what there is to know, and may claim.
@@ -63,13 +65,15 @@ impl Ownership {
     /// the time of the last datagram aside.
     #[must_use]
     pub fn version(&self) -> (u64, usize, usize) {
-        let index = self.members.index();
+        let index = self.common.members.index();
         let unheard = self
+            .common
             .members
             .iter()
             .filter(|(_, one)| !one.standing.is_heard_of());
         let stations = unheard.map(|(id, one)| {
-            one.kernel_mac
+            one.kernel
+                .mac()
                 .octets()
                 .into_iter()
                 .fold(id.0, |hash, octet| mix(hash ^ u64::from(octet)))
@@ -77,32 +81,35 @@ impl Ownership {
         (
             index.digest() ^ stations.fold(0, |sum, one| sum ^ one),
             index.live.len(),
-            self.members.iter().count(),
+            self.common.members.iter().count(),
         )
     }
 
     /// Every member, this one included.
     pub fn members(&self) -> impl Iterator<Item = MemberStatus> {
-        self.members.iter().map(|(node, member)| MemberStatus {
-            node,
-            address: member.address,
-            standing: member.standing,
-            incarnation: member.inc,
-            heard_at: member.heard_at,
-            mac: member.station(),
-            addresses: member.record.claims.len(),
-            reason: self.impediment(node),
-        })
+        self.common
+            .members
+            .iter()
+            .map(|(node, member)| MemberStatus {
+                node,
+                address: member.address,
+                standing: member.standing,
+                incarnation: member.inc,
+                heard_at: member.heard_at,
+                mac: member.station(),
+                addresses: member.record.claims.len(),
+                reason: self.impediment(node),
+            })
     }
 
     fn impediment(&self, node: NodeId) -> Option<Reason> {
         if self.blocked.contains(node) {
             return Some(Reason::PeerBlocked);
         }
-        if self.kernel_is_silent(node) {
+        if self.common.members.is_kernel_silent(node) {
             return Some(Reason::KernelSilent);
         }
-        let links = &self.members.get(node)?.record.links;
+        let links = &self.common.members.get(node)?.record.links;
         let is_silent = links.iter().any(|link| link.silent);
         is_silent.then_some(Reason::LinkSilent)
     }
@@ -110,8 +117,8 @@ impl Ownership {
     /// Who answers for `vip`.
     #[must_use]
     pub fn vip_status(&self, vip: IpAddr, now: Instant) -> VipStatus {
-        let owner = self.members.owner(vip);
-        let is_own = self.claims.owned.contains_key(&vip);
+        let owner = self.common.members.owner(vip);
+        let is_own = self.claims.owns(vip);
         VipStatus {
             owner: owner.map(|(id, claim)| (id, claim.epoch)),
             asking: owner.is_some_and(|(_, claim)| claim.asking),
@@ -120,20 +127,23 @@ impl Ownership {
     }
 
     fn why_not(&self, vip: IpAddr, now: Instant) -> Reason {
-        match self.claims.wanted(vip) {
+        let ctx = self.common.ctx(now);
+        match self.demand.get(vip) {
             None => Reason::Unwanted,
             Some(wanted) if !wanted.eligible => Reason::Ineligible,
-            Some(_) if self.lacks_subnet(self.me, vip) => Reason::SubnetElsewhere,
-            Some(_) if self.leaves_to_others(vip) => Reason::AddressNotListed,
+            Some(_) if lacks_subnet(ctx.me, vip, &self.demand, ctx) => Reason::SubnetElsewhere,
+            Some(_) if self.moved.leaves_to_others(vip, &self.demand, ctx) => {
+                Reason::AddressNotListed
+            }
             Some(_) if self.links.is_silent(vip) => Reason::LinkSilent,
-            Some(_) if self.members.owner(vip).is_some() && self.doubtful => {
+            Some(_) if ctx.members.owner(vip).is_some() && self.presence.is_doubtful() => {
                 Reason::KubeProxyUnhealthy
             }
-            Some(_) if self.members.owner(vip).is_some() => Reason::NotOwner,
-            Some(_) if self.is_reserved_to_another(vip) => Reason::Reserved,
-            Some(_) if self.is_announced_elsewhere(vip, now) => Reason::PeerAnnounces,
+            Some(_) if ctx.members.owner(vip).is_some() => Reason::NotOwner,
+            Some(_) if is_reserved_to_another(vip, ctx) => Reason::Reserved,
+            Some(_) if self.blocked.is_announced_elsewhere(vip, ctx) => Reason::PeerAnnounces,
             Some(_) if self.watching.is_isolated() => Reason::Isolated,
-            Some(_) => match self.stage() {
+            Some(_) => match self.presence.stage(self.join.is_joined()) {
                 Stage::Joining => Reason::Joining,
                 Stage::Leaving => Reason::Leaving,
                 _ if self.contact.is_quiet(now) => Reason::NameShared,

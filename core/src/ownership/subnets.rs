@@ -11,32 +11,23 @@
 
 use std::net::IpAddr;
 
-use ipnetwork::IpNetwork;
+use super::context::Ctx;
+use super::demand::Demand;
+use super::members::Members;
+use super::node::NodeId;
 
-use super::{NodeId, Ownership};
+/// Whether another node is on the subnet of `vip`, as far as is known.
+pub(super) fn is_on_anothers_subnet(vip: IpAddr, members: &Members) -> bool {
+    members.index().has_subnet_of(vip)
+}
 
-impl Ownership {
-    /// S1: the subnets of this node's links, each with its address there, those of wanted addresses
-    /// first: only a few are told. Unless they `are_all`, nobody concludes from them what it lacks.
-    pub fn set_subnets(&mut self, subnets: Vec<(IpNetwork, IpAddr)>, are_all: bool) {
-        self.claims.publish |= self.links.set_subnets(subnets, are_all);
+/// S2, S3: whether `id` is not on the subnet of `vip`, and somebody is.
+pub(super) fn lacks_subnet(id: NodeId, vip: IpAddr, demand: &Demand, ctx: Ctx<'_>) -> bool {
+    let is_on_subnet = demand.is_on_subnet(vip);
+    if id == ctx.me {
+        return !is_on_subnet && is_on_anothers_subnet(vip, ctx.members);
     }
-
-    /// Whether another node is on the subnet of `vip`, as far as is known: then it is announced on that
-    /// subnet alone.
-    #[must_use]
-    pub fn is_on_anothers_subnet(&self, vip: IpAddr) -> bool {
-        self.members.index().has_subnet_of(vip)
-    }
-
-    /// S2, S3: whether `id` is not on the subnet of `vip`, and somebody is.
-    pub(super) fn lacks_subnet(&self, id: NodeId, vip: IpAddr) -> bool {
-        let is_on_subnet = self.claims.wanted(vip).is_some_and(|one| one.on_subnet);
-        if id == self.me {
-            return !is_on_subnet && self.is_on_anothers_subnet(vip);
-        }
-        let record = self.members.get(id).map(|member| &member.record);
-        let lacks = record.is_some_and(|one| one.tells_subnets && !one.has_subnet_of(vip));
-        lacks && (is_on_subnet || self.is_on_anothers_subnet(vip))
-    }
+    let record = ctx.members.get(id).map(|member| &member.record);
+    let lacks = record.is_some_and(|one| one.tells_subnets && !one.has_subnet_of(vip));
+    lacks && (is_on_subnet || is_on_anothers_subnet(vip, ctx.members))
 }

@@ -1,10 +1,12 @@
 //! C7: knowledge is published at once, said twice, and repaired where digests differ.
 
+use super::context::{Ctx, Step};
 use super::members::Index;
 use super::model::{BUCKETS, Entry, Record};
+use super::node::NodeId;
 use super::numbers::LAST_SEQ;
+use super::own;
 use super::wire::{Message, pack};
-use super::{NodeId, Ownership};
 use crate::Instant;
 
 #[derive(Debug, Clone)]
@@ -15,180 +17,113 @@ pub(super) struct Sync {
 }
 
 impl Sync {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) const fn new(now: Instant) -> Self {
         Self {
             spread_at: None,
             spread_last: now,
             repeat_at: None,
         }
     }
-}
-
-impl Ownership {
-    /// The digest in a beat.
-    pub(super) fn compare(&mut self, from: NodeId, digest: u64, joined: bool, now: Instant) {
-        let is_equal = digest == self.members.index().digest();
-        if self.learn(from, is_equal, joined, now) {
-            return;
-        }
-        let Some(watch) = self.watching.get_mut(from) else {
-            if !is_equal {
-                self.sync_with(from);
-            }
-            return;
-        };
-        if is_equal {
-            watch.differs_since = None;
-        } else if now >= *watch.differs_since.get_or_insert(now) + self.settings.differs {
-            watch.differs_since = Some(now);
-            self.sync_with(from);
-        }
-    }
-
-    /// The digest in a PING. One in four that differ is enough: it comes again.
-    pub(super) fn compare_casually(
-        &mut self,
-        from: NodeId,
-        digest: u64,
-        joined: bool,
-        now: Instant,
-    ) {
-        let is_equal = digest == self.members.index().digest();
-        if !self.learn(from, is_equal, joined, now)
-            && !is_equal
-            && self.random.next().is_multiple_of(4)
-        {
-            self.sync_with(from);
-        }
-    }
-
-    pub(super) fn sync_with(&mut self, id: NodeId) {
-        let message = self.sync_message(false);
-        self.send(id, &message);
-    }
-
-    fn sync_message(&self, answer: bool) -> Message {
-        let buckets = Box::new(self.members.index().buckets);
-        Message::Sync {
-            answer,
-            joined: self.join.is_joined(),
-            buckets,
-        }
-    }
-
-    /// Sends whatever lies in buckets that differ; a question is answered, an answer is not.
-    pub(super) fn handle_sync(
-        &mut self,
-        from: NodeId,
-        answer: bool,
-        joined: bool,
-        theirs: &[u64; BUCKETS],
-        now: Instant,
-    ) {
-        let ours = self.members.index().buckets;
-        let differs = |id: NodeId| ours[Index::bucket_of(id)] != theirs[Index::bucket_of(id)];
-        let ids: Vec<NodeId> = self
-            .members
-            .iter()
-            .map(|(id, _)| id)
-            .filter(|&id| differs(id))
-            .collect();
-        let entries: Vec<Entry> = ids
-            .into_iter()
-            .flat_map(|id| self.members.entries(id))
-            .collect();
-        for records in pack(entries) {
-            self.send(from, &records);
-        }
-        if !answer {
-            let message = self.sync_message(true);
-            self.send(from, &message);
-        }
-        if ours == *theirs {
-            self.learn(from, true, joined, now);
-        }
-    }
 
     /// A table that changed by repair is compared with two more.
-    pub(super) fn spread_repair(&mut self, now: Instant) {
-        if self.join.is_joined() {
-            let at = (self.sync.spread_last + self.settings.spread).max(now);
-            self.sync.spread_at = Some(self.sync.spread_at.map_or(at, |earlier| earlier.min(at)));
-        }
+    pub(super) fn spread_repair(&mut self, ctx: Ctx<'_>) {
+        let at = (self.spread_last + ctx.settings.spread).max(ctx.now);
+        self.spread_at = Some(self.spread_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    pub(super) fn repair_when_due(&mut self, now: Instant) {
-        if self.sync.spread_at.is_some_and(|at| at <= now) {
-            self.sync.spread_at = None;
-            self.sync.spread_last = now;
-            let live = self.members.live_others().collect();
-            for id in self.pick(2, live) {
-                self.sync_with(id);
+    pub(super) fn repair_when_due(&mut self, joined: bool, step: &mut Step<'_>) {
+        if self.spread_at.is_some_and(|at| at <= step.now) {
+            self.spread_at = None;
+            self.spread_last = step.now;
+            let live = step.members.live_others().collect();
+            for id in step.pick(2, live) {
+                compare_with(id, joined, step);
             }
         }
     }
 
-    /// Publishes this member's record if it changed, and once more: at 5 % loss one datagram of 20
-    /// would leave a member to claim what is held already.
-    pub(super) fn publish_when_due(&mut self, now: Instant) {
-        if self.claims.publish {
-            self.claims.publish = false;
-            self.renew_own_record(now);
-            self.publish();
-            self.sync.repeat_at = Some(now + self.settings.record_repeat);
-        } else if self.sync.repeat_at.is_some_and(|at| at <= now) {
-            self.sync.repeat_at = None;
-            self.publish();
-            self.repeat_yields();
+    /// Publishes this member's record, and once more: at 5 % loss one datagram of 20 would leave a member
+    /// to claim what is held already. Its number follows from the one before.
+    pub(super) fn publish(&mut self, record: Record, step: &mut Step<'_>) {
+        if step.members.own().record.seq >= LAST_SEQ {
+            own::take_boot(step.members.own().boot + 1, step);
         }
+        let seq = step.members.own().record.seq + 1;
+        let record = Record { seq, ..record };
+        step.members.take_own_record(record, step.now);
+        send_own_record_to_all(step);
+        self.repeat_at = Some(step.now + step.settings.record_repeat);
     }
 
-    fn publish(&mut self) {
-        let live: Vec<NodeId> = self.members.live_others().collect();
-        for id in live {
-            self.send_own_record(id);
+    /// Whether it was time to.
+    pub(super) fn repeat_when_due(&mut self, step: &mut Step<'_>) -> bool {
+        let is_due = self.repeat_at.is_some_and(|at| at <= step.now);
+        if is_due {
+            self.repeat_at = None;
+            send_own_record_to_all(step);
         }
+        is_due
     }
 
-    fn renew_own_record(&mut self, now: Instant) {
-        if self.members.own().record.seq >= LAST_SEQ {
-            self.take_boot(self.boot() + 1, now);
-        }
-        let (links, tells_subnets) = self.links.own();
-        let record = Record {
-            seq: self.members.own().record.seq + 1,
-            stage: self.stage(),
-            consents: true,
-            address: self.identity.address,
-            mac: self.identity.mac,
-            links,
-            tells_subnets,
-            claims: self.claims.own(),
-        };
-        self.members
-            .change(self.me, now, |own| own.take_record(record));
-    }
-
-    pub(super) fn send_own_record(&mut self, to: NodeId) {
-        let entries = self
-            .members
-            .entries(self.me)
-            .into_iter()
-            .filter(|entry| !entry.former);
-        for records in pack(entries) {
-            self.send(to, &records);
-        }
-    }
-
-    pub(super) fn repair_due(&self) -> Option<(Instant, &'static str)> {
-        let publish = self.claims.publish.then_some(Instant::START);
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
         [
-            publish.map(|at| (at, "a record to publish")),
-            self.sync.repeat_at.map(|at| (at, "a record to repeat")),
-            self.sync.spread_at.map(|at| (at, "a repair to pass on")),
+            self.repeat_at.map(|at| (at, "a record to repeat")),
+            self.spread_at.map(|at| (at, "a repair to pass on")),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+}
+
+/// Asks a member for what it knows and this one does not, and tells it the other way round.
+pub(super) fn compare_with(id: NodeId, joined: bool, step: &mut Step<'_>) {
+    step.send(id, &digests(false, joined, step.ctx()));
+}
+
+fn digests(answer: bool, joined: bool, ctx: Ctx<'_>) -> Message {
+    Message::Sync {
+        answer,
+        joined,
+        buckets: Box::new(ctx.members.index().buckets),
+    }
+}
+
+/// Sends whatever lies in buckets that differ; a question is answered, an answer is not. Whether
+/// nothing differs.
+pub(super) fn handle_sync(
+    from: NodeId,
+    answer: bool,
+    theirs: &[u64; BUCKETS],
+    joined: bool,
+    step: &mut Step<'_>,
+) -> bool {
+    let ours = step.members.index().buckets;
+    let differs = |id: NodeId| ours[Index::bucket_of(id)] != theirs[Index::bucket_of(id)];
+    let ids = step.members.iter().map(|(id, _)| id);
+    let entries: Vec<Entry> = ids
+        .filter(|&id| differs(id))
+        .flat_map(|id| step.members.entries(id))
+        .collect();
+    for records in pack(entries) {
+        step.send(from, &records);
+    }
+    if !answer {
+        step.send(from, &digests(true, joined, step.ctx()));
+    }
+    ours == *theirs
+}
+
+pub(super) fn send_own_record(to: NodeId, step: &mut Step<'_>) {
+    let entries = step.members.entries(step.me).into_iter();
+    for records in pack(entries.filter(|entry| !entry.former)) {
+        step.send(to, &records);
+    }
+}
+
+fn send_own_record_to_all(step: &mut Step<'_>) {
+    let live: Vec<NodeId> = step.members.live_others().collect();
+    for id in live {
+        send_own_record(id, step);
     }
 }

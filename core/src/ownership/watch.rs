@@ -1,5 +1,6 @@
 //! L1, L3, L8: whom this member watches, and when a beat is late. L9: who hears nothing.
 
+mod held;
 mod suspicion;
 
 use std::collections::BTreeMap;
@@ -7,10 +8,18 @@ use std::time::Duration;
 
 use suspicion::Suspicion;
 
+use super::beats::ping;
+use super::context::{Ctx, Step};
+use super::interface::{Event, KernelAnswer};
+use super::join::Join;
+use super::liveness::pronounce;
 use super::members::Way;
-use super::{NodeId, Ownership, Verdict};
+use super::model::Verdict;
+use super::node::NodeId;
 use crate::Instant;
 
+/// So many members are doubted at once: the others are seen by their own watchers.
+const DOUBTED: usize = 32;
 /// K is doubled at most this often: to 64.
 const WIDENINGS: usize = 5;
 
@@ -23,30 +32,32 @@ pub(super) struct Watching {
     /// When this member last gave somebody up (L8).
     verdicts: Vec<Instant>,
     renew_at: Instant,
+    /// The last reception of anything: proves that this node can hear (L9).
+    received_at: Instant,
     isolated: bool,
     is_stale: bool,
-    /// The longest time between two beats of a member since the last [`Ownership::poll_gap`].
+    /// The longest time between two beats of a member since that was last asked for.
     gap: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Watch {
+struct Watch {
     phase: Phase,
     /// When the next beat is late; while suspecting, when the next round is due.
-    pub(super) deadline: Instant,
+    deadline: Instant,
     /// R1: its process is away; its kernel is watched instead.
-    pub(super) held: bool,
+    held: bool,
     was_heard: bool,
     stalled_since: Option<Instant>,
     /// Since then its kernel has left one round unanswered.
     missed_one: bool,
     /// The last answer of its kernel.
-    pub(super) kernel_at: Instant,
+    kernel_at: Instant,
     deaf_since: Option<Instant>,
     /// Its last scheduled beat.
     beat_at: Option<Instant>,
     /// Since when its table differs from ours (C7).
-    pub(super) differs_since: Option<Instant>,
+    differs_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,12 +67,13 @@ enum Phase {
 }
 
 impl Watching {
-    pub(super) const fn new(renew_at: Instant) -> Self {
+    pub(super) const fn new(renew_at: Instant, now: Instant) -> Self {
         Self {
             watches: BTreeMap::new(),
             doubted: BTreeMap::new(),
             verdicts: Vec::new(),
             renew_at,
+            received_at: now,
             isolated: false,
             is_stale: false,
             gap: None,
@@ -72,21 +84,241 @@ impl Watching {
         self.isolated
     }
 
-    pub(super) const fn end_isolation(&mut self) -> bool {
+    /// This node can hear. Whether it could not before: then it has to learn what it missed (L9).
+    pub(super) const fn received(&mut self, now: Instant) -> bool {
+        self.received_at = now;
         std::mem::replace(&mut self.isolated, false)
     }
 
-    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Watch> {
-        self.watches.get_mut(&id)
+    /// L7: whoever is said to be gone is watched, and told, so that it can refute.
+    pub(super) fn doubt(&mut self, id: NodeId, inc: u32, joined: bool, step: &mut Step<'_>) {
+        if self.doubted.len() >= DOUBTED && !self.doubted.contains_key(&id) {
+            return;
+        }
+        let until = step.now + step.settings.doubt;
+        self.is_stale |= self.doubted.insert(id, until).is_none();
+        step.send(id, &ping(joined, true, Some(inc), step.ctx()));
     }
 
-    /// L7; false if too many are watched already.
-    pub(super) fn doubt(&mut self, id: NodeId, until: Instant, most: usize) -> bool {
-        if self.doubted.len() >= most && !self.doubted.contains_key(&id) {
+    /// L1: whom to watch follows from who is live. The watched are told at once.
+    pub(super) fn rewatch(&mut self, joined: bool, step: &mut Step<'_>) {
+        let now = step.now;
+        self.is_stale = false;
+        self.verdicts.retain(|&at| now < at + step.settings.recent);
+        self.doubted.retain(|_, until| *until > now);
+        let wanted = self.to_watch(step.ctx());
+        self.watches
+            .retain(|id, watch| wanted.get(id) == Some(&watch.held));
+        for (id, held) in wanted {
+            if self.watches.contains_key(&id) {
+                continue;
+            }
+            let wait = if held {
+                step.settings.beat
+            } else {
+                step.settings.slack
+            };
+            self.watches.insert(id, Watch::new(held, now + wait, now));
+            if !held {
+                step.send(id, &ping(joined, true, None, step.ctx()));
+            }
+        }
+    }
+
+    /// Each with whether its process is held.
+    fn to_watch(&self, ctx: Ctx<'_>) -> BTreeMap<NodeId, bool> {
+        // L8: where one died, its neighbours, and the watchers of others, may be dead too.
+        let watched = ctx.settings.watchers << self.verdicts.len().min(WIDENINGS);
+        let neighbours = ctx.members.neighbours(ctx.me, Way::Before, watched);
+        let doubted = self.doubted.keys().copied();
+        let doubted = doubted.filter(|&id| ctx.members.is_live(id));
+        let live = neighbours.into_iter().chain(doubted).map(|id| (id, false));
+        let held = held::to_watch(ctx).map(|id| (id, true));
+        live.chain(held).collect()
+    }
+
+    /// L3: only scheduled beats move the deadline, any datagram ends a suspicion. An answer to a
+    /// PING that came late would otherwise hide the beats that did not come.
+    pub(super) fn heard(&mut self, from: NodeId, is_scheduled: bool, ctx: Ctx<'_>) {
+        let watch = self.watches.get_mut(&from);
+        let Some(watch) = watch.filter(|watch| !watch.held) else {
+            return;
+        };
+        if is_scheduled || watch.is_suspecting() || !watch.was_heard {
+            watch.deadline = ctx.now + ctx.settings.late();
+        }
+        let gap = is_scheduled
+            .then(|| watch.beat_at.replace(ctx.now))
+            .flatten()
+            .map(|before| ctx.now.saturating_since(before));
+        watch.phase = Phase::Listening;
+        watch.stalled_since = None;
+        watch.was_heard = true;
+        self.gap = self.gap.max(gap);
+    }
+
+    /// The longest time between two beats of a member that this one watches, since the last call.
+    pub(super) const fn poll_gap(&mut self) -> Option<Duration> {
+        self.gap.take()
+    }
+
+    /// Renews what is renewed each second, with a look at the kernels. Whether that was due.
+    pub(super) fn renew_when_due(&mut self, joined: bool, step: &mut Step<'_>) -> bool {
+        if step.now < self.renew_at {
             return false;
         }
-        self.is_stale |= self.doubted.insert(id, until).is_none();
+        self.renew_at = step.now + step.settings.subscribe;
+        self.is_stale |= !self.verdicts.is_empty() || !self.doubted.is_empty();
+        for id in self.watched() {
+            step.send(id, &ping(joined, true, None, step.ctx()));
+        }
+        self.ask_kernels(step);
         true
+    }
+
+    /// L13: asks the kernels of those who are watched, with their subscriptions.
+    fn ask_kernels(&self, step: &mut Step<'_>) {
+        for id in self.watched() {
+            let heard_at = step.members.get(id).and_then(|member| member.heard_at);
+            let kernel = step.members.kernel_mut(id);
+            let question =
+                kernel.and_then(|one| one.ask_when_due(heard_at, step.settings, step.now));
+            let Some(question) = question else {
+                continue;
+            };
+            if question.is_found_silent {
+                step.tell(Event::KernelSilent { node: id });
+            }
+            step.probe(id);
+        }
+    }
+
+    /// The members whose beats are watched.
+    fn watched(&self) -> impl Iterator<Item = NodeId> {
+        let watches = self.watches.iter();
+        let live = watches.filter(|(_, watch)| !watch.held);
+        live.map(|(&id, _)| id)
+    }
+
+    /// Does what is due for each watched member. If this node finds that it hears nothing at all it
+    /// `join`s anew once it does.
+    pub(super) fn watch_when_due(&mut self, join: &mut Join, step: &mut Step<'_>) {
+        let due = self.watches.iter();
+        let due = due.filter(|(_, watch)| watch.deadline <= step.now);
+        let due: Vec<NodeId> = due.map(|(&id, _)| id).collect();
+        for id in due {
+            self.watch_one(id, join, step);
+        }
+        if self.is_stale {
+            self.rewatch(join.is_joined(), step);
+        }
+    }
+
+    fn watch_one(&mut self, id: NodeId, join: &mut Join, step: &mut Step<'_>) {
+        let Some(watch) = self.watches.get(&id) else {
+            return;
+        };
+        match &watch.phase {
+            Phase::Listening if watch.held => self.watch_kernel(id, join.is_joined(), step),
+            Phase::Listening => self.suspect(id, join.is_joined(), step),
+            Phase::Suspecting(suspicion) if suspicion.is_ripe(step.settings, step.now) => {
+                self.judge(id, join, step);
+            }
+            Phase::Suspecting(_) => self.probe_round(id, join.is_joined(), step),
+        }
+    }
+
+    /// L9: a member that sends but hears nothing keeps its addresses and serves nobody.
+    pub(super) fn note_deaf(
+        &mut self,
+        from: NodeId,
+        deaf: bool,
+        joined: bool,
+        step: &mut Step<'_>,
+    ) {
+        let Some(watch) = self.watches.get_mut(&from) else {
+            return;
+        };
+        if !deaf {
+            watch.deaf_since = None;
+            return;
+        }
+        let since = *watch.deaf_since.get_or_insert(step.now);
+        if step.now >= since + step.settings.deaf {
+            self.give_up(from, Verdict::Deaf, step);
+        } else {
+            // If it hears this, it is deaf no more.
+            step.send(from, &ping(joined, false, None, step.ctx()));
+        }
+    }
+
+    /// C7: whether to compare tables with a member whose beat says that its own `is_equal`, or not. What
+    /// is under way to one of the two makes them differ for a moment.
+    pub(super) fn has_to_compare(&mut self, from: NodeId, is_equal: bool, ctx: Ctx<'_>) -> bool {
+        let Some(watch) = self.watches.get_mut(&from) else {
+            return !is_equal;
+        };
+        if is_equal {
+            watch.differs_since = None;
+            return false;
+        }
+        let since = *watch.differs_since.get_or_insert(ctx.now);
+        let is_due = ctx.now >= since + ctx.settings.differs;
+        if is_due {
+            watch.differs_since = Some(ctx.now);
+        }
+        is_due
+    }
+
+    /// A kernel's answer counts only while it is asked for: nobody authenticates it.
+    pub(super) fn kernel_answered(
+        &mut self,
+        id: NodeId,
+        answer: KernelAnswer,
+        step: &mut Step<'_>,
+    ) {
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let was_heard = watch.was_heard;
+        if let Phase::Suspecting(suspicion) = &mut watch.phase {
+            suspicion.note_kernel();
+            // L5 b. It must have been heard before: a firewall may reject every datagram.
+            if answer == KernelAnswer::PortUnreachable && was_heard && !watch.held {
+                self.give_up(id, Verdict::Process, step);
+            }
+        } else if watch.held {
+            watch.kernel_at = step.now;
+        }
+    }
+
+    fn give_up(&mut self, id: NodeId, verdict: Verdict, step: &mut Step<'_>) {
+        self.verdicts.push(step.now);
+        self.watches.remove(&id);
+        self.is_stale = true;
+        pronounce(id, verdict, step);
+    }
+
+    /// L9: nothing at all was received since the suspicion began: it is this node that is cut off.
+    /// What it announces it keeps, as it cannot know better; it takes nothing.
+    fn isolate(&mut self, join: &mut Join, step: &mut Step<'_>) {
+        if !self.isolated {
+            self.isolated = true;
+            step.tell(Event::Isolated);
+            join.wait(step);
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
+        let deadlines = self
+            .watches
+            .values()
+            .map(|watch| (watch.deadline, "a late beat"));
+        let stale = self.is_stale.then_some((Instant::START, "whom to watch"));
+        deadlines
+            .chain(stale)
+            .chain([(self.renew_at, "subscriptions")])
+            .min()
     }
 }
 
@@ -106,171 +338,12 @@ impl Watch {
         }
     }
 
-    pub(super) const fn is_suspecting(&self) -> bool {
+    const fn is_suspecting(&self) -> bool {
         matches!(self.phase, Phase::Suspecting(_))
     }
 
-    pub(super) fn listen_until(&mut self, deadline: Instant) {
+    fn listen_until(&mut self, deadline: Instant) {
         self.phase = Phase::Listening;
         self.deadline = deadline;
-    }
-}
-
-impl Ownership {
-    /// L1: whom to watch follows from who is live. The watched are told at once.
-    pub(super) fn rewatch(&mut self, now: Instant) {
-        self.watching.is_stale = false;
-        self.watching
-            .verdicts
-            .retain(|&at| now < at + self.settings.recent);
-        self.watching.doubted.retain(|_, until| *until > now);
-        // L8: where one died, its neighbours, and the watchers of others, may be dead too.
-        let watched = self.settings.watchers << self.watching.verdicts.len().min(WIDENINGS);
-        let mut wanted: BTreeMap<NodeId, bool> = self
-            .members
-            .neighbours(self.me, Way::Before, watched)
-            .into_iter()
-            .map(|id| (id, false))
-            .collect();
-        let doubted = self
-            .watching
-            .doubted
-            .keys()
-            .filter(|id| self.members.is_live(**id));
-        wanted.extend(doubted.map(|&id| (id, false)));
-        wanted.extend(self.held_to_watch().into_iter().map(|id| (id, true)));
-        self.watching
-            .watches
-            .retain(|id, watch| wanted.get(id) == Some(&watch.held));
-        for (id, held) in wanted {
-            if self.watching.watches.contains_key(&id) {
-                continue;
-            }
-            let wait = if held {
-                self.settings.beat
-            } else {
-                self.settings.slack
-            };
-            self.watching
-                .watches
-                .insert(id, Watch::new(held, now + wait, now));
-            if !held {
-                let ping = self.ping(true, None);
-                self.send(id, &ping);
-            }
-        }
-    }
-
-    /// L3: only scheduled beats move the deadline, any datagram ends a suspicion. An answer to a
-    /// PING that came late would otherwise hide the beats that did not come.
-    pub(super) fn heard_watched(&mut self, from: NodeId, is_scheduled: bool, now: Instant) {
-        let late = self.settings.late();
-        let Some(watch) = self.watching.get_mut(from).filter(|watch| !watch.held) else {
-            return;
-        };
-        if is_scheduled || watch.is_suspecting() || !watch.was_heard {
-            watch.deadline = now + late;
-        }
-        let gap = is_scheduled
-            .then(|| watch.beat_at.replace(now))
-            .flatten()
-            .map(|before| now.saturating_since(before));
-        watch.phase = Phase::Listening;
-        watch.stalled_since = None;
-        watch.was_heard = true;
-        self.watching.gap = self.watching.gap.max(gap);
-    }
-
-    /// The longest time between two beats of a member that this one watches, since the last call.
-    pub fn poll_gap(&mut self) -> Option<Duration> {
-        self.watching.gap.take()
-    }
-
-    pub(super) fn watch_when_due(&mut self, now: Instant) {
-        if now >= self.watching.renew_at {
-            self.watching.renew_at = now + self.settings.subscribe;
-            let is_widened =
-                !self.watching.verdicts.is_empty() || !self.watching.doubted.is_empty();
-            self.watching.is_stale |= is_widened;
-            self.renew_subscriptions();
-            self.ask_kernels(now);
-            self.confirm_claims(now);
-        }
-        let due: Vec<NodeId> = self
-            .watching
-            .watches
-            .iter()
-            .filter(|(_, watch)| watch.deadline <= now)
-            .map(|(&id, _)| id)
-            .collect();
-        for id in due {
-            self.watch_one(id, now);
-        }
-        if self.watching.is_stale {
-            self.rewatch(now);
-        }
-    }
-
-    /// The members whose beats are watched.
-    pub(super) fn watched(&self) -> Vec<NodeId> {
-        let watches = self.watching.watches.iter();
-        let live = watches.filter(|(_, watch)| !watch.held);
-        live.map(|(&id, _)| id).collect()
-    }
-
-    fn renew_subscriptions(&mut self) {
-        for id in self.watched() {
-            let ping = self.ping(true, None);
-            self.send(id, &ping);
-        }
-    }
-
-    fn watch_one(&mut self, id: NodeId, now: Instant) {
-        let Some(watch) = self.watching.watches.get(&id) else {
-            return;
-        };
-        match &watch.phase {
-            Phase::Listening if watch.held => self.watch_kernel(id, now),
-            Phase::Listening => self.suspect(id, now),
-            Phase::Suspecting(suspicion) if suspicion.is_ripe(&self.settings, now) => {
-                self.judge(id, now)
-            }
-            Phase::Suspecting(_) => self.probe_round(id, now),
-        }
-    }
-
-    /// L9: a member that sends but hears nothing keeps its addresses and serves nobody.
-    pub(super) fn note_deaf(&mut self, from: NodeId, deaf: bool, now: Instant) {
-        let Some(watch) = self.watching.get_mut(from) else {
-            return;
-        };
-        if !deaf {
-            watch.deaf_since = None;
-            return;
-        }
-        let since = *watch.deaf_since.get_or_insert(now);
-        if now >= since + self.settings.deaf {
-            self.give_up(from, Verdict::Deaf, now);
-        } else {
-            // If it hears this, it is deaf no more.
-            let ping = self.ping(false, None);
-            self.send(from, &ping);
-        }
-    }
-
-    pub(super) fn watch_due(&self) -> Option<(Instant, &'static str)> {
-        let deadlines = self
-            .watching
-            .watches
-            .values()
-            .map(|watch| (watch.deadline, "a late beat"));
-        let stale = self
-            .watching
-            .is_stale
-            .then_some((Instant::START, "whom to watch"));
-        deadlines
-            .chain(stale)
-            .chain([(self.watching.renew_at, "subscriptions")])
-            .min()
     }
 }

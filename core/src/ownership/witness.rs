@@ -1,8 +1,10 @@
 //! L4: a second opinion, asked for by a watcher. A witness never answers from memory: what it heard
 //! a moment ago says nothing about now.
 
+use super::beats::ping;
+use super::context::Step;
+use super::node::NodeId;
 use super::wire::Message;
-use super::{NodeId, Ownership};
 use crate::Instant;
 
 /// Questions that a witness works on at once; more are a flood.
@@ -44,22 +46,27 @@ impl Question {
     }
 }
 
-impl Ownership {
-    pub(super) fn handle_ask(&mut self, from: NodeId, target: NodeId, nonce: u32, now: Instant) {
+impl Witness {
+    pub(super) fn handle_ask(
+        &mut self,
+        from: NodeId,
+        target: NodeId,
+        nonce: u32,
+        step: &mut Step<'_>,
+    ) {
         let asked = |question: &&Question| question.from == from && question.nonce == nonce;
-        if let Some(question) = self.witness.questions.iter().find(asked) {
+        if let Some(question) = self.questions.iter().find(asked) {
             // Asked again: the answer was lost, if there was one.
             if let Some(finding) = question.finding {
-                let tell = question.tell(finding);
-                self.send(from, &tell);
+                step.send(from, &question.tell(finding));
             }
-        } else if target != self.me && self.witness.questions.len() < MAX_QUESTIONS {
-            self.witness.questions.push(Question {
+        } else if target != step.me && self.questions.len() < MAX_QUESTIONS {
+            self.questions.push(Question {
                 from,
                 target,
                 nonce,
-                since: now,
-                next: now,
+                since: step.now,
+                next: step.now,
                 probes: 0,
                 finding: None,
             });
@@ -67,47 +74,47 @@ impl Ownership {
     }
 
     /// A datagram of the target, after this witness began to probe it.
-    pub(super) fn heard_asked(&mut self, target: NodeId) {
+    pub(super) fn heard(&mut self, target: NodeId, step: &mut Step<'_>) {
         let is_open = |question: &Question| {
             question.probes > 0
                 && !matches!(question.finding, Some(Finding::Heard | Finding::Nothing))
         };
-        self.find(target, Finding::Heard, is_open);
+        self.find(target, Finding::Heard, is_open, step);
     }
 
-    pub(super) fn kernel_answered_witness(&mut self, target: NodeId) {
-        self.find(target, Finding::Kernel, |question| {
-            question.probes > 0 && question.finding.is_none()
-        });
+    pub(super) fn kernel_answered(&mut self, target: NodeId, step: &mut Step<'_>) {
+        let is_open = |question: &Question| question.probes > 0 && question.finding.is_none();
+        self.find(target, Finding::Kernel, is_open, step);
     }
 
-    fn find(&mut self, target: NodeId, finding: Finding, is_open: impl Fn(&Question) -> bool) {
-        let mut tells = Vec::new();
-        for question in &mut self.witness.questions {
+    fn find(
+        &mut self,
+        target: NodeId,
+        finding: Finding,
+        is_open: impl Fn(&Question) -> bool,
+        step: &mut Step<'_>,
+    ) {
+        for question in &mut self.questions {
             if question.target == target && is_open(question) {
                 question.finding = Some(finding);
-                tells.push((question.from, question.tell(finding)));
+                step.send(question.from, &question.tell(finding));
             }
-        }
-        for (to, tell) in tells {
-            self.send(to, &tell);
         }
     }
 
-    pub(super) fn witness_when_due(&mut self, now: Instant) {
-        let limit = self.settings.alone;
-        self.witness
-            .questions
+    pub(super) fn handle_timeout(&mut self, joined: bool, step: &mut Step<'_>) {
+        let (now, limit) = (step.now, step.settings.alone);
+        self.questions
             .retain(|question| now < question.since + limit);
         let (mut probes, mut tells) = (Vec::new(), Vec::new());
-        for question in &mut self.witness.questions {
+        for question in &mut self.questions {
             let is_done = matches!(question.finding, Some(Finding::Heard | Finding::Nothing));
             if is_done || question.next > now {
                 continue;
             }
-            if question.probes < self.settings.probes {
+            if question.probes < step.settings.probes {
                 question.probes += 1;
-                question.next = question.since + self.settings.witness_gap * question.probes;
+                question.next = question.since + step.settings.witness_gap * question.probes;
                 probes.push(question.target);
             } else if question.finding.is_none() {
                 question.finding = Some(Finding::Nothing);
@@ -117,17 +124,16 @@ impl Ownership {
             }
         }
         for target in probes {
-            let ping = self.ping(false, None);
-            self.send(target, &ping);
-            self.probe(target);
+            step.send(target, &ping(joined, false, None, step.ctx()));
+            step.probe(target);
         }
         for (to, tell) in tells {
-            self.send(to, &tell);
+            step.send(to, &tell);
         }
     }
 
-    pub(super) fn witness_due(&self) -> Option<(Instant, &'static str)> {
-        let open = self.witness.questions.iter().filter(|question| {
+    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
+        let open = self.questions.iter().filter(|question| {
             !matches!(question.finding, Some(Finding::Heard | Finding::Nothing))
         });
         open.map(|question| question.next)

@@ -6,7 +6,7 @@ use super::super::model::{Claim, Death, Entry, Life, Stage};
 use super::super::numbers::{LAST_INC, LAST_SEQ};
 use super::super::wire::seal;
 use super::super::{
-    Candidate, Event, FAST, Identity, Key, Keys, Standing, Transmit, Verdict, Wanted,
+    Candidate, Event, FAST, Identity, Key, Keys, Ownership, Standing, Transmit, Verdict, Wanted,
 };
 use super::*;
 use crate::wire::MacAddr;
@@ -419,7 +419,13 @@ fn a_member_pushed_to_the_last_incarnation_starts_anew_and_keeps_its_address() {
     });
     let said = datagram(&keys, &header(1), &death);
     assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
-    assert_eq!((speaker.boot(), speaker.inc()), (BOOT + 1, 0));
+    assert_eq!(
+        (
+            speaker.common.members.own().boot,
+            speaker.common.members.own().inc
+        ),
+        (BOOT + 1, 0)
+    );
     keeps_its_address(&mut speaker, now);
 }
 
@@ -477,7 +483,10 @@ fn a_record_forged_in_a_members_name_is_replaced_by_its_next_one() {
         let said = datagram(&keys, &header(1), &Message::Records(vec![forged]));
         assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
         keeps_its_address(&mut speaker, now);
-        let (boot, own) = (speaker.boot(), speaker.members.own().record.seq);
+        let (boot, own) = (
+            speaker.common.members.own().boot,
+            speaker.common.members.own().record.seq,
+        );
         assert!((boot, own) > (BOOT, seq), "{boot} {own} after {seq}");
     }
     let (mut speaker, now) = owner(&keys);
@@ -489,7 +498,7 @@ fn a_record_forged_in_a_members_name_is_replaced_by_its_next_one() {
     };
     let said = datagram(&keys, &header(1), &Message::Records(vec![forged]));
     assert_eq!(speaker.handle_datagram(address(2), &said, now), Ok(()));
-    assert!(speaker.members.own().record.seq < LAST_SEQ, "N1");
+    assert!(speaker.common.members.own().record.seq < LAST_SEQ, "N1");
 }
 
 /// N1, N3: handovers need a newer epoch, for ever.
@@ -654,7 +663,7 @@ fn who_is_held_gone_is_told_where_it_speaks_from() {
         inc,
         verdict,
     };
-    assert!(speaker.members.bury(&death, now));
+    assert!(speaker.common.members.bury(&death, now));
     forget_past(&mut speaker);
     let said = datagram(&keys, &header(2), &beat());
     let heard = speaker.handle_datagram(address(9), &said, now);

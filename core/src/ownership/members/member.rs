@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::entry::Assembly;
 use crate::Instant;
+use crate::ownership::kernels::Kernel;
 use crate::ownership::model::{Record, Stage};
 use crate::ownership::node::{NodeId, mix};
 use crate::ownership::replay::Window;
@@ -20,6 +21,7 @@ pub(in super::super) struct Former {
     pub(in super::super) until: Instant,
 }
 
+/// Whoever is not the table only reads it: there is no way to a `&mut Member` but through [`Members`](super::Members).
 #[derive(Debug, Clone)]
 pub(in super::super) struct Member {
     /// Where it is spoken to (A2 to A4).
@@ -39,21 +41,11 @@ pub(in super::super) struct Member {
     pub(in super::super) since: Instant,
     /// The last datagram from it.
     pub(in super::super) heard_at: Option<Instant>,
-    /// Its node once answered an echo request: then only echoes prove its kernel alive (§7).
-    pub(in super::super) echoes: bool,
-    /// When its kernel was last asked in peace, and when it last answered anything (L13).
-    pub(in super::super) asked_at: Option<Instant>,
-    pub(in super::super) kernel_at: Option<Instant>,
-    /// Questions in a row that its kernel did not answer although its process was heard.
-    pub(in super::super) unanswered: u32,
-    /// Its kernel last said that no process listens.
-    pub(in super::super) no_process_at: Option<Instant>,
-    /// The hardware address that its kernel answers with, as long as it has told none itself.
-    pub(in super::super) kernel_mac: MacAddr,
+    pub(in super::super) kernel: Kernel,
     /// It has signed with one of our keys: from then on it must.
     pub(in super::super) signs: bool,
     /// When it was last told that it is held gone, and last tried again (L10).
-    pub(in super::super) told_at: Option<Instant>,
+    pub(super) told_at: Option<Instant>,
     pub(in super::super) tried_at: Option<Instant>,
     pub(super) window: Window,
     pub(super) assembly: Assembly,
@@ -74,12 +66,7 @@ impl Member {
             former: None,
             since: now,
             heard_at: None,
-            echoes: false,
-            asked_at: None,
-            kernel_at: None,
-            unanswered: 0,
-            no_process_at: None,
-            kernel_mac: MacAddr::zero(),
+            kernel: Kernel::new(),
             signs: false,
             told_at: None,
             tried_at: None,
@@ -89,12 +76,21 @@ impl Member {
         }
     }
 
+    /// This member itself.
+    pub(in super::super) fn own(address: IpAddr, boot: u64, now: Instant) -> Self {
+        Self {
+            standing: Standing::Live,
+            listed: true,
+            boot,
+            ..Self::new(address, now)
+        }
+    }
+
     /// From now on it is spoken to there. What its kernel answered at another address says nothing
     /// about this one, and it is tried at once.
     pub(super) fn move_to(&mut self, address: IpAddr) {
         if std::mem::replace(&mut self.address, address) != address {
-            (self.echoes, self.unanswered) = (false, 0);
-            (self.asked_at, self.kernel_at, self.no_process_at) = (None, None, None);
+            self.kernel.forget_answers();
             (self.told_at, self.tried_at) = (None, None);
         }
     }
@@ -102,7 +98,7 @@ impl Member {
     /// Its hardware address: the one of its record, or else the one that its kernel answers with.
     pub(in super::super) fn station(&self) -> MacAddr {
         match self.standing {
-            Standing::NeverHeard => self.kernel_mac,
+            Standing::NeverHeard => self.kernel.mac(),
             _ => self.record.mac,
         }
     }
@@ -154,7 +150,7 @@ impl Member {
     }
 
     /// Whether this datagram was never seen.
-    pub(in super::super) fn admit(&mut self, boot: u64, counter: u64) -> bool {
+    pub(super) fn admit(&mut self, boot: u64, counter: u64) -> bool {
         self.window.admit(boot, counter)
     }
 
@@ -185,7 +181,7 @@ impl Member {
     }
 
     /// Takes a whole record, newer than the one known.
-    pub(in super::super) fn take_record(&mut self, record: Record) {
+    pub(super) fn take_record(&mut self, record: Record) {
         if record.stage != Stage::Joining {
             // It has claimed what it wants of its former addresses.
             self.former = None;

@@ -3,10 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::super::beats::ping;
+use super::super::context::{Ctx, Step};
+use super::super::join::Join;
+use super::super::liveness::lose;
 use super::super::members::Way;
+use super::super::model::Verdict;
+use super::super::node::NodeId;
+use super::super::settings::Settings;
 use super::super::wire::Message;
-use super::super::{Event, KernelAnswer, NodeId, Ownership, Settings, Transmit, Verdict};
-use super::Phase;
+use super::{Phase, Watch, Watching};
 use crate::Instant;
 
 /// Most witnesses of one suspicion: when many die at once, most of those asked are dead.
@@ -26,30 +32,50 @@ pub(super) struct Suspicion {
     witnesses: Vec<NodeId>,
 }
 
+/// What follows once every probe has had its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It is well, or may be: its beats, or its kernel, are listened for until then.
+    Listen(Instant),
+    /// It is asked again from the start.
+    Suspect,
+    /// It is asked once more.
+    Ask,
+    /// Everybody is told that it is gone.
+    GiveUp(Verdict),
+    /// Nobody is told.
+    Lose,
+}
+
 impl Suspicion {
     /// Every probe has had its time.
     pub(super) fn is_ripe(&self, settings: &Settings, now: Instant) -> bool {
         self.rounds >= settings.probes && now >= self.since + settings.verdict()
     }
+
+    pub(super) const fn note_kernel(&mut self) {
+        self.kernel_answered = true;
+    }
 }
 
-impl Ownership {
+impl Watching {
     /// L4: late. Probe it, its kernel and the gateway, and ask witnesses: its other watchers, as
     /// they may have heard the same, then random ones.
-    pub(in super::super) fn suspect(&mut self, id: NodeId, now: Instant) {
-        let mut witnesses = self
+    pub(super) fn suspect(&mut self, id: NodeId, joined: bool, step: &mut Step<'_>) {
+        let (most, me) = (step.settings.witnesses, step.me);
+        let mut witnesses = step
             .members
-            .neighbours(id, Way::After, self.settings.watchers + 1);
-        witnesses.retain(|&witness| witness != self.me);
-        witnesses.truncate(self.settings.watchers.min(self.settings.witnesses));
-        let rest = self.possible_witnesses(id, &witnesses);
-        witnesses.extend(self.pick(self.settings.witnesses - witnesses.len(), rest));
-        let nonce = self.random.next() as u32;
-        let Some(watch) = self.watching.get_mut(id) else {
+            .neighbours(id, Way::After, step.settings.watchers + 1);
+        witnesses.retain(|&witness| witness != me);
+        witnesses.truncate(step.settings.watchers.min(most));
+        let rest = possible_witnesses(id, &witnesses, step.ctx());
+        witnesses.extend(step.pick(most - witnesses.len(), rest));
+        let nonce = step.random() as u32;
+        let Some(watch) = self.watches.get_mut(&id) else {
             return;
         };
         watch.phase = Phase::Suspecting(Suspicion {
-            since: now,
+            since: step.now,
             rounds: 0,
             nonce,
             kernel_answered: false,
@@ -58,22 +84,17 @@ impl Ownership {
             told: BTreeSet::new(),
             witnesses,
         });
-        self.probe_round(id, now);
+        self.probe_round(id, joined, step);
     }
 
-    fn possible_witnesses(&self, id: NodeId, asked: &[NodeId]) -> Vec<NodeId> {
-        self.members
-            .live_others()
-            .filter(|other| *other != id && !asked.contains(other))
-            .collect()
-    }
-
-    pub(super) fn probe_round(&mut self, id: NodeId, now: Instant) {
-        self.ask_more_widely(id);
-        let Some(watch) = self.watching.watches.get_mut(&id) else {
+    pub(super) fn probe_round(&mut self, id: NodeId, joined: bool, step: &mut Step<'_>) {
+        let Some(watch) = self.watches.get_mut(&id) else {
             return;
         };
-        watch.deadline = now + self.settings.probe_gap;
+        if let Phase::Suspecting(suspicion) = &mut watch.phase {
+            suspicion.ask_more_widely(id, step);
+        }
+        watch.deadline = step.now + step.settings.probe_gap;
         let is_held = watch.held;
         let Phase::Suspecting(suspicion) = &mut watch.phase else {
             return;
@@ -83,37 +104,13 @@ impl Ownership {
             target: id,
             nonce: suspicion.nonce,
         };
-        let silent = suspicion
-            .witnesses
-            .iter()
-            .filter(|witness| !suspicion.told.contains(witness));
-        for witness in silent.copied().collect::<Vec<_>>() {
-            self.send(witness, &ask);
+        let witnesses = suspicion.witnesses.iter();
+        for witness in witnesses.filter(|witness| !suspicion.told.contains(witness)) {
+            step.send(*witness, &ask);
         }
-        let ping = self.ping(!is_held, None);
-        self.send(id, &ping);
-        self.probe(id);
-        self.transmits.push_back(Transmit::ProbeGateway);
-    }
-
-    /// L4: as long as no witness has told anything, each round asks one more.
-    fn ask_more_widely(&mut self, id: NodeId) {
-        let Some(Phase::Suspecting(suspicion)) = self.watching.watches.get(&id).map(|w| &w.phase)
-        else {
-            return;
-        };
-        if suspicion.rounds == 0
-            || !suspicion.told.is_empty()
-            || suspicion.witnesses.len() >= MAX_WITNESSES
-        {
-            return;
-        }
-        let rest = self.possible_witnesses(id, &suspicion.witnesses);
-        let more = self.pick(1, rest);
-        if let Some(Phase::Suspecting(suspicion)) = self.watching.get_mut(id).map(|w| &mut w.phase)
-        {
-            suspicion.witnesses.extend(more);
-        }
+        step.send(id, &ping(joined, !is_held, None, step.ctx()));
+        step.probe(id);
+        step.probe_gateway();
     }
 
     pub(in super::super) fn handle_tell(
@@ -125,7 +122,7 @@ impl Ownership {
         kernel: bool,
     ) {
         if let Some(Phase::Suspecting(suspicion)) =
-            self.watching.get_mut(target).map(|w| &mut w.phase)
+            self.watches.get_mut(&target).map(|watch| &mut watch.phase)
             && suspicion.nonce == nonce
         {
             suspicion.told.insert(from);
@@ -135,114 +132,101 @@ impl Ownership {
         }
     }
 
-    /// A kernel's answer counts only while it is asked for: nobody authenticates it.
-    pub(in super::super) fn kernel_answered(
-        &mut self,
-        id: NodeId,
-        answer: KernelAnswer,
-        now: Instant,
-    ) {
-        if !self.proves_kernel(id, answer, now) {
-            return;
-        }
-        let Some(watch) = self.watching.get_mut(id) else {
-            self.kernel_answered_witness(id);
+    /// L5: the verdict, when every probe has had its time.
+    pub(super) fn judge(&mut self, id: NodeId, join: &mut Join, step: &mut Step<'_>) {
+        let is_kernel_silent = step.members.is_kernel_silent(id);
+        let Some(watch) = self.watches.get_mut(&id) else {
             return;
         };
-        let was_heard = watch.was_heard;
-        if let Phase::Suspecting(suspicion) = &mut watch.phase {
-            suspicion.kernel_answered = true;
-            // L5 b. It must have been heard before: a firewall may reject every datagram.
-            if answer == KernelAnswer::PortUnreachable && was_heard && !watch.held {
-                self.give_up(id, Verdict::Process, now);
-            }
-        } else if watch.held {
-            watch.kernel_at = now;
+        let Phase::Suspecting(suspicion) = &watch.phase else {
+            return;
+        };
+        if self.received_at < suspicion.since {
+            self.isolate(join, step);
         }
-        self.kernel_answered_witness(id);
+        let Some(watch) = self.watches.get_mut(&id) else {
+            return;
+        };
+        let joined = join.is_joined();
+        match watch.judge(is_kernel_silent, step.ctx()) {
+            Outcome::Listen(until) => watch.listen_until(until),
+            Outcome::Suspect => self.suspect(id, joined, step),
+            Outcome::Ask => self.probe_round(id, joined, step),
+            Outcome::GiveUp(verdict) => self.give_up(id, verdict, step),
+            Outcome::Lose => {
+                self.verdicts.push(step.now);
+                self.watches.remove(&id);
+                lose(id, step);
+            }
+        }
     }
+}
 
-    /// L5: the verdict, when every probe has had its time.
-    pub(super) fn judge(&mut self, id: NodeId, now: Instant) {
-        let Settings {
-            stalled,
-            alone,
-            look_again,
-            ..
-        } = self.settings;
+impl Watch {
+    fn judge(&mut self, is_kernel_silent: bool, ctx: Ctx<'_>) -> Outcome {
+        let (settings, now) = (ctx.settings, ctx.now);
+        let Phase::Suspecting(suspicion) = &self.phase else {
+            return Outcome::Ask;
+        };
+        let age = now.saturating_since(suspicion.since);
         // L13: without its kernel's word, a stopped process looks like a dead node.
-        let patience = if self.kernel_is_silent(id) {
-            self.settings.unanswering
+        let patience = if is_kernel_silent {
+            settings.unanswering
         } else {
             Duration::ZERO
         };
-        let Some(watch) = self.watching.watches.get_mut(&id) else {
-            return;
-        };
-        let Phase::Suspecting(suspicion) = &watch.phase else {
-            return;
-        };
-        let (since, age) = (suspicion.since, now.saturating_since(suspicion.since));
-        if self.received_at < since {
-            self.isolate();
-        }
-        let Some(watch) = self.watching.watches.get_mut(&id) else {
-            return;
-        };
-        let Phase::Suspecting(suspicion) = &watch.phase else {
-            return;
-        };
         if suspicion.kernel_answered {
-            watch.kernel_at = now;
+            self.kernel_at = now;
         }
-        let was_stalled = watch.stalled_since.is_some();
+        let was_stalled = self.stalled_since.is_some();
         if suspicion.witness_heard {
             // c: my path to it is bad, the member is well.
-            watch.stalled_since = None;
-            watch.listen_until(now + look_again);
-        } else if watch.held && suspicion.kernel_answered {
-            watch.listen_until(now + self.settings.beat);
-        } else if was_stalled && !suspicion.kernel_answered && !watch.missed_one {
+            self.stalled_since = None;
+            Outcome::Listen(now + settings.look_again)
+        } else if self.held && suspicion.kernel_answered {
+            Outcome::Listen(now + settings.beat)
+        } else if was_stalled && !suspicion.kernel_answered && !self.missed_one {
             // d: of a kernel that has just answered, one unanswered round is no death. It is asked
             // again at once: the node may have died since, and each round costs its users as much.
-            watch.missed_one = true;
-            self.suspect(id, now);
+            self.missed_one = true;
+            Outcome::Suspect
         } else if suspicion.kernel_answered {
             // d: its kernel answers somebody, its process nobody.
-            watch.missed_one = false;
-            let stalled_since = *watch.stalled_since.get_or_insert(since);
-            if now >= stalled_since + stalled {
-                self.give_up(id, Verdict::Stalled, now);
+            self.missed_one = false;
+            let stalled_since = *self.stalled_since.get_or_insert(suspicion.since);
+            if now >= stalled_since + settings.stalled {
+                Outcome::GiveUp(Verdict::Stalled)
             } else {
-                watch.listen_until(now + look_again);
+                Outcome::Listen(now + settings.look_again)
             }
         } else if suspicion.witness_silent && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
-            self.give_up(id, Verdict::Node, now);
-        } else if age >= alone.max(patience) {
+            Outcome::GiveUp(Verdict::Node)
+        } else if age >= settings.alone.max(patience) {
             // f: there is nobody to ask.
-            self.watching.verdicts.push(now);
-            self.watching.watches.remove(&id);
-            self.lose(id, now);
+            Outcome::Lose
         } else {
-            self.probe_round(id, now);
+            Outcome::Ask
         }
     }
+}
 
-    pub(super) fn give_up(&mut self, id: NodeId, verdict: Verdict, now: Instant) {
-        self.watching.verdicts.push(now);
-        self.watching.watches.remove(&id);
-        self.watching.is_stale = true;
-        self.pronounce(id, verdict, now);
-    }
-
-    /// L9: nothing at all was received since the suspicion began: it is this node that is cut off.
-    /// What it announces it keeps, as it cannot know better; it takes nothing.
-    fn isolate(&mut self) {
-        if !self.watching.isolated {
-            self.watching.isolated = true;
-            self.events.push_back(Event::Isolated);
-            self.unjoin();
+impl Suspicion {
+    /// L4: as long as no witness has told anything, each round asks one more.
+    fn ask_more_widely(&mut self, id: NodeId, step: &mut Step<'_>) {
+        let is_enough = self.witnesses.len() >= MAX_WITNESSES;
+        if self.rounds == 0 || !self.told.is_empty() || is_enough {
+            return;
         }
+        let rest = possible_witnesses(id, &self.witnesses, step.ctx());
+        let more = step.pick(1, rest);
+        self.witnesses.extend(more);
     }
+}
+
+fn possible_witnesses(id: NodeId, asked: &[NodeId], ctx: Ctx<'_>) -> Vec<NodeId> {
+    ctx.members
+        .live_others()
+        .filter(|other| *other != id && !asked.contains(other))
+        .collect()
 }
