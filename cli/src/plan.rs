@@ -229,7 +229,9 @@ fn successor(
         return (None, false);
     };
     // An address that is announced moves for fewer drawbacks, not to a node that is preferred.
-    let is_better = standings.of(node).map_or(true, |own| tier.number() < own.number());
+    let is_better = standings
+        .of(node)
+        .map_or(true, |own| tier.number() < own.number());
     (Some(to.to_owned()), is_better)
 }
 

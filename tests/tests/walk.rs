@@ -160,7 +160,12 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
         );
         plugin::answers::have_the_documented_keys(lab, cluster)?;
         plugin::outage::other_peoples_text_and_pods_do_no_harm(lab)?;
-        plugin::outage::a_node_that_is_cut_off_is_named_at_once(lab)
+        plugin::outage::what_is_wanted_and_what_is_wrong_are_told_apart(lab)?;
+        plugin::outage::without_rights_nothing_is_called_well(lab)?;
+        plugin::outage::a_first_configuration_leaves_out_hosts_that_are_there(lab)?;
+        plugin::outage::the_live_view_draws_on_a_terminal(lab)?;
+        plugin::outage::a_node_that_is_cut_off_is_named_at_once(lab)?;
+        plugin::outage::an_api_server_that_hangs_or_is_down_is_one_line(lab)
     })
 }
 

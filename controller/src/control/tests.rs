@@ -50,7 +50,7 @@ impl Running {
     async fn new(api: &ApiServer) -> Self {
         let client = api.client().await.unwrap();
         let args = Args::parse_from(["controller", "--namespace", NAMESPACE]);
-        let rights = Rights::read(&client, NAMESPACE, &args.lease_name);
+        let rights = Rights::read(&client, NAMESPACE, &args.lease_name, "ferrolb-config");
         let rights = rights.await.unwrap();
         assert!(rights.patch_status && rights.create_events && !rights.elect);
         let (_, asked) = mpsc::channel(1);

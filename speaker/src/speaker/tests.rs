@@ -118,7 +118,7 @@ impl Running {
             Arc::clone(&metrics),
         );
         let (monitored_at, _) = latest::channel(None);
-        let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
+        let (labels, wanted_labels) = Labels::channel();
         let (questions, asked) = mpsc::channel(1);
         let source = format!("{NAMESPACE}/config");
         let view = View::new(me.clone(), None, source, ExcludeLabel::Prefer);
@@ -133,7 +133,12 @@ impl Running {
             monitored_at,
         };
         let sources = Sources {
-            inputs: watch::all(&client, NAMESPACE, "config", wanted_labels),
+            inputs: watch::all(
+                &client,
+                NAMESPACE,
+                ("config", "ferrolb-config"),
+                wanted_labels,
+            ),
             notices,
             heard,
             questions: asked,

@@ -1,12 +1,18 @@
 //! What the plugin says when something is wrong, and of what others wrote.
 
-use std::process::Output;
+use std::cell::RefCell;
+use std::io::{Read as _, Write as _};
+use std::net::Ipv4Addr;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ferrolb_tests::control_plane::{API_SERVER, user_kubeconfig};
 use ferrolb_tests::daemon::program;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::CONTROL_PLANE;
+use ferrolb_tests::wait::wait_until;
+use serde_json::Value;
 
 /// Asking a daemon that is cut off ends after 2 s, or as soon as the others say that it is dead; one after
 /// the other it was 10 s.
@@ -77,7 +83,114 @@ pub(crate) fn what_is_wanted_and_what_is_wrong_are_told_apart(lab: &Lab) -> Resu
     });
     lab.kubectl(&["delete", "service", "lost"])?;
     status?;
-    until(lab, &["status"], |code, out| code == Some(0) && out.contains("all is well")).map(drop)
+    until(lab, &["status"], |code, out| {
+        code == Some(0) && out.contains("all is well")
+    })?;
+
+    // No pod has that label as well.
+    select(lab, r#""at-all""#)?;
+    let silent = until(lab, &["status"], |code, out| {
+        code == Some(0)
+            && out.contains("note: announced by nobody: ")
+            && out.contains("no_endpoint")
+    });
+    select(lab, "null")?;
+    silent?;
+    until(lab, &["status"], |code, out| {
+        code == Some(0) && !out.contains("no_endpoint")
+    })
+}
+
+/// The Service test-lb selects pods by one label more; null takes it away again.
+fn select(lab: &Lab, value: &str) -> Result<()> {
+    let patch = format!(r#"{{"spec":{{"selector":{{"nothing":{value}}}}}}}"#);
+    lab.kubectl(&["patch", "service", "test-lb", "-p", &patch])?;
+    Ok(())
+}
+
+/// Without a configuration `init` proposes one, and leaves out a host that is there.
+pub(crate) fn a_first_configuration_leaves_out_hosts_that_are_there(lab: &Lab) -> Result<()> {
+    let refused = lab.plugin(&["init"])?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    ensure!(both(&refused).1.contains("already"), "{refused:?}");
+    let namespace = ["-n", "metallb-system"];
+    let map = lab.kubectl(
+        &[
+            &["get", "configmap", "config", "-o", "yaml"][..],
+            &namespace,
+        ]
+        .concat(),
+    )?;
+    lab.kubectl(&[&["delete", "configmap", "config"][..], &namespace].concat())?;
+    let proposed = proposal(lab);
+    lab.apply(&map)?;
+    proposed?;
+    until(lab, &["status"], |code, out| {
+        code == Some(0) && out.contains("all is well")
+    })
+}
+
+/// The speakers and the controller go on with what was in force.
+fn proposal(lab: &Lab) -> Result<()> {
+    let there = lab.client()?.ipv4;
+    let [a, b, c, d] = there.octets();
+    let (before, behind) = (Ipv4Addr::new(a, b, c, d - 1), Ipv4Addr::new(a, b, c, d + 1));
+    let range = format!("{before}-{behind}");
+    let output = lab.plugin(&["init", "--range", &range, "-o", "json"])?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let addresses = &answer["addresses"];
+    let is_in = |address: Ipv4Addr| addresses.to_string().contains(&format!("\"{address}\""));
+    ensure!(!is_in(there), "{answer}");
+    let taken = answer["taken"].to_string();
+    ensure!(taken.contains(&there.to_string()), "{answer}");
+    let manifest = answer["manifest"].as_str().context("no manifest")?;
+    ensure!(!manifest.contains(&format!("{there}/32")), "{manifest}");
+    Ok(())
+}
+
+/// On a terminal of 80 columns it draws, and ends with q; what it drew on is given back.
+pub(crate) fn the_live_view_draws_on_a_terminal(lab: &Lab) -> Result<()> {
+    let program = program("kubectl-ferrolb")?;
+    let inner = format!("stty cols 80 rows 24; {} top", program.display());
+    let mut command = lab.host(CONTROL_PLANE)?.command("script");
+    let mut child = command
+        .args(["--quiet", "--return", "--command", &inner, "/dev/null"])
+        .env("KUBECONFIG", lab.kubeconfig())
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run script")?;
+    let mut keys = child.stdin.take().context("no input")?;
+    let mut screen = child.stdout.take().context("no output")?;
+    let mut drawn = Vec::new();
+    let mut part = [0; 4096];
+    let mut has_ended = false;
+    loop {
+        let length = screen.read(&mut part)?;
+        if length == 0 {
+            break;
+        }
+        drawn.extend_from_slice(&part[..length]);
+        if !has_ended && String::from_utf8_lossy(&drawn).contains("[q]uit") {
+            keys.write_all(b"q")?;
+            has_ended = true;
+        }
+    }
+    let status = child.wait()?;
+    let drawn = String::from_utf8_lossy(&drawn);
+    ensure!(status.success(), "{status}: {drawn:?}");
+    ensure!(
+        drawn.contains("NODE") && drawn.contains("ADDRESS"),
+        "{drawn:?}"
+    );
+    // The other screen, and back.
+    ensure!(
+        drawn.contains("\u{1b}[?1049h") && drawn.contains("\u{1b}[?1049l"),
+        "{drawn:?}"
+    );
+    Ok(())
 }
 
 /// Without any right there is one line and no answer; what cannot be read is not called well.
@@ -90,7 +203,10 @@ pub(crate) fn without_rights_nothing_is_called_well(lab: &Lab) -> Result<()> {
         let (out, complaints) = both(&output);
         ensure!(output.status.code() == Some(2), "{verb}: {output:?}");
         ensure!(!out.contains("all is well"), "{verb}: {out}");
-        ensure!(!out.contains("no other known load balancer"), "{verb}: {out}");
+        ensure!(
+            !out.contains("no other known load balancer"),
+            "{verb}: {out}"
+        );
         for text in [&out, &complaints] {
             ensure!(!text.contains("Status {"), "no debug output: {text}");
         }
@@ -133,19 +249,17 @@ fn unreachable_is_told(lab: &Lab) -> Result<()> {
 }
 
 /// Asks again until the answer is as it should be: what was applied is not decided at once.
-fn until(
-    lab: &Lab,
-    args: &[&str],
-    is_right: impl Fn(Option<i32>, &str) -> bool,
-) -> Result<String> {
-    let mut last = String::new();
-    wait::until(Duration::from_secs(30), "the plugin says so", || {
+fn until(lab: &Lab, args: &[&str], is_right: impl Fn(Option<i32>, &str) -> bool) -> Result<()> {
+    let last = RefCell::new(String::new());
+    let is_done = || {
         let output = lab.plugin(args)?;
-        last = both(&output).0;
-        Ok(is_right(output.status.code(), &last))
-    })
-    .with_context(|| last.clone())?;
-    Ok(last)
+        let (out, _) = both(&output);
+        let is_done = is_right(output.status.code(), &out);
+        *last.borrow_mut() = out;
+        Ok(is_done)
+    };
+    wait_until(Duration::from_secs(30), is_done, || Ok(()))
+        .with_context(|| format!("{args:?}: {}", last.borrow()))
 }
 
 fn outage_is_told(lab: &Lab, lost: &str) -> Result<()> {
