@@ -136,13 +136,21 @@ fn an_inline_configuration_becomes_a_config_map_that_the_daemons_accept() {
 }
 
 #[test]
-fn without_an_inline_configuration_the_chart_owns_no_config_map() {
+fn without_an_inline_configuration_the_chart_owns_no_config_map_but_an_empty_one_for_the_daemons() {
     let rendered = Rendered::of("");
+    let kinds = rendered.kinds();
     assert_eq!(
-        rendered.kinds().get("ConfigMap"),
-        None,
+        kinds.get("ConfigMap"),
+        Some(&1),
         "an upgrade would reset edits by hand"
     );
+    let name = rendered.get("ConfigMap/ferrolb-config", &["metadata", "name"]);
+    assert!(name.is_some());
+    // What is not in the chart no upgrade changes.
+    assert_eq!(rendered.get("ConfigMap/ferrolb-config", &["data"]), None);
+    let refused = Chart::here().template("existingConfigMap: ferrolb-config");
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("give yours another one"), "{refused}");
 }
 
 #[test]

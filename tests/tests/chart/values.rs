@@ -176,6 +176,21 @@ fn changes() -> Vec<Change> {
             "\"peers: []\\n\"",
         ),
         change(
+            "configSource",
+            "objects",
+            "Deployment/ferrolb-controller",
+            &[
+                "spec",
+                "template",
+                "spec",
+                "containers",
+                "name=controller",
+                "args",
+                "--config-source",
+            ],
+            "objects",
+        ),
+        change(
             "controller.replicas",
             "3",
             "Deployment/ferrolb-controller",
