@@ -87,6 +87,9 @@ fn until(lab: &Lab, object: &str, path: &str, value: &str) -> Result<()> {
         .with_context(|| format!("{object} {path}: {:?}, not {value}", get(lab, object, path)))
 }
 
+/// Whether there are such kinds is asked each 30 s.
+const KINDS_AND_SOON: Duration = Duration::from_secs(60);
+
 /// Until there is an Event of that reason on that object; its message.
 fn event(lab: &Lab, kind: &str, name: &str, reason: &str) -> Result<String> {
     let fields = format!("involvedObject.kind={kind},involvedObject.name={name},reason={reason}");
@@ -102,7 +105,7 @@ fn event(lab: &Lab, kind: &str, name: &str, reason: &str) -> Result<String> {
             path,
         ])
     };
-    wait_until(SOON, || Ok(!list()?.is_empty()), || Ok(()))
+    wait_until(KINDS_AND_SOON, || Ok(!list()?.is_empty()), || Ok(()))
         .with_context(|| format!("no {reason} on {kind} {name}"))?;
     list()
 }
