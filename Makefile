@@ -64,6 +64,15 @@ images: build build-arm64 ## Write target/images/{amd64,arm64}/*.tar and what ea
 manifests: ## Render the chart into deploy/, for kubectl apply and kustomize
 	$(LAB) manifests
 
+.PHONY: reference
+reference: build ## Write the reference pages of the documentation from the code
+	$(LAB) reference
+
+.PHONY: docs
+docs: ## Build the documentation site into target/book
+	@command -v mdbook >/dev/null || cargo install --locked --quiet --no-default-features --features search mdbook@0.5.4
+	mdbook build
+
 .PHONY: release-dry-run
 release-dry-run: build build-arm64 plugin ## All files of a release into target/release-VERSION (PLATFORMS= as for plugin, TAG=)
 	$(LAB) release $(TAG:%=--tag %)

@@ -20,6 +20,7 @@
 
 use std::path::Path;
 
+pub mod book;
 pub mod cluster;
 pub mod command;
 pub mod control_plane;
@@ -42,6 +43,7 @@ pub mod preflight;
 pub mod process;
 pub mod progress;
 pub mod real;
+pub mod reference;
 pub mod registry;
 pub mod release;
 mod scene;

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ferrolb_core::config::POOL_KEYS;
+use ferrolb_core::config::{self, POOL_KEYS};
+use ferrolb_tests::reference;
+use serde::Deserialize as _;
+
 use ferrolb_core::names::{ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, annotation};
 use ferrolb_core::report::{Announcement, By, MemberStatus, SpeakerStatus, VipStatus};
 
@@ -148,6 +151,19 @@ fn is_label(word: &str) -> bool {
 }
 
 #[test]
+fn the_reference_pages_are_those_that_the_code_makes() {
+    for (name, text) in reference::all().unwrap() {
+        let path = root().join(reference::FOLDER).join(name);
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "{} differs from the code: run `make reference`",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn every_numbered_example_is_named_where_its_key_is_explained() {
     let page = fs::read_to_string(root().join("docs/configure.md")).unwrap();
     for entry in fs::read_dir(root().join("examples")).unwrap() {
@@ -247,10 +263,122 @@ fn pages() -> Vec<PathBuf> {
         root.join("SECURITY.md"),
         root.join("examples/reference-walk/README.md"),
     ];
-    for entry in fs::read_dir(root.join("docs")).unwrap() {
-        pages.push(entry.unwrap().path());
+    pages.extend(of_the_book());
+    pages
+}
+
+/// The pages of the documentation site.
+fn of_the_book() -> Vec<PathBuf> {
+    let (mut pages, mut folders) = (Vec::new(), vec![root().join("docs")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|one| one == "md") {
+                pages.push(path);
+            }
+        }
     }
     pages
+}
+
+/// The fenced blocks of a page in these languages.
+fn blocks(text: &str, languages: &[&str]) -> Vec<String> {
+    let parts: Vec<_> = text.split("\n```").collect();
+    let fenced = parts.iter().skip(1).step_by(2);
+    let of_language = fenced.filter_map(|block| {
+        let (language, block) = block.split_once('\n')?;
+        languages.contains(&language).then(|| block.to_owned())
+    });
+    of_language.collect()
+}
+
+#[test]
+fn the_table_of_contents_has_every_page_once() {
+    let docs = root().join("docs");
+    let contents = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let mut listed: Vec<_> = contents
+        .split("](")
+        .skip(1)
+        .filter_map(|link| Some(docs.join(link.split_once(')')?.0)))
+        .collect();
+    let mut pages = of_the_book();
+    pages.retain(|page| !page.ends_with("SUMMARY.md"));
+    listed.sort();
+    pages.sort();
+    assert_eq!(listed, pages, "in docs/SUMMARY.md; in docs");
+}
+
+#[test]
+fn every_page_with_commands_says_what_runs_them_or_why_nothing_does() {
+    for page in of_the_book() {
+        let text = fs::read_to_string(&page).unwrap();
+        let shown = blocks(&text, &["sh", "console", "yaml"]);
+        let is_said = ["<!-- run by ", "<!-- not run: "]
+            .iter()
+            .any(|begin| text.contains(begin));
+        assert!(
+            shown.is_empty() || is_said,
+            "{} has commands or manifests: say in a comment `run by TEST` or `not run: why`",
+            page.display()
+        );
+    }
+}
+
+#[test]
+fn every_configuration_on_a_page_is_one() {
+    let mut configurations = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in blocks(&text, &["yaml"]) {
+            for document in serde_yaml::Deserializer::from_str(&block) {
+                let object = serde_yaml::Value::deserialize(document);
+                let object =
+                    object.unwrap_or_else(|error| panic!("{}: {error}\n{block}", page.display()));
+                let Some(text) = object["data"]["config"].as_str() else {
+                    continue;
+                };
+                let read = config::parse(text);
+                assert!(
+                    matches!(read, config::Outcome::Valid(_)),
+                    "{}: {read:?}\n{text}",
+                    page.display()
+                );
+                configurations += 1;
+            }
+        }
+    }
+    assert!(configurations >= 3, "only {configurations} were found");
+}
+
+#[test]
+fn every_command_of_the_plugin_on_a_page_is_one() {
+    let help = fs::read_to_string(root().join("docs/reference/plugin.md")).unwrap();
+    let known: BTreeSet<_> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    let mut found = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for rest in text.split("kubectl ferrolb ").skip(1) {
+            let verb = rest
+                .split(|c: char| !c.is_ascii_lowercase())
+                .next()
+                .unwrap();
+            if verb.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase()) {
+                continue;
+            }
+            assert!(
+                known.contains(verb) || verb == "help",
+                "{}: kubectl ferrolb {verb}",
+                page.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 60, "only {found} were found");
 }
 
 fn root() -> PathBuf {

@@ -132,6 +132,18 @@ pub(crate) enum Command {
         #[arg(default_value = "deploy", value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Write the documentation's reference pages from the code
+    Reference {
+        /// Where to
+        #[arg(default_value = "docs/reference", value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// A preprocessor of mdBook, which `make docs` runs
+    #[command(hide = true)]
+    Book {
+        /// What mdBook asks first: `supports RENDERER`
+        args: Vec<String>,
+    },
     /// Make all files of a release in target/release-VERSION, and list them
     Release {
         /// The tag that it is for, which has to fit the version

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use ferrolb_core::wire::Message;
+use ferrolb_tests::book;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
@@ -18,12 +19,21 @@ use ferrolb_tests::manifests;
 use ferrolb_tests::net::Network;
 use ferrolb_tests::observe::pcap;
 use ferrolb_tests::progress::{Progress, readable};
+use ferrolb_tests::reference;
 use ferrolb_tests::release::{self as releases, Registry};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
 use ferrolb_tests::tools::{Module, Tools};
 use ferrolb_tests::walk;
 
 use crate::args::{Args, Command as Verb, Component, UpArgs};
+
+fn book() -> Result<()> {
+    let input = std::io::read_to_string(std::io::stdin()).context("cannot read mdBook's input")?;
+    let book = book::preprocess(&input)?;
+    std::io::stdout()
+        .write_all(book.as_bytes())
+        .context("cannot answer mdBook")
+}
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let name = &args.name;
@@ -60,6 +70,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
         Verb::Manifests { directory } => manifests::write(&directory)?,
+        Verb::Reference { directory } => reference::write(&directory)?,
+        Verb::Book { args } if args.is_empty() => book()?,
+        Verb::Book { .. } => {}
         Verb::Release { tag } => release(tag.as_deref())?,
         Verb::Push {
             registry,
