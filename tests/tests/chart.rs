@@ -218,7 +218,9 @@ fn the_config_map_that_the_notes_print_is_one_that_the_daemons_accept() {
     let notes = Chart::here().notes("").unwrap();
     let (_, rest) = notes.split_once("<<EOF\n").unwrap();
     let (manifest, _) = rest.split_once("EOF\n").unwrap();
-    let checked = config::check_file(manifest).unwrap();
+    // The addresses are the reader's to fill in.
+    let manifest = manifest.replace("FIRST-LAST", "192.168.64.10-192.168.64.20");
+    let checked = config::check_file(&manifest).unwrap();
     assert!(
         matches!(checked[0].outcome, Outcome::Valid(_)),
         "{:?}",

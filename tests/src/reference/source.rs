@@ -12,9 +12,12 @@ pub(super) fn documented_constants(source: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A struct with its sentence, and its fields with theirs.
+pub(super) type Documented = (String, String, Vec<(String, String)>);
+
 /// Public structs with their sentences, and their public fields with theirs.
-pub(super) fn documented_structs(source: &str) -> Vec<(String, String, Vec<(String, String)>)> {
-    let mut structs: Vec<(String, String, Vec<(String, String)>)> = Vec::new();
+pub(super) fn documented_structs(source: &str) -> Vec<Documented> {
+    let mut structs: Vec<Documented> = Vec::new();
     let mut is_inside = false;
     for (line, about) in with_comments(source) {
         if let Some(name) = line.strip_prefix("pub struct ") {
