@@ -144,6 +144,12 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
         service_selectors: ours::selectors(&allocation.service_selectors),
         node_selectors: ours::selectors(&union(&l2, |spec| &spec.node_selectors)),
         interfaces: union(&l2, |spec| &spec.interfaces),
+        // Weights are added up.
+        preferred_nodes: l2
+            .iter()
+            .flat_map(|it| &it.spec.preferred_node_selectors)
+            .map(ours::Preferred::from)
+            .collect(),
         bgp_advertisements: if by_bgp {
             bgp.iter().map(|it| advertisement(&it.spec)).collect()
         } else {
