@@ -6,6 +6,7 @@ use anyhow::Context;
 use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector, POOL_KEYS};
 use serde_yaml::Value;
 
+use super::manifests::for_every_reader;
 use super::metallb::{
     BgpSpec, L2Spec, Metadata, Object, Objects, PeerSpec, PoolSpec, Pools, Selector,
 };
@@ -83,6 +84,7 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
         }
     }
     let config = serde_yaml::to_string(&config).context("cannot write the configuration")?;
+    let config = for_every_reader(&config);
     Ok(Migrated { config, lost })
 }
 
