@@ -1,6 +1,7 @@
 //! `kubectl ferrolb validate`.
 
 mod notes;
+mod objects;
 mod report;
 
 use std::fs;
@@ -9,19 +10,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use ferrolb_core::config::objects::Compiled;
 use ferrolb_core::config::{
-    Checked, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems, REST_IN_FORCE,
-    check_file, text_of,
+    Checked, CheckedFile, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems,
+    REST_IN_FORCE, check_manifests, text_of,
 };
 
+use self::objects::namespace_of;
 use crate::output::{Format, counted};
 use crate::table;
 use crate::terminal::{WARNING, trusted};
 
 /// Check a configuration without a cluster.
 ///
-/// It finds all mistakes at once, and shows the line and what to write instead. It reads ConfigMap manifests
-/// (all in the file, also in a list) or the bare configuration, and needs no access to a cluster.
+/// It finds all mistakes at once, and shows the line and what to write instead. It reads ConfigMap manifests and
+/// MetalLB's objects (all in the file, also in a list) or the bare configuration, and needs no access to a cluster.
 ///
 /// Exit status: 0 if all is valid, 1 if there are problems, 2 if a file cannot be read. With --strict it is 1 as well
 /// if there are warnings, or no addresses.
@@ -70,22 +73,26 @@ impl Validate {
             let name = name(file);
             let bytes = read(file).with_context(|| format!("cannot read {name}"))?;
             let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
-            match check_file(&text) {
+            match check_manifests(&text, &namespace_of(&text)) {
                 _ if self.if_any && is_something_else(&text) => {}
                 Err(_) if self.if_any => {}
                 checked => {
-                    let checked = checked.with_context(|| name.clone())?;
+                    let CheckedFile {
+                        configurations: checked,
+                        objects,
+                    } = checked.with_context(|| name.clone())?;
                     files.push(File {
                         name,
                         text,
                         checked,
+                        objects,
                     });
                 }
             }
         }
         let reports = files
             .iter()
-            .map(|file| report::of(&file.name, &file.checked));
+            .map(|file| report::of(&file.name, &file.checked, file.objects.as_ref()));
         let reports: Vec<_> = reports.collect();
         match reports.as_slice() {
             // The keys for a single file are older than those for several.
@@ -99,8 +106,10 @@ impl Validate {
             }
         }
         let mut checked = files.iter().flat_map(|file| &file.checked);
-        let all_well = checked.all(|one| is_valid(&one.outcome) && !(self.strict && warns(one)));
-        Ok(if all_well {
+        let maps = checked.all(|one| is_valid(&one.outcome) && !(self.strict && warns(one)));
+        let mut compiled = files.iter().filter_map(|file| file.objects.as_ref());
+        let objects = compiled.all(|one| objects::is_valid(one, self.strict));
+        Ok(if maps && objects {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(PROBLEMS)
@@ -112,7 +121,10 @@ impl Validate {
 struct File {
     name: String,
     text: String,
+    /// Of the ConfigMaps in it, or of all of it.
     checked: Vec<Checked>,
+    /// Of MetalLB's objects in it.
+    objects: Option<Compiled>,
 }
 
 fn name(file: &Path) -> String {
@@ -164,6 +176,7 @@ fn print_all<W: Write>(out: &mut W, files: &[File]) -> anyhow::Result<()> {
         name,
         text,
         checked,
+        objects,
     } in files
     {
         for one in checked {
@@ -172,6 +185,13 @@ fn print_all<W: Write>(out: &mut W, files: &[File]) -> anyhow::Result<()> {
             }
             is_first = false;
             print(out, name, text, one)?;
+        }
+        if let Some(objects) = objects {
+            if !is_first {
+                writeln!(out)?;
+            }
+            is_first = false;
+            objects::print(out, name, text, objects)?;
         }
     }
     Ok(())

@@ -357,6 +357,48 @@ fn several_files_are_checked_and_those_of_other_programs_passed_over_if_asked_fo
     );
 }
 
+/// As MetalLB's users have them: of one namespace, and one of them wrong.
+const OBJECTS: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: lan, namespace: lb}
+spec:
+  addresses:
+  - 192.168.64.10-192.168.64.20
+---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: reversed, namespace: lb}
+spec:
+  addresses:
+  - 192.168.65.20-192.168.65.10
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: lan, namespace: lb}
+spec:
+  ipAddressPools: [lan]
+";
+
+#[test]
+fn objects_are_checked_each_for_itself_and_the_rest_would_take_effect() {
+    insta::assert_snapshot!(validate(OBJECTS, FILE));
+    insta::assert_snapshot!(validate(OBJECTS, JSON));
+    let good = OBJECTS.replace("192.168.65.20-192", "192.168.65.1-192");
+    let good = good.replace("[lan]", "[lan, reversed]");
+    assert!(validate(&good, FILE).ends_with("--- exit status 0"));
+    let strict: &[&str] = &["validate", "--strict", "config.yaml"];
+    assert!(
+        validate(&good, strict).ends_with("--- exit status 0"),
+        "{}",
+        validate(&good, strict)
+    );
+    // A reference to nothing may be applied later, and is no failure.
+    let gone = good.replace("[lan, reversed]", "[lan, gone, reversed]");
+    assert!(validate(&gone, FILE).ends_with("--- exit status 0"));
+    assert!(validate(&gone, strict).ends_with("--- exit status 1"));
+}
+
 /// The hook runs what this program understands.
 #[test]
 fn the_hook_for_pre_commit_is_a_command_of_this_program() {

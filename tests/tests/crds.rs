@@ -386,6 +386,13 @@ fn overlaps_are_seen_between_all_forms(lab: &Lab) -> Result<()> {
             None => ensure!(said.is_empty(), "{entry}: {said}"),
         }
     }
+    // What one pool leaves out another one may have.
+    let excluding = pool("new", "['192.168.0.0/16']").replace(
+        "name: new,",
+        "name: new, annotations: {ferrolb.io/exclude: 192.168.64.0/22},",
+    );
+    let said = complaints(lab, &excluding)?;
+    ensure!(said.is_empty(), "{said}");
     // A pool does not overlap with itself.
     let itself = complaints(lab, &pool("lan", "['192.168.64.0/27']"))?;
     ensure!(itself.is_empty(), "{itself}");

@@ -6,6 +6,7 @@ use anyhow::Context;
 use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector, POOL_KEYS};
 use serde_yaml::Value;
 
+use super::manifests::for_every_reader;
 use super::metallb::{
     BgpSpec, L2Spec, Metadata, Object, Objects, PeerSpec, PoolSpec, Pools, Selector,
 };
@@ -83,6 +84,7 @@ pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
         }
     }
     let config = serde_yaml::to_string(&config).context("cannot write the configuration")?;
+    let config = for_every_reader(&config);
     Ok(Migrated { config, lost })
 }
 
@@ -144,6 +146,12 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
         service_selectors: ours::selectors(&allocation.service_selectors),
         node_selectors: ours::selectors(&union(&l2, |spec| &spec.node_selectors)),
         interfaces: union(&l2, |spec| &spec.interfaces),
+        // Weights are added up.
+        preferred_nodes: l2
+            .iter()
+            .flat_map(|it| &it.spec.preferred_node_selectors)
+            .map(ours::Preferred::from)
+            .collect(),
         bgp_advertisements: if by_bgp {
             bgp.iter().map(|it| advertisement(&it.spec)).collect()
         } else {

@@ -9,14 +9,14 @@ use serde_yaml::Value;
 
 use super::metallb::{
     Allocation, BgpSpec, Community, CommunitySpec, Expression, L2Spec, Object, Objects, PeerSpec,
-    PoolSpec, Pools, ProfileSpec, Selector,
+    PoolSpec, Pools, Preferred, ProfileSpec, Selector,
 };
 
 /// What begins the name of an annotation that says what MetalLB's fields cannot.
 const OURS: &str = "ferrolb.io/";
 
 /// The keys of a pool that MetalLB's objects have, too.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 13] = [
     "name",
     "protocol",
     "addresses",
@@ -28,6 +28,8 @@ const SHARED: [&str; 11] = [
     "namespace-selectors",
     "service-selectors",
     "node-selectors",
+    "interfaces",
+    "preferred-nodes",
 ];
 
 /// Converts all of it; `lost` gets a sentence for each thing that is not the same afterwards.
@@ -56,6 +58,10 @@ pub(super) fn objects(config: &str, lost: &mut Vec<String>) -> anyhow::Result<Ob
         let spec = L2Spec {
             node_selectors,
             interfaces: texts(pool, "interfaces"),
+            preferred_node_selectors: list(pool, "preferred-nodes")
+                .iter()
+                .filter_map(preferred)
+                .collect(),
             ..L2Spec::default()
         };
         match grouped.iter_mut().find(|(other, _)| *other == spec) {
@@ -134,7 +140,7 @@ fn annotations(pool: &Value) -> BTreeMap<String, String> {
         return BTreeMap::new();
     };
     let annotation = |(key, value): (&Value, &Value)| {
-        let key = text(key).filter(|key| !SHARED.contains(&key.as_str()) && key != "interfaces")?;
+        let key = text(key).filter(|key| !SHARED.contains(&key.as_str()))?;
         let value = match value {
             Value::Sequence(items) => {
                 let items: Vec<_> = items.iter().filter_map(text).collect();
@@ -242,6 +248,13 @@ fn profile_spec(profile: &Value) -> ProfileSpec {
         passive_mode: flag(profile, "passive-mode"),
         ..ProfileSpec::default()
     }
+}
+
+fn preferred(entry: &Value) -> Option<Preferred> {
+    Some(Preferred {
+        weight: number(entry, "weight")?,
+        preference: selector(entry.get("preference")?),
+    })
 }
 
 fn list<'a>(node: &'a Value, key: &str) -> &'a [Value] {

@@ -86,9 +86,43 @@ pub(super) fn print(out: &mut impl Write, list: &List, lost: &[String]) -> anyho
         if index > 0 {
             writeln!(out, "---")?;
         }
-        serde_yaml::to_writer(&mut *out, item)?;
+        out.write_all(for_every_reader(&serde_yaml::to_string(item)?).as_bytes())?;
     }
     Ok(())
+}
+
+/// The same YAML, with texts in quotes that kubectl and MetalLB would take for something else: `yes` is true to
+/// them, and `012` is ten.
+pub(super) fn for_every_reader(yaml: &str) -> String {
+    let mut out = String::new();
+    for line in yaml.lines() {
+        let (indent, rest) = line.split_at(line.len() - line.trim_start_matches([' ', '-']).len());
+        let line = match rest.split_once(": ") {
+            Some((key, value)) => format!("{}: {}", quoted(key), quoted(value)),
+            None => match rest.strip_suffix(':') {
+                Some(key) => format!("{}:", quoted(key)),
+                None => quoted(rest),
+            },
+        };
+        out.push_str(indent);
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+fn quoted(scalar: &str) -> String {
+    let word = scalar.to_ascii_lowercase();
+    let is_truth = ["y", "n", "yes", "no", "on", "off"].contains(&word.as_str());
+    let digits = scalar.trim_start_matches(['+', '-']);
+    let is_digits = digits.chars().all(|c| c.is_ascii_digit() || c == '_');
+    let is_number =
+        is_digits && digits.len() > 1 && (digits.starts_with('0') || digits.contains('_'));
+    if is_truth || is_number {
+        format!("'{scalar}'")
+    } else {
+        scalar.to_owned()
+    }
 }
 
 /// What is not the same, where whoever reviews the manifest sees it.
@@ -106,4 +140,18 @@ pub(super) fn comment(out: &mut impl Write, lost: &[String]) -> io::Result<()> {
         writeln!(out, "# - {one}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_others_take_for_truths_or_numbers_stand_in_quotes() {
+        let yaml = "labels:\n  fast: yes\n  on: x\n  rack: 012\nlist:\n- NO\n- 7\nmulti: true\n\
+                    range: 10.0.0.1-10.0.0.2\nhold: 1m30s\nnumber: 1_0\n";
+        let quoted = "labels:\n  fast: 'yes'\n  'on': x\n  rack: '012'\nlist:\n- 'NO'\n- 7\nmulti: true\n\
+                      range: 10.0.0.1-10.0.0.2\nhold: 1m30s\nnumber: '1_0'\n";
+        assert_eq!(for_every_reader(yaml), quoted);
+    }
 }

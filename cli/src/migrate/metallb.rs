@@ -125,8 +125,17 @@ pub(super) struct L2Spec {
     pub(super) interfaces: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) service_selectors: Vec<Selector>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) preferred_node_selectors: Vec<Preferred>,
     #[serde(flatten)]
     pub(super) other: Other,
+}
+
+/// Nodes that rather announce than others.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub(super) struct Preferred {
+    pub(super) weight: u8,
+    pub(super) preference: Selector,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

@@ -42,6 +42,8 @@ pub(super) struct Pool {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) interfaces: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) preferred_nodes: Vec<Preferred>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) bgp_advertisements: Vec<Advertisement>,
     /// Keys that only FerroLB has.
     #[serde(flatten)]
@@ -63,6 +65,21 @@ struct Expression {
     operator: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     values: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Preferred {
+    weight: u8,
+    preference: Selector,
+}
+
+impl From<&metallb::Preferred> for Preferred {
+    fn from(theirs: &metallb::Preferred) -> Self {
+        Self {
+            weight: theirs.weight,
+            preference: Selector::from(&theirs.preference),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Serialize)]

@@ -1,5 +1,6 @@
 //! The result for programs. Its keys are an interface: they stay.
 
+use ferrolb_core::config::objects::{Compiled, Finding};
 use ferrolb_core::config::{Checked, Config, Outcome, Pool, Problem, Problems};
 use serde::Serialize;
 
@@ -11,6 +12,25 @@ pub(super) struct Report<'a> {
     file: &'a str,
     valid: bool,
     configurations: Vec<Configuration<'a>>,
+    /// Of MetalLB's objects in it; null if there are none.
+    objects: Option<Objects<'a>>,
+}
+
+#[derive(Serialize)]
+struct Objects<'a> {
+    valid: bool,
+    pools: Vec<PoolSummary<'a>>,
+    findings: Vec<OfObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct OfObject<'a> {
+    kind: String,
+    namespace: &'a str,
+    name: &'a str,
+    /// Whether it would not take effect.
+    refused: bool,
+    problems: Vec<Found<'a>>,
 }
 
 /// Of several files.
@@ -76,11 +96,36 @@ struct Warning<'a> {
     help: &'a str,
 }
 
-pub(super) fn of<'a>(file: &'a str, checked: &'a [Checked]) -> Report<'a> {
+pub(super) fn of<'a>(
+    file: &'a str,
+    checked: &'a [Checked],
+    objects: Option<&'a Compiled>,
+) -> Report<'a> {
+    let maps = checked.iter().all(|one| is_valid(&one.outcome));
     Report {
         file,
-        valid: checked.iter().all(|one| is_valid(&one.outcome)),
+        valid: maps && objects.is_none_or(|one| super::objects::is_valid(one, false)),
         configurations: checked.iter().map(configuration).collect(),
+        objects: objects.map(of_objects),
+    }
+}
+
+fn of_objects(compiled: &Compiled) -> Objects<'_> {
+    let findings = compiled.findings.iter();
+    Objects {
+        valid: super::objects::is_valid(compiled, false),
+        pools: pools_of(&compiled.config),
+        findings: findings.map(of_object_in).collect(),
+    }
+}
+
+fn of_object_in(finding: &Finding) -> OfObject<'_> {
+    OfObject {
+        kind: finding.object.kind.to_string(),
+        namespace: &finding.object.namespace,
+        name: &finding.object.name,
+        refused: super::objects::is_refused(finding),
+        problems: all_of(&finding.problems, Some(finding.reason.as_str())),
     }
 }
 

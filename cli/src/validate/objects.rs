@@ -1,0 +1,91 @@
+//! MetalLB's objects in a file.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use ferrolb_core::config::objects::{Compiled, Finding, Severity};
+use ferrolb_core::names::DEFAULT_NAMESPACE;
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use super::print_pools;
+use crate::output::counted;
+use crate::terminal::{BAD, WARNING, trusted};
+
+/// The namespace that the objects of a file are read in: the only one that they name, else the usual one. Objects of
+/// another namespace are not read.
+pub(super) fn namespace_of(text: &str) -> String {
+    let mut named = BTreeSet::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        // What is no YAML is told by whoever reads it for its own sake.
+        let Ok(document) = Value::deserialize(document) else {
+            break;
+        };
+        collect(&document, &mut named);
+    }
+    match (named.len(), named.pop_first()) {
+        (1, Some(namespace)) => namespace,
+        _ => DEFAULT_NAMESPACE.to_owned(),
+    }
+}
+
+fn collect(value: &Value, named: &mut BTreeSet<String>) {
+    if let Some(items) = value.get("items").and_then(Value::as_sequence) {
+        for item in items {
+            collect(item, named);
+        }
+    }
+    let version = value.get("apiVersion").and_then(Value::as_str);
+    if version.is_some_and(|version| version.starts_with("metallb.io/")) {
+        let namespace = value
+            .get("metadata")
+            .and_then(|metadata| metadata.get("namespace"));
+        named.extend(namespace.and_then(Value::as_str).map(str::to_owned));
+    }
+}
+
+/// Whether each of them would take effect; `strict`: and nothing is to be said of any.
+pub(super) fn is_valid(compiled: &Compiled, strict: bool) -> bool {
+    let mut findings = compiled.findings.iter();
+    !findings.any(|finding| strict || is_refused(finding))
+}
+
+pub(super) fn is_refused(finding: &Finding) -> bool {
+    finding.severity == Severity::Refused
+}
+
+pub(super) fn print(
+    out: &mut impl Write,
+    name: &str,
+    text: &str,
+    compiled: &Compiled,
+) -> io::Result<()> {
+    for finding in &compiled.findings {
+        let (style, word) = match finding.severity {
+            Severity::Refused => (BAD, "would not take effect"),
+            Severity::Warning => (WARNING, "warning"),
+        };
+        let problems = finding.problems.render(name, text);
+        writeln!(out, "{}\n", trusted(&problems))?;
+        writeln!(
+            out,
+            "{style}{}: {word}{style:#}\n",
+            trusted(&finding.object.to_string())
+        )?;
+    }
+    let refused = compiled
+        .findings
+        .iter()
+        .filter(|one| is_refused(one))
+        .count();
+    if refused > 0 {
+        let count = counted(refused, "object");
+        writeln!(
+            out,
+            "{name}: {count} would not take effect, the rest would\n"
+        )?;
+    } else {
+        writeln!(out, "{name}: valid objects\n")?;
+    }
+    print_pools(out, &compiled.config)
+}
