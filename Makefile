@@ -40,13 +40,13 @@ setup: ## Install what is missing: Debian packages for the lab, the pinned Rust 
 
 .PHONY: build
 build: fetch ## Build the static daemons and the kubectl plugin
-	$(STATIC) $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p walk-app
+	$(STATIC) $(TARGET) -p ferrolb-controller -p ferrolb-speaker -p ferrolb-keeper -p walk-app
 	@# By itself: together, what the plugin needs of their common libraries would be in the daemons too.
 	$(STATIC) $(TARGET) -p kubectl-ferrolb
 
 .PHONY: build-arm64
 build-arm64: fetch ## Build the static daemons for arm64
-	$(STATIC) $(ARM64) -p ferrolb-controller -p ferrolb-speaker -p walk-app
+	$(STATIC) $(ARM64) -p ferrolb-controller -p ferrolb-speaker -p ferrolb-keeper -p walk-app
 
 .PHONY: plugin
 plugin: fetch ## Pack the kubectl plugin for Linux, macOS and Windows into target/plugin (Python; 20 minutes)
@@ -91,6 +91,7 @@ check: ## The quick inner loop: format, lints, unit tests, purity of core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-kube -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
+	cargo test --locked -p ferrolb-keeper --lib
 	tests/check-core-is-pure
 
 .PHONY: check-systems

@@ -19,15 +19,18 @@ pub mod address;
 pub mod adopt;
 pub mod advertise;
 pub mod alloc;
+#[cfg(feature = "k8s")]
 mod annotations;
 pub mod announce;
 pub mod compiled;
 pub mod config;
 pub mod conflict;
+pub mod cordon;
 pub mod elect;
 pub mod in_force;
 #[cfg(feature = "k8s")]
 pub mod k8s;
+pub mod keep;
 pub mod key_set;
 pub mod labels;
 pub mod lease;

@@ -92,6 +92,8 @@ pub mod event {
     pub const SHARED_PORT_TAKEN: &str = "SharedPortTaken";
     /// Normal, on a Service: this node announces its address.
     pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    /// Normal, on a Service: its address moved, and its open connections go on through the old node.
+    pub const CONNECTIONS_KEPT: &str = "connectionsKept";
     /// Warning, on a Service: its status was written again and again, and is left as it is.
     pub const WRITE_LOOP: &str = "WriteLoopStopped";
     /// Normal, on a Service: what another load balancer had left was taken over.

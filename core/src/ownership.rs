@@ -58,6 +58,7 @@ mod demand;
 mod effects;
 mod epoch;
 mod gate;
+mod giver;
 mod handover;
 mod input;
 mod interface;

@@ -11,6 +11,7 @@ mod word;
 pub use announcement::{Announcement, By};
 pub use word::Word;
 
+use crate::keep::shown::KeepingStatus;
 use crate::{Reason, vip};
 
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
@@ -154,6 +155,9 @@ pub struct SpeakerStatus {
     pub members: Vec<MemberStatus>,
     /// Every address that a Service has.
     pub vips: Vec<VipStatus>,
+    /// Connections through addresses that moved here, if they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeping: Option<KeepingStatus>,
 }
 
 /// A speaker, as another one sees it.

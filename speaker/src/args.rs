@@ -7,9 +7,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use ferrolb_core::announce;
+use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::ownership::{CALM, FAST, PORT, Preference, Settings};
 use ferrolb_kube::args::{Shared, variable};
+
+use crate::keep;
 
 /// Announces the addresses of Services that this node owns.
 #[derive(Debug, Clone, Parser)]
@@ -59,6 +62,20 @@ pub struct Args {
     /// each time, connections through the other one are reset
     #[arg(long)]
     pub failback: bool,
+
+    /// What a mere cordon of a node does to the addresses that it announces: move, or stay until its pods end,
+    /// it is tainted as leaving, or its speaker is told to stop
+    #[arg(long, value_name = "move|stay", default_value = "move")]
+    pub cordon: Cordon,
+
+    /// Keep open connections when an address moves: the socket of the keeper in this pod, which passes them on
+    /// to the node that has them
+    #[arg(long, value_name = "SOCKET")]
+    pub keeper: Option<PathBuf>,
+
+    /// For how long connections are kept, at most, after an address has moved
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub keep_connections_seconds: u32,
 }
 
 /// What to do instead of announcing.
@@ -132,6 +149,14 @@ impl Args {
             refresh: (!refresh.is_zero()).then_some(refresh),
             ..announce::Settings::default()
         }
+    }
+
+    /// Whether connections are kept, and how.
+    #[must_use]
+    pub fn keep_connections(&self) -> Option<keep::Options> {
+        let socket = self.keeper.clone()?;
+        let longest = Duration::from_secs(self.keep_connections_seconds.into());
+        Some(keep::Options { socket, longest })
     }
 
     /// What the speakers among themselves go by.
@@ -230,6 +255,25 @@ mod tests {
         let asked = settings(&["--failback", "--failure-detection=calm"]);
         let preference = Preference::BestRank;
         assert_eq!(asked, Settings { preference, ..CALM });
+    }
+
+    #[test]
+    fn connections_are_kept_only_where_a_keeper_is_named_and_for_an_hour_at_most() {
+        let environment = [("FERROLB_NODE_NAME", "n1")];
+        let options = |args: &[&str]| parse(args, &environment).map(|args| args.keep_connections());
+        assert_eq!(options(&[]).unwrap(), None);
+        assert_eq!(options(&["--keep-connections-seconds=60"]).unwrap(), None);
+        let expected = |seconds| {
+            let (socket, longest) = ("/run/keeper.sock".into(), Duration::from_secs(seconds));
+            Some(keep::Options { socket, longest })
+        };
+        let keeper = "--keeper=/run/keeper.sock";
+        assert_eq!(options(&[keeper]).unwrap(), expected(600));
+        let asked = [keeper, "--keep-connections-seconds=3600"];
+        assert_eq!(options(&asked).unwrap(), expected(3_600));
+        for bad in ["0", "3601", "forever"] {
+            assert!(options(&[keeper, &format!("--keep-connections-seconds={bad}")]).is_err());
+        }
     }
 
     #[test]

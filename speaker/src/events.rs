@@ -1,5 +1,8 @@
 //! What the speaker says in Events.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use ferrolb_core::names::{SPEAKER_COMPONENT, event};
 use ferrolb_core::view::ServiceView;
 use ferrolb_kube::events::{Author, Before, Object, Severity, Words, fingerprint};
@@ -60,6 +63,20 @@ impl Events {
         });
     }
 
+    /// Queues "open connections are kept".
+    pub fn connections_kept(&self, service: &ServiceView, vip: IpAddr, from: &str, time: Duration) {
+        self.send(Words {
+            object: Object::service(service),
+            severity: Severity::Normal,
+            reason: event::CONNECTIONS_KEPT,
+            message: format!(
+                "{vip} moved here; its open connections go on through node \"{from}\" for up to {} seconds, as \
+                 long as that node runs",
+                time.as_secs()
+            ),
+        });
+    }
+
     /// Queues any.
     pub fn send(&self, words: Words) {
         self.queue(Queued {
@@ -99,7 +116,7 @@ async fn write(client: &Client, author: &Author, Queued { words, number }: Queue
 /// again and again, in as many words as there are hardware addresses. So there are at most
 /// [`VARIANTS`] of them, until the API server forgets them after an hour.
 fn suffix(words: &Words, me: &str, now: Timestamp) -> String {
-    if words.reason == event::NODE_ASSIGNED {
+    if [event::NODE_ASSIGNED, event::CONNECTIONS_KEPT].contains(&words.reason) {
         // As client-go names them: unique without a round trip.
         return format!("{:x}", now.as_nanosecond());
     }

@@ -230,6 +230,7 @@ mod tests {
                 member("n3", "gone", None),
             ],
             vips,
+            keeping: None,
         }
     }
 

@@ -17,6 +17,7 @@ pub mod events;
 pub mod gateway;
 pub mod gauges;
 mod host;
+pub mod keep;
 pub mod keys;
 pub mod kube_proxy;
 pub mod links;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ferrolb_core::Reason;
@@ -23,6 +23,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use crate::gauges::Gauges;
+use crate::keep::KeepMetrics;
 
 /// A counter under exactly the name that it is registered with: the library's own one appends
 /// `_total`, which `MetalLB`'s names do not have.
@@ -123,6 +124,7 @@ pub struct Metrics {
     config_stale: Gauge,
     unreadable: Total,
     gauges: Gauges,
+    keep: OnceLock<KeepMetrics>,
 }
 
 impl Metrics {
@@ -147,6 +149,7 @@ impl Metrics {
             config_stale: Gauge::default(),
             unreadable: Total::default(),
             gauges: Gauges::default(),
+            keep: OnceLock::new(),
         };
         // Without a zero before it, Prometheus does not see the first one.
         for cause in [Cause::New, Cause::Orphan, Cause::Handover, Cause::Restart] {
@@ -244,6 +247,17 @@ impl Metrics {
         &self.gauges
     }
 
+    /// Those of kept connections: from now on there are some.
+    pub fn keep(&self) -> KeepMetrics {
+        let keep = self.keep.get_or_init(|| {
+            let metrics = KeepMetrics::default();
+            let registry = &mut self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            metrics.register(registry);
+            metrics
+        });
+        keep.clone()
+    }
+
     /// An object of the API could not be decoded.
     pub fn count_unreadable(&self) {
         self.unreadable.inc();
@@ -328,6 +342,9 @@ impl Metrics {
             &self.gratuitous_sent,
         ] {
             counter.remove(&labels);
+        }
+        if let Some(keep) = self.keep.get() {
+            keep.forget(ip);
         }
         let kinds = self.conflict_kinds.lock();
         for &kind in kinds.iter().flat_map(|kinds| kinds.iter()) {

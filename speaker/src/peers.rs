@@ -4,6 +4,7 @@
 mod driver;
 mod flood;
 mod follow;
+mod kept;
 mod probe;
 mod socket;
 mod status;
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use ferrolb_core::Reason;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc as channel, oneshot};
 
 pub use status::{Seen, Status};
 
+use crate::keep::Keeper;
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
 use crate::port::{Network, Waker};
@@ -72,6 +74,9 @@ impl Wish {
 /// What the peers' thread tells. What it has announced, the wire thread tells: one source for each.
 #[derive(Debug)]
 pub enum Notice {
+    /// Connections through an address that this node has taken over go on through this node, for so long at
+    /// most.
+    Kept(IpAddr, String, Duration),
     /// Whether this speaker knows the others, and may announce.
     Joined(bool),
     /// The addresses at which this node is reached, by speakers and by whoever monitors them; none
@@ -121,6 +126,8 @@ pub struct Start<N> {
     pub pulse: Pulse,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// Whoever keeps connections of addresses that move, if that is asked for.
+    pub keeper: Option<Keeper>,
 }
 
 impl Peers {

@@ -17,6 +17,7 @@ use crate::admin::{self, OfThisNode};
 use crate::args::Args;
 use crate::conflicts::Conflicts;
 use crate::events::Events;
+use crate::keep::Keeper;
 use crate::keys;
 use crate::kube_proxy;
 use crate::metrics::Metrics;
@@ -64,6 +65,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         pulse.clone(),
         Arc::clone(&metrics),
     )?;
+    let keeper = args.keep_connections().map(|options| {
+        let metrics = metrics.keep();
+        Keeper::new(options, metrics, clock.now())
+    });
     let (peers, notices) = Peers::spawn(Start {
         network: Kernel,
         me: me.clone(),
@@ -73,6 +78,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         clock,
         pulse,
         metrics: Arc::clone(&metrics),
+        keeper,
     })?;
     let ended_netlink = netlink::spawn(peers.clone(), args.interfaces.clone())?;
     let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
@@ -92,7 +98,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         args.shared.class(),
         args.shared.source(),
         args.exclude_label,
-    );
+    )
+    .with_cordon(args.cordon);
     let ways = Ways {
         peers: peers.clone(),
         wire: wire.clone(),

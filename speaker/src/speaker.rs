@@ -183,6 +183,7 @@ impl Speaker {
 
     fn note(&mut self, notice: Notice) -> anyhow::Result<()> {
         match notice {
+            Notice::Kept(vip, from, time) => self.tell_kept(vip, &from, time),
             Notice::Joined(joined) => self.joined = joined,
             Notice::At(addresses) => self.follow_host(&addresses),
             Notice::MayExit => {}
@@ -257,6 +258,7 @@ impl Speaker {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             waiting_for: self.missing().map(str::to_owned),
             isolated: peers.isolated,
+            keeping: peers.keeping,
             vips: vips.collect(),
             members: peers.members,
         }
@@ -265,6 +267,13 @@ impl Speaker {
     fn write_events(&self, vip: IpAddr) {
         for service in self.view.services_at(vip) {
             self.ways.events.node_assigned(service);
+        }
+    }
+
+    /// Open connections through the address did not end when it moved here.
+    fn tell_kept(&self, vip: IpAddr, from: &str, time: Duration) {
+        for service in self.view.services_at(vip) {
+            self.ways.events.connections_kept(service, vip, from, time);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Everything that the speaker knows of the cluster, and what follows from it.
 
+mod cordon;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -9,6 +11,7 @@ use ferrolb_core::advertise::Advertised;
 use ferrolb_core::compiled::Unread;
 use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
+use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::in_force::{Effect, InForce, Reader};
 use ferrolb_core::labels::{Labelled, NamedLabels};
@@ -57,6 +60,9 @@ pub struct View {
     in_force: InForce,
     /// Names of the labels that Services and Nodes are being listed with.
     labels_coming: NamedLabels,
+    cordon: Cordon,
+    /// This node is cordoned, and the election does not see it.
+    cordoned_here: bool,
 }
 
 impl View {
@@ -85,6 +91,8 @@ impl View {
             in_conflict: BTreeSet::new(),
             in_force: InForce::new(source, Reader::Speaker),
             labels_coming: NamedLabels::default(),
+            cordon: Cordon::default(),
+            cordoned_here: false,
         }
     }
 
@@ -111,6 +119,7 @@ impl View {
             }
             Input::Node(event) => {
                 let is_listed = matches!(event, Event::InitDone);
+                let event = self.note_cordon(event);
                 let changed = !self.nodes.handle(event).is_empty();
                 dirty.nodes |= changed;
                 dirty.all |= changed;
@@ -355,7 +364,7 @@ impl View {
     #[must_use]
     pub fn leaving(&self) -> Leaving {
         let stays = match self.nodes.views().get(&self.me) {
-            Some(node) => !node.unschedulable && !node.leaving,
+            Some(node) => !node.unschedulable && !self.cordoned_here && !node.leaving,
             None => !self.nodes.listed(),
         };
         if stays {

@@ -27,7 +27,7 @@ pub use layout::write_index;
 pub use sbom::sbom;
 
 pub use catalog::{
-    COREDNS, PAUSE, REDIS, controller, coredns, metallb, pause, redis, speaker, walk_app,
+    COREDNS, PAUSE, REDIS, controller, coredns, keeper, metallb, pause, redis, speaker, walk_app,
 };
 
 use crate::tools::cache_dir;

@@ -52,6 +52,7 @@ pub fn run(program: &Path) -> Result<()> {
             life.upgrade()?;
             life.lose_a_node()?;
             life.drain()?;
+            life.drain_and_keep()?;
             let kept = life.uninstall()?;
             life.install_again(&kept)?;
             life.clean_up()?;
@@ -219,10 +220,39 @@ impl<'a> Lifetime<'a> {
         wait_until(PATIENCE, run_again, || Ok(())).context("the node's pods do not run again")
     }
 
+    /// The same with `keepConnections`: nothing is reset.
+    pub fn drain_and_keep(&self) -> Result<()> {
+        self.chapter("Drain a node that keeps connections open, under load");
+        self.scene.helm(&[
+            "upgrade",
+            "ferrolb",
+            "charts/ferrolb",
+            "-n",
+            NAMESPACE,
+            "--reuse-values",
+            "--set",
+            "speaker.keepConnections.enabled=true",
+            "--wait",
+            "--timeout",
+            "120s",
+        ])?;
+        self.speakers_are_ready()?;
+        let losses = self.drain_under_load("kubectl drain, keepConnections")?;
+        ensure!(
+            losses.tcp.broken.is_empty(),
+            "connections are not kept: {losses}"
+        );
+        Ok(())
+    }
+
     /// A node gives its addresses away before it is empty, to whom the plugin has named.
     pub fn drain(&self) -> Result<()> {
-        let lab = self.scene.lab;
         self.chapter("Drain a node, under load");
+        self.drain_under_load("kubectl drain").map(drop)
+    }
+
+    fn drain_under_load(&self, step: &'static str) -> Result<Losses> {
+        let lab = self.scene.lab;
         let address = external_ip(lab, "echo")?;
         let (owner, load) = self.load(address)?;
         // Not sooner: who has just booted may not announce yet. That some pods are on this node alone, which
@@ -253,13 +283,14 @@ impl<'a> Lifetime<'a> {
             .with_context(|| format!("{successor} does not take {address}"))?;
         let losses = load.stop();
         self.scene.stage.tell(&format!(
-            "{successor} has taken {address}, as planned. Connections through {} end with its part in them.",
+            "{successor} has taken {address} from {}, as planned.",
             owner.name
         ));
-        self.cost("kubectl drain", &losses);
+        self.cost(step, &losses);
         walk::wait_deployed(lab)?;
         self.scene.kubectl(&["uncordon", &owner.name])?;
-        self.page()
+        self.page()?;
+        Ok(losses)
     }
 
     fn planned_successor(&self, owner: &Host, address: Ipv4Addr) -> Result<String> {

@@ -124,6 +124,12 @@ fn values(digests: &BTreeMap<&str, String>) -> String {
             text.push_str(&format!("{name}:\n  image:\n    tag: {VERSION}@{digest}\n"));
         }
     }
+    // After the speaker's: it is a part of those values.
+    if let Some(digest) = digests.get("keeper") {
+        text.push_str(&format!(
+            "  keepConnections:\n    image:\n      tag: {VERSION}@{digest}\n"
+        ));
+    }
     text
 }
 
@@ -160,6 +166,7 @@ fn bills(folder: &Path) -> Result<()> {
         for (name, package) in [
             ("controller", "ferrolb-controller"),
             ("speaker", "ferrolb-speaker"),
+            ("keeper", "ferrolb-keeper"),
             ("walk-app", "walk-app"),
             ("kubectl-ferrolb", "kubectl-ferrolb"),
         ] {

@@ -37,22 +37,23 @@ pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
 /// The images that are made from this source tree, with the names of their programs, which `program`
 /// finds.
-fn images_of(program: impl Fn(&str) -> Result<PathBuf>) -> Result<[(&'static str, Image); 3]> {
-    let [page, controller, speaker] = ["walk-app", "controller", "speaker"];
+fn images_of(program: impl Fn(&str) -> Result<PathBuf>) -> Result<[(&'static str, Image); 4]> {
+    let [page, controller, speaker, keeper] = ["walk-app", "controller", "speaker", "keeper"];
     Ok([
         (page, image::walk_app(&program(page)?)),
         (controller, image::controller(&program(controller)?)),
         (speaker, image::speaker(&program(speaker)?)),
+        (keeper, image::keeper(&program(keeper)?)),
     ])
 }
 
 /// Those for this machine.
-pub fn own_images() -> Result<[(&'static str, Image); 3]> {
+pub fn own_images() -> Result<[(&'static str, Image); 4]> {
     images_of(daemon::program)
 }
 
 /// Those that are published for machines of one kind.
-pub fn published(architecture: Architecture) -> Result<[(&'static str, Image); 3]> {
+pub fn published(architecture: Architecture) -> Result<[(&'static str, Image); 4]> {
     let images = images_of(|name| architecture.program(name))?;
     Ok(images.map(|(name, image)| (name, image.architecture(architecture))))
 }

@@ -106,10 +106,76 @@ fn the_images_that_artifact_hub_is_told_of_are_those_that_the_chart_starts() {
     let told = chart["annotations"]["artifacthub.io/images"].as_str();
     let told: serde_yaml::Value = serde_yaml::from_str(told.unwrap()).unwrap();
     let told: Vec<_> = told.as_sequence().unwrap().iter().collect();
-    for (_, image) in images(&Rendered::of("")) {
+    let with_keeper = Rendered::of("speaker: {keepConnections: {enabled: true}}");
+    for (_, image) in images(&with_keeper) {
         assert!(told.iter().any(|one| one["image"] == *image), "{image:?}");
     }
-    assert_eq!(told.len(), 2);
+    let keeper = [
+        "spec",
+        "template",
+        "spec",
+        "containers",
+        "name=keeper",
+        "image",
+    ];
+    let keeper = with_keeper.get("DaemonSet/ferrolb-speaker", &keeper);
+    assert!(
+        told.iter()
+            .any(|one| Some(&one["image"]) == keeper.as_ref())
+    );
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
+fn connections_are_kept_by_a_container_with_one_right_and_no_token_only_where_that_is_asked_for() {
+    let daemon_set = "DaemonSet/ferrolb-speaker";
+    let off = Rendered::of("");
+    let pod = ["spec", "template", "spec"];
+    let at = |rendered: &Rendered, rest: &[&str]| {
+        let path = [&pod[..], rest].concat();
+        rendered.get(daemon_set, &path)
+    };
+    assert_eq!(at(&off, &["containers", "name=keeper"]), None);
+    assert_eq!(at(&off, &["automountServiceAccountToken"]), None);
+    let on = Rendered::of("speaker: {keepConnections: {enabled: true, maxSeconds: 60}}");
+    assert_eq!(
+        at(&on, &["automountServiceAccountToken"]),
+        Some(false.into())
+    );
+    let keeper = at(&on, &["containers", "name=keeper"]).unwrap();
+    let context: serde_yaml::Value = serde_yaml::from_str(
+        "{runAsUser: 0, runAsGroup: 0, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, \
+         capabilities: {drop: [ALL], add: [NET_ADMIN]}}",
+    )
+    .unwrap();
+    assert_eq!(keeper["securityContext"], context);
+    let mounts = |container: &serde_yaml::Value| -> Vec<String> {
+        let mounts = container["volumeMounts"].as_sequence().unwrap().iter();
+        mounts
+            .map(|mount| mount["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(mounts(&keeper), ["keeper"], "no token, no key");
+    let speaker = at(&on, &["containers", "name=speaker"]).unwrap();
+    assert_eq!(mounts(&speaker), ["peers", "keeper", "token"]);
+    let added = &speaker["securityContext"]["capabilities"]["add"];
+    assert_eq!(
+        added,
+        &serde_yaml::from_str::<serde_yaml::Value>("[NET_RAW]").unwrap()
+    );
+    // Where a client of the API looks for it.
+    let place = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let token = [
+        "containers",
+        "name=speaker",
+        "volumeMounts",
+        "name=token",
+        "mountPath",
+    ];
+    assert_eq!(at(&on, &token), Some(place.into()));
+    // Values of an older chart, reused.
+    let older = Rendered::of("speaker: {keepConnections: null, cordon: null}");
+    assert_eq!(at(&older, &["containers", "name=keeper"]), None);
 }
 
 /// What each daemon starts from.

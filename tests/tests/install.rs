@@ -64,6 +64,7 @@ fn an_installation_loses_nothing_from_its_first_day_to_its_last() -> Result<()> 
         let returned = life.lose_a_node()?;
         spread.goes_to_a_returned_node_only_when_asked(&returned)?;
         life.drain()?;
+        life.drain_and_keep()?;
         a_dump_has_everything_but_the_speakers_key(lab)?;
 
         let kept = life.uninstall()?;

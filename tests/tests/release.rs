@@ -20,7 +20,7 @@ use ferrolb_tests::{manifests, registry, walk};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const NAMES: [&str; 3] = ["controller", "speaker", "walk-app"];
+const NAMES: [&str; 4] = ["controller", "speaker", "keeper", "walk-app"];
 
 /// It listens after 0.1 s.
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ fn a_release_has_every_file_under_its_digest_and_says_what_was_left_out() -> Res
         let pinned = format!("ghcr.io/ferrolb/{name}:{VERSION}@{}", digest(&said, name)?);
         ensure!(notes.contains(&pinned), "{notes}");
         ensure!(
-            name == "walk-app" || manifest.contains(&pinned),
+            ["walk-app", "keeper"].contains(&name) || manifest.contains(&pinned),
             "{manifest}"
         );
     }

@@ -173,6 +173,44 @@ capabilities:
     - NET_RAW
 {{- end -}}
 
+{{/* Not empty if connections are kept when an address moves. Values that are reused from an older chart say nothing of it. */}}
+{{- define "ferrolb.keeps" -}}
+{{- if (default dict .Values.speaker.keepConnections).enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* The keeper, beside the speaker. Takes the top scope. */}}
+{{- define "ferrolb.keeper" -}}
+{{- $values := .Values.speaker.keepConnections -}}
+{{- $image := default dict $values.image -}}
+name: keeper
+image: {{ printf "%s:%s" (default "ghcr.io/ferrolb/keeper" $image.repository) (default .Chart.AppVersion $image.tag) | quote }}
+{{- with $image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+args:
+  - --socket=/run/ferrolb/keeper.sock
+  - --log-level={{ get (dict "all" "trace" "none" "off") .Values.speaker.logLevel | default .Values.speaker.logLevel }}
+# A table of nf_tables that passes packets on, and nothing else: no socket on the network, no access to the
+# API.
+securityContext:
+  runAsUser: 0
+  runAsGroup: 0
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop:
+      - ALL
+    add:
+      - NET_ADMIN
+{{- with $values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - name: keeper
+    mountPath: /run/ferrolb
+{{- end -}}
+
 {{/* Where the speaker knows its node and namespace from. */}}
 {{- define "ferrolb.place" -}}
 - name: FERROLB_NAMESPACE
@@ -245,6 +283,13 @@ args:
   {{- $port := include "ferrolb.peersPort" .root }}
   {{- if ne $port "7946" }}
   - --peers-port={{ $port }}
+  {{- end }}
+  {{- if eq (default "move" $values.cordon) "stay" }}
+  - --cordon=stay
+  {{- end }}
+  {{- if include "ferrolb.keeps" .root }}
+  - --keeper=/run/ferrolb/keeper.sock
+  - --keep-connections-seconds={{ int (default 600 $values.keepConnections.maxSeconds) }}
   {{- end }}
   {{- end }}
 ports:

@@ -24,6 +24,7 @@ mod cutoff;
 mod faults;
 mod figures;
 mod freedom;
+mod keep;
 mod knowledge;
 mod links;
 mod network;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
 use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_core::ownership::{
-    self, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership, STOPPED,
-    Settings, Transmit,
+    self, Cause, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership,
+    STOPPED, Settings, Transmit,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -25,6 +25,7 @@ use super::flood::Flood;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
 use super::{Command, Notice, Start, Wish};
+use crate::keep::Keeper;
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
 use crate::port::{Network, Poll};
@@ -49,7 +50,7 @@ pub(super) struct Driver<N: Network> {
     pub(super) tell: UnboundedSender<Notice>,
     woken: UnixDatagram,
     pub(super) socket: PeerSocket<N>,
-    prober: Prober<N>,
+    pub(super) prober: Prober<N>,
     pub(super) key_ring: KeyRing,
     /// None before it was looked for keys: until then it is unknown who has to sign.
     pub(super) keys: Option<Keys>,
@@ -78,6 +79,8 @@ pub(super) struct Driver<N: Network> {
     told_joined: bool,
     told_unlocked: bool,
     flood: Flood,
+    /// With `keepConnections` alone.
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl<N: Network> Driver<N> {
@@ -120,6 +123,7 @@ impl<N: Network> Driver<N> {
             told_joined: false,
             told_unlocked: false,
             flood: Flood::default(),
+            keeper: start.keeper,
         }
     }
 
@@ -143,6 +147,7 @@ impl<N: Network> Driver<N> {
             let hears = !self.ownership.as_ref().is_some_and(Ownership::is_isolated);
             self.pulse.beat(hears, self.clock.now());
             self.transmit();
+            self.keep_on();
             self.listen();
             self.tell_changes();
             self.say();
@@ -272,6 +277,9 @@ impl<N: Network> Driver<N> {
                         ownership.handle_gateway_answer(now);
                     }
                     ownership.handle_kernel_answer(from, answer, now);
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.hear(from, answer);
+                    }
                 }
                 Heard::Announcement(vip, by) => ownership.handle_announcement(vip, by, now),
                 Heard::Probe(vip, by) => ownership.handle_probe(vip, by, now),
@@ -303,6 +311,7 @@ impl<N: Network> Driver<N> {
         let mut changed = false;
         // Those that the wire thread still announces.
         let mut given_up = BTreeSet::new();
+        let mut taken = Vec::new();
         while let Some(event) = self.ownership.as_mut().and_then(Ownership::poll_event) {
             match event {
                 Event::Announce {
@@ -327,11 +336,18 @@ impl<N: Network> Driver<N> {
                     self.orders.insert(vip, order);
                     changed = true;
                     self.metrics.moved(cause);
+                    if matches!(cause, Cause::Handover | Cause::Orphan) && !probe_first {
+                        taken.push(vip);
+                    }
                 }
                 Event::Withdraw { vip, .. } => {
                     if self.orders.remove(&vip).is_some() {
                         given_up.insert(vip);
                         changed = true;
+                    }
+                    taken.retain(|one| *one != vip);
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.give(vip);
                     }
                 }
                 Event::Gone { verdict, .. } => self.metrics.verdict(verdict.as_str()),
@@ -346,6 +362,8 @@ impl<N: Network> Driver<N> {
             }
             self.unsaid.push(event);
         }
+        // Before anybody sends a packet here.
+        self.keep(&taken);
         if changed {
             self.tell_wire(true);
         }
@@ -494,7 +512,8 @@ impl<N: Network> Driver<N> {
     fn wait(&mut self) {
         let now = self.clock.now();
         let due = self.ownership.as_ref().and_then(Ownership::poll_timeout);
-        let deadline = [due.map(|(at, _)| at), self.socket.poll_timeout()];
+        let kept = self.keeper.as_ref().and_then(Keeper::poll_timeout);
+        let deadline = [due.map(|(at, _)| at), self.socket.poll_timeout(), kept];
         let deadline = deadline.into_iter().flatten().min();
         let timeout = deadline.map_or(LONGEST_WAIT, |at| {
             at.saturating_since(now).min(LONGEST_WAIT)
@@ -502,7 +521,8 @@ impl<N: Network> Driver<N> {
         let udp = self.socket.sockets().map(AsFd::as_fd);
         let files = std::iter::once(self.woken.as_fd())
             .chain(udp)
-            .chain(self.prober.files());
+            .chain(self.prober.files())
+            .chain(self.keeper.as_ref().and_then(Keeper::file));
         if let Err(error) = self.poll.wait(files, Some(timeout)).map(drop) {
             // ENOMEM at most: there is nothing better than to try again.
             warn!(%error, "cannot wait for datagrams");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
+use ferrolb_core::keep::shown::KeepingStatus;
 use ferrolb_core::ownership::{self, Ownership};
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::vip::Standing;
@@ -21,6 +22,8 @@ pub struct Status {
     pub vips: BTreeMap<IpAddr, Seen>,
     /// Whether it hears nothing at all.
     pub isolated: bool,
+    /// Connections that are kept, if that is asked for.
+    pub keeping: Option<KeepingStatus>,
 }
 
 /// What this thread knows of a Vip: what it comes to, `core::vip` decides.
@@ -52,6 +55,7 @@ impl<N: Network> Driver<N> {
                 .collect(),
             vips: vips.collect(),
             isolated: self.ownership.as_ref().is_some_and(Ownership::is_isolated),
+            keeping: self.keeping(now),
         }
     }
 

@@ -55,6 +55,7 @@ impl Lan {
             clock,
             pulse,
             metrics: Arc::clone(&metrics),
+            keeper: None,
         };
         let (peers, _) = Peers::spawn(start).unwrap();
         let files = [

@@ -77,6 +77,7 @@ impl Speaker {
             clock,
             pulse,
             metrics: Arc::clone(&metrics),
+            keeper: None,
         };
         let (peers, notices) = Peers::spawn(start).unwrap();
         peers.set_keys(BTreeMap::new());

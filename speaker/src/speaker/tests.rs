@@ -106,6 +106,7 @@ impl Running {
             clock,
             pulse,
             metrics: Arc::clone(&metrics),
+            keeper: None,
         })
         .unwrap();
         peers.set_interfaces(host.interfaces());
@@ -118,7 +119,7 @@ impl Running {
             Arc::clone(&metrics),
         );
         let (monitored_at, _) = latest::channel(None);
-        let (labels, wanted_labels) = Labels::channel();
+        let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
         let (questions, asked) = mpsc::channel(1);
         let source = format!("{NAMESPACE}/config");
         let view = View::new(me.clone(), None, source, ExcludeLabel::Prefer);
@@ -133,12 +134,7 @@ impl Running {
             monitored_at,
         };
         let sources = Sources {
-            inputs: watch::all(
-                &client,
-                NAMESPACE,
-                ("config", "ferrolb-config"),
-                wanted_labels,
-            ),
+            inputs: watch::all(&client, NAMESPACE, "config", wanted_labels),
             notices,
             heard,
             questions: asked,

@@ -211,6 +211,32 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
     assert_eq!(addresses, [ADDRESS.parse::<IpAddr>().unwrap()]);
 }
 
+/// `cordon: stay`
+#[test]
+fn a_cordon_that_moves_nothing_still_hands_over_when_the_speaker_is_told_to_stop() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.view = cluster.view.with_cordon(Cordon::Stay);
+    let before = cluster.wish();
+    let node = |marks| node_with("n2", "192.168.64.12", marks);
+    let told = |marks| Input::Node(Event::Apply(("n2".into(), Some(node(marks)))));
+    cluster.take(told(json!({ "spec": { "unschedulable": true } })));
+    assert_eq!(cluster.wish(), before, "the election sees no cordon");
+    assert_eq!(
+        cluster.view.leaving(),
+        Leaving::Draining,
+        "a reboot is next"
+    );
+    // What says that the node goes counts as before.
+    let taint = json!({ "key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule" });
+    cluster.take(told(
+        json!({ "spec": { "unschedulable": true, "taints": [taint] } }),
+    ));
+    assert_eq!(cluster.wish().unwrap().drawback, Some(Reason::NodeLeaving));
+    cluster.take(told(json!({})));
+    assert_eq!(cluster.wish(), before);
+    assert_eq!(cluster.view.leaving(), Leaving::Restarting);
+}
+
 #[test]
 fn only_a_node_that_is_about_to_go_hands_over_when_it_is_told_to_stop() {
     let mut cluster = Cluster::new(Some(POOLS));

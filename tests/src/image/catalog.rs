@@ -66,6 +66,11 @@ pub fn speaker(binary: &Path) -> Image {
     ours("speaker", binary, ROOT).ports(&["7472/tcp", "7946/udp"])
 }
 
+/// The keeper of this version. It changes what the kernel does with packets: only uid 0 gets the capability.
+pub fn keeper(binary: &Path) -> Image {
+    ours("keeper", binary, ROOT)
+}
+
 /// An image that this project publishes, as its Containerfile says: one static program.
 fn ours(name: &str, binary: &Path, user: &'static str) -> Image {
     let path = format!("/{name}");

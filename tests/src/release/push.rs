@@ -57,7 +57,8 @@ impl Registry<'_> {
              helm install ferrolb oci://{charts} --version {VERSION}{plain} \\\n    \
              -n metallb-system --create-namespace --values {} \\\n    \
              --set controller.image.repository={place}/controller \\\n    \
-             --set speaker.image.repository={place}/speaker\n",
+             --set speaker.image.repository={place}/speaker \\\n    \
+             --set speaker.keepConnections.image.repository={place}/keeper\n",
             folder.join("values-digests.yaml").display(),
             place = self.place,
         ));

@@ -235,12 +235,50 @@ fn changes() -> Vec<Change> {
         ("peersPort", "--peers-port", "7947", "'7947'"),
         ("excludeLabel", "--exclude-label", "strict", "strict"),
         ("interfaces", "--interfaces", "[eth1, eth2]", "'eth1,eth2'"),
+        ("cordon", "--cordon", "stay", "stay"),
+        (
+            "keepConnections",
+            "--keeper",
+            "{enabled: true}",
+            "/run/ferrolb/keeper.sock",
+        ),
+        (
+            "keepConnections",
+            "--keep-connections-seconds",
+            "{enabled: true, maxSeconds: 60}",
+            "'60'",
+        ),
     ] {
         changes.push(change(
             &format!("speaker.{value}"),
             to,
             "DaemonSet/ferrolb-speaker",
             &[&POD[..], &["containers", "name=speaker", "args", argument]].concat(),
+            expected,
+        ));
+    }
+    for (to, path, expected) in [
+        (
+            "{enabled: true, image: {repository: a/b, tag: v9}}",
+            &["image"][..],
+            "'a/b:v9'",
+        ),
+        (
+            "{enabled: true, image: {pullPolicy: Always}}",
+            &["imagePullPolicy"],
+            "Always",
+        ),
+        (
+            "{enabled: true, resources: {limits: {memory: 1Gi}}}",
+            &["resources", "limits", "memory"],
+            "1Gi",
+        ),
+    ] {
+        changes.push(change(
+            "speaker.keepConnections",
+            to,
+            "DaemonSet/ferrolb-speaker",
+            &[&POD[..], &["containers", "name=keeper"], path].concat(),
             expected,
         ));
     }
