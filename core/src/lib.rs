@@ -24,6 +24,7 @@ pub mod announce;
 pub mod compiled;
 pub mod config;
 pub mod conflict;
+pub mod dead;
 pub mod elect;
 pub mod in_force;
 #[cfg(feature = "k8s")]
