@@ -39,6 +39,8 @@ pub struct Start {
     pub client: Client,
     /// Where the `ConfigMap` of votes is.
     pub namespace: String,
+    /// An address of the node that it runs on.
+    pub node_ip: Option<std::net::IpAddr>,
     /// Who writes the Events: the pod's name.
     pub instance: String,
     /// Whether the rights are there.

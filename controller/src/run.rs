@@ -65,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         DeadNodes::spawn(dead::Start {
             client: client.clone(),
             namespace: namespace.to_owned(),
+            node_ip: args.node_ip,
             instance: control::instance(),
             allowed: rights.dead_nodes,
             events: rights.create_events,

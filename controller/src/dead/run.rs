@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferrolb_core::dead::{self, DeadNodesStatus, Look, Looked, Notice, Outcome, VOTES_NAME, Write};
 use ferrolb_kube::clock::Clock;
-use ferrolb_kube::events::Object;
+use ferrolb_kube::events::{NODE, Object};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -54,6 +54,7 @@ pub(super) async fn run(
         events: FuturesUnordered::new(),
         removal: None,
     };
+    task.dead.set_own_address(task.start.node_ip);
     task.dead.set_leading(*leading.borrow_and_update());
     loop {
         task.carry_out();
@@ -208,7 +209,8 @@ impl Task {
             return;
         }
         let object = Object {
-            kind: "Node",
+            api_version: "v1",
+            kind: NODE,
             namespace: EVENTS_OF_NODES.to_owned(),
             name: node,
             uid,

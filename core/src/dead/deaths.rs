@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -52,6 +53,8 @@ type Counts = BTreeMap<(&'static str, &'static str), u64>;
 #[derive(Debug, Default)]
 pub struct DeadNodes {
     leads: bool,
+    /// An address of the node that this controller runs on.
+    own: Option<IpAddr>,
     nodes: Option<BTreeMap<String, NodeFacts>>,
     serving: Serving,
     has_slices: bool,
@@ -71,6 +74,11 @@ impl DeadNodes {
     /// Whether this replica leads: the other one waits a moment.
     pub const fn set_leading(&mut self, leads: bool) {
         self.leads = leads;
+    }
+
+    /// An address of the node that this controller runs on: it reaches that one through no network.
+    pub const fn set_own_address(&mut self, own: Option<IpAddr>) {
+        self.own = own;
     }
 
     /// All Nodes.
@@ -151,17 +159,15 @@ impl DeadNodes {
                 .copied()
                 .take(ADDRESSES)
         };
+        // Its own node answers also behind a firewall that makes all others look dead.
+        let own = self.own;
+        let elsewhere = |name: &&String| own.is_none_or(|own| !of(name).any(|at| at == own));
+        let voters = death.verdict.by.iter().filter(elsewhere);
         Some(Look {
             node: node.clone(),
             process: *process,
             at: of(node).collect(),
-            voters: death
-                .verdict
-                .by
-                .iter()
-                .take(ADDRESSES)
-                .flat_map(of)
-                .collect(),
+            voters: voters.take(ADDRESSES).flat_map(of).collect(),
         })
     }
 

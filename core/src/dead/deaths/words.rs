@@ -16,7 +16,8 @@ pub struct Look {
     pub process: Process,
     /// Where the node is reached.
     pub at: Vec<IpAddr>,
-    /// Where those are who say that it is dead: a look counts only if one of them answers.
+    /// Where those are who say that it is dead, but for the controller's own node: a look counts only if one
+    /// of them answers.
     pub voters: Vec<IpAddr>,
 }
 

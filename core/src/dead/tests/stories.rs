@@ -103,6 +103,15 @@ fn a_node_that_answers_or_a_look_that_sees_nothing_marks_nobody_and_is_repeated(
 }
 
 #[test]
+fn the_controllers_own_node_proves_no_network() {
+    let mut world = three();
+    world.dead.set_own_address(Some([192, 168, 64, 13].into()));
+    world.all_say(&["n1", "n3"], "n2", Opinion::Dead, at(0));
+    let look = world.dead.poll_look(at(0)).unwrap();
+    assert_eq!(look.voters, nodes(3)["n1"].addresses);
+}
+
+#[test]
 fn what_comes_while_the_node_is_looked_at_goes_first() {
     // Taken back, and: another one dies.
     for second in [false, true] {
