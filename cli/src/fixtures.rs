@@ -56,6 +56,7 @@ pub(crate) fn controller() -> ControllerStatus {
                 ..service("worker", None, None)
             },
         ],
+        dead_nodes: None,
     }
 }
 

@@ -57,6 +57,7 @@ mod context;
 mod demand;
 mod effects;
 mod epoch;
+mod found;
 mod gate;
 mod giver;
 mod handover;

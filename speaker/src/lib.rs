@@ -35,6 +35,7 @@ pub mod store;
 pub mod survey;
 pub mod unannounced;
 pub mod view;
+pub mod votes;
 pub mod watch;
 pub mod who;
 pub mod wire;

@@ -36,6 +36,7 @@ mod rules;
 mod spread;
 mod stress;
 mod subnets;
+mod votes;
 mod wire_rules;
 mod world;
 

@@ -119,7 +119,7 @@ impl Running {
             Arc::clone(&metrics),
         );
         let (monitored_at, _) = latest::channel(None);
-        let (labels, wanted_labels) = latest::channel(Arc::new(LabelNames::new()));
+        let (labels, wanted_labels) = Labels::channel();
         let (questions, asked) = mpsc::channel(1);
         let source = format!("{NAMESPACE}/config");
         let view = View::new(me.clone(), None, source, ExcludeLabel::Prefer);
@@ -128,13 +128,14 @@ impl Running {
             wire: wire.clone(),
             events,
             conflicts,
+            votes: None,
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
             labels,
             monitored_at,
         };
         let sources = Sources {
-            inputs: watch::all(&client, NAMESPACE, "config", wanted_labels),
+            inputs: watch::all(&client, NAMESPACE, ("config", "ferrolb-config"), wanted_labels),
             notices,
             heard,
             questions: asked,
