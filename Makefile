@@ -105,7 +105,7 @@ check-%:
 
 .PHONY: test
 test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
-	cargo test --workspace --features ferrolb-core/k8s --locked -- --test-threads=1
+	cargo test --workspace --features ferrolb-core/k8s --locked --no-fail-fast -- --test-threads=1
 
 .PHONY: test-long
 test-long: build ## Tests that take too long for each change, at their full size (root)

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::dead::ANNOTATION_DEAD_NODE;
-use crate::names::{ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_MOVE_TO, annotation};
+use crate::names::{
+    ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_DEAD_NODE, ANNOTATION_MOVE_TO, annotation,
+};
 use crate::suggest::nearest;
 
 /// What `MetalLB` 0.9 to 0.16 knows on a Service, under each of its prefixes.

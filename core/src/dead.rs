@@ -42,9 +42,7 @@ pub use vote::{Opinion, Process, Unreadable, Vote, VotesView, decode, encode};
 /// Name of the `ConfigMap` of votes: one key for each speaker, the name of its node.
 pub const VOTES_NAME: &str = "ferrolb-votes";
 
-/// On a Service or a Namespace: with the value [`IGNORE`] its pods are left alone.
-pub const ANNOTATION_DEAD_NODE: &str = "ferrolb.io/dead-node";
-/// The value of [`ANNOTATION_DEAD_NODE`].
+/// The value of [`crate::names::ANNOTATION_DEAD_NODE`].
 pub const IGNORE: &str = "ignore";
 
 /// `reason` of the condition `Ready` of a pod that was marked.

@@ -235,6 +235,7 @@ fn every_key_of_a_speakers_status_is_listed() {
         isolated: false,
         members: vec![member],
         vips: vec![vip],
+        keeping: None,
     };
     let status = serde_json::to_value(status).unwrap();
     let page = fs::read_to_string(root().join("docs/plugin.md")).unwrap();

@@ -77,7 +77,7 @@ async fn connects(at: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use ferrolb_core::dead::Process;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -98,21 +98,37 @@ mod tests {
         }
     }
 
-    /// 192.0.2.0/24 is nobody's (RFC 5737); where it is unreachable at once that is no answer either.
+    /// Says nothing from now on: its queue of connections is full, and the kernel drops what would be one more.
+    async fn silent(at: &str) -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(at.parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(PATIENCE, TcpStream::connect(at)).await {
+            queued.push(stream.unwrap());
+        }
+        (listener, queued)
+    }
+
     #[tokio::test]
     async fn an_answer_or_a_refusal_is_a_living_kernel_and_silence_counts_beside_a_voter_alone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let _silent = [
+            silent(&format!("127.0.0.3:{port}")).await,
+            silent(&format!("127.0.0.4:{port}")).await,
+        ];
         for (at, voters, expected) in [
             ("127.0.0.1", "127.0.0.1", Looked::Answers),
             // Nobody listens there: refused.
             ("127.0.0.2", "127.0.0.1", Looked::Answers),
-            ("192.0.2.1", "127.0.0.1", Looked::Silent),
-            ("192.0.2.1", "192.0.2.2 127.0.0.1", Looked::Silent),
-            ("192.0.2.1 127.0.0.1", "127.0.0.1", Looked::Answers),
-            ("192.0.2.1", "192.0.2.2", Looked::Blind),
-            ("192.0.2.1", "", Looked::Blind),
-            ("192.0.2.1", "::1", Looked::Blind),
+            ("127.0.0.3", "127.0.0.1", Looked::Silent),
+            ("127.0.0.3", "127.0.0.4 127.0.0.1", Looked::Silent),
+            ("127.0.0.3 127.0.0.1", "127.0.0.1", Looked::Answers),
+            ("127.0.0.3", "127.0.0.4", Looked::Blind),
+            ("127.0.0.3", "", Looked::Blind),
+            ("127.0.0.3", "::1", Looked::Blind),
             ("", "127.0.0.1", Looked::Blind),
         ] {
             let begin = tokio::time::Instant::now();

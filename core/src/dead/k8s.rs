@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::IGNORE;
 use super::judge::NodeFacts;
 use super::serving::{Endpoint, Pod, ServiceFacts, SliceFacts};
 use super::vote::{LONGEST_ENTRY, VotesView};
-use super::{ANNOTATION_DEAD_NODE, IGNORE};
 use crate::address::canonical;
+use crate::names::ANNOTATION_DEAD_NODE;
 use crate::names::LABEL_SERVICE_NAME;
 use crate::view::ServiceKey;
 

@@ -135,7 +135,12 @@ impl Running {
             monitored_at,
         };
         let sources = Sources {
-            inputs: watch::all(&client, NAMESPACE, ("config", "ferrolb-config"), wanted_labels),
+            inputs: watch::all(
+                &client,
+                NAMESPACE,
+                ("config", "ferrolb-config"),
+                wanted_labels,
+            ),
             notices,
             heard,
             questions: asked,

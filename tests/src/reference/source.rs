@@ -87,7 +87,7 @@ pub(super) fn registrations(source: &str) -> Vec<(String, String)> {
                 .find(|part| part.contains("self."))?;
             let total = counters
                 .iter()
-                .any(|counter| counter.starts_with(what.trim()));
+                .any(|counter| counter.starts_with(what.trim_start_matches([',', ' '])));
             (is_name && is_next).then(|| {
                 (
                     format!("{name}{}", if total { "_total" } else { "" }),
