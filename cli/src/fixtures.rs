@@ -56,7 +56,6 @@ pub(crate) fn controller() -> ControllerStatus {
                 ..service("worker", None, None)
             },
         ],
-        dead_nodes: None,
     }
 }
 

@@ -32,9 +32,6 @@ pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-externa
 /// On a Service: the name of the node that shall announce its addresses, as long as it may.
 pub const ANNOTATION_MOVE_TO: &str = "ferrolb.io/move-to";
 
-/// On a Service or a Namespace: with the value [`crate::dead::IGNORE`] its pods are left alone.
-pub const ANNOTATION_DEAD_NODE: &str = "ferrolb.io/dead-node";
-
 /// On a Service: the field manager of another load balancer whose status may be taken over.
 pub const ANNOTATION_ADOPT_FROM: &str = "ferrolb.io/adopt-from";
 

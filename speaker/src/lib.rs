@@ -35,7 +35,6 @@ pub mod store;
 pub mod survey;
 pub mod unannounced;
 pub mod view;
-pub mod votes;
 pub mod watch;
 pub mod who;
 pub mod wire;

@@ -105,7 +105,6 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         wire: wire.clone(),
         events,
         conflicts,
-        votes: args.votes(&client, namespace),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         labels,

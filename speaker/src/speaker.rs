@@ -33,7 +33,6 @@ use crate::peers::{Notice, Peers, Wish};
 use crate::status;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
-use crate::votes::Votes;
 use crate::watch::{Input, Labels};
 use crate::wire::{Heard, Wire};
 
@@ -50,8 +49,6 @@ pub(crate) struct Ways {
     pub(crate) wire: Wire,
     pub(crate) events: Events,
     pub(crate) conflicts: Conflicts,
-    /// Of what is said of dead nodes, if anybody wants to know.
-    pub(crate) votes: Option<Votes>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
     /// Names of the labels that Services and Nodes are watched with.
@@ -189,16 +186,6 @@ impl Speaker {
             Notice::Kept(vip, from, time) => self.tell_kept(vip, &from, time),
             Notice::Joined(joined) => self.joined = joined,
             Notice::At(addresses) => self.follow_host(&addresses),
-            Notice::FoundDead(found) => {
-                if let Some(votes) = &self.ways.votes {
-                    votes.found(found);
-                }
-            }
-            Notice::Alive(node, process) => {
-                if let Some(votes) = &self.ways.votes {
-                    votes.alive(node, process);
-                }
-            }
             Notice::MayExit => {}
             Notice::Failed(error) => return Err(error.context("the peers' thread has failed")),
         }

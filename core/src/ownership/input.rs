@@ -7,7 +7,6 @@ use ipnetwork::IpNetwork;
 
 use super::beats::beat;
 use super::blocked::Contest;
-use super::found::confirm_death;
 use super::join::Learned;
 use super::members::Merged;
 use super::model::{Death, Entry};
@@ -286,10 +285,7 @@ impl Ownership {
                 self.watching.handle_tell(from, target, nonce, udp, kernel);
             }
             Message::Dead(death) if death.member == me => self.handle_own_death(from, death, now),
-            Message::Dead(death) => {
-                step.members.bury(&death, now);
-                confirm_death(from, &death, &self.witness, step);
-            }
+            Message::Dead(death) => drop(step.members.bury(&death, now)),
             Message::Stale { boot } => self.contact.outbid(boot, step),
             Message::Records(entries) => {
                 for entry in entries {

@@ -138,18 +138,6 @@ pub enum Event {
         /// How.
         verdict: Verdict,
     },
-    /// This speaker and another one found, each for itself, that neither process nor kernel of a member
-    /// answers, and this one sees a majority: that member's node is dead.
-    FoundDead {
-        /// The member.
-        node: NodeId,
-        /// Its process, by its boot.
-        boot: u64,
-        /// That process's incarnation.
-        incarnation: u32,
-        /// The other speaker.
-        with: NodeId,
-    },
     /// This speaker hears a member no more, and nobody can confirm why.
     Lost {
         /// The member.

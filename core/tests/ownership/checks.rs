@@ -118,16 +118,6 @@ impl World {
         );
     }
 
-    /// Nobody's pods would leave rotation: no two speakers found one node dead.
-    pub(crate) fn assert_no_quorum(&self, seed: u64) {
-        let mut votes = self.votes.values();
-        assert!(
-            votes.all(|voters| voters.len() < 2),
-            "seed {seed}: votes against living nodes: {:?}",
-            self.votes
-        );
-    }
-
     /// Not even where something was hurt.
     pub(crate) fn assert_no_moves(&self, seed: u64) {
         assert!(

@@ -36,7 +36,6 @@ mod rules;
 mod spread;
 mod stress;
 mod subnets;
-mod votes;
 mod wire_rules;
 mod world;
 

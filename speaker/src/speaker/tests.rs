@@ -128,7 +128,6 @@ impl Running {
             wire: wire.clone(),
             events,
             conflicts,
-            votes: None,
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
             labels,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::super::beats::ping;
 use super::super::context::{Ctx, Step};
-use super::super::found::found_dead;
 use super::super::join::Join;
 use super::super::liveness::lose;
 use super::super::members::Way;
@@ -27,8 +26,8 @@ pub(super) struct Suspicion {
     kernel_answered: bool,
     /// A witness heard its process.
     witness_heard: bool,
-    /// A witness that heard nothing.
-    silent_witness: Option<NodeId>,
+    /// A witness heard nothing.
+    witness_silent: bool,
     told: BTreeSet<NodeId>,
     witnesses: Vec<NodeId>,
 }
@@ -81,7 +80,7 @@ impl Watching {
             nonce,
             kernel_answered: false,
             witness_heard: false,
-            silent_witness: None,
+            witness_silent: false,
             told: BTreeSet::new(),
             witnesses,
         });
@@ -129,9 +128,7 @@ impl Watching {
             suspicion.told.insert(from);
             suspicion.witness_heard |= udp;
             suspicion.kernel_answered |= kernel;
-            if !udp && !kernel {
-                suspicion.silent_witness.get_or_insert(from);
-            }
+            suspicion.witness_silent |= !udp && !kernel;
         }
     }
 
@@ -144,7 +141,6 @@ impl Watching {
         let Phase::Suspecting(suspicion) = &watch.phase else {
             return;
         };
-        let witness = suspicion.silent_witness;
         if self.received_at < suspicion.since {
             self.isolate(join, step);
         }
@@ -156,12 +152,7 @@ impl Watching {
             Outcome::Listen(until) => watch.listen_until(until),
             Outcome::Suspect => self.suspect(id, joined, step),
             Outcome::Ask => self.probe_round(id, joined, step),
-            Outcome::GiveUp(verdict) => {
-                self.give_up(id, verdict, step);
-                if let (Verdict::Node, Some(witness)) = (verdict, witness) {
-                    found_dead(id, witness, step);
-                }
-            }
+            Outcome::GiveUp(verdict) => self.give_up(id, verdict, step),
             Outcome::Lose => {
                 self.verdicts.push(step.now);
                 self.watches.remove(&id);
@@ -208,7 +199,7 @@ impl Watch {
             } else {
                 Outcome::Listen(now + settings.look_again)
             }
-        } else if suspicion.silent_witness.is_some() && age >= patience {
+        } else if suspicion.witness_silent && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
             Outcome::GiveUp(Verdict::Node)
         } else if age >= settings.alone.max(patience) {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use ferrolb_tests::Lab;
 use ferrolb_tests::cluster::Cluster;
 use ferrolb_tests::control_plane::{CONTROLLER_MANAGER, SCHEDULER};
 use ferrolb_tests::daemon::Daemon;
@@ -35,12 +34,11 @@ pub(crate) struct Args {
 }
 
 /// What the speakers count. Who is not heard by one alone moves nothing; who is held dead does.
-const COUNTED: [&str; 8] = [
+const COUNTED: [&str; 7] = [
     "beats heard",
     "later than 70 ms",
     "than 250 ms",
     "datagrams refused as repeated",
-    "votes against living nodes",
     "not heard by one",
     "held dead",
     "moves",
@@ -97,8 +95,8 @@ fn stress(fault: Fault, time: Duration) -> Result<()> {
         fault.text(),
         cells.join(" | ")
     );
-    if let [.., votes, _, dead, moves] = counted[..]
-        && votes + dead + moves > 0.0
+    if let [.., dead, moves] = counted[..]
+        && dead + moves > 0.0
     {
         println!("{}", logs.since(&cluster)?);
     }
@@ -108,10 +106,7 @@ fn stress(fault: Fault, time: Duration) -> Result<()> {
 fn start(fault: Fault) -> Result<Cluster> {
     let value = fault.to_possible_value().context("no such fault")?;
     let name = format!("stress-{}", value.get_name());
-    // They vote on dead nodes, if they find any; nobody reads it here.
-    let speaker = |node: &str| Daemon::speaker(node).arg("--dead-nodes=remove");
-    let start = |_: &Lab, node: &str| Ok(speaker(node));
-    let cluster = Cluster::start_with(&name, NODES.len() as u8, POOL, start)?;
+    let cluster = Cluster::start(&name, NODES.len() as u8, POOL)?;
     let _pod = cluster.create_pod("web", "n1")?;
     for number in 0..SERVICES {
         cluster.lab.apply(&format!(
@@ -142,17 +137,6 @@ const fn vip(number: u8) -> std::net::Ipv4Addr {
     lan_address(200 + number)
 }
 
-/// How often a speaker began to tell that a node is dead. There is no `ConfigMap` for it, so each series of
-/// attempts ends in one line of its log.
-fn votes(cluster: &Cluster) -> Result<f64> {
-    let mut votes = 0;
-    for node in NODES {
-        let log = cluster.lab.log(&Daemon::speaker(node).process_name())?;
-        votes += log.matches("cannot write ConfigMap ferrolb-votes").count();
-    }
-    Ok(votes as f64)
-}
-
 /// [`COUNTED`], of all speakers together.
 fn counts(cluster: &Cluster) -> Result<[f64; COUNTED.len()]> {
     let pages = NODES.map(|node| cluster.metrics(node));
@@ -175,7 +159,6 @@ fn counts(cluster: &Cluster) -> Result<[f64; COUNTED.len()]> {
         beats - up_to("0.07")?,
         beats - up_to("0.25")?,
         sum("ferrolb_peer_datagrams_total{outcome=\"replayed\"")?,
-        votes(cluster)?,
         lost,
         sum("ferrolb_verdicts_total{")? - lost,
         sum("ferrolb_addresses_taken_total{")?,
