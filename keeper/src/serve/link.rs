@@ -1,5 +1,7 @@
 //! The connection to the speaker.
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -7,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use ferrolb_core::keep::words::{Answer, Frames, Question, VERSION};
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
 use super::work::Work;
@@ -32,8 +33,9 @@ impl AsFd for Link {
 impl Link {
     /// Takes a caller of the same user, and says what can be done and what is done.
     pub(super) fn greet(stream: UnixStream, work: &Work) -> anyhow::Result<Self> {
-        let caller = socket_peercred(&stream).context("cannot tell who calls")?;
-        ensure!(caller.uid == geteuid(), "it is another user");
+        // The process number is 0 here: a container does not see the processes of another one.
+        let caller = getsockopt(&stream, PeerCredentials).context("cannot tell who calls")?;
+        ensure!(caller.uid() == geteuid().as_raw(), "it is another user");
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut link = Self {
