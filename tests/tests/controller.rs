@@ -143,12 +143,13 @@ fn a_broken_edit_changes_nothing_and_is_said_where_people_look() -> Result<()> {
     let held = cluster.until("b gets an address all the same", |held| held.len() == 2)?;
     assert_eq!(held["a"], ["192.168.64.200"]);
 
-    // A restart knows the broken one only: what is held stays, what is new waits.
+    // A restart begins with what was in force: what is held stays, and what is new waits for a larger pool.
     cluster.restart()?;
     cluster.create(&["c"])?;
     let message = cluster.event("default", "c", "AllocationFailed")?;
-    assert!(message.contains("line 5, column "), "{message}");
+    assert!(message.contains("no IPv4 address is left"), "{message}");
     assert_eq!(cluster.held()?, held);
+    assert!(cluster.metric("metallb_k8s_client_config_stale_bool", "1")?);
 
     cluster.configure("192.168.64.200-192.168.64.209")?;
     cluster.event(NAMESPACE, "config", "ConfigAccepted")?;
