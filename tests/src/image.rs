@@ -188,14 +188,19 @@ impl Image {
     /// How a container of it is run, as the OCI image specification says it.
     pub fn run_config(&self) -> Value {
         let ports = self.ports.iter().map(|port| (*port, json!({})));
-        json!({
+        let ports: BTreeMap<_, _> = ports.collect();
+        let mut config = json!({
             "Entrypoint": self.entrypoint,
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            "ExposedPorts": ports.collect::<BTreeMap<_, _>>(),
             "Labels": self.labels,
             "User": self.user,
             "WorkingDir": self.working_dir,
-        })
+        });
+        // As buildah does it: none has no key.
+        if !ports.is_empty() {
+            config["ExposedPorts"] = json!(ports);
+        }
+        config
     }
 
     /// The image configuration of the OCI image specification.
