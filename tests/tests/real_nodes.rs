@@ -182,7 +182,8 @@ fn a_speaker_outlives_another_lease_of_its_node() -> Result<()> {
             let it = members.find(|member| member["node"] == "n2");
             Ok(it.is_some_and(|it| it["address"] == new.to_string() && it["standing"] == "live"))
         };
-        wait_until(SOON, followed, || Ok(())).context("n1 does not follow n2")
+        // A kubelet brings a Secret within two minutes.
+        wait_until(3 * SOON, followed, || Ok(())).context("n1 does not follow n2")
     })
 }
 
