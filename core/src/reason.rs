@@ -260,6 +260,7 @@ impl Reason {
             Self::NoEndpoint
                 | Self::NotAdvertised
                 | Self::BgpNotAnnounced
+                | Self::SharedWithSelectors
                 | Self::AddressOutsidePools
                 | Self::OtherClass
                 | Self::NodeAddress

@@ -9,16 +9,6 @@ use ferrolb_core::view::TrafficPolicy;
 
 use super::{Address, AddressState, Heard, Node, NodeState};
 
-/// Why an address is silent on purpose: there is nothing that it could lead to, nobody shall announce it,
-/// or it is not ours.
-const WANTED_SILENCE: [Reason; 6] = [
-    Reason::NoEndpoint,
-    Reason::BgpNotAnnounced,
-    Reason::NotAdvertised,
-    Reason::SharedWithSelectors,
-    Reason::AddressOutsidePools,
-    Reason::OtherClass,
-];
 /// What a speaker says that does not know yet, or no longer.
 const NO_OPINION: [Reason; 3] = [Reason::Joining, Reason::Leaving, Reason::Unwanted];
 
@@ -181,7 +171,8 @@ fn is_wanted(reasons: &BTreeSet<&str>) -> bool {
         .iter()
         .filter(|word| !is_one_of(word, &NO_OPINION))
         .peekable();
-    opinions.peek().is_some() && opinions.all(|word| is_one_of(word, &WANTED_SILENCE))
+    opinions.peek().is_some()
+        && opinions.all(|word| Reason::of(word).is_some_and(Reason::is_wanted_silence))
 }
 
 /// Without those that say nothing, if any says something.
