@@ -6,9 +6,19 @@ use ferrolb_core::report::{
 use serde::Serialize;
 use serde_json::json;
 
+use crate::election::ServiceFixture;
 use crate::output::{Format, Output};
 use crate::speaker::Said;
 use crate::terminal::Terminal;
+
+/// A Service with pods on two nodes.
+pub(crate) const WEB: ServiceFixture<'static> = ServiceFixture {
+    name: "web",
+    address: "192.168.64.240",
+    policy: "Cluster",
+    pods_on: &["n1", "n2"],
+    asks_for: None,
+};
 
 /// A controller with two pools and three Services; one waits.
 pub(crate) fn controller() -> ControllerStatus {

@@ -129,19 +129,7 @@ impl<'a> Lifetime<'a> {
              datagram each 10 ms, while each pod of FerroLB is replaced.",
         ));
         let (owner, load) = self.load(address)?;
-        self.scene.helm(&[
-            "upgrade",
-            "ferrolb",
-            "charts/ferrolb",
-            "-n",
-            NAMESPACE,
-            "--set",
-            "speaker.logLevel=debug,controller.logLevel=debug",
-            "--wait",
-            "--timeout",
-            "120s",
-        ])?;
-        self.speakers_are_ready()?;
+        self.upgrade_with(&["--set", "speaker.logLevel=debug,controller.logLevel=debug"])?;
         let losses = load.stop();
         self.cost("helm upgrade", &losses);
         ensure!(
@@ -220,23 +208,21 @@ impl<'a> Lifetime<'a> {
         wait_until(PATIENCE, run_again, || Ok(())).context("the node's pods do not run again")
     }
 
+    fn upgrade_with(&self, values: &[&str]) -> Result<()> {
+        let upgrade = ["upgrade", "ferrolb", "charts/ferrolb", "-n", NAMESPACE];
+        let wait = ["--wait", "--timeout", "120s"];
+        self.scene.helm(&[&upgrade[..], values, &wait].concat())?;
+        self.speakers_are_ready()
+    }
+
     /// The same with `keepConnections`: nothing is reset.
     pub fn drain_and_keep(&self) -> Result<()> {
         self.chapter("Drain a node that keeps connections open, under load");
-        self.scene.helm(&[
-            "upgrade",
-            "ferrolb",
-            "charts/ferrolb",
-            "-n",
-            NAMESPACE,
+        self.upgrade_with(&[
             "--reuse-values",
             "--set",
             "speaker.keepConnections.enabled=true",
-            "--wait",
-            "--timeout",
-            "120s",
         ])?;
-        self.speakers_are_ready()?;
         let losses = self.drain_under_load("kubectl drain, keepConnections")?;
         ensure!(
             losses.tcp.broken.is_empty(),

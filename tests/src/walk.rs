@@ -1,12 +1,12 @@
 //! What the demo and the tests of the reference walk do alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::stdout_of;
 use crate::image::{self, Architecture, Image};
@@ -127,6 +127,24 @@ pub fn external_ip(lab: &Lab, service: &str) -> Result<Ipv4Addr> {
     ip.trim()
         .parse()
         .with_context(|| format!("{service} has no address: {ip:?}"))
+}
+
+/// The Services of [`spread`].
+pub const SPREAD: [&str; 5] = ["test-lb", "one", "two", "three", "four"];
+
+/// Deploys the walk's application, with four Services more; where each of the five is. Several nodes announce.
+pub fn spread(lab: &Lab) -> Result<BTreeMap<&'static str, (Ipv4Addr, MacAddress)>> {
+    deploy(lab)?;
+    for service in &SPREAD[1..] {
+        let name = format!("--name={service}");
+        let port = ["--type=LoadBalancer", "--port=80", "--target-port=3000"];
+        let expose = ["expose", "deployment/test", &name];
+        lab.kubectl(&[&expose[..], &port].concat())?;
+    }
+    let places = places(lab, &SPREAD)?;
+    let owners: BTreeSet<_> = places.values().map(|(_, mac)| mac).collect();
+    ensure!(owners.len() > 1, "addresses are spread: {places:?}");
+    Ok(places)
 }
 
 /// The address of each of these Services of namespace `default`, and the one station that answers for it.

@@ -1,7 +1,6 @@
 //! From a MetalLB that objects configure to FerroLB and back, as docs/migrate-from-metallb.md says it: on nodes
 //! with kubelets, with MetalLB's own programs, definitions and manifest, out of its Go module.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -11,7 +10,9 @@ use ferrolb_tests::image::{self, Image};
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::tools::{METALLB, Module, Tools};
 use ferrolb_tests::wait::wait_until;
-use ferrolb_tests::walk::{self, INSTALL, PATIENCE, in_workspace, page_from_the_lan, places};
+use ferrolb_tests::walk::{
+    self, INSTALL, PATIENCE, SPREAD, in_workspace, page_from_the_lan, places,
+};
 
 const NAMESPACE: &str = "metallb-system";
 const OBJECTS: &str = "\
@@ -27,7 +28,6 @@ metadata: {name: default, namespace: metallb-system}
 spec:
   ipAddressPools: [default]
 ";
-const SERVICES: [&str; 5] = ["test-lb", "one", "two", "three", "four"];
 const WEBHOOK: [&str; 2] = [
     "validatingwebhookconfiguration",
     "metallb-webhook-configuration",
@@ -41,16 +41,7 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         lab.load_images(&walk::images()?)?;
         metallb.start(lab)?;
         apply_until_accepted(lab, OBJECTS)?;
-        walk::deploy(lab)?;
-        for service in &SERVICES[1..] {
-            let name = format!("--name={service}");
-            let port = ["--type=LoadBalancer", "--port=80", "--target-port=3000"];
-            let expose = ["expose", "deployment/test", &name];
-            lab.kubectl(&[&expose[..], &port].concat())?;
-        }
-        let before = places(lab, &SERVICES)?;
-        let owners: BTreeSet<_> = before.values().map(|(_, mac)| mac).collect();
-        ensure!(owners.len() > 1, "MetalLB spreads addresses: {before:?}");
+        let before = walk::spread(lab)?;
 
         let copy = objects(lab)?;
         let refused = helm(lab, &INSTALL).unwrap_err().to_string();
@@ -79,7 +70,7 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         helm(lab, &INSTALL)?;
         lab.apply(&copy)?;
         assert_eq!(
-            places(lab, &SERVICES)?,
+            places(lab, &SPREAD)?,
             before,
             "every address stays where it is"
         );
@@ -90,9 +81,9 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         helm(lab, &["uninstall", "ferrolb", "-n", NAMESPACE, "--wait"])?;
         metallb.start(lab)?;
         apply_until_accepted(lab, &copy)?;
-        let same = || Ok(places(lab, &SERVICES).is_ok_and(|now| now == before));
+        let same = || Ok(places(lab, &SPREAD).is_ok_and(|now| now == before));
         wait_until(PATIENCE, same, || Ok(()))
-            .with_context(|| format!("{:?}, before {before:?}", places(lab, &SERVICES)))?;
+            .with_context(|| format!("{:?}, before {before:?}", places(lab, &SPREAD)))?;
         page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
         Ok(())
     })

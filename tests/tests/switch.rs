@@ -1,7 +1,6 @@
 //! From a MetalLB that serves to FerroLB, as docs/migrate-from-metallb.md says it: on nodes with kubelets,
 //! with MetalLB's own programs.
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +8,7 @@ use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::image::{self, Image};
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::tools::{Module, Tools};
-use ferrolb_tests::walk::{self, INSTALL, in_workspace, page_from_the_lan, places};
+use ferrolb_tests::walk::{self, INSTALL, SPREAD, in_workspace, page_from_the_lan, places};
 
 const MANIFEST: &str = include_str!("addon/metallb.yaml");
 const MEMBERLIST: &str = include_str!("switch/memberlist.yaml");
@@ -30,8 +29,6 @@ const CONFIG: &str = "address-pools:
 /// What MetalLB 0.13 and later are configured by.
 const OBJECTS: &str = "../cli/src/migrate/fixtures/objects.yaml";
 
-const SERVICES: [&str; 5] = ["test-lb", "one", "two", "three", "four"];
-
 #[test]
 fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result<()> {
     Lab::builder("switch").nodes(3).run(|lab| {
@@ -47,16 +44,7 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
             "config",
             &config,
         ])?;
-        walk::deploy(lab)?;
-        for service in &SERVICES[1..] {
-            let name = format!("--name={service}");
-            let port = ["--type=LoadBalancer", "--port=80", "--target-port=3000"];
-            let expose = ["expose", "deployment/test", &name];
-            lab.kubectl(&[&expose[..], &port].concat())?;
-        }
-        let before = places(lab, &SERVICES)?;
-        let owners: BTreeSet<_> = before.values().map(|(_, mac)| mac).collect();
-        ensure!(owners.len() > 1, "MetalLB spreads addresses: {before:?}");
+        let before = walk::spread(lab)?;
 
         let migrated = migrate(lab, &[])?;
         let refused = helm_install(lab).unwrap_err().to_string();
@@ -67,7 +55,7 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
         helm_install(lab)?;
         lab.apply(&migrated)?;
         assert_eq!(
-            places(lab, &SERVICES)?,
+            places(lab, &SPREAD)?,
             before,
             "every address stays where it is"
         );

@@ -281,16 +281,9 @@ mod tests {
     use super::*;
     use crate::daemons::Daemon;
     use crate::election::ServiceFixture;
-    use crate::fixtures::{announcing, controller, printed, said_of};
+    use crate::fixtures::{WEB, announcing, controller, printed, said_of};
     use crate::picture::tests::{heard_of, now, picture_of, speakers_on};
 
-    const WEB: ServiceFixture<'static> = ServiceFixture {
-        name: "web",
-        address: "192.168.64.240",
-        policy: "Cluster",
-        pods_on: &["n1", "n2"],
-        asks_for: None,
-    };
     const MAIL: ServiceFixture<'static> = ServiceFixture {
         name: "mail",
         address: "192.168.64.241",

@@ -2,16 +2,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::election::ServiceFixture;
-use crate::fixtures::{as_data, printed};
+use crate::fixtures::{WEB, as_data, printed};
 use crate::output::Output;
 
-const API: ServiceFixture<'static> = ServiceFixture {
-    name: "api",
-    address: "192.168.64.240",
-    policy: "Cluster",
-    pods_on: &["n1", "n2"],
-    asks_for: None,
-};
+const API: ServiceFixture<'static> = ServiceFixture { name: "api", ..WEB };
 const MAIL: ServiceFixture<'static> = ServiceFixture {
     name: "mail",
     address: "192.168.64.242",

@@ -317,17 +317,21 @@ async fn told_to_stop_while_it_gathers_what_it_has_to_know_it_ends_at_once_and_h
     assert!(lan.frames_of(1).is_empty());
 }
 
+/// Two speakers: the one that announces, and the other one.
+async fn owner_and_other(lan: &Lan, api: &ApiServer) -> (Running, Running) {
+    let first = Running::new(lan, api, 1).await;
+    let second = Running::new(lan, api, 2).await;
+    match settle(&[&first, &second]).await {
+        1 => (first, second),
+        _ => (second, first),
+    }
+}
+
 #[tokio::test]
 async fn told_to_stop_while_it_holds_an_address_it_leaves_that_to_its_kernel_and_nobody_takes_it() {
     let lan = Lan::default();
     let api = api(&[1, 2]).await;
-    let mut first = Running::new(&lan, &api, 1).await;
-    let mut second = Running::new(&lan, &api, 2).await;
-    let owner = settle(&[&first, &second]).await;
-    let (goes, stays) = match owner {
-        1 => (&mut first, &second),
-        _ => (&mut second, &first),
-    };
+    let (mut goes, stays) = owner_and_other(&lan, &api).await;
     assert!(goes.terminate().await < LEAVING);
     for _ in 0..10 {
         sleep(Duration::from_millis(100)).await;
@@ -339,16 +343,10 @@ async fn told_to_stop_while_it_holds_an_address_it_leaves_that_to_its_kernel_and
 async fn told_to_stop_during_a_hand_over_it_ends_once_the_other_one_announces() {
     let lan = Lan::default();
     let api = api(&[1, 2]).await;
-    let mut first = Running::new(&lan, &api, 1).await;
-    let mut second = Running::new(&lan, &api, 2).await;
-    let owner = settle(&[&first, &second]).await;
-    let (goes, stays) = match owner {
-        1 => (&mut first, &second),
-        _ => (&mut second, &first),
-    };
+    let (mut goes, stays) = owner_and_other(&lan, &api).await;
     // Cordoned: it hands over, and is told to stop as soon as it has heard of that.
     let drained = async {
-        api.set(&node_path(owner), node(owner, true));
+        api.set(&node_path(goes.number), node(goes.number, true));
         let asked = async || {
             let status = goes.status().await;
             let line = status.vip(vip());

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,6 +64,25 @@ impl Host {
         let output = output.with_context(|| format!("cannot run {program} on {}", self.name))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok((text, output.status.success()))
+    }
+
+    /// Drops what speakers say to each other, in both directions. Beside kube-proxy's own tables.
+    pub fn block_peers(&self) -> Result<()> {
+        self.nft(&["table inet blocked {
+            chain in { type filter hook input priority -300; udp dport 7946 drop; }
+            chain out { type filter hook output priority -300; udp dport 7946 drop; }
+        }"])
+    }
+
+    /// Undoes [`Self::block_peers`].
+    pub fn unblock_peers(&self) -> Result<()> {
+        self.nft(&["delete", "table", "inet", "blocked"])
+    }
+
+    fn nft(&self, args: &[&str]) -> Result<()> {
+        let (said, is_done) = self.run("nft", args)?;
+        ensure!(is_done, "nft {args:?} on {}: {said}", self.name);
+        Ok(())
     }
 
     /// The kernel's neighbour entry of an address: hardware address and state, empty without one.

@@ -16,12 +16,6 @@ const SETTLED: Duration = Duration::from_secs(90);
 /// Two rounds of announcements: one that fights would be heard.
 const ROUNDS: Duration = Duration::from_secs(11);
 
-/// Beside kube-proxy's own tables.
-const DROP: &str = "table inet blocked {
-    chain in { type filter hook input priority -300; udp dport 7946 drop; }
-    chain out { type filter hook output priority -300; udp dport 7946 drop; }
-}";
-
 #[test]
 fn where_no_speaker_hears_another_one_node_announces_and_its_death_is_noticed() -> Result<()> {
     let (cluster, before) = serving("blocked")?;
@@ -32,8 +26,7 @@ fn where_no_speaker_hears_another_one_node_announces_and_its_death_is_noticed() 
         .map(|node| node.name.clone())
         .collect();
     for node in &nodes {
-        let (said, is_done) = cluster.lab.host(node)?.run("nft", &[DROP])?;
-        ensure!(is_done, "{said}");
+        cluster.lab.host(node)?.block_peers()?;
     }
     let is_said = || {
         let status = cluster.status(&before)?;
@@ -56,9 +49,7 @@ fn where_no_speaker_hears_another_one_node_announces_and_its_death_is_noticed() 
     cluster.lab.heal(&first)?;
     one_announcer(&cluster)?;
     for node in &nodes {
-        let gone = ["delete", "table", "inet", "blocked"];
-        let (said, is_done) = cluster.lab.host(node)?.run("nft", &gone)?;
-        ensure!(is_done, "{said}");
+        cluster.lab.host(node)?.unblock_peers()?;
     }
     for node in &nodes {
         cluster.wait_until_ready(node)?;

@@ -3,16 +3,9 @@ use ferrolb_core::names::ADOPTED_MANAGERS;
 
 use super::*;
 use crate::election::ServiceFixture;
-use crate::fixtures::{announcing, controller, printed};
+use crate::fixtures::{WEB, announcing, controller, printed};
 use crate::picture::tests::{picture_of, speakers_on};
 
-const WEB: ServiceFixture<'static> = ServiceFixture {
-    name: "web",
-    address: "192.168.64.240",
-    policy: "Cluster",
-    pods_on: &["n1", "n2"],
-    asks_for: None,
-};
 const API: ServiceFixture<'static> = ServiceFixture {
     name: "api",
     address: "192.168.64.241",

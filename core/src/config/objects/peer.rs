@@ -14,21 +14,7 @@ use crate::config::pool::{INTERFACE_HELP, is_interface};
 use crate::config::problem::{Report, quoted};
 use crate::config::{Neighbour, Password, Peer, PeerAsn};
 
-/// Those of `v1beta1`. The others came with `v1beta2`.
-const OLD_KEYS: [&str; 12] = [
-    "myASN",
-    "peerASN",
-    "peerAddress",
-    "sourceAddress",
-    "peerPort",
-    "holdTime",
-    "keepaliveTime",
-    "routerID",
-    "nodeSelectors",
-    "password",
-    "bfdProfile",
-    "ebgpMultiHop",
-];
+/// The first [`OLD`] are those of `v1beta1`; the others came with `v1beta2`.
 const KEYS: [&str; 21] = [
     "myASN",
     "peerASN",
@@ -52,10 +38,11 @@ const KEYS: [&str; 21] = [
     "dualStackAddressFamily",
     "disableMP",
 ];
+const OLD: usize = 12;
 
 pub(super) fn read(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<Said> {
     let is_old = manifest.version.ends_with("/v1beta1");
-    let keys = if is_old { &OLD_KEYS[..] } else { &KEYS[..] };
+    let keys = if is_old { &KEYS[..OLD] } else { &KEYS[..] };
     let fields = spec(manifest, "a BGPPeer", keys, report)?;
     Annotations::read(manifest, report);
     let my_asn = asn(&fields, "myASN", report);
