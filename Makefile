@@ -112,8 +112,8 @@ test-long: build ## Tests that take too long for each change, at their full size
 	FERROLB_LONG=1 cargo test --locked -p ferrolb-tests --test sizes -- --test-threads=1 --nocapture
 
 .PHONY: bench
-bench: build ## Failover, idle cost, answers to ARP and the controller's speed, in labs (root, an idle machine)
-	for area in failover idle arp controller; do \
+bench: build ## Failover, idle cost, answers to ARP, the controller's and the plugin's speed, in labs (root, an idle machine)
+	for area in failover idle arp controller plugin; do \
 	    cargo run --quiet --locked -p ferrolb-tests --bin bench -- $$area; \
 	done
 

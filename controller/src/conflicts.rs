@@ -25,8 +25,18 @@ pub struct ReportsView {
 #[derive(Debug, Default)]
 pub struct Conflicts {
     resource_version: String,
-    /// By key: what stands there, and when its time is over.
-    entries: BTreeMap<String, (String, Option<Report>, Instant)>,
+    /// By key.
+    entries: BTreeMap<String, Entry>,
+}
+
+/// What stands there.
+#[derive(Debug)]
+struct Entry {
+    text: String,
+    /// What it says, if it can be read.
+    report: Option<Report>,
+    /// Its time is over then.
+    until: Instant,
 }
 
 /// Entries to remove.
@@ -51,7 +61,7 @@ impl Conflicts {
         let mut former = std::mem::take(&mut self.entries);
         for (key, text) in reports.entries {
             // One that was written anew counts anew.
-            let known = former.remove(&key).filter(|(before, ..)| *before == text);
+            let known = former.remove(&key).filter(|entry| entry.text == text);
             let entry = known.unwrap_or_else(|| {
                 let report = Report::decode(&key, &text);
                 if let Err(error) = &report {
@@ -68,7 +78,11 @@ impl Conflicts {
                     false => PUT_ASIDE_NO_HOST,
                 };
                 let left = lasts.saturating_sub(age.unwrap_or_default());
-                (text, report, now + left.max(AT_LEAST))
+                Entry {
+                    text,
+                    report,
+                    until: now + left.max(AT_LEAST),
+                }
             });
             self.entries.insert(key, entry);
         }
@@ -77,10 +91,8 @@ impl Conflicts {
     /// The addresses that are put aside, each with why.
     #[must_use]
     pub fn findings(&self) -> BTreeMap<IpAddr, Finding> {
-        let reports = self
-            .entries
-            .values()
-            .filter_map(|(_, report, _)| report.as_ref());
+        let entries = self.entries.values();
+        let reports = entries.filter_map(|entry| entry.report.as_ref());
         reports
             .map(|report| (report.address, report.finding()))
             .collect()
@@ -94,7 +106,7 @@ impl Conflicts {
         let mut by_end: Vec<_> = self
             .entries
             .iter()
-            .map(|(key, (_, _, until))| (*until, key))
+            .map(|(key, entry)| (entry.until, key))
             .collect();
         by_end.sort_unstable();
         let mut over = by_end.into_iter().enumerate();
@@ -115,7 +127,7 @@ impl Conflicts {
         if self.entries.len() > MOST_REPORTS {
             return Some(Instant::START);
         }
-        self.entries.values().map(|(_, _, until)| *until).min()
+        self.entries.values().map(|entry| entry.until).min()
     }
 }
 

@@ -33,7 +33,7 @@ use crate::compiled::{self, CompiledView, Written};
 use crate::configuration_state::State;
 use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
-use crate::index::{Change, Index, NodeAddresses, Outcome, Update};
+use crate::index::{Change, Index, NodeAddresses, Update, WriteOutcome};
 use crate::metrics::Metrics;
 use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
@@ -102,7 +102,7 @@ pub struct Control {
     reports: BoxStream<'static, Seen<ReportsView>>,
     maps_api: Api<ConfigMap>,
     conflicts: Conflicts,
-    writes: FuturesUnordered<BoxFuture<'static, (Update, Outcome, Duration)>>,
+    writes: FuturesUnordered<BoxFuture<'static, (Update, WriteOutcome, Duration)>>,
     events: FuturesUnordered<BoxFuture<'static, bool>>,
     retries: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
     /// A removal of reports, and the pause after it.
@@ -480,11 +480,11 @@ impl Control {
         }
     }
 
-    fn take_outcome(&mut self, update: Update, outcome: &Outcome, took: Duration) {
+    fn take_outcome(&mut self, update: Update, outcome: &WriteOutcome, took: Duration) {
         self.metrics.count_write(outcome.as_str(), took);
         self.index
             .handle_outcome(&update, outcome, self.clock.now());
-        if *outcome == Outcome::Failed {
+        if *outcome == WriteOutcome::Failed {
             let wait = sleep(delay(update.attempt + 1));
             self.retries.push(wait.map(move |()| update.key).boxed());
         }
@@ -650,7 +650,7 @@ async fn send(notice: Notice, client: Client, author: Author) -> bool {
     match timeout(EVENT_TIMEOUT, notice.write(&client, &author)).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
-            tracing::debug!(%error, reason = notice.words.reason, "cannot write an Event");
+            tracing::debug!(%error, reason = %notice.words.reason, "cannot write an Event");
             false
         }
         Err(_) => false,

@@ -46,7 +46,7 @@ use network::Network;
 use world::Known;
 pub use world::{Change, NodeAddresses};
 use writing::Writing;
-pub use writing::{Outcome, Update};
+pub use writing::{Update, WriteOutcome};
 
 /// Events that wait to be written. More are dropped and counted: they are told in the log too.
 const NOTICES: usize = 4_096;
@@ -506,7 +506,7 @@ fn unknown_annotation(view: &ServiceView, text: Box<str>) -> Notice {
 }
 
 /// What the Event of a refusal is called.
-const fn event_of(reason: Reason) -> &'static str {
+const fn event_of(reason: Reason) -> event::EventReason {
     match reason {
         Reason::AddressConflict => event::ADDRESS_CONFLICT,
         Reason::NoHostAddress => event::ADDRESS_UNUSABLE,

@@ -2,6 +2,7 @@
 
 use ferrolb_core::config::objects::{Kind, ObjectRef};
 use ferrolb_core::names::CONTROLLER_COMPONENT;
+use ferrolb_core::names::event::EventReason;
 use ferrolb_kube::events::{Author, Before, Object, Severity, Words, fingerprint};
 use kube::Client;
 
@@ -59,17 +60,17 @@ pub struct Notice {
 impl Notice {
     /// As it should be.
     #[must_use]
-    pub fn normal(object: Object, reason: &'static str, message: String) -> Self {
+    pub fn normal(object: Object, reason: EventReason, message: String) -> Self {
         Self::new(object, Severity::Normal, reason, message)
     }
 
     /// Somebody has to do something.
     #[must_use]
-    pub fn warning(object: Object, reason: &'static str, message: String) -> Self {
+    pub fn warning(object: Object, reason: EventReason, message: String) -> Self {
         Self::new(object, Severity::Warning, reason, message)
     }
 
-    fn new(object: Object, severity: Severity, reason: &'static str, message: String) -> Self {
+    fn new(object: Object, severity: Severity, reason: EventReason, message: String) -> Self {
         Self {
             words: Words {
                 object,
@@ -105,7 +106,7 @@ impl Notice {
     pub fn suffix(&self) -> String {
         let words = &self.words;
         let said = self.about.as_deref().unwrap_or(&words.message);
-        let number = fingerprint(&[&words.object.uid, words.reason, said]);
+        let number = fingerprint(&[&words.object.uid, words.reason.as_str(), said]);
         format!("{number:016x}")
     }
 

@@ -12,7 +12,7 @@ use kube::{Api, Client, Error, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::index::{Outcome, Update};
+use crate::index::{Update, WriteOutcome};
 
 /// How a status may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Writer {
     }
 
     /// Writes one status.
-    pub async fn write(&self, update: &Update) -> Outcome {
+    pub async fn write(&self, update: &Update) -> WriteOutcome {
         let service = &update.key;
         let written = match self.method {
             Method::Patch => tokio::time::timeout(WRITE_TIMEOUT, self.patch(update)).await,
@@ -59,14 +59,14 @@ impl Writer {
         match written {
             Err(_) => {
                 tracing::warn!(%service, seconds = WRITE_TIMEOUT.as_secs(), "status write timed out");
-                Outcome::Failed
+                WriteOutcome::Failed
             }
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(Error::Api(status))) if status.code == 409 => Outcome::Conflict,
-            Ok(Err(Error::Api(status))) if status.code == 404 => Outcome::Gone,
+            Ok(Err(Error::Api(status))) if status.code == 409 => WriteOutcome::Conflict,
+            Ok(Err(Error::Api(status))) if status.code == 404 => WriteOutcome::Gone,
             Ok(Err(error)) => {
                 tracing::warn!(%service, %error, "cannot write the status, trying again");
-                Outcome::Failed
+                WriteOutcome::Failed
             }
         }
     }
@@ -77,7 +77,7 @@ impl Writer {
         Api::namespaced_with(self.client.clone(), &update.key.namespace, &resource)
     }
 
-    async fn patch(&self, update: &Update) -> kube::Result<Outcome> {
+    async fn patch(&self, update: &Update) -> kube::Result<WriteOutcome> {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..Default::default()
@@ -91,16 +91,16 @@ impl Writer {
             .patch_subresource("status", &update.key.name, &params, &patch)
             .map_err(Error::BuildRequest)?;
         let version = version_after(&self.client, request).await?;
-        Ok(Outcome::Written {
+        Ok(WriteOutcome::Written {
             resource_version: version.unwrap_or_default(),
         })
     }
 
-    async fn replace(&self, update: &Update) -> kube::Result<Outcome> {
+    async fn replace(&self, update: &Update) -> kube::Result<WriteOutcome> {
         let api = self.api(update);
         let mut service = api.get(&update.key.name).await?;
         if service.resource_version().as_deref() != Some(update.resource_version.as_str()) {
-            return Ok(Outcome::Conflict);
+            return Ok(WriteOutcome::Conflict);
         }
         let status = &mut service.data["status"]["loadBalancer"];
         *status = json!({ "ingress": ingress(update) });
@@ -114,7 +114,7 @@ impl Writer {
             .replace_subresource("status", &update.key.name, &params, body)
             .map_err(Error::BuildRequest)?;
         let version = version_after(&self.client, request).await?;
-        Ok(Outcome::Written {
+        Ok(WriteOutcome::Written {
             resource_version: version.unwrap_or_default(),
         })
     }

@@ -134,14 +134,14 @@ impl Decision {
 }
 
 /// Addresses chosen, and what could not be had besides.
-struct Outcome {
+struct Granted {
     addresses: Vec<IpAddr>,
     warning: Option<Refusal>,
 }
 
 /// What was decided for a Service.
 struct Decided {
-    outcome: Outcome,
+    outcome: Granted,
     /// Whether it gets other addresses in place of some that cannot serve.
     replaces: bool,
 }
@@ -380,7 +380,7 @@ impl Allocator {
                 }
                 outcome
             }
-            Err(refusal) => Outcome {
+            Err(refusal) => Granted {
                 addresses: current,
                 warning: Some(refusal),
             },
@@ -393,11 +393,11 @@ impl Allocator {
         let outcome = self.with_sharing_said(view, &usage, outcome);
         self.hold(view, outcome.addresses.clone(), usage);
         match outcome {
-            Outcome {
+            Granted {
                 addresses,
                 warning: Some(refusal),
             } if addresses.is_empty() => Decision::Refuse(refusal),
-            Outcome { addresses, warning } => Decision::Hold {
+            Granted { addresses, warning } => Decision::Hold {
                 pool: self.pool_name(&addresses),
                 addresses,
                 warning,
@@ -572,7 +572,7 @@ impl Allocator {
             Err(unconfigured) if current.is_empty() => return Err(unconfigured.clone()),
             Err(_) => {
                 return Ok(Decided {
-                    outcome: Outcome {
+                    outcome: Granted {
                         addresses: current.to_vec(),
                         warning: None,
                     },

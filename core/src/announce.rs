@@ -16,25 +16,25 @@
 //! advertisement. A Vip is answered for as soon as it is claimed. Both families take the same way;
 //! what differs stands in [`crate::wire`].
 
-mod claim;
 mod hear;
 mod link;
 mod order;
 mod pace;
 mod station;
+mod vip_on_link;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use claim::Event;
-use claim::{State, Step};
-pub use link::{Link, LinkId, Wanted, on_a_subnet};
+pub use link::{Assignment, Link, LinkId, on_a_subnet};
 use order::Order;
 pub use order::Progress;
 use pace::Pace;
 pub use station::{carrying, standing_by};
+pub use vip_on_link::Event;
+use vip_on_link::{State, Step};
 
 use crate::conflict::{REPORT_AGAIN, REPORT_AGAIN_NO_HOST};
 use crate::subnet::{no_host, of_host};
@@ -106,7 +106,7 @@ pub struct ClusterNodes {
 
 /// What became of a received frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FrameOutcome {
     /// Answered for this Vip; [`Announcer::poll_transmit`] has the frame.
     Answered(IpAddr),
     /// Not answered.
@@ -177,7 +177,7 @@ impl Announcer {
 
     /// The Vips that this node is to announce, all of them. One that is no longer among them is
     /// silent from now on.
-    pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Wanted>, now: Instant) {
+    pub fn set_wanted(&mut self, wanted: BTreeMap<IpAddr, Assignment>, now: Instant) {
         let events = &mut self.events;
         self.orders.retain(|vip, order| {
             let stays = wanted.contains_key(vip);
@@ -236,7 +236,7 @@ impl Announcer {
     }
 
     /// A frame came in on a link.
-    pub fn handle_frame(&mut self, link: LinkId, frame: &[u8], now: Instant) -> Outcome {
+    pub fn handle_frame(&mut self, link: LinkId, frame: &[u8], now: Instant) -> FrameOutcome {
         match self.hear(link, frame, now) {
             Ok((vip, frame)) => {
                 self.outbox.push_back(Transmit {
@@ -245,9 +245,9 @@ impl Announcer {
                     kind: Kind::Reply,
                     frame,
                 });
-                Outcome::Answered(vip)
+                FrameOutcome::Answered(vip)
             }
-            Err(reason) => Outcome::Dropped(reason),
+            Err(reason) => FrameOutcome::Dropped(reason),
         }
     }
 

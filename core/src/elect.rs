@@ -63,11 +63,47 @@ impl<'a> Backend<'a> {
     }
 }
 
+/// What makes a node of a worse tier, the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Drawback {
+    OtherNodeChosen,
+    ExcludedNode,
+    NodeLeaving,
+    EndpointTerminating,
+    NoLocalEndpoint,
+}
+
+impl Drawback {
+    const GRAVEST_FIRST: [Self; 5] = [
+        Self::NoLocalEndpoint,
+        Self::EndpointTerminating,
+        Self::NodeLeaving,
+        Self::ExcludedNode,
+        Self::OtherNodeChosen,
+    ];
+
+    /// Of [`Tier`]'s bits; a graver drawback outweighs all lesser ones together.
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    const fn reason(self) -> Reason {
+        match self {
+            Self::OtherNodeChosen => Reason::OtherNodeChosen,
+            Self::ExcludedNode => Reason::ExcludedNode,
+            Self::NodeLeaving => Reason::NodeLeaving,
+            Self::EndpointTerminating => Reason::EndpointTerminating,
+            Self::NoLocalEndpoint => Reason::NoLocalEndpoint,
+        }
+    }
+}
+
 /// How willingly a node serves; the lowest is the best. Drawbacks count before preferences, so that
 /// `ferrolb.io/move-to` wins over weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tier {
-    /// A bit for each of [`Self::DRAWBACKS`].
+    /// The bits of its drawbacks.
     drawbacks: u8,
     /// The weights of all preferred nodes that this one does not get (`preferred-nodes`). Zero where no
     /// weights are set.
@@ -75,19 +111,10 @@ pub struct Tier {
 }
 
 impl Tier {
-    /// What makes a node of a worse tier, the gravest first.
-    const DRAWBACKS: [Reason; 5] = [
-        Reason::NoLocalEndpoint,
-        Reason::EndpointTerminating,
-        Reason::NodeLeaving,
-        Reason::ExcludedNode,
-        Reason::OtherNodeChosen,
-    ];
-
-    fn of(drawbacks: [bool; 5], unpreferred: u32) -> Self {
-        let bits = drawbacks.iter().map(|is_there| u8::from(*is_there));
+    fn of(drawbacks: impl IntoIterator<Item = Drawback>, unpreferred: u32) -> Self {
+        let bits = drawbacks.into_iter().map(Drawback::bit);
         Self {
-            drawbacks: bits.fold(0, |tier, bit| tier << 1 | bit),
+            drawbacks: bits.fold(0, |all, bit| all | bit),
             unpreferred,
         }
     }
@@ -108,10 +135,9 @@ impl Tier {
     /// The gravest drawback.
     #[must_use]
     pub fn drawback(self) -> Option<Reason> {
-        let at = |place: usize| self.drawbacks >> (Self::DRAWBACKS.len() - 1 - place) & 1 == 1;
-        (0..Self::DRAWBACKS.len())
-            .find(|place| at(*place))
-            .map(|place| Self::DRAWBACKS[place])
+        let mut gravest_first = Drawback::GRAVEST_FIRST.into_iter();
+        let gravest = gravest_first.find(|one| self.drawbacks & one.bit() != 0)?;
+        Some(gravest.reason())
     }
 }
 
@@ -245,13 +271,14 @@ fn judge(
         return Err(Reason::NoLocalEndpoint);
     }
     let chosen = agreed(backends.iter().map(|backend| backend.move_to));
-    let drawbacks = [
-        served.len() < backends.len(),
-        served.contains(&Local::Terminating),
-        node.unschedulable || node.leaving,
-        node.excluded,
-        chosen.is_some_and(|chosen| chosen != node.name),
-    ];
+    let has = |drawback| match drawback {
+        Drawback::NoLocalEndpoint => served.len() < backends.len(),
+        Drawback::EndpointTerminating => served.contains(&Local::Terminating),
+        Drawback::NodeLeaving => node.unschedulable || node.leaving,
+        Drawback::ExcludedNode => node.excluded,
+        Drawback::OtherNodeChosen => chosen.is_some_and(|chosen| chosen != node.name),
+    };
+    let drawbacks = Drawback::GRAVEST_FIRST.into_iter().filter(|one| has(*one));
     Ok(Tier::of(drawbacks, layer2.unpreferred(node)))
 }
 

@@ -66,58 +66,84 @@ pub const SPEAKER_COMPONENT: &str = "ferrolb-speaker";
 
 /// `reason` of the Events that we write: MetalLB's where the meaning is the same, then ours.
 pub mod event {
+    use std::fmt;
+
+    /// `reason` of an Event: one of those below and no other.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct EventReason(&'static str);
+
+    impl EventReason {
+        /// The word, as the Event has it.
+        #[must_use]
+        pub const fn as_str(self) -> &'static str {
+            self.0
+        }
+    }
+
+    impl fmt::Display for EventReason {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl PartialEq<EventReason> for String {
+        fn eq(&self, reason: &EventReason) -> bool {
+            self == reason.0
+        }
+    }
+
     /// Normal, on a Service: an address was given.
-    pub const IP_ALLOCATED: &str = "IPAllocated";
+    pub const IP_ALLOCATED: EventReason = EventReason("IPAllocated");
     /// Warning, on a Service: no address could be given; the text says why.
-    pub const ALLOCATION_FAILED: &str = "AllocationFailed";
+    pub const ALLOCATION_FAILED: EventReason = EventReason("AllocationFailed");
     /// Normal, on a Service: the address was taken away; the text says why.
-    pub const CLEAR_ASSIGNMENT: &str = "ClearAssignment";
+    pub const CLEAR_ASSIGNMENT: EventReason = EventReason("ClearAssignment");
     /// Warning, on a Service: another host has its address; the text names the host.
-    pub const ADDRESS_CONFLICT: &str = "addressConflict";
+    pub const ADDRESS_CONFLICT: EventReason = EventReason("addressConflict");
     /// Warning, on a Service: no host can have its address; the text says why.
-    pub const ADDRESS_UNUSABLE: &str = "addressUnusable";
+    pub const ADDRESS_UNUSABLE: EventReason = EventReason("addressUnusable");
     /// Warning, on a Service: something else in the cluster has its address too; the text says what.
-    pub const ADDRESS_CLAIMED: &str = "AddressClaimed";
+    pub const ADDRESS_CLAIMED: EventReason = EventReason("AddressClaimed");
     /// Warning, on a Service: the kernel of a node answers for its address; the text says why.
-    pub const PEER_KERNEL_ANSWERS: &str = "peerKernelAnswers";
+    pub const PEER_KERNEL_ANSWERS: EventReason = EventReason("peerKernelAnswers");
     /// Normal, on a Service: its address is a node's own.
-    pub const NODE_ADDRESS_GIVEN: &str = "NodeAddressGiven";
+    pub const NODE_ADDRESS_GIVEN: EventReason = EventReason("NodeAddressGiven");
     /// Warning, on a Service: on a node's own address it has a port that many nodes have for themselves.
-    pub const NODE_PORT_TAKEN: &str = "NodePortTaken";
+    pub const NODE_PORT_TAKEN: EventReason = EventReason("NodePortTaken");
     /// Normal, on a Service: the text says with whom it shares its address.
-    pub const ADDRESS_SHARED: &str = "AddressShared";
+    pub const ADDRESS_SHARED: EventReason = EventReason("AddressShared");
     /// Warning, on a Service: those who share its address do not agree any more; the text says in what.
-    pub const SHARED_IN_DISCORD: &str = "SharedInDiscord";
+    pub const SHARED_IN_DISCORD: EventReason = EventReason("SharedInDiscord");
     /// Warning, on a Service: it had to leave an address that it shared; the text says for which port.
-    pub const SHARED_PORT_TAKEN: &str = "SharedPortTaken";
+    pub const SHARED_PORT_TAKEN: EventReason = EventReason("SharedPortTaken");
     /// Normal, on a Service: this node announces its address.
-    pub const NODE_ASSIGNED: &str = "nodeAssigned";
+    pub const NODE_ASSIGNED: EventReason = EventReason("nodeAssigned");
     /// Normal, on a Service: its address moved, and its open connections go on through the old node.
-    pub const CONNECTIONS_KEPT: &str = "connectionsKept";
+    pub const CONNECTIONS_KEPT: EventReason = EventReason("connectionsKept");
     /// Warning, on a Service: its status was written again and again, and is left as it is.
-    pub const WRITE_LOOP: &str = "WriteLoopStopped";
+    pub const WRITE_LOOP: EventReason = EventReason("WriteLoopStopped");
     /// Normal, on a Service: what another load balancer had left was taken over.
-    pub const STATUS_ADOPTED: &str = "StatusAdopted";
+    pub const STATUS_ADOPTED: EventReason = EventReason("StatusAdopted");
     /// Warning, on a Service: nobody reads an annotation of it.
-    pub const UNKNOWN_ANNOTATION: &str = "UnknownAnnotation";
+    pub const UNKNOWN_ANNOTATION: EventReason = EventReason("UnknownAnnotation");
     /// Warning, on a Service: no node may announce its address; the text says why.
-    pub const NOT_ANNOUNCED: &str = "notAnnounced";
+    pub const NOT_ANNOUNCED: EventReason = EventReason("notAnnounced");
     /// Warning, on the `ConfigMap`: it is in force, and something in it is probably not meant.
-    pub const CONFIG_WARNING: &str = "ConfigWarning";
+    pub const CONFIG_WARNING: EventReason = EventReason("ConfigWarning");
     /// Warning, on the `ConfigMap`: it is in force without addresses that no host can have.
-    pub const ADDRESSES_LEFT_OUT: &str = "AddressesLeftOut";
+    pub const ADDRESSES_LEFT_OUT: EventReason = EventReason("AddressesLeftOut");
     /// Warning, on the `ConfigMap`: it is refused, the last good one stays in force.
-    pub const CONFIG_REFUSED: &str = "ConfigRefused";
+    pub const CONFIG_REFUSED: EventReason = EventReason("ConfigRefused");
     /// Normal, on the `ConfigMap`: it is in force. On an object: its newest version is again.
-    pub const CONFIG_ACCEPTED: &str = "ConfigAccepted";
+    pub const CONFIG_ACCEPTED: EventReason = EventReason("ConfigAccepted");
     /// Warning, on an `IPAddressPool`: the objects are not in force yet; the text says what they lack.
-    pub const CONFIG_WAITS: &str = "ConfigWaits";
+    pub const CONFIG_WAITS: EventReason = EventReason("ConfigWaits");
     /// Warning, on the `ConfigMap`: it does not count, since objects are in force.
-    pub const CONFIG_IGNORED: &str = "ConfigIgnored";
+    pub const CONFIG_IGNORED: EventReason = EventReason("ConfigIgnored");
     /// Warning, on the compiled object: the last `IPAddressPool` is gone.
-    pub const POOLS_GONE: &str = "PoolsGone";
+    pub const POOLS_GONE: EventReason = EventReason("PoolsGone");
     /// Warning, on an `IPAddressPool`: no advertisement covers it.
-    pub const NOT_ADVERTISED: &str = "NotAdvertised";
+    pub const NOT_ADVERTISED: EventReason = EventReason("NotAdvertised");
 }
 
 /// Name of the `ConfigMap` when no option says otherwise.

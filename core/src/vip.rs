@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::Reason;
-use crate::announce::{Link, LinkId, Progress, Wanted, carrying};
+use crate::announce::{Assignment, Link, LinkId, Progress, carrying};
 use crate::ownership::{NodeId, VipStatus};
 
 /// Whether this node may announce a Vip that somebody should.
@@ -30,7 +30,12 @@ impl Standing {
     /// The same where this node has these links, on some of which the Vip is `wanted`; `None` as long as
     /// they are unknown. One that no link carries it may not announce.
     #[must_use]
-    pub fn on(self, links: Option<&BTreeMap<LinkId, Link>>, vip: IpAddr, wanted: &Wanted) -> Self {
+    pub fn on(
+        self,
+        links: Option<&BTreeMap<LinkId, Link>>,
+        vip: IpAddr,
+        wanted: &Assignment,
+    ) -> Self {
         let is_carried = links.is_some_and(|links| carrying(vip, wanted, links).next().is_some());
         let carried = is_carried.then_some(()).ok_or(Reason::NoLink);
         Self {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
-use ferrolb_core::announce::{Announcer, Link, LinkId, Outcome, Settings, Wanted};
+use ferrolb_core::announce::{Announcer, Assignment, FrameOutcome, Link, LinkId, Settings};
 use ferrolb_core::wire::{MacAddr, Message};
 
 const CORPUS: &str = include_str!("frames/linux.txt");
@@ -60,7 +60,7 @@ fn owner() -> Announcer {
         carrier: true,
     };
     announcer.set_links([(LAN, link)].into(), Instant::START);
-    let wanted: BTreeMap<_, _> = vips().map(|vip| (vip, Wanted::default())).into();
+    let wanted: BTreeMap<_, _> = vips().map(|vip| (vip, Assignment::default())).into();
     announcer.set_wanted(wanted, Instant::START);
     while announcer.poll_transmit().is_some() {}
     announcer
@@ -74,8 +74,8 @@ fn linux_is_understood_and_answered_as_it_answers_itself() {
         let mut announcer = owner();
         let outcome = announcer.handle_frame(LAN, &case.frame, Instant::START);
         let outcome = match outcome {
-            Outcome::Answered(_) => "answered",
-            Outcome::Dropped(reason) => reason.as_str(),
+            FrameOutcome::Answered(_) => "answered",
+            FrameOutcome::Dropped(reason) => reason.as_str(),
         };
         assert_eq!(outcome, case.outcome);
         let ours = announcer.poll_transmit().map(|sent| sent.frame);

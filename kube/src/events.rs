@@ -1,5 +1,6 @@
 //! Kubernetes Events. Core v1: `events.k8s.io` is forbidden under the rights of older manifests.
 
+use ferrolb_core::names::event::EventReason;
 use ferrolb_core::text::shortened;
 use ferrolb_core::view::ServiceView;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -70,8 +71,8 @@ pub struct Words {
     pub object: Object,
     /// Whether somebody has to do something.
     pub severity: Severity,
-    /// One of `ferrolb_core::names::event`.
-    pub reason: &'static str,
+    /// Why it is written.
+    pub reason: EventReason,
     /// For people.
     pub message: String,
 }
@@ -153,7 +154,7 @@ impl Words {
                 field_path: None,
             },
             type_: Some(self.severity.as_str().to_owned()),
-            reason: Some(self.reason.to_owned()),
+            reason: Some(self.reason.as_str().to_owned()),
             message: Some(shortened(&self.message, MESSAGE)),
             source: Some(EventSource {
                 component: Some(author.component.to_owned()),

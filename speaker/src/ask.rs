@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use ferrolb_core::announce::{Link, LinkId, Wanted, carrying};
+use ferrolb_core::announce::{Assignment, Link, LinkId, carrying};
 use ferrolb_core::wire::MacAddr;
 use ferrolb_kube::client;
 use futures::StreamExt as _;
@@ -51,9 +51,9 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
                 "{address}: announced from this node; another node has to ask"
             )),
             Ok(wish) => {
-                let wanted = Wanted {
+                let wanted = Assignment {
                     interfaces: wish.interfaces,
-                    ..Wanted::default()
+                    ..Assignment::default()
                 };
                 questions.insert(address, carrying(address, &wanted, &links).collect());
             }

@@ -178,7 +178,7 @@ impl Found<'_> {
         }
     }
 
-    const fn event(&self) -> &'static str {
+    const fn event(&self) -> event::EventReason {
         match (self.cause, self.node) {
             (Cause::Subnet(_), _) => event::ADDRESS_UNUSABLE,
             (_, Some(_)) => event::PEER_KERNEL_ANSWERS,

@@ -120,7 +120,7 @@ fn suffix(words: &Words, me: &str, now: Timestamp) -> String {
         // As client-go names them: unique without a round trip.
         return format!("{:x}", now.as_nanosecond());
     }
-    let about = fingerprint(&[&words.object.uid, words.reason, me]);
+    let about = fingerprint(&[&words.object.uid, words.reason.as_str(), me]);
     let variant = fingerprint(&[&words.message]) % VARIANTS;
     format!("{about:016x}{variant:x}")
 }
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn words(reason: &'static str, message: &str) -> Words {
+    fn words(reason: event::EventReason, message: &str) -> Words {
         Words {
             object: Object {
                 api_version: "v1",

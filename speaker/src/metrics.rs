@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family as IpFamily;
-use ferrolb_core::announce::{Kind, Outcome};
+use ferrolb_core::announce::{FrameOutcome, Kind};
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::view::ServiceKey;
 use prometheus_client::encoding::{
@@ -279,14 +279,14 @@ impl Metrics {
     }
 
     /// A frame came in.
-    pub fn frame_received(&self, link: &Arc<str>, family: IpFamily, outcome: Outcome) {
+    pub fn frame_received(&self, link: &Arc<str>, family: IpFamily, outcome: FrameOutcome) {
         let word = match outcome {
-            Outcome::Answered(vip) => {
+            FrameOutcome::Answered(vip) => {
                 let ip = Address(vip);
                 self.requests_received.get_or_create(&Ip { ip }).increment();
                 "answered"
             }
-            Outcome::Dropped(reason) => reason.as_str(),
+            FrameOutcome::Dropped(reason) => reason.as_str(),
         };
         let kind = match family {
             IpFamily::V4 => "arp",
@@ -431,7 +431,7 @@ mod tests {
         let before = metrics.text();
         let [gone, stays] = ["192.168.64.200", "fd00:64::200"].map(|ip| ip.parse().unwrap());
         for ip in [gone, stays] {
-            metrics.frame_received(&lan, IpFamily::of(ip), Outcome::Answered(ip));
+            metrics.frame_received(&lan, IpFamily::of(ip), FrameOutcome::Answered(ip));
             metrics.frame_sent(&lan, Kind::Reply, ip, true);
             metrics.frame_sent(&lan, Kind::Gratuitous, ip, true);
             metrics.conflict(ip, "in_use");
@@ -459,8 +459,8 @@ mod tests {
         };
         let lan: Arc<str> = "lan0".into();
         metrics.set_announced(&key, ip, "n1", true);
-        metrics.frame_received(&lan, IpFamily::V4, Outcome::Answered(ip));
-        metrics.frame_received(&lan, IpFamily::V6, Outcome::Dropped(Reason::NotOurs));
+        metrics.frame_received(&lan, IpFamily::V4, FrameOutcome::Answered(ip));
+        metrics.frame_received(&lan, IpFamily::V6, FrameOutcome::Dropped(Reason::NotOurs));
         metrics.frame_sent(&lan, Kind::Reply, ip, true);
         metrics.frame_sent(&lan, Kind::Gratuitous, ip, true);
         metrics.frame_sent(&lan, Kind::Gratuitous, ip, false);

@@ -62,18 +62,18 @@ impl Wish {
     }
 
     /// The links that it may be announced on, if this node does.
-    fn on_links(&self) -> announce::Wanted {
-        announce::Wanted {
+    fn on_links(&self) -> announce::Assignment {
+        announce::Assignment {
             interfaces: self.interfaces.clone(),
             in_conflict: self.in_conflict,
-            ..announce::Wanted::default()
+            ..announce::Assignment::default()
         }
     }
 }
 
 /// What the peers' thread tells. What it has announced, the wire thread tells: one source for each.
 #[derive(Debug)]
-pub enum Notice {
+pub enum FromPeers {
     /// Connections through an address that this node has taken over go on through this node, for so long at
     /// most.
     Kept(IpAddr, String, Duration),
@@ -134,7 +134,7 @@ impl Peers {
     /// Starts the thread; what it tells comes out of the receiver.
     pub fn spawn<N: Network>(
         start: Start<N>,
-    ) -> anyhow::Result<(Self, channel::UnboundedReceiver<Notice>)> {
+    ) -> anyhow::Result<(Self, channel::UnboundedReceiver<FromPeers>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
         let (commands, received) = mpsc::channel();
         let (tell, told) = channel::unbounded_channel();
@@ -181,7 +181,7 @@ impl Peers {
         self.send(Command::Announced(vip));
     }
 
-    /// Tells the others that this speaker stops; [`Notice::MayExit`] follows.
+    /// Tells the others that this speaker stops; [`FromPeers::MayExit`] follows.
     pub fn leave(&self, why: Leaving) {
         self.send(Command::Leave(why));
     }
@@ -203,12 +203,12 @@ impl Peers {
 fn run<N: Network>(
     start: Start<N>,
     commands: &mpsc::Receiver<Command>,
-    tell: channel::UnboundedSender<Notice>,
+    tell: channel::UnboundedSender<FromPeers>,
     woken: UnixDatagram,
 ) {
     let mut driver = driver::Driver::new(start, boot_id(), tell.clone(), woken);
     if let Err(error) = driver.run(commands) {
-        let _ = tell.send(Notice::Failed(error));
+        let _ = tell.send(FromPeers::Failed(error));
     }
 }
 

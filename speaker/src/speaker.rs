@@ -29,7 +29,7 @@ use crate::conflicts::Conflicts;
 use crate::events::Events;
 use crate::host::{is_here, next_host};
 use crate::metrics::Metrics;
-use crate::peers::{Notice, Peers, Wish};
+use crate::peers::{FromPeers, Peers, Wish};
 use crate::status;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
@@ -60,7 +60,7 @@ pub(crate) struct Ways {
 /// What the main thread decides from.
 pub(crate) struct Sources {
     pub(crate) inputs: BoxStream<'static, Input>,
-    pub(crate) notices: UnboundedReceiver<Notice>,
+    pub(crate) notices: UnboundedReceiver<FromPeers>,
     pub(crate) heard: UnboundedReceiver<Heard>,
     pub(crate) questions: Receiver<oneshot::Sender<SpeakerStatus>>,
 }
@@ -167,13 +167,13 @@ impl Speaker {
 
     async fn until_handed_over(
         &mut self,
-        notices: &mut UnboundedReceiver<Notice>,
+        notices: &mut UnboundedReceiver<FromPeers>,
         heard: &mut UnboundedReceiver<Heard>,
     ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 notice = notices.recv() => match notice {
-                    None | Some(Notice::MayExit) => return Ok(()),
+                    None | Some(FromPeers::MayExit) => return Ok(()),
                     Some(notice) => self.note(notice)?,
                 },
                 Some(heard) = heard.recv() => self.hear(&heard),
@@ -181,13 +181,13 @@ impl Speaker {
         }
     }
 
-    fn note(&mut self, notice: Notice) -> anyhow::Result<()> {
+    fn note(&mut self, notice: FromPeers) -> anyhow::Result<()> {
         match notice {
-            Notice::Kept(vip, from, time) => self.tell_kept(vip, &from, time),
-            Notice::Joined(joined) => self.joined = joined,
-            Notice::At(addresses) => self.follow_host(&addresses),
-            Notice::MayExit => {}
-            Notice::Failed(error) => return Err(error.context("the peers' thread has failed")),
+            FromPeers::Kept(vip, from, time) => self.tell_kept(vip, &from, time),
+            FromPeers::Joined(joined) => self.joined = joined,
+            FromPeers::At(addresses) => self.follow_host(&addresses),
+            FromPeers::MayExit => {}
+            FromPeers::Failed(error) => return Err(error.context("the peers' thread has failed")),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Context as _;
-use ferrolb_core::announce::{Wanted, carrying};
+use ferrolb_core::announce::{Assignment, carrying};
 use ferrolb_core::report::{StationStatus, WhoStatus};
 
 use crate::{links, question};
@@ -11,7 +11,7 @@ use crate::{links, question};
 /// Asks on the link that carries the address; if any are named, on one of them.
 pub async fn ask(address: IpAddr, interfaces: &[String]) -> anyhow::Result<WhoStatus> {
     let links = links::now(interfaces).await?;
-    let link = carrying(address, &Wanted::default(), &links).next();
+    let link = carrying(address, &Assignment::default(), &links).next();
     let (id, link) = link
         .and_then(|id| Some((id, links.get(&id)?)))
         .context("this node has no link with carrier that could carry the address")?;

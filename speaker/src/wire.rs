@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::{
-    Announcer, ClusterNodes, Event, Link, LinkId, Progress, Settings, Transmit, Wanted,
+    Announcer, Assignment, ClusterNodes, Event, Link, LinkId, Progress, Settings, Transmit,
 };
 use ferrolb_core::wire::ndp;
 use ferrolb_core::{Instant, Reason};
@@ -46,7 +46,7 @@ pub struct Heard {
 
 /// What other threads tell this one.
 enum Command {
-    Wanted(BTreeMap<IpAddr, Wanted>),
+    Assignment(BTreeMap<IpAddr, Assignment>),
     Links(BTreeMap<LinkId, Link>),
     ClusterNodes(ClusterNodes),
     AnnounceAgain,
@@ -105,8 +105,8 @@ impl Wire {
     }
 
     /// The Vips to announce from now on.
-    pub fn set_wanted(&self, wanted: BTreeMap<IpAddr, Wanted>) {
-        self.send(Command::Wanted(wanted));
+    pub fn set_wanted(&self, wanted: BTreeMap<IpAddr, Assignment>) {
+        self.send(Command::Assignment(wanted));
     }
 
     /// The links of this node.
@@ -163,9 +163,9 @@ struct Driver<N: Network> {
     groups_joined: bool,
     retry_at: Option<Instant>,
     poll: Poll,
-    /// Wanted Vips that no link carries, as last told.
+    /// Assignment Vips that no link carries, as last told.
     without_link: BTreeSet<IpAddr>,
-    /// Wanted Vips on no link's subnet, as last told.
+    /// Assignment Vips on no link's subnet, as last told.
     without_subnet: BTreeSet<IpAddr>,
     events: events::UnboundedSender<Heard>,
     clock: Clock,
@@ -221,7 +221,7 @@ impl<N: Network> Driver<N> {
     fn obey(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Wanted(wanted) => self.announcer.set_wanted(wanted, now),
+            Command::Assignment(wanted) => self.announcer.set_wanted(wanted, now),
             Command::Links(links) => {
                 // A socket's filter holds the link's hardware address.
                 let mac = |links: &BTreeMap<LinkId, Link>, id| links.get(&id).map(|link| link.mac);

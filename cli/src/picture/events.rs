@@ -1,6 +1,8 @@
 //! What the daemons told in Events.
 
-use ferrolb_core::names::event::{ALLOCATION_FAILED, IP_ALLOCATED, NODE_ASSIGNED, NOT_ANNOUNCED};
+use ferrolb_core::names::event::{
+    ALLOCATION_FAILED, EventReason, IP_ALLOCATED, NODE_ASSIGNED, NOT_ANNOUNCED,
+};
 use ferrolb_core::names::{CONTROLLER_COMPONENT, SPEAKER_COMPONENT};
 use futures::future;
 use jiff::Timestamp;
@@ -93,7 +95,7 @@ impl Happening {
 /// Since when the address is announced, or by nobody, as far as Events tell.
 pub(super) fn since(address: &Address, events: &[Happening]) -> Option<Timestamp> {
     let of_services = |event: &&Happening| address.services.iter().any(|one| event.is_about(one));
-    let newest = |reason: &str| {
+    let newest = |reason: EventReason| {
         let mut newest = events.iter().rev().filter(of_services);
         newest.find(|event| event.reason == reason)
     };
@@ -122,10 +124,10 @@ pub(super) fn refused_since(service: &str, events: &[Happening]) -> Option<Times
     let about = |event: &&Happening| event.is_about(service);
     let mut since = None;
     for event in events.iter().filter(about) {
-        match event.reason.as_str() {
-            IP_ALLOCATED => since = None,
-            ALLOCATION_FAILED => since = since.or(event.first).or(event.time),
-            _ => {}
+        if event.reason == IP_ALLOCATED {
+            since = None;
+        } else if event.reason == ALLOCATION_FAILED {
+            since = since.or(event.first).or(event.time);
         }
     }
     since

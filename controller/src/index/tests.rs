@@ -90,7 +90,7 @@ pub(super) fn told(updates: &[Update]) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn notices(index: &mut Index) -> Vec<(&'static str, String)> {
+pub(super) fn notices(index: &mut Index) -> Vec<(event::EventReason, String)> {
     let notices = std::iter::from_fn(|| index.poll_notice());
     notices
         .map(|notice| (notice.words.reason, notice.words.message))
@@ -101,8 +101,8 @@ fn second(second: u64) -> Instant {
     Instant::from_millis(second * 1_000)
 }
 
-pub(super) fn written(version: &str) -> Outcome {
-    Outcome::Written {
+pub(super) fn written(version: &str) -> WriteOutcome {
+    WriteOutcome::Written {
         resource_version: version.to_owned(),
     }
 }
@@ -196,7 +196,7 @@ fn a_watch_that_is_faster_than_the_answer_to_the_write_hides_no_event() {
 fn a_conflict_is_decided_anew_on_the_version_that_comes() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &Outcome::Conflict, Instant::START);
+    index.handle_outcome(&sent[0], &WriteOutcome::Conflict, Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],
@@ -217,7 +217,7 @@ fn a_change_that_overtakes_a_write_is_written_after_it() {
         [""; 0],
         "one write of a Service at a time"
     );
-    index.handle_outcome(&sent[0], &Outcome::Conflict, Instant::START);
+    index.handle_outcome(&sent[0], &WriteOutcome::Conflict, Instant::START);
     assert_eq!(updates(&mut index)[0].resource_version, "2");
 }
 
@@ -225,7 +225,7 @@ fn a_change_that_overtakes_a_write_is_written_after_it() {
 fn a_failed_write_is_tried_again_after_a_while() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
-    index.handle_outcome(&sent[0], &Outcome::Failed, Instant::START);
+    index.handle_outcome(&sent[0], &WriteOutcome::Failed, Instant::START);
     assert_eq!(told(&updates(&mut index)), [""; 0]);
     index.handle_retry(&key("web"));
     let again = updates(&mut index);
@@ -245,7 +245,7 @@ fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
     };
     index.apply(successor, Instant::START);
     assert_eq!(updates(&mut index)[0].uid, "another");
-    index.handle_outcome(&sent[0], &Outcome::Gone, Instant::START);
+    index.handle_outcome(&sent[0], &WriteOutcome::Gone, Instant::START);
     assert_eq!(
         told(&updates(&mut index)),
         [""; 0],

@@ -31,7 +31,7 @@ pub struct Update {
 
 /// What came of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum WriteOutcome {
     /// Written; the Service has this version now.
     Written {
         /// `metadata.resourceVersion` of the answer.
@@ -45,7 +45,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl WriteOutcome {
     /// The word for metrics.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -129,28 +129,30 @@ impl Index {
     }
 
     /// What came of the write of `update`.
-    pub fn handle_outcome(&mut self, update: &Update, outcome: &Outcome, now: Instant) {
+    pub fn handle_outcome(&mut self, update: &Update, outcome: &WriteOutcome, now: Instant) {
         let entry = self.services.get_mut(&update.key);
         let Some(entry) = entry.filter(|entry| entry.view.uid == update.uid) else {
             return;
         };
         let outdated = || Writing::Outdated(update.resource_version.clone());
         entry.writing = match outcome {
-            Outcome::Written { resource_version }
+            WriteOutcome::Written { resource_version }
                 if *resource_version == update.resource_version =>
             {
                 // Nothing changed by it, so the watch will show nothing either.
                 Writing::Idle
             }
-            Outcome::Written { .. } | Outcome::Conflict | Outcome::Gone => outdated(),
-            Outcome::Failed => Writing::Delayed,
+            WriteOutcome::Written { .. } | WriteOutcome::Conflict | WriteOutcome::Gone => {
+                outdated()
+            }
+            WriteOutcome::Failed => Writing::Delayed,
         };
-        entry.attempt = if *outcome == Outcome::Failed {
+        entry.attempt = if *outcome == WriteOutcome::Failed {
             entry.attempt + 1
         } else {
             0
         };
-        if matches!(outcome, Outcome::Written { .. }) {
+        if matches!(outcome, WriteOutcome::Written { .. }) {
             self.tell_written(update);
             self.tell_of_sharing(update, now);
             self.count_write(update, now);

@@ -12,7 +12,7 @@ use super::holdings::{Holdings, Obstacle, Usage};
 use super::node_ports::{self, needed_port};
 use super::request::{Request, listed};
 use super::surroundings::Surroundings;
-use super::{Outcome, Refusal};
+use super::{Granted, Refusal};
 use crate::Reason;
 use crate::address::Family;
 use crate::config::{Config, Pool, Sharing};
@@ -72,7 +72,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Keeps what the Service has; a family that it lacks comes from the same pool if possible.
-    pub(super) fn complete_current(&self) -> Result<Outcome, Refusal> {
+    pub(super) fn complete_current(&self) -> Result<Granted, Refusal> {
         let pool = self.pool_of_current()?;
         let filled = self.fill(pool, Listed::Taken);
         if self
@@ -116,7 +116,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Chooses anew, preferring an address already shared under the same key.
-    pub(super) fn choose(&self) -> Result<Outcome, Refusal> {
+    pub(super) fn choose(&self) -> Result<Granted, Refusal> {
         let pools = self.candidates()?;
         self.check_requested_are_free()?;
         let fills =
@@ -140,7 +140,7 @@ impl<'a> Choice<'a> {
     }
 
     /// All that the Service needs, of a pool where it shares an address or else of the first one.
-    fn complete(&self, fills: &[Filled<'_>]) -> Option<Outcome> {
+    fn complete(&self, fills: &[Filled<'_>]) -> Option<Granted> {
         let complete = |fill: &&Filled<'_>| fill.addresses.len() == self.request.families.len();
         let mut shared = fills.iter().filter(complete).filter(|fill| fill.shares);
         let chosen = shared.next().or_else(|| fills.iter().find(complete));
@@ -148,7 +148,7 @@ impl<'a> Choice<'a> {
     }
 
     /// What the Service gets of `filled`: all, or with `PreferDualStack` what there is.
-    fn accept(&self, filled: &Filled<'_>) -> Option<Outcome> {
+    fn accept(&self, filled: &Filled<'_>) -> Option<Granted> {
         let requested = self.request.addresses.keys();
         let lacks_requested = requested
             .into_iter()
@@ -178,7 +178,7 @@ impl<'a> Choice<'a> {
         });
         let families = self.request.families.iter();
         let addresses = families.filter_map(|family| filled.addresses.get(family).copied());
-        Some(Outcome {
+        Some(Granted {
             addresses: addresses.collect(),
             warning,
         })

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use super::holdings::{Obstacle, Usage};
 use super::surroundings::Surroundings;
-use super::{Allocator, Decided, Outcome, Refusal};
+use super::{Allocator, Decided, Granted, Refusal};
 use crate::Reason;
 use crate::address::Family;
 use crate::config::{Pool, Sharing};
@@ -223,8 +223,8 @@ impl Allocator {
         &self,
         view: &ServiceView,
         usage: &Usage,
-        outcome: Outcome,
-    ) -> Outcome {
+        outcome: Granted,
+    ) -> Granted {
         let parting = self.parting(view, usage, &outcome.addresses);
         let warning = match (parting, outcome.warning) {
             (Some(parting), Some(warning)) => Some(Refusal::new(
@@ -235,7 +235,7 @@ impl Allocator {
             (None, None) => self.discord(view, usage, &outcome.addresses),
             (None, warning) => warning,
         };
-        Outcome { warning, ..outcome }
+        Granted { warning, ..outcome }
     }
 
     fn parting(&self, view: &ServiceView, usage: &Usage, given: &[IpAddr]) -> Option<Refusal> {

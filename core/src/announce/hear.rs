@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::claim::{Claim, State};
+use super::vip_on_link::{State, VipOnLink};
 use super::{Announcer, Event, Kind, LinkId};
 use crate::wire::{self, Frame, MacAddr, Message};
 use crate::{Instant, Reason};
@@ -100,7 +100,7 @@ impl Announcer {
         reason
     }
 
-    fn claim(&self, vip: IpAddr, id: LinkId) -> Option<&Claim> {
+    fn claim(&self, vip: IpAddr, id: LinkId) -> Option<&VipOnLink> {
         self.orders.get(&vip)?.claim(id)
     }
 

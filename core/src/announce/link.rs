@@ -31,7 +31,7 @@ pub struct Link {
 
 /// What is asked for a Vip.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct Assignment {
     /// Names of the links that it may be announced on; empty means any (`interfaces` of a pool).
     pub interfaces: BTreeSet<String>,
     /// Whether to make sure first that no other host has it: for an address that was free, since
@@ -50,13 +50,13 @@ pub struct Wanted {
 
 /// Whether `vip` lies on the subnet of a link that it may be announced on.
 #[must_use]
-pub fn on_a_subnet(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>) -> bool {
+pub fn on_a_subnet(vip: IpAddr, wanted: &Assignment, links: &BTreeMap<LinkId, Link>) -> bool {
     links
         .values()
         .any(|link| allows(wanted, link) && is_on_subnet(vip, link))
 }
 
-pub(super) fn allows(wanted: &Wanted, link: &Link) -> bool {
+pub(super) fn allows(wanted: &Assignment, link: &Link) -> bool {
     wanted.interfaces.is_empty() || wanted.interfaces.contains(&*link.name)
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::claim::Claim;
-use super::link::{Link, LinkId, Wanted};
+use super::link::{Assignment, Link, LinkId};
+use super::vip_on_link::VipOnLink;
 use super::{Settings, carrying};
 use crate::Instant;
 
@@ -23,15 +23,15 @@ pub enum Progress {
 
 #[derive(Debug)]
 pub(super) struct Order {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Assignment,
     /// It needs no probe any more: this node has announced it since it is wanted.
     pub(super) is_claimed: bool,
     /// By link, in order. As a rule there is one: a map of each would be eleven times as large.
-    pub(super) claims: Vec<(LinkId, Claim)>,
+    pub(super) claims: Vec<(LinkId, VipOnLink)>,
 }
 
 impl Order {
-    pub(super) const fn new(wanted: Wanted) -> Self {
+    pub(super) const fn new(wanted: Assignment) -> Self {
         Self {
             wanted,
             is_claimed: false,
@@ -39,12 +39,12 @@ impl Order {
         }
     }
 
-    pub(super) fn claim(&self, id: LinkId) -> Option<&Claim> {
+    pub(super) fn claim(&self, id: LinkId) -> Option<&VipOnLink> {
         let found = self.claims.iter().find(|(one, _)| *one == id);
         found.map(|(_, claim)| claim)
     }
 
-    pub(super) fn claim_mut(&mut self, id: LinkId) -> Option<&mut Claim> {
+    pub(super) fn claim_mut(&mut self, id: LinkId) -> Option<&mut VipOnLink> {
         let found = self.claims.iter_mut().find(|(one, _)| *one == id);
         found.map(|(_, claim)| claim)
     }
@@ -63,7 +63,7 @@ impl Order {
         let new: Vec<LinkId> = new.collect();
         self.claims.reserve_exact(new.len());
         for id in new {
-            let claim = Claim::fresh(&self.wanted, self.is_claimed, settings, now);
+            let claim = VipOnLink::fresh(&self.wanted, self.is_claimed, settings, now);
             self.claims.push((id, claim));
         }
         self.claims.sort_unstable_by_key(|(id, _)| *id);

@@ -12,14 +12,14 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::link::{Link, LinkId, Wanted, allows, on_a_subnet};
+use super::link::{Assignment, Link, LinkId, allows, on_a_subnet};
 
 /// The links that carry `vip` now: of those that are allowed, the first into its subnet; all, if it
 /// lies on no node's subnet, since each may lead to another LAN. A subnet's link without carrier is
 /// not replaced by a link of another subnet: nobody there would ask for the address.
 pub fn carrying(
     vip: IpAddr,
-    wanted: &Wanted,
+    wanted: &Assignment,
     links: &BTreeMap<LinkId, Link>,
 ) -> impl Iterator<Item = LinkId> {
     let everywhere = !wanted.on_subnet_only && !on_a_subnet(vip, wanted, links);
@@ -32,13 +32,17 @@ pub fn carrying(
 /// The links into the subnet of `vip` that could carry it and leave that to another one of this node
 /// (`standby_link`).
 #[must_use]
-pub fn standing_by(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>) -> Vec<LinkId> {
+pub fn standing_by(
+    vip: IpAddr,
+    wanted: &Assignment,
+    links: &BTreeMap<LinkId, Link>,
+) -> Vec<LinkId> {
     in_order(vip, wanted, links).into_iter().skip(1).collect()
 }
 
 /// The links with carrier into the subnet of `vip`, as the kernel prefers them: by the most specific
 /// network, then by its route to it. Where there is none, the older link is the first.
-fn in_order(vip: IpAddr, wanted: &Wanted, links: &BTreeMap<LinkId, Link>) -> Vec<LinkId> {
+fn in_order(vip: IpAddr, wanted: &Assignment, links: &BTreeMap<LinkId, Link>) -> Vec<LinkId> {
     let able = links.iter();
     let able = able.filter(|(_, link)| link.carrier && allows(wanted, link));
     let mut order: Vec<_> = able
@@ -151,9 +155,9 @@ mod tests {
         for (lines, interfaces, vip, carries, stands_by) in rows {
             let links = links(&lines.each_ref().map(String::as_str));
             let interfaces = interfaces.split_whitespace().map(str::to_owned).collect();
-            let wanted = Wanted {
+            let wanted = Assignment {
                 interfaces,
-                ..Wanted::default()
+                ..Assignment::default()
             };
             let vip = vip.parse().unwrap();
             let why = format!("{lines:?} {wanted:?} {vip}");
@@ -174,9 +178,9 @@ mod tests {
         ] {
             let vip = vip.parse().unwrap();
             for (on_subnet_only, expected) in [(false, carries), (true, carries_only)] {
-                let wanted = Wanted {
+                let wanted = Assignment {
                     on_subnet_only,
-                    ..Wanted::default()
+                    ..Assignment::default()
                 };
                 assert_eq!(
                     names(&links, carrying(vip, &wanted, &links)),
@@ -191,7 +195,7 @@ mod tests {
     fn an_address_with_another_prefix_on_the_same_link_is_no_second_link() {
         let links = links(&["eth0 0 192.168.64.11/24 192.168.64.12/32 192.168.0.9/16"]);
         let vip = "192.168.64.200".parse().unwrap();
-        let any = Wanted::default();
+        let any = Assignment::default();
         assert_eq!(names(&links, carrying(vip, &any, &links)), "eth0");
         assert_eq!(standing_by(vip, &any, &links), []);
     }

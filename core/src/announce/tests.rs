@@ -86,14 +86,16 @@ fn lan_and_dmz() -> BTreeMap<LinkId, Link> {
     links
 }
 
-fn want(vips: &[IpAddr]) -> BTreeMap<IpAddr, Wanted> {
-    vips.iter().map(|vip| (*vip, Wanted::default())).collect()
+fn want(vips: &[IpAddr]) -> BTreeMap<IpAddr, Assignment> {
+    vips.iter()
+        .map(|vip| (*vip, Assignment::default()))
+        .collect()
 }
 
-fn probed(vip: IpAddr) -> BTreeMap<IpAddr, Wanted> {
-    let wanted = Wanted {
+fn probed(vip: IpAddr) -> BTreeMap<IpAddr, Assignment> {
+    let wanted = Assignment {
         probe_first: true,
-        ..Wanted::default()
+        ..Assignment::default()
     };
     [(vip, wanted)].into()
 }
@@ -257,14 +259,14 @@ fn an_unwanted_vip_is_silent_at_once() {
         let question = question(net.vip, CLIENT_MAC, net.client);
         let ask =
             |announcer: &mut Announcer| announcer.handle_frame(LAN, question.as_bytes(), millis(1));
-        assert_eq!(ask(&mut announcer), Outcome::Answered(net.vip));
+        assert_eq!(ask(&mut announcer), FrameOutcome::Answered(net.vip));
         announcer.set_wanted(want(&[]), millis(2));
         assert_eq!(
             drain(&mut announcer),
             [],
             "also the answer that had not left yet"
         );
-        assert_eq!(ask(&mut announcer), Outcome::Dropped(Reason::NotOurs));
+        assert_eq!(ask(&mut announcer), FrameOutcome::Dropped(Reason::NotOurs));
         assert_eq!(announcer.poll_timeout(), None);
         assert_eq!(announcer.heard_on(LAN).count(), 0);
     }
@@ -283,7 +285,7 @@ fn a_vip_belongs_to_the_link_whose_prefix_contains_it() {
         let frame = question(net.vip, CLIENT_MAC, net.client);
         assert_eq!(
             announcer.handle_frame(DMZ, frame.as_bytes(), millis(1)),
-            Outcome::Dropped(Reason::NotOurs),
+            FrameOutcome::Dropped(Reason::NotOurs),
             "not on the wrong link"
         );
     }
@@ -298,9 +300,9 @@ fn a_vip_on_no_subnet_is_announced_on_every_allowed_link_and_said() {
         let owned: Vec<_> = announcer.owned().collect();
         assert_eq!(owned, [(vip, LAN), (vip, DMZ)]);
         assert_eq!(announcer.on_no_subnet().collect::<Vec<_>>(), [vip]);
-        let only_dmz = Wanted {
+        let only_dmz = Assignment {
             interfaces: ["dmz0".to_owned()].into(),
-            ..Wanted::default()
+            ..Assignment::default()
         };
         announcer.set_wanted([(vip, only_dmz)].into(), millis(1));
         assert_eq!(announcer.owned().collect::<Vec<_>>(), [(vip, DMZ)]);

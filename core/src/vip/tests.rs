@@ -211,10 +211,10 @@ fn a_node_may_only_what_a_link_of_it_carries_and_the_apis_reason_comes_first() {
     };
     let up = BTreeMap::from([(LinkId(1), link("eth0", true, "192.168.64.11/24"))]);
     let down = BTreeMap::from([(LinkId(1), link("eth0", false, "192.168.64.11/24"))]);
-    let any = Wanted::default();
-    let other = Wanted {
+    let any = Assignment::default();
+    let other = Assignment {
         interfaces: ["dmz0".to_owned()].into(),
-        ..Wanted::default()
+        ..Assignment::default()
     };
     let no_link = Err(Reason::NoLink);
     assert_eq!(FREE.on(Some(&up), vip, &any).may, Ok(()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferrolb_core::Instant;
 use ferrolb_core::announce::{
-    Announcer, ClusterNodes, Kind, Link, LinkId, Outcome, Settings, Wanted,
+    Announcer, Assignment, ClusterNodes, FrameOutcome, Kind, Link, LinkId, Settings,
 };
 use ferrolb_core::wire::{MacAddr, Message, announcement, probe, question};
 
@@ -53,12 +53,12 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn wanted(choice: u8, how: u8) -> BTreeMap<IpAddr, Wanted> {
+fn wanted(choice: u8, how: u8) -> BTreeMap<IpAddr, Assignment> {
     let chosen = VIPS
         .iter()
         .enumerate()
         .filter(|(n, _)| choice >> n & 1 == 1);
-    let wanted = Wanted {
+    let wanted = Assignment {
         interfaces: if how & 4 == 4 {
             ["dmz0".to_owned()].into()
         } else {
@@ -67,7 +67,7 @@ fn wanted(choice: u8, how: u8) -> BTreeMap<IpAddr, Wanted> {
         probe_first: how & 1 == 1,
         in_conflict: how & 2 == 2,
         on_subnet_only: how & 8 == 8,
-        ..Wanted::default()
+        ..Assignment::default()
     };
     chosen
         .map(|(_, vip)| (address(vip), wanted.clone()))
@@ -165,7 +165,7 @@ pub(crate) fn run(bytes: &[u8]) {
                 let link = bytes.one_of(&LINKS);
                 let frame = frame(&mut bytes);
                 heard = true;
-                if let Outcome::Answered(vip) = announcer.handle_frame(link, &frame, now) {
+                if let FrameOutcome::Answered(vip) = announcer.handle_frame(link, &frame, now) {
                     answers += 1;
                     assert!(announcer.owned().any(|owned| owned == (vip, link)));
                 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use ferrolb_core::announce::{ClusterNodes, Link, LinkId, Wanted};
+use ferrolb_core::announce::{Assignment, ClusterNodes, Link, LinkId};
 use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_core::ownership::{
     self, Cause, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership,
@@ -24,7 +24,7 @@ use tracing::{debug, info, trace, warn};
 use super::flood::Flood;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
-use super::{Command, Notice, Start, Wish};
+use super::{Command, FromPeers, Start, Wish};
 use crate::keep::Keeper;
 use crate::links::Interfaces;
 use crate::metrics::Metrics;
@@ -47,7 +47,7 @@ pub(super) struct Driver<N: Network> {
     pulse: Pulse,
     metrics: Arc<Metrics>,
     wire: Wire,
-    pub(super) tell: UnboundedSender<Notice>,
+    pub(super) tell: UnboundedSender<FromPeers>,
     woken: UnixDatagram,
     pub(super) socket: PeerSocket<N>,
     pub(super) prober: Prober<N>,
@@ -71,7 +71,7 @@ pub(super) struct Driver<N: Network> {
     pub(super) doubtful: bool,
     pub(super) leaving: Option<Leaving>,
     /// What is this node's, as the wire thread was told last to announce it.
-    orders: BTreeMap<IpAddr, Wanted>,
+    orders: BTreeMap<IpAddr, Assignment>,
     poll: Poll,
     /// What others were told last.
     pub(super) told_at: Option<(Vec<IpAddr>, Vec<LocalAddress>)>,
@@ -87,7 +87,7 @@ impl<N: Network> Driver<N> {
     pub(super) fn new(
         start: Start<N>,
         boot: u64,
-        tell: UnboundedSender<Notice>,
+        tell: UnboundedSender<FromPeers>,
         woken: UnixDatagram,
     ) -> Self {
         let network = start.network;
@@ -153,7 +153,7 @@ impl<N: Network> Driver<N> {
             self.say();
             if may_exit {
                 // Only now: the last words are out.
-                let _ = self.tell.send(Notice::MayExit);
+                let _ = self.tell.send(FromPeers::MayExit);
             }
             self.wait();
         }
@@ -206,7 +206,7 @@ impl<N: Network> Driver<N> {
                 match &mut self.ownership {
                     Some(ownership) => ownership.set_leaving(why, now),
                     // Nobody knows this speaker yet.
-                    None => drop(self.tell.send(Notice::MayExit)),
+                    None => drop(self.tell.send(FromPeers::MayExit)),
                 }
             }
             Command::Status(answer) => drop(answer.send(self.status(now))),
@@ -328,10 +328,10 @@ impl<N: Network> Driver<N> {
                         self.tell_wire(true);
                         given_up.clear();
                     }
-                    let order = Wanted {
+                    let order = Assignment {
                         cause,
                         probe_first,
-                        ..Wanted::default()
+                        ..Assignment::default()
                     };
                     self.orders.insert(vip, order);
                     changed = true;
@@ -439,7 +439,7 @@ impl<N: Network> Driver<N> {
         for (vip, order) in &mut orders {
             let wish = self.wishes.as_ref().and_then(|wishes| wishes.get(vip));
             let on_links = wish.map(|wish| self.on_links(*vip, wish));
-            let now = Wanted {
+            let now = Assignment {
                 probe_first: order.probe_first,
                 cause: order.cause,
                 ..on_links.unwrap_or_default()
@@ -483,7 +483,7 @@ impl<N: Network> Driver<N> {
         };
         let joined = ownership.is_joined();
         if std::mem::replace(&mut self.told_joined, joined) != joined {
-            let _ = self.tell.send(Notice::Joined(joined));
+            let _ = self.tell.send(FromPeers::Joined(joined));
         }
         let version = Some(ownership.version());
         if std::mem::replace(&mut self.told_version, version) == version {

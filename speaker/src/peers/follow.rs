@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ferrolb_core::Instant;
-use ferrolb_core::announce::{Link, LinkId, Wanted, carrying, on_a_subnet, standing_by};
+use ferrolb_core::announce::{Assignment, Link, LinkId, carrying, on_a_subnet, standing_by};
 use ferrolb_core::ownership::{self, Identity, NodeId, Ownership};
 use ferrolb_core::subnet::of_host;
 use ferrolb_core::vip::Standing;
@@ -15,7 +15,7 @@ use ipnetwork::IpNetwork;
 use tracing::{info, warn};
 
 use super::driver::Driver;
-use super::{Notice, Wish};
+use super::{FromPeers, Wish};
 use crate::port::Network;
 
 impl<N: Network> Driver<N> {
@@ -66,7 +66,7 @@ impl<N: Network> Driver<N> {
             if self.told_at.as_ref().map(|(own, _)| own) != Some(&own) {
                 info!(addresses = ?own, "this node's addresses");
             }
-            let _ = self.tell.send(Notice::At(own.clone()));
+            let _ = self.tell.send(FromPeers::At(own.clone()));
             self.told_at = Some(at);
         }
         let members = nodes.iter().filter(|(_, addresses)| !addresses.is_empty());
@@ -114,9 +114,9 @@ impl<N: Network> Driver<N> {
 
     /// On which links it is announced, if this node does. Where other nodes are on its subnet, and this
     /// one is not any more, there is none: the frames end before anybody has taken over (S2).
-    pub(super) fn on_links(&self, vip: IpAddr, wish: &Wish) -> Wanted {
+    pub(super) fn on_links(&self, vip: IpAddr, wish: &Wish) -> Assignment {
         let ownership = self.ownership.as_ref();
-        Wanted {
+        Assignment {
             on_subnet_only: ownership.is_some_and(|one| one.is_on_anothers_subnet(vip)),
             ..wish.on_links()
         }
@@ -220,7 +220,7 @@ fn mac_of(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> MacAddr {
 
 /// The link that this node reaches the subnet of its own `address` by.
 fn station(address: IpAddr, links: &BTreeMap<LinkId, Link>) -> Option<LinkId> {
-    let any = Wanted::default();
+    let any = Assignment::default();
     let is_there = on_a_subnet(address, &any, links);
     carrying(address, &any, links).next().filter(|_| is_there)
 }

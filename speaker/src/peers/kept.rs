@@ -7,7 +7,7 @@ use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::ownership::{NodeId, Ownership, Standing};
 use ferrolb_core::wire::MacAddr;
 
-use super::Notice;
+use super::FromPeers;
 use super::driver::Driver;
 use crate::keep::Table;
 use crate::port::Network;
@@ -62,7 +62,7 @@ impl<N: Network> Driver<N> {
         let time = keeper.longest();
         for (vip, from) in kept {
             let from = self.name(from);
-            let _ = self.tell.send(Notice::Kept(vip, from, time));
+            let _ = self.tell.send(FromPeers::Kept(vip, from, time));
         }
     }
 

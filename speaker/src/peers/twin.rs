@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 struct Speaker {
     number: u8,
     peers: Peers,
-    notices: channel::UnboundedReceiver<Notice>,
+    notices: channel::UnboundedReceiver<FromPeers>,
     wire: Wire,
     heard: channel::UnboundedReceiver<Heard>,
     metrics: Arc<Metrics>,
@@ -123,7 +123,8 @@ impl Speaker {
     }
 
     async fn may_exit(&mut self) {
-        let told = async { while !matches!(self.notices.recv().await, Some(Notice::MayExit)) {} };
+        let told =
+            async { while !matches!(self.notices.recv().await, Some(FromPeers::MayExit)) {} };
         timeout(SOON, told).await.expect("it may exit");
     }
 
@@ -215,7 +216,7 @@ async fn sockets_that_report_errors_or_cannot_be_bound_at_first_are_used_in_the_
     for speaker in &mut speakers {
         let failed = std::iter::from_fn(|| speaker.notices.try_recv().ok());
         let failed: Vec<_> = failed
-            .filter(|notice| matches!(notice, Notice::Failed(_)))
+            .filter(|notice| matches!(notice, FromPeers::Failed(_)))
             .collect();
         assert!(failed.is_empty(), "{failed:?}");
     }

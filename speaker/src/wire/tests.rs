@@ -38,11 +38,11 @@ fn vip() -> IpAddr {
     address(200)
 }
 
-fn wanted(cause: Cause, probe_first: bool) -> BTreeMap<IpAddr, Wanted> {
-    let wanted = Wanted {
+fn wanted(cause: Cause, probe_first: bool) -> BTreeMap<IpAddr, Assignment> {
+    let wanted = Assignment {
         cause,
         probe_first,
-        ..Wanted::default()
+        ..Assignment::default()
     };
     [(vip(), wanted)].into()
 }

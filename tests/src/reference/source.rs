@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub(super) fn documented_constants(source: &str) -> Vec<(String, String)> {
     with_comments(source)
         .filter_map(|(line, about)| {
-            let (_, value) = line.strip_prefix("pub const ")?.split_once("= \"")?;
+            let (_, value) = line.strip_prefix("pub const ")?.split_once('"')?;
             Some((value.split('"').next()?.to_owned(), about))
         })
         .collect()

@@ -29,7 +29,7 @@ fn by_k3s(version: &str, before_noon: i64, asks: bool) -> ServiceView {
     }
 }
 
-fn reasons(index: &mut Index) -> Vec<&'static str> {
+fn reasons(index: &mut Index) -> Vec<event::EventReason> {
     notices(index)
         .into_iter()
         .map(|(reason, _)| reason)
@@ -144,7 +144,7 @@ fn an_annotation_that_nobody_reads_is_said_once_for_each_set_of_names() {
     // Whoever leads next says it too: the Event has the same name, so it is not there twice.
     index.follow();
     index.settle();
-    assert_eq!(reasons(&mut index), [""; 0]);
+    assert_eq!(reasons(&mut index), []);
     index.lead();
     index.reset(vec![slip("6", Some("a"))], &[].into(), minutes(1));
     index.settle();

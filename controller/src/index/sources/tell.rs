@@ -218,7 +218,7 @@ impl Index {
 }
 
 /// What the Event of a warning is called.
-const fn event_of(reason: Reason) -> &'static str {
+const fn event_of(reason: Reason) -> event::EventReason {
     match reason {
         Reason::NotAdvertised => event::NOT_ADVERTISED,
         Reason::AddressesLeftOut => event::ADDRESSES_LEFT_OUT,

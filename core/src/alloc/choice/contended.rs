@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Choice, Outcome, Refusal};
+use super::{Choice, Granted, Refusal};
 use crate::Reason;
 use crate::alloc::first_use::{MOST_REPLACED, REPLACED_WITHIN};
 use crate::conflict::{Cause, Finding, give_another};
@@ -11,7 +11,7 @@ impl Choice<'_> {
     /// Other addresses in place of those that cannot serve, if the Service did not ask for just them,
     /// and if there are any. What is in use stays, whatever is heard on the network; what no host can
     /// have was never of use to anybody.
-    pub(in crate::alloc) fn without_contended(&self) -> Option<Outcome> {
+    pub(in crate::alloc) fn without_contended(&self) -> Option<Granted> {
         let keeps = |address: &&IpAddr| !self.is_to_be_replaced(**address);
         let current: Vec<_> = self.current.iter().filter(keeps).copied().collect();
         if current.len() == self.current.len() || !self.first_use.may_replace() {
@@ -31,7 +31,7 @@ impl Choice<'_> {
     }
 
     /// Whether the Service got others in place of addresses that cannot serve.
-    pub(in crate::alloc) fn has_replaced(&self, outcome: &Outcome) -> bool {
+    pub(in crate::alloc) fn has_replaced(&self, outcome: &Granted) -> bool {
         let mut current = self.current.iter();
         current.any(|one| self.is_to_be_replaced(*one) && !outcome.addresses.contains(one))
     }
@@ -51,7 +51,7 @@ impl Choice<'_> {
     }
 
     /// Says what is wrong with an address, if nothing else is to be said.
-    pub(in crate::alloc) fn with_contention_said(&self, outcome: Outcome) -> Outcome {
+    pub(in crate::alloc) fn with_contention_said(&self, outcome: Granted) -> Granted {
         let mut addresses = outcome.addresses.iter();
         let warning = addresses.find_map(|address| {
             let finding = self.surroundings.conflicts.get(address);
@@ -62,7 +62,7 @@ impl Choice<'_> {
                 .or_else(|| self.claim_of_the_cluster(*address))
                 .or_else(|| self.claim_of_a_service(*address))
         });
-        Outcome {
+        Granted {
             warning: outcome.warning.or(warning),
             ..outcome
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn hear(announcer: &mut Announcer, frame: &Frame, now: Instant) -> Outcome {
+fn hear(announcer: &mut Announcer, frame: &Frame, now: Instant) -> FrameOutcome {
     announcer.handle_frame(LAN, frame.as_bytes(), now)
 }
 
@@ -36,7 +36,7 @@ fn a_fresh_vip_is_probed_thrice_within_a_quarter_of_a_second_and_then_announced(
         let asked = question(net.vip, CLIENT_MAC, net.client);
         assert_eq!(
             hear(&mut announcer, &asked, millis(1)),
-            Outcome::Dropped(Reason::Probing)
+            FrameOutcome::Dropped(Reason::Probing)
         );
         assert_eq!(announcer.owned().count(), 0);
         assert_eq!(announcer.heard_on(LAN).collect::<Vec<_>>(), [net.vip]);
@@ -49,7 +49,7 @@ fn a_fresh_vip_is_probed_thrice_within_a_quarter_of_a_second_and_then_announced(
         assert_eq!(kinds(&sent), expected);
         assert_eq!(
             hear(&mut announcer, &asked, millis(241)),
-            Outcome::Answered(net.vip)
+            FrameOutcome::Answered(net.vip)
         );
         assert_eq!(announcer.poll_event(), Some(announced(net.vip, false)));
         assert_eq!(announcer.poll_event(), None);
@@ -71,9 +71,9 @@ fn a_takeover_is_never_probed() {
 fn a_takeover_of_what_another_host_had_is_probed_all_the_same() {
     for net in BOTH {
         let mut announcer = on_lan();
-        let wanted = Wanted {
+        let wanted = Assignment {
             in_conflict: true,
-            ..Wanted::default()
+            ..Assignment::default()
         };
         let wanted = BTreeMap::from([(net.vip, wanted)]);
         announcer.set_wanted(wanted.clone(), Instant::START);
@@ -113,7 +113,11 @@ fn another_host_that_answers_a_probe_announces_or_probes_keeps_a_vip_silent() {
         ] {
             let mut announcer = prober(net);
             let outcome = hear(&mut announcer, &frame, millis(90));
-            assert_eq!(outcome, Outcome::Dropped(Reason::AddressConflict), "{what}");
+            assert_eq!(
+                outcome,
+                FrameOutcome::Dropped(Reason::AddressConflict),
+                "{what}"
+            );
             let event = announcer.poll_event();
             let expected = Event::Conflict {
                 vip: net.vip,
@@ -127,7 +131,11 @@ fn another_host_that_answers_a_probe_announces_or_probes_keeps_a_vip_silent() {
             assert_eq!(run(&mut announcer, millis(1_089)), [], "{what}: silent");
             let asked = question(net.vip, NODE_MAC, net.client);
             let outcome = hear(&mut announcer, &asked, millis(1_089));
-            assert_eq!(outcome, Outcome::Dropped(Reason::ClusterNode), "{what}");
+            assert_eq!(
+                outcome,
+                FrameOutcome::Dropped(Reason::ClusterNode),
+                "{what}"
+            );
         }
     }
 }
@@ -204,9 +212,9 @@ fn no_frame_of_another_host_silences_a_vip_in_use() {
                 run(&mut announcer, now);
                 let outcome = hear(&mut announcer, frame, now);
                 let expected = if *is_a_claim {
-                    Outcome::Dropped(Reason::AddressConflict)
+                    FrameOutcome::Dropped(Reason::AddressConflict)
                 } else {
-                    Outcome::Answered(net.vip)
+                    FrameOutcome::Answered(net.vip)
                 };
                 assert_eq!(outcome, expected, "{what}, {state}");
                 assert_eq!(announcer.poll_event().is_some(), *is_a_claim, "{what}");
@@ -214,7 +222,7 @@ fn no_frame_of_another_host_silences_a_vip_in_use() {
                 assert_eq!(announcer.owned().count(), 1, "{what}, {state}");
                 let asked = question(net.vip, MacAddr(2, 0, 0, 0, 0, 0x65), net.client);
                 let outcome = hear(&mut announcer, &asked, now);
-                assert_eq!(outcome, Outcome::Answered(net.vip), "{what}, {state}");
+                assert_eq!(outcome, FrameOutcome::Answered(net.vip), "{what}, {state}");
             }
         }
     }
@@ -282,10 +290,10 @@ fn a_vip_that_no_host_of_the_links_subnet_can_have_is_told_of_and_announced_all_
         for probe_first in [false, true] {
             let mut announcer = Announcer::new(Settings::default());
             announcer.set_links(lan_and_dmz(), Instant::START);
-            let wanted = Wanted {
+            let wanted = Assignment {
                 interfaces: ["lan0".to_owned()].into(),
                 probe_first,
-                ..Wanted::default()
+                ..Assignment::default()
             };
             announcer.set_wanted([(vip, wanted)].into(), Instant::START);
             let expected = subnet.map(|subnet| Event::NoHost {
@@ -321,7 +329,7 @@ fn a_host_that_takes_a_vip_in_use_is_told_of_and_announced_against_once_in_ten_s
         for second in 0..=20 {
             let now = millis(100_000 + second * 1_000);
             let outcome = hear(&mut announcer, &theirs, now);
-            assert_eq!(outcome, Outcome::Dropped(Reason::AddressConflict));
+            assert_eq!(outcome, FrameOutcome::Dropped(Reason::AddressConflict));
             let sent = drain(&mut announcer);
             if !sent.is_empty() {
                 assert_eq!(sent.len(), net.frames);
@@ -350,7 +358,7 @@ fn a_host_that_asks_with_our_address_as_its_own_is_a_conflict() {
     let mut announcer = owner(V4);
     let asked = question(V4.other, CLIENT_MAC, V4.vip);
     let outcome = hear(&mut announcer, &asked, millis(10));
-    assert_eq!(outcome, Outcome::Dropped(Reason::AddressConflict));
+    assert_eq!(outcome, FrameOutcome::Dropped(Reason::AddressConflict));
     assert!(announcer.poll_event().is_some());
 }
 
@@ -385,7 +393,7 @@ fn a_node_whose_kernel_answers_is_told_of_and_keeps_nobody_from_announcing() {
     ] {
         let mut announcer = prober(net);
         let outcome = hear(&mut announcer, &answer, millis(10));
-        assert_eq!(outcome, Outcome::Dropped(Reason::PeerKernelAnswers));
+        assert_eq!(outcome, FrameOutcome::Dropped(Reason::PeerKernelAnswers));
         let expected = Event::Conflict {
             vip: net.vip,
             link: LAN,

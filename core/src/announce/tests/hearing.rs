@@ -14,7 +14,7 @@ fn broadcast_and_unicast_questions_and_probes_are_answered() {
         ] {
             let mut announcer = owner(net);
             let outcome = announcer.handle_frame(LAN, &frame, millis(1));
-            assert_eq!(outcome, Outcome::Answered(net.vip));
+            assert_eq!(outcome, FrameOutcome::Answered(net.vip));
             let sent = drain(&mut announcer);
             let [answer] = sent.as_slice() else {
                 panic!("one answer, not {sent:?}")
@@ -128,14 +128,14 @@ fn what_is_not_answered_has_its_reason() {
         for (what, frame, reason) in rows {
             let mut announcer = owner(net);
             let outcome = announcer.handle_frame(LAN, &frame, millis(1));
-            assert_eq!(outcome, Outcome::Dropped(reason), "{what}, {net:?}");
+            assert_eq!(outcome, FrameOutcome::Dropped(reason), "{what}, {net:?}");
             assert_eq!(drain(&mut announcer), [], "{what}");
             assert_eq!(announcer.poll_event(), None, "{what}");
         }
         let mut announcer = owner(net);
         let outcome = announcer.handle_frame(LAN, &foreign, millis(1));
-        assert_eq!(outcome, Outcome::Dropped(Reason::UnknownEthertype));
+        assert_eq!(outcome, FrameOutcome::Dropped(Reason::UnknownEthertype));
         let outcome = announcer.handle_frame(LinkId(9), asked.as_bytes(), millis(1));
-        assert_eq!(outcome, Outcome::Dropped(Reason::UnknownLink));
+        assert_eq!(outcome, FrameOutcome::Dropped(Reason::UnknownLink));
     }
 }

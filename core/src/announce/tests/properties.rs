@@ -30,7 +30,7 @@ proptest! {
             prop_assert_eq!(message.claimed(), Some(net.vip));
             prop_assert_eq!(message.sender_hardware(), OUR_MAC);
         }
-        if let Outcome::Answered(vip) = outcome {
+        if let FrameOutcome::Answered(vip) = outcome {
             prop_assert_eq!(vip, net.vip);
         }
     }

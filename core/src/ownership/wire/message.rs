@@ -84,6 +84,26 @@ const YIELD: u8 = 11;
 const OFFER: u8 = 12;
 const DECLINE: u8 = 13;
 
+/// The bits of the byte of flags, of each kind of message its own.
+mod bit {
+    pub(super) const BEAT_DEAF: u8 = 1;
+    pub(super) const BEAT_JOINED: u8 = 1 << 1;
+    pub(super) const BEAT_ANSWER: u8 = 1 << 2;
+    pub(super) const PING_SUBSCRIBE: u8 = 1;
+    pub(super) const PING_JOINED: u8 = 1 << 1;
+    pub(super) const PING_GONE: u8 = 1 << 2;
+    pub(super) const TELL_UDP: u8 = 1;
+    pub(super) const TELL_KERNEL: u8 = 1 << 1;
+    pub(super) const SYNC_ANSWER: u8 = 1;
+    pub(super) const SYNC_JOINED: u8 = 1 << 1;
+    pub(super) const OFFER_OTHERS_CANNOT: u8 = 1;
+    pub(super) const ENTRY_FORMER: u8 = 1;
+    pub(super) const ENTRY_CONSENTS: u8 = 1 << 1;
+    pub(super) const ENTRY_TELLS_SUBNETS: u8 = 1 << 2;
+    pub(super) const CLAIM_STRONG: u8 = 1;
+    pub(super) const CLAIM_ASKING: u8 = 1 << 1;
+}
+
 impl Message {
     pub(super) const fn kind(&self) -> u8 {
         match self {
@@ -112,7 +132,11 @@ impl Message {
                 answer,
             } => {
                 out.extend(digest.to_be_bytes());
-                out.push(flags([*deaf, *joined, *answer, false]));
+                out.push(flags([
+                    (bit::BEAT_DEAF, *deaf),
+                    (bit::BEAT_JOINED, *joined),
+                    (bit::BEAT_ANSWER, *answer),
+                ]));
             }
             Self::Ping {
                 digest,
@@ -121,7 +145,11 @@ impl Message {
                 gone,
             } => {
                 out.extend(digest.to_be_bytes());
-                out.push(flags([*subscribe, *joined, gone.is_some(), false]));
+                out.push(flags([
+                    (bit::PING_SUBSCRIBE, *subscribe),
+                    (bit::PING_JOINED, *joined),
+                    (bit::PING_GONE, gone.is_some()),
+                ]));
                 out.extend(gone.unwrap_or(0).to_be_bytes());
             }
             Self::Ask { target, nonce } => {
@@ -136,7 +164,7 @@ impl Message {
             } => {
                 out.extend(target.0.to_be_bytes());
                 out.extend(nonce.to_be_bytes());
-                out.push(flags([*udp, *kernel, false, false]));
+                out.push(flags([(bit::TELL_UDP, *udp), (bit::TELL_KERNEL, *kernel)]));
             }
             Self::Dead(Death {
                 member,
@@ -159,7 +187,10 @@ impl Message {
                 joined,
                 buckets,
             } => {
-                out.push(flags([*answer, *joined, false, false]));
+                out.push(flags([
+                    (bit::SYNC_ANSWER, *answer),
+                    (bit::SYNC_JOINED, *joined),
+                ]));
                 buckets
                     .iter()
                     .for_each(|bucket| out.extend(bucket.to_be_bytes()));
@@ -176,7 +207,7 @@ impl Message {
                 for offer in offers {
                     out.extend(address_octets(offer.vip));
                     out.extend(offer.epoch.to_be_bytes());
-                    out.push(flags([offer.others_cannot, false, false, false]));
+                    out.push(flags([(bit::OFFER_OTHERS_CANNOT, offer.others_cannot)]));
                 }
             }
             Self::Refuse(vips) | Self::Yield(vips) | Self::Decline(vips) => {
@@ -191,23 +222,23 @@ impl Message {
         let message = match kind {
             BEAT => {
                 let digest = reader.u64()?;
-                let [deaf, joined, answer, _] = read_flags(reader)?;
+                let is_set = read_flags(reader)?;
                 Self::Beat {
                     digest,
-                    deaf,
-                    joined,
-                    answer,
+                    deaf: is_set(bit::BEAT_DEAF),
+                    joined: is_set(bit::BEAT_JOINED),
+                    answer: is_set(bit::BEAT_ANSWER),
                 }
             }
             PING => {
                 let digest = reader.u64()?;
-                let [subscribe, joined, is_gone, _] = read_flags(reader)?;
+                let is_set = read_flags(reader)?;
                 let inc = reader.u32()?;
                 Self::Ping {
                     digest,
-                    subscribe,
-                    joined,
-                    gone: is_gone.then_some(inc),
+                    subscribe: is_set(bit::PING_SUBSCRIBE),
+                    joined: is_set(bit::PING_JOINED),
+                    gone: is_set(bit::PING_GONE).then_some(inc),
                 }
             }
             ASK => Self::Ask {
@@ -216,12 +247,12 @@ impl Message {
             },
             TELL => {
                 let (target, nonce) = (reader.node()?, reader.u32()?);
-                let [udp, kernel, ..] = read_flags(reader)?;
+                let is_set = read_flags(reader)?;
                 Self::Tell {
                     target,
                     nonce,
-                    udp,
-                    kernel,
+                    udp: is_set(bit::TELL_UDP),
+                    kernel: is_set(bit::TELL_KERNEL),
                 }
             }
             DEAD => Self::Dead(Death {
@@ -235,14 +266,14 @@ impl Message {
             },
             RECORDS => Self::Records(read_many(reader, decode_entry)?),
             SYNC => {
-                let [answer, joined, ..] = read_flags(reader)?;
+                let is_set = read_flags(reader)?;
                 let mut buckets = Box::new([0; BUCKETS]);
                 for bucket in buckets.iter_mut() {
                     *bucket = reader.u64()?;
                 }
                 Self::Sync {
-                    answer,
-                    joined,
+                    answer: is_set(bit::SYNC_ANSWER),
+                    joined: is_set(bit::SYNC_JOINED),
                     buckets,
                 }
             }
@@ -252,11 +283,11 @@ impl Message {
             REFUSE => Self::Refuse(read_many(reader, |reader| reader.address())?),
             OFFER => Self::Offer(read_many(reader, |reader| {
                 let (vip, epoch) = (reader.address()?, reader.u32()?);
-                let [others_cannot, ..] = read_flags(reader)?;
+                let is_set = read_flags(reader)?;
                 Some(Offer {
                     vip,
                     epoch,
-                    others_cannot,
+                    others_cannot: is_set(bit::OFFER_OTHERS_CANNOT),
                 })
             })?),
             DECLINE => Self::Decline(read_many(reader, |reader| reader.address())?),
@@ -277,10 +308,9 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.push(entry.life as u8);
     out.push(entry.stage as u8);
     out.push(flags([
-        entry.former,
-        entry.consents,
-        entry.tells_subnets,
-        false,
+        (bit::ENTRY_FORMER, entry.former),
+        (bit::ENTRY_CONSENTS, entry.consents),
+        (bit::ENTRY_TELLS_SUBNETS, entry.tells_subnets),
     ]));
     out.extend(entry.mac.octets());
     out.extend(address_octets(entry.address));
@@ -295,7 +325,10 @@ fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
         out.extend(address_octets(*vip));
         out.extend(claim.epoch.to_be_bytes());
         out.extend(claim.rank.to_be_bytes());
-        out.push(flags([claim.strong, claim.asking, false, false]));
+        out.push(flags([
+            (bit::CLAIM_STRONG, claim.strong),
+            (bit::CLAIM_ASKING, claim.asking),
+        ]));
     }
 }
 
@@ -305,7 +338,9 @@ fn decode_entry(reader: &mut Reader<'_>) -> Option<Entry> {
     let (part, parts) = (reader.u16()?, reader.u16()?);
     let life = Life::from_code(reader.byte()?)?;
     let stage = Stage::from_code(reader.byte()?)?;
-    let [former, consents, tells_subnets, _] = read_flags(reader)?;
+    let is_set = read_flags(reader)?;
+    let (former, consents) = (is_set(bit::ENTRY_FORMER), is_set(bit::ENTRY_CONSENTS));
+    let tells_subnets = is_set(bit::ENTRY_TELLS_SUBNETS);
     let mac = MacAddr::from(reader.array()?);
     let address = reader.address()?;
     let links = read_many(reader, |reader| {
@@ -320,14 +355,14 @@ fn decode_entry(reader: &mut Reader<'_>) -> Option<Entry> {
     let claims = read_many(reader, |reader| {
         let vip = reader.address()?;
         let (epoch, rank) = (reader.u32()?, reader.u32()?);
-        let [strong, asking, ..] = read_flags(reader)?;
+        let is_set = read_flags(reader)?;
         Some((
             vip,
             Claim {
-                strong,
+                strong: is_set(bit::CLAIM_STRONG),
                 epoch,
                 rank,
-                asking,
+                asking: is_set(bit::CLAIM_ASKING),
             },
         ))
     })?;
@@ -386,13 +421,13 @@ fn prefix_bits(prefix: Option<u8>) -> u8 {
     prefix.filter(|prefix| *prefix < 128).unwrap_or(0) << 1
 }
 
-fn flags(bits: [bool; 4]) -> u8 {
-    bits.iter()
-        .rev()
-        .fold(0, |byte, &bit| byte << 1 | u8::from(bit))
+fn flags<const N: usize>(bits: [(u8, bool); N]) -> u8 {
+    let set = bits.into_iter().filter(|(_, is_set)| *is_set);
+    set.fold(0, |byte, (bit, _)| byte | bit)
 }
 
-fn read_flags(reader: &mut Reader<'_>) -> Option<[bool; 4]> {
+/// Whether a bit is set; those that this version does not know are passed over.
+fn read_flags(reader: &mut Reader<'_>) -> Option<impl Fn(u8) -> bool + use<>> {
     let byte = reader.byte()?;
-    Some([0, 1, 2, 3].map(|bit| byte >> bit & 1 == 1))
+    Some(move |bit| byte & bit != 0)
 }

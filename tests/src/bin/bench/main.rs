@@ -12,6 +12,7 @@ mod failover;
 mod figures;
 mod idle;
 mod logs;
+mod plugin;
 mod stress;
 
 /// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
@@ -34,6 +35,8 @@ enum Area {
     Stress(stress::Args),
     /// How soon Services get addresses, and what many of them cost
     Controller(controller::Args),
+    /// How soon `kubectl ferrolb status` answers, in peace, in an outage, and in a large cluster
+    Plugin(plugin::Args),
 }
 
 fn main() -> Result<()> {
@@ -43,5 +46,6 @@ fn main() -> Result<()> {
         Area::Idle(args) => idle::run(&args),
         Area::Stress(args) => stress::run(&args),
         Area::Controller(args) => controller::run(&args),
+        Area::Plugin(args) => plugin::run(&args),
     }
 }

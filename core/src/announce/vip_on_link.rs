@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use super::{Due, LinkId, Settings, Wanted};
+use super::{Assignment, Due, LinkId, Settings};
 use crate::Instant;
 use crate::ownership::Cause;
 use crate::wire::MacAddr;
@@ -117,7 +117,7 @@ pub(super) enum Step {
 
 /// A Vip that this node answers for on one link, or is about to.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct VipOnLink {
     pub(super) state: State,
     /// When the next step is due, if there is one; the same as in `Announcer::due`.
     pub(super) next: Option<Instant>,
@@ -135,10 +135,10 @@ pub(super) struct Claim {
     pub(super) gave_way: bool,
 }
 
-impl Claim {
+impl VipOnLink {
     /// `wanted` is what it is for; `claimed` whether this node has claimed the Vip before.
     pub(super) const fn fresh(
-        wanted: &Wanted,
+        wanted: &Assignment,
         claimed: bool,
         settings: &Settings,
         now: Instant,

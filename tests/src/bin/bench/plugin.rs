@@ -1,0 +1,203 @@
+//! How soon the plugin says how FerroLB is: while all is well, with a node cut off, and where there are many
+//! Services and nodes. Beside each, `kubectl get services` in the same cluster.
+
+use std::fs;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use ferrolb_tests::daemon::{NAMESPACE, program};
+use ferrolb_tests::net::CONTROL_PLANE;
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::{self, PATIENCE};
+use ferrolb_tests::{Lab, NodeKind};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Node, Service};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::figures::{millis, pause, spread};
+
+/// Addresses for all of them.
+const POOL: &str = "10.200.0.0/16";
+/// Requests at once.
+const CLIENTS: usize = 8;
+/// Between two looks at a process's memory.
+const LOOK: Duration = Duration::from_millis(2);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How often each command is run
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// Services in the large cluster
+    #[arg(long, default_value_t = 1_000)]
+    services: usize,
+    /// Nodes without a kubelet in the large cluster, beside the three that have one
+    #[arg(long, default_value_t = 50)]
+    nodes: usize,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    Lab::builder("bench-plugin")
+        .nodes(3)
+        .kind(NodeKind::Real)
+        .run(|lab| {
+            walk::install(lab)?;
+            lab.apply(&format!(
+                r#"{{ "apiVersion": "v1", "kind": "ConfigMap",
+                     "metadata": {{ "name": "config", "namespace": "{NAMESPACE}" }},
+                     "data": {{ "config": "address-pools: [{{name: a, protocol: layer2, addresses: [{POOL}]}}]" }} }}"#
+            ))?;
+            create_services(lab, 1)?;
+            served(lab, 1)?;
+            println!("3 nodes, 1 Service, all is well");
+            measure(lab, args.rounds, Some(0))?;
+
+            println!("3 nodes, one cut off from the LAN");
+            lab.cut("n3", false)?;
+            pause(Duration::from_secs(1));
+            measure(lab, args.rounds, Some(1))?;
+            lab.heal("n3")?;
+
+            println!("{} Services, and {} nodes without a kubelet beside the 3", args.services, args.nodes);
+            create_services(lab, args.services)?;
+            create_nodes(lab, args.nodes)?;
+            served(lab, args.services)?;
+            measure(lab, args.rounds.min(5), None)
+        })
+}
+
+/// Runs both commands so many times, and prints what they took.
+fn measure(lab: &Lab, rounds: usize, code: Option<i32>) -> Result<()> {
+    let plugin = program("kubectl-ferrolb")?;
+    let plugin = plugin.to_string_lossy();
+    let kubectl = lab
+        .kubectl_command()?
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    let commands: [(&str, &str, &[&str]); 4] = [
+        ("kubectl get services", &kubectl, &["get", "services", "-A"]),
+        ("kubectl ferrolb status", &plugin, &["status"]),
+        ("kubectl ferrolb services", &plugin, &["services"]),
+        ("kubectl ferrolb check", &plugin, &["check"]),
+    ];
+    for (name, program, args) in commands {
+        let mut times = Vec::new();
+        let mut memory = 0;
+        for _ in 0..rounds {
+            let mut command = lab.host(CONTROL_PLANE)?.command(program);
+            command.args(args).env("KUBECONFIG", lab.kubeconfig());
+            let ran = watched(command)?;
+            if let Some(expected) = code.filter(|_| name.ends_with("status")) {
+                ensure!(
+                    ran.status.code() == Some(expected),
+                    "{name}: {}",
+                    ran.status
+                );
+            }
+            times.push(ran.time);
+            memory = memory.max(ran.memory);
+        }
+        println!(
+            "  {name:<26} {} ms, {:.1} MiB at most",
+            spread(times),
+            memory as f64 / 1_024.0
+        );
+    }
+    Ok(())
+}
+
+struct Ran {
+    status: ExitStatus,
+    time: Duration,
+    /// KiB of resident memory, at most.
+    memory: u64,
+}
+
+/// Runs it to its end, and looks at its memory (`VmHWM` of `/proc/PID/status`) meanwhile.
+fn watched(mut command: Command) -> Result<Ran> {
+    let begin = Instant::now();
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().context("cannot start it")?;
+    let page = format!("/proc/{}/status", child.id());
+    let mut memory = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ran {
+                status,
+                time: begin.elapsed(),
+                memory,
+            });
+        }
+        let text = fs::read_to_string(&page).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        memory = memory.max(peak.unwrap_or(0));
+        pause(LOOK);
+    }
+}
+
+/// Services without pods, up to so many.
+fn create_services(lab: &Lab, count: usize) -> Result<()> {
+    let begin = Instant::now();
+    lab.api(async |client: Client| {
+        let api: Api<Service> = Api::default_namespaced(client);
+        let create = |n: usize| {
+            let api = api.clone();
+            async move {
+                let service: Service = serde_json::from_value(json!({
+                    "metadata": { "name": format!("s-{n}") },
+                    "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
+                }))?;
+                match api.create(&PostParams::default(), &service).await {
+                    Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+                    created => created.map(drop).map_err(anyhow::Error::from),
+                }
+            }
+        };
+        futures::stream::iter((0..count).map(create))
+            .buffer_unordered(CLIENTS)
+            .try_collect::<Vec<_>>()
+            .await
+            .map(drop)
+    })?;
+    println!(
+        "  ({count} Services created in {:.1} s)",
+        millis(begin.elapsed()) / 1_000.0
+    );
+    Ok(())
+}
+
+fn served(lab: &Lab, count: usize) -> Result<()> {
+    let path = "jsonpath={range .items[*]}{.status.loadBalancer.ingress[*].ip}{\"\\n\"}{end}";
+    let all = || {
+        let shown = lab.kubectl(&["get", "services", "-o", path])?;
+        Ok(shown.lines().filter(|line| !line.is_empty()).count() >= count)
+    };
+    wait_until(PATIENCE, all, || Ok(()))
+}
+
+/// Node objects that say Ready.
+fn create_nodes(lab: &Lab, count: usize) -> Result<()> {
+    lab.api(async |client: Client| {
+        let api: Api<Node> = Api::all(client);
+        for n in 0..count {
+            let name = format!("hollow-{n}");
+            let node: Node = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+            api.create(&PostParams::default(), &node).await?;
+            let status = json!({ "status": {
+                "addresses": [{ "type": "InternalIP", "address": format!("10.201.0.{}", n + 1) }],
+                "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
+            }});
+            api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status))
+                .await?;
+        }
+        Ok(())
+    })
+}
