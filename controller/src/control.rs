@@ -17,6 +17,7 @@ use ferrolb_kube::backoff::delay;
 use ferrolb_kube::clock::Clock;
 use ferrolb_kube::events::Author;
 use ferrolb_kube::objects::{Told, watch_objects};
+use ferrolb_kube::watch::Event;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -33,14 +34,14 @@ use crate::compiled::{self, CompiledView, Written};
 use crate::configuration_state::State;
 use crate::conflicts::{Conflicts, Removal, ReportsView};
 use crate::election::Election;
-use crate::index::{Change, Index, NodeAddresses, Update, WriteOutcome};
+use crate::index::{Index, NodeAddresses, Update, WriteOutcome};
 use crate::metrics::Metrics;
 use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
 use crate::pool_status::{PoolStatuses, PoolWrite};
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
-use crate::watch::{List, Seen, watch, watch_nothing};
+use crate::watch::{List, Seen, watch, watch_by_name, watch_nothing};
 use crate::writer::Writer;
 
 mod objects;
@@ -83,8 +84,8 @@ pub struct Control {
     config_name: String,
     /// The `ConfigMap` has changed; whether it is refused is not known yet.
     config_is_news: bool,
-    nodes: BoxStream<'static, Seen<NodeAddresses>>,
-    namespaces: BoxStream<'static, Seen<NamespaceView>>,
+    nodes: BoxStream<'static, Event<(String, Option<NodeAddresses>)>>,
+    namespaces: BoxStream<'static, Event<(String, Option<NamespaceView>)>>,
     network: BoxStream<'static, Found>,
     compiled: BoxStream<'static, Seen<CompiledView>>,
     compiled_name: String,
@@ -130,7 +131,7 @@ impl Control {
         };
         let nodes = if rights.watch_nodes {
             index.await_nodes();
-            watch("Nodes", Api::all(client.clone()), "", node_addresses).boxed()
+            watch_by_name("Nodes", Api::all(client.clone()), node_addresses)
         } else {
             watch_nothing()
         };
@@ -228,15 +229,13 @@ impl Control {
                     }
                 }
                 Some(seen) = self.config.next() => self.take_config(seen),
-                Some(seen) = self.nodes.next() => {
-                    if let Some(change) = self.change(seen) {
-                        self.index.handle_nodes(change);
-                    }
+                Some(event) = self.nodes.next() => {
+                    self.note_unreadable(&event);
+                    self.index.handle_nodes(event);
                 }
-                Some(seen) = self.namespaces.next() => {
-                    if let Some(change) = self.change(seen) {
-                        self.index.handle_namespaces(change);
-                    }
+                Some(event) = self.namespaces.next() => {
+                    self.note_unreadable(&event);
+                    self.index.handle_namespaces(event);
                 }
                 Some(found) = self.network.next() => self.take_network(found),
                 Some(seen) = self.compiled.next() => self.take_compiled(seen),
@@ -425,21 +424,10 @@ impl Control {
         self.publish();
     }
 
-    /// The change, if it is one, of an object of the whole cluster.
-    fn change<V>(&mut self, seen: Seen<V>) -> Option<Change<V>> {
-        let change = match seen {
-            Seen::Applied(view) => Change::Applied(view),
-            Seen::Deleted(key) => Change::Deleted(key.name),
-            Seen::Listed { views, unreadable } => Change::ListedInPart {
-                objects: views,
-                unreadable: unreadable.into_iter().map(|key| key.name).collect(),
-            },
-            Seen::Unreadable(_) => {
-                self.take_unreadable();
-                return None;
-            }
-        };
-        Some(change)
+    fn note_unreadable<T>(&mut self, event: &Event<T>) {
+        if event.is_unreadable() {
+            self.take_unreadable();
+        }
     }
 
     fn take_network(&mut self, found: Found) {
@@ -566,7 +554,7 @@ fn watch_services(
 fn watch_namespaces(
     client: &Client,
     labels: &LabelNames,
-) -> BoxStream<'static, Seen<NamespaceView>> {
+) -> BoxStream<'static, Event<(String, Option<NamespaceView>)>> {
     let labels = Arc::new(labels.clone());
     let view = move |namespace: &Namespace| {
         let view = namespace_view(namespace)?;
@@ -575,7 +563,7 @@ fn watch_namespaces(
             ..view
         })
     };
-    watch("Namespaces", Api::all(client.clone()), "", view).boxed()
+    watch_by_name("Namespaces", Api::all(client.clone()), view)
 }
 
 /// Watches one `ConfigMap`.

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 
 use crate::notice::Notice;
 use ferrolb_kube::events::Object;
+use ferrolb_kube::store::Store;
 
 mod adopting;
 mod configuring;
@@ -43,8 +44,8 @@ mod writing;
 
 use labels::Labelling;
 use network::Network;
-use world::Known;
-pub use world::{Change, NodeAddresses};
+use world::Awaited;
+pub use world::NodeAddresses;
 use writing::Writing;
 pub use writing::{Update, WriteOutcome};
 
@@ -94,11 +95,12 @@ pub struct Index {
     /// What is in force, or why the newest state is not, is said about this, unless it is no news.
     config_object: Option<Object>,
     config_is_no_news: bool,
-    nodes: Known<String, NodeAddresses>,
+    awaited: Awaited,
+    nodes: Store<String, NodeAddresses>,
     network: Network,
-    namespaces: Known<String, Labels>,
-    /// Why an address cannot serve.
-    conflicts: Known<IpAddr, Finding>,
+    namespaces: Store<String, Labels>,
+    /// Why an address cannot serve; `None` before reports were read.
+    conflicts: Option<BTreeMap<IpAddr, Finding>>,
     labelling: Labelling,
     /// Of how many entries of what is in force something is left out, and what was said about it.
     left_out: Option<(usize, Refusal)>,
@@ -145,10 +147,11 @@ impl Index {
             services: BTreeMap::new(),
             services_listed: false,
             config_listed: false,
-            nodes: Known::default(),
+            awaited: Awaited::default(),
+            nodes: Store::default(),
             network: Network::default(),
-            namespaces: Known::default(),
-            conflicts: Known::default(),
+            namespaces: Store::default(),
+            conflicts: None,
             labelling: Labelling::default(),
             left_out: None,
             said_in_warning: None,
@@ -453,12 +456,7 @@ impl Index {
             blockers
                 .push("labels: objects are listed anew with those that selectors name".to_owned());
         }
-        let missing = [
-            ("nodes", self.nodes.is_missing()),
-            ("namespaces", self.namespaces.is_missing()),
-            ("conflict reports", self.conflicts.is_missing()),
-        ];
-        let missing = missing.into_iter().filter(|(_, missing)| *missing);
+        let missing = self.missing().into_iter().filter(|(_, missing)| *missing);
         blockers.extend(missing.map(|(what, _)| format!("{what}: not listed yet")));
         blockers.extend(self.network.blockers());
         blockers

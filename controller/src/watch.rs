@@ -73,6 +73,22 @@ where
     seen(what, or_none(events, NOT_THERE, why).boxed())
 }
 
+/// The same of objects of the whole cluster, which are known by their names: for a store.
+pub fn watch_by_name<K, V, F>(
+    what: &'static str,
+    api: Api<K>,
+    view: F,
+) -> BoxStream<'static, Event<(String, Option<V>)>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    V: Send + 'static,
+    F: Fn(&K) -> Option<V> + Clone + Send + 'static,
+{
+    let events = told(what, viewed(api, None, view));
+    let by_name = |event: Event<Viewed<V>>| event.map(|(key, view)| (key.name, view));
+    events.map(by_name).boxed()
+}
+
 fn viewed<K, V, F>(
     api: Api<K>,
     fields: Option<&str>,
@@ -141,6 +157,6 @@ impl<V> List<V> {
 
 /// Watches objects that may not be read: none are ever seen.
 #[must_use]
-pub fn watch_nothing<V: Send + 'static>() -> BoxStream<'static, Seen<V>> {
+pub fn watch_nothing<T: Send + 'static>() -> BoxStream<'static, T> {
     futures::stream::pending().boxed()
 }

@@ -18,4 +18,5 @@ mod pieces;
 pub mod port;
 #[cfg(any(test, feature = "scripted"))]
 pub mod scripted;
+pub mod store;
 pub mod watch;

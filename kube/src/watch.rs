@@ -80,6 +80,12 @@ impl<T> Event<T> {
             Self::Unreadable(object) => Event::Unreadable(f(object)),
         }
     }
+
+    /// Whether it tells of an object that cannot be decoded.
+    #[must_use]
+    pub const fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable(_))
+    }
 }
 
 /// Why a watch cannot go on. It is tried again when it is polled again.

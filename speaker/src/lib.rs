@@ -31,7 +31,6 @@ pub mod routes;
 pub mod run;
 mod speaker;
 mod status;
-pub mod store;
 pub mod survey;
 pub mod unannounced;
 pub mod view;

@@ -23,8 +23,8 @@ use tracing::{debug, info, warn};
 use ferrolb_kube::watch::Event;
 
 use crate::peers::Wish;
-use crate::store::{Changed, Store};
 use crate::watch::{Input, Read};
+use ferrolb_kube::store::{Changed, Store};
 
 /// What has to be looked at anew.
 #[derive(Debug, Default)]

@@ -46,15 +46,14 @@ impl Input {
     /// Whether it tells of an object that cannot be decoded.
     #[must_use]
     pub const fn is_unreadable(&self) -> bool {
-        matches!(
-            self,
-            Self::Service(Event::Unreadable(_))
-                | Self::Slice(Event::Unreadable(_))
-                | Self::Node(Event::Unreadable(_))
-                | Self::Config(Event::Unreadable(_))
-                | Self::Compiled(Event::Unreadable(_))
-                | Self::Reports(Event::Unreadable(_))
-        )
+        match self {
+            Self::Service(event) => event.is_unreadable(),
+            Self::Slice(event) => event.is_unreadable(),
+            Self::Node(event) => event.is_unreadable(),
+            Self::Compiled(event) => event.is_unreadable(),
+            Self::Config(event) | Self::Reports(event) => event.is_unreadable(),
+            Self::Labels(..) => false,
+        }
     }
 }
 

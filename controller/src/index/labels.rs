@@ -35,12 +35,13 @@ impl Index {
         let Some(names) = self.in_force.poll_labels() else {
             return;
         };
+        let has_namespaces = self.awaits_namespaces();
         let labelling = &mut self.labelling;
         let former = std::mem::replace(&mut labelling.names, names);
         labelling.is_news = true;
         labelling.services_missing |= former.services != labelling.names.services;
         labelling.namespaces_missing |=
-            self.namespaces.is_awaited() && former.namespaces != labelling.names.namespaces;
+            has_namespaces && former.namespaces != labelling.names.namespaces;
         // What is not read needs no list, and selects nothing.
         self.release_config();
     }

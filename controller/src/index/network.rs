@@ -113,7 +113,11 @@ impl Index {
     /// Nodes have ranges of pods, too.
     pub(super) fn network_changed(&mut self) {
         let of_services = self.network.service_ranges.values().flatten();
-        let of_pods = self.nodes.values().flat_map(|node| &node.pod_ranges);
+        let of_pods = self
+            .nodes
+            .views()
+            .values()
+            .flat_map(|node| &node.pod_ranges);
         let network = ClusterNetwork {
             api_server: self.network.api_server.iter().copied().collect(),
             service_ranges: of_services.copied().collect(),

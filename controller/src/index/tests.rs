@@ -2,6 +2,8 @@ use ferrolb_core::config::{NotConfigured, Outcome as Parsed, of_data, parse};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::view::{FamilyPolicy, NamespaceView, Protocol, TrafficPolicy};
 
+use ferrolb_kube::watch::Event;
+
 use super::writing::joined;
 use super::*;
 use crate::source::ConfigMapView;
@@ -99,6 +101,24 @@ pub(super) fn notices(index: &mut Index) -> Vec<(event::EventReason, String)> {
 
 fn second(second: u64) -> Instant {
     Instant::from_millis(second * 1_000)
+}
+
+/// These are all Nodes that there are.
+pub(super) fn list_nodes(index: &mut Index, nodes: Vec<NodeAddresses>) {
+    index.handle_nodes(Event::Init);
+    for node in nodes {
+        index.handle_nodes(Event::InitApply((node.node.clone(), Some(node))));
+    }
+    index.handle_nodes(Event::InitDone);
+}
+
+/// And these all Namespaces.
+fn list_namespaces(index: &mut Index, namespaces: impl IntoIterator<Item = NamespaceView>) {
+    index.handle_namespaces(Event::Init);
+    for namespace in namespaces {
+        index.handle_namespaces(Event::InitApply((namespace.name.clone(), Some(namespace))));
+    }
+    index.handle_namespaces(Event::InitDone);
 }
 
 pub(super) fn written(version: &str) -> WriteOutcome {
@@ -549,7 +569,7 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
         addresses: vec!["10.0.0.1".parse().unwrap()],
         pod_ranges: Vec::new(),
     };
-    index.handle_nodes(Change::Listed(vec![node]));
+    list_nodes(&mut index, vec![node]);
     let sent = updates(&mut index);
     assert_eq!(told(&sent), ["a 10.0.0.2", "web 10.0.0.1"]);
     index.handle_outcome(&sent[1], &written("2"), Instant::START);
@@ -722,7 +742,7 @@ fn at_the_start_nothing_is_decided_before_the_labels_are_known() {
         ..labelled("web", "1", None)
     };
     index.reset(vec![held()], &BTreeSet::new(), Instant::START);
-    index.handle_namespaces(Change::Listed(Vec::new()));
+    list_namespaces(&mut index, []);
     let by_both = POOL_BY_LABEL.replace(
         "}]}\n",
         "}], namespace-selectors: [{match-labels: {team: a}}]}\n",
@@ -737,7 +757,7 @@ fn at_the_start_nothing_is_decided_before_the_labels_are_known() {
         name: "shop".to_owned(),
         labels: [("team", "a")].into_iter().collect(),
     };
-    index.handle_namespaces(Change::Listed(vec![team]));
+    list_namespaces(&mut index, [team]);
     assert_eq!(index.blockers(), [""; 0]);
     assert_eq!(index.settle(), 1);
     // Of other labels of Services alone, only those are listed anew.
@@ -773,14 +793,13 @@ fn of_nodes_that_cannot_be_decoded_what_is_known_stays() {
         pod_ranges: Vec::new(),
     };
     let mut index = configured(Vec::new());
-    index.handle_nodes(Change::Listed(vec![
-        node("n1", "10.0.0.1"),
-        node("n2", "10.0.0.2"),
-    ]));
-    index.handle_nodes(Change::ListedInPart {
-        objects: vec![node("n3", "10.0.0.3")],
-        unreadable: ["n1".to_owned()].into(),
-    });
+    let nodes = vec![node("n1", "10.0.0.1"), node("n2", "10.0.0.2")];
+    list_nodes(&mut index, nodes);
+    index.handle_nodes(Event::Init);
+    index.handle_nodes(Event::Unreadable(("n1".to_owned(), None)));
+    let new = node("n3", "10.0.0.3");
+    index.handle_nodes(Event::InitApply(("n3".to_owned(), Some(new))));
+    index.handle_nodes(Event::InitDone);
     let node_of = |address: &str| index.allocator.node_of(address.parse().unwrap());
     assert_eq!(node_of("10.0.0.1"), Some("n1"));
     assert_eq!(node_of("10.0.0.2"), None, "gone");

@@ -1,13 +1,14 @@
 //! What the index knows beside Services and the configuration: nodes, namespaces, and addresses that
 //! cannot serve. Only what the controller may read; the rest is taken for empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
 use ferrolb_core::address::AddressRange;
 use ferrolb_core::conflict::Finding;
 use ferrolb_core::view::NamespaceView;
+use ferrolb_kube::watch::Event;
 
 use super::Index;
 
@@ -22,86 +23,57 @@ pub struct NodeAddresses {
     pub pod_ranges: Vec<AddressRange>,
 }
 
-/// Objects of one kind that have to be listed before anything is decided, if they can be at all.
-#[derive(Debug)]
-pub(super) struct Known<K, V> {
-    awaited: bool,
-    listed: bool,
-    objects: BTreeMap<K, V>,
-}
-
-impl<K, V> Default for Known<K, V> {
-    fn default() -> Self {
-        Self {
-            awaited: false,
-            listed: false,
-            objects: BTreeMap::new(),
-        }
-    }
-}
-
-impl<K: Ord, V> Known<K, V> {
-    pub(super) const fn await_list(&mut self) {
-        self.awaited = true;
-    }
-
-    pub(super) const fn is_awaited(&self) -> bool {
-        self.awaited
-    }
-
-    pub(super) const fn is_missing(&self) -> bool {
-        self.awaited && !self.listed
-    }
-
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.objects.values()
-    }
-
-    fn list(&mut self, objects: impl Iterator<Item = (K, V)>) {
-        self.listed = true;
-        self.objects = objects.collect();
-    }
-}
-
-/// What happened to objects of one kind.
-#[derive(Debug)]
-pub enum Change<V> {
-    /// Created or changed.
-    Applied(V),
-    /// The one of this name is gone.
-    Deleted(String),
-    /// Everything there is.
-    Listed(Vec<V>),
-    /// The same, but for those of these names, which cannot be decoded: what is known of them stays.
-    ListedInPart {
-        /// What can be decoded.
-        objects: Vec<V>,
-        /// What cannot.
-        unreadable: BTreeSet<String>,
-    },
+/// What has to be listed before anything is decided, if it can be at all.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    nodes: bool,
+    namespaces: bool,
+    conflicts: bool,
 }
 
 impl Index {
     /// Nodes can be read: nothing is decided before they have been.
     pub const fn await_nodes(&mut self) {
-        self.nodes.await_list();
+        self.awaited.nodes = true;
     }
 
     /// The same of namespaces.
     pub const fn await_namespaces(&mut self) {
-        self.namespaces.await_list();
+        self.awaited.namespaces = true;
     }
 
     /// The same of the addresses that cannot serve.
     pub const fn await_conflicts(&mut self) {
-        self.conflicts.await_list();
+        self.awaited.conflicts = true;
     }
 
-    /// Nodes have changed.
-    pub fn handle_nodes(&mut self, change: Change<NodeAddresses>) {
-        let of = |node: NodeAddresses| (node.node.clone(), node);
-        take(&mut self.nodes, change, of);
-        let nodes = self.nodes.objects.iter();
+    /// What is awaited, each with whether it is not there yet.
+    pub(super) const fn missing(&self) -> [(&'static str, bool); 3] {
+        let Awaited {
+            nodes,
+            namespaces,
+            conflicts,
+        } = self.awaited;
+        [
+            ("nodes", nodes && !self.nodes.listed()),
+            ("namespaces", namespaces && !self.namespaces.listed()),
+            ("conflict reports", conflicts && self.conflicts.is_none()),
+        ]
+    }
+
+    /// Whether Namespaces can be read.
+    pub(super) const fn awaits_namespaces(&self) -> bool {
+        self.awaited.namespaces
+    }
+
+    /// Nodes by name.
+    pub fn handle_nodes(&mut self, event: Event<(String, Option<NodeAddresses>)>) {
+        let was_listed = self.nodes.listed();
+        let changed = self.nodes.handle(event);
+        if changed.is_empty() && was_listed == self.nodes.listed() {
+            return;
+        }
+        let nodes = self.nodes.views().iter();
         let addresses = nodes.flat_map(|(name, node)| {
             node.addresses
                 .iter()
@@ -113,14 +85,13 @@ impl Index {
         self.network_changed();
     }
 
-    /// Namespaces have changed.
-    pub fn handle_namespaces(&mut self, change: Change<NamespaceView>) {
-        let is_list = matches!(change, Change::Listed(_) | Change::ListedInPart { .. });
-        take(&mut self.namespaces, change, |namespace| {
-            (namespace.name, namespace.labels)
-        });
+    /// Namespaces by name.
+    pub fn handle_namespaces(&mut self, event: Event<(String, Option<NamespaceView>)>) {
+        let is_list = matches!(event, Event::InitDone);
+        let labels = event.map(|(name, view)| (name, view.map(|view| view.labels)));
+        let changed = self.namespaces.handle(labels);
         // Each of them is looked at anew when pools select by them, which is rare.
-        if self.allocator.set_namespaces(&self.namespaces.objects) {
+        if !changed.is_empty() && self.allocator.set_namespaces(self.namespaces.views()) {
             self.settle_all();
         }
         if is_list {
@@ -131,8 +102,7 @@ impl Index {
     /// The addresses that cannot serve, each with why.
     pub fn set_conflicts(&mut self, conflicts: BTreeMap<IpAddr, Finding>, now: Instant) {
         self.allocator.handle_timeout(now);
-        self.conflicts
-            .list(conflicts.iter().map(|(at, it)| (*at, it.clone())));
+        self.conflicts = Some(conflicts.clone());
         if self.allocator.set_conflicts(conflicts) {
             self.settle_all();
         }
@@ -140,36 +110,17 @@ impl Index {
 
     /// Why `address` cannot serve.
     pub(super) fn finding_at(&self, address: IpAddr) -> Option<&Finding> {
-        self.conflicts.objects.get(&address)
+        self.conflicts.as_ref()?.get(&address)
     }
 
     /// The addresses that cannot serve, each with why.
     pub fn findings(&self) -> impl Iterator<Item = (IpAddr, &Finding)> {
-        let findings = self.conflicts.objects.iter();
+        let findings = self.conflicts.iter().flatten();
         findings.map(|(address, finding)| (*address, finding))
     }
 
     pub(super) fn settle_all(&mut self) {
         let all = self.services.keys();
         self.changed.extend(all.map(|key| key.as_ref().clone()));
-    }
-}
-
-fn take<T, V>(known: &mut Known<String, V>, change: Change<T>, of: impl Fn(T) -> (String, V)) {
-    match change {
-        Change::Applied(object) => {
-            let (name, value) = of(object);
-            known.objects.insert(name, value);
-        }
-        Change::Deleted(name) => drop(known.objects.remove(&name)),
-        Change::Listed(objects) => known.list(objects.into_iter().map(of)),
-        Change::ListedInPart {
-            objects,
-            unreadable,
-        } => {
-            let mut former = std::mem::take(&mut known.objects);
-            former.retain(|name, _| unreadable.contains(name));
-            known.list(former.into_iter().chain(objects.into_iter().map(of)));
-        }
     }
 }

@@ -5,8 +5,9 @@ use ferrolb_core::names::event;
 use ferrolb_core::view::Protocol;
 use ferrolb_core::write_loop::MOST_WRITES;
 
-use crate::index::{Change, NodeAddresses};
+use crate::index::NodeAddresses;
 use crate::source::ConfigMapView;
+use ferrolb_kube::watch::Event;
 
 fn second(second: u64) -> Instant {
     Instant::from_millis(second * 1_000)
@@ -160,11 +161,13 @@ fn a_node_whose_addresses_follow_a_service_cannot_chase_it_for_ever() {
         let Some(address) = status[0].addresses.first().cloned() else {
             break;
         };
-        server.index.handle_nodes(Change::Applied(NodeAddresses {
+        let node = NodeAddresses {
             node: "n1".to_owned(),
             addresses: vec![address.parse().unwrap()],
             pod_ranges: Vec::new(),
-        }));
+        };
+        let event = Event::Apply(("n1".to_owned(), Some(node)));
+        server.index.handle_nodes(event);
         server.write_all(second(1 + round / 10), ssh);
     }
     assert_eq!(server.writes(), MOST_WRITES + 1);

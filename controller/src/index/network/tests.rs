@@ -1,6 +1,6 @@
-use super::super::tests::{configured, notices, service, told, updates};
+use super::super::tests::{configured, list_nodes, notices, service, told, updates};
 use super::*;
-use crate::index::{Change, NodeAddresses};
+use crate::index::NodeAddresses;
 use ferrolb_core::Instant;
 use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceView;
@@ -125,11 +125,12 @@ fn ranges_of_services_and_pods_come_and_go() {
         namespace: String::new(),
         name: "kubernetes".to_owned(),
     })));
-    index.handle_nodes(Change::Listed(vec![NodeAddresses {
+    let node = NodeAddresses {
         node: "n1".to_owned(),
         addresses: Vec::new(),
         pod_ranges: vec![range("10.0.0.2/32")],
-    }]));
+    };
+    list_nodes(&mut index, vec![node]);
     index.apply(service("web", "1", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["web 10.0.0.1"]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ferrolb_kube::watch::Event;
+use crate::watch::Event;
 
 /// Views by key. A fresh list replaces the old views only when it is complete, so that nothing is
 /// withdrawn while an API server that was away sends its objects again.
