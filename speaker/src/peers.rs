@@ -137,6 +137,7 @@ impl Peers {
     ) -> anyhow::Result<(Self, channel::UnboundedReceiver<FromPeers>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
         let (commands, received) = mpsc::channel();
+        // The main thread takes each as it comes; what is told is bounded by what changes.
         let (tell, told) = channel::unbounded_channel();
         thread::Builder::new()
             .name("peers".to_owned())

@@ -74,6 +74,8 @@ impl Wire {
     ) -> anyhow::Result<(Self, events::UnboundedReceiver<Heard>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
         let (commands, received) = mpsc::channel();
+        // The main thread takes each as it comes; frames of others cause at most one for each Vip and link in
+        // the pace of the announcer.
         let (events, heard) = events::unbounded_channel();
         let driver = Driver {
             network,

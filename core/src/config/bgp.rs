@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RouteAttributes;
 use super::address::shortest_prefix;
-use super::fields::{Fields, integer, key_name, list, report_duplicate, text};
+use super::fields::{Fields, entries, integer, list, text};
 use super::place::{At, Span};
 use super::problem::{Report, quoted};
-use super::tree::{Node, Value};
+use super::tree::Node;
 use crate::address::{AddressRange, Family};
 use crate::suggest::nearest;
 
@@ -19,26 +19,9 @@ pub(super) type Communities = BTreeMap<String, Option<u32>>;
 
 /// Reads `bgp-communities`.
 pub(super) fn communities(node: &Node, report: &mut Report<'_>) -> Communities {
+    let help = "write `NAME: 64512:100` under it";
     let mut communities = Communities::new();
-    let mut places: BTreeMap<&str, Span> = BTreeMap::new();
-    let Value::Map(entries) = &node.value else {
-        let message = format!("`bgp-communities` must be a mapping, not {}", node.kind());
-        report.add(
-            &node.headline(),
-            message,
-            "write `NAME: 64512:100` under it",
-        );
-        return communities;
-    };
-    for (key, value) in entries {
-        let Some(name) = key_name(key, report) else {
-            continue;
-        };
-        if let Some(first) = places.get(name) {
-            report_duplicate(key, name, first, report);
-            continue;
-        }
-        places.insert(name, key.span.clone());
+    for (name, _, value) in entries(node, "bgp-communities", help, report) {
         let text = text(value, name, report);
         let community = text.and_then(|text| alias(text, &value.span, report));
         communities.insert(name.to_owned(), community);

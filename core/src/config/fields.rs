@@ -1,5 +1,7 @@
 //! Reads mappings and values, and says what is wrong with them.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use super::place::Span;
@@ -116,8 +118,37 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// The entries of a mapping with keys of the user's own, each at most once: name, key and value.
+pub(super) fn entries<'n>(
+    node: &'n Node,
+    what: &str,
+    help: &str,
+    report: &mut Report<'_>,
+) -> Vec<(&'n str, &'n Node, &'n Node)> {
+    let Value::Map(map) = &node.value else {
+        let message = format!("`{what}` must be a mapping, not {}", node.kind());
+        report.add(&node.headline(), message, help);
+        return Vec::new();
+    };
+    let mut first: BTreeMap<&str, &Node> = BTreeMap::new();
+    let mut entries = Vec::new();
+    for (key, value) in map {
+        let Some(name) = key_name(key, report) else {
+            continue;
+        };
+        match first.entry(name) {
+            Entry::Occupied(first) => report_duplicate(key, name, &first.get().span, report),
+            Entry::Vacant(place) => {
+                place.insert(key);
+                entries.push((name, key, value));
+            }
+        }
+    }
+    entries
+}
+
 /// The key's text; reports a key that is none.
-pub(super) fn key_name<'n>(key: &'n Node, report: &mut Report<'_>) -> Option<&'n str> {
+fn key_name<'n>(key: &'n Node, report: &mut Report<'_>) -> Option<&'n str> {
     let name = key.scalar().map(|scalar| scalar.text.as_str());
     if name.is_none() {
         let message = format!("a key must be a word, not {}", key.kind());

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, key_name, list, report_duplicate, text};
-use super::place::{At, Span};
+use super::fields::{Fields, entries, list, text};
+use super::place::At;
 use super::problem::{Report, quoted};
-use super::tree::{Node, Value};
+use super::tree::Node;
 use super::{LabelExpression, LabelOperator, LabelSelector};
 
 const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";
@@ -78,23 +78,9 @@ pub(super) fn selector(
 }
 
 fn match_labels(node: &Node, what: &str, report: &mut Report<'_>) -> BTreeMap<String, String> {
-    let mut labels: BTreeMap<String, String> = BTreeMap::new();
-    let mut places: BTreeMap<&str, Span> = BTreeMap::new();
-    let Value::Map(entries) = &node.value else {
-        let message = format!("`{what}` must be a mapping, not {}", node.kind());
-        let help = format!("write `{what}: {{LABEL: VALUE}}`");
-        report.add(&node.headline(), message, help);
-        return labels;
-    };
-    for (key, value) in entries {
-        let Some(name) = key_name(key, report) else {
-            continue;
-        };
-        if let Some(first) = places.get(name) {
-            report_duplicate(key, name, first, report);
-            continue;
-        }
-        places.insert(name, key.span.clone());
+    let help = format!("write `{what}: {{LABEL: VALUE}}`");
+    let mut labels = BTreeMap::new();
+    for (name, key, value) in entries(node, what, &help, report) {
         check_key(name, &key.span, report);
         let Some(label) = text(value, name, report) else {
             continue;

@@ -7,8 +7,8 @@ use ferrolb_core::wire::MacAddr;
 
 use crate::faults::Fault;
 use crate::network::Station;
-use crate::seeds;
 use crate::world::{World, ms};
+use crate::{rings, seeds};
 
 fn keys() -> Keys {
     let key = Key::new(b"sixteen bytes or more").expect("long enough");
@@ -67,10 +67,7 @@ fn is_spoken_to_at(world: &World, host: Station, address: IpAddr) -> bool {
 
 #[test]
 fn with_a_key_a_node_is_followed_to_another_address_before_its_node_lists_it() {
-    for (hosts, seed) in [2, 3, 4]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4], 6) {
         let mut world = settled(hosts, seed, keys());
         let moved = world.some_owner();
         world.inflict(Fault::Readdress(moved, vec![another(moved)]));
@@ -92,10 +89,7 @@ fn with_a_key_a_node_is_followed_to_another_address_before_its_node_lists_it() {
 
 #[test]
 fn without_a_key_it_leaves_its_addresses_to_others_until_its_node_lists_it() {
-    for (hosts, seed) in [2, 3, 4]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4], 6) {
         let mut world = settled(hosts, seed, Keys::default());
         let moved = world.some_owner();
         let phase = world.random.millis(0..60);
@@ -180,10 +174,7 @@ fn a_node_object_that_is_early_or_wrong_separates_nobody_for_long() {
 /// A8: it was held dead before it got the address, and nobody knows where it is.
 #[test]
 fn a_node_that_was_cut_off_and_comes_back_elsewhere_is_found() {
-    for (hosts, seed) in [2, 4]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 4], 6) {
         let mut world = settled(hosts, seed, keys());
         let moved = world.some_owner();
         let segments = (0..=hosts).map(|station| u8::from(station == moved));

@@ -8,8 +8,8 @@ use ferrolb_core::{Instant, Reason};
 
 use crate::faults::Fault;
 use crate::figures::vips_for;
-use crate::seeds;
 use crate::world::{World, ms};
+use crate::{rings, seeds};
 
 /// The longest that anything takes where datagrams are blocked: three rounds of announcements without
 /// a word, and the turns of those who may claim.
@@ -45,10 +45,7 @@ fn last_move(world: &World, since: Instant) -> Duration {
 
 #[test]
 fn speakers_that_never_hear_each_other_do_not_fight() {
-    for (hosts, seed) in [2, 3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 10], 4) {
         let mut world = blocked_from_the_start(hosts, seed);
         let says_so = |host: usize| world.blocked.iter().any(|(by, _)| *by == host);
         assert!((0..hosts).all(says_so), "seed {seed}: it is said");
@@ -68,10 +65,7 @@ fn speakers_that_never_hear_each_other_do_not_fight() {
 
 #[test]
 fn a_node_that_dies_unheard_is_replaced_within_a_limit_and_takes_nothing_on_its_return() {
-    for (hosts, seed) in [2, 3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(3).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 10], 3) {
         let mut world = blocked_from_the_start(hosts, seed);
         let victim = world.some_owner();
         world.forget_past();
@@ -95,10 +89,7 @@ fn a_node_that_dies_unheard_is_replaced_within_a_limit_and_takes_nothing_on_its_
 /// J1, B2: its port takes a moment to come up, so its first questions are lost.
 #[test]
 fn an_unheard_node_that_starts_asks_again_whether_the_others_live_and_takes_nothing() {
-    for (hosts, seed) in [2, 3, 4]
-        .into_iter()
-        .flat_map(|n| seeds(3).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4], 3) {
         let mut world = blocked_from_the_start(hosts, seed);
         let victim = world.some_owner();
         world.inflict(Fault::Die(victim));
@@ -133,10 +124,7 @@ fn an_unheard_speaker_that_ends_is_replaced_after_three_rounds_of_silence() {
 /// A firewall comes up in the middle of the day, and goes again.
 #[test]
 fn a_cluster_that_is_blocked_later_settles_to_one_owner_and_so_it_does_when_the_block_ends() {
-    for (hosts, seed) in [2, 3, 4]
-        .into_iter()
-        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4], 4) {
         let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
         block_all(&mut world);
         world.run(ms(20_000));
@@ -264,10 +252,7 @@ fn settled_without_kernels(hosts: usize, seed: u64) -> World {
 
 #[test]
 fn where_no_kernel_answers_a_stopped_process_is_given_time_and_it_is_said() {
-    for (hosts, seed) in [2, 3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 10], 4) {
         let mut world = settled_without_kernels(hosts, seed);
         assert!(!world.silent_kernels.is_empty(), "seed {seed}: it is said");
         for _ in 0..3 {
@@ -283,10 +268,7 @@ fn where_no_kernel_answers_a_stopped_process_is_given_time_and_it_is_said() {
 
 #[test]
 fn where_no_kernel_answers_a_dead_node_is_replaced_after_a_second() {
-    for (hosts, seed) in [2, 3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 10], 4) {
         let mut world = settled_without_kernels(hosts, seed);
         let victim = world.some_owner();
         let (began, lost) = (world.now, world.hosts[victim].announcing.len());

@@ -8,8 +8,8 @@ use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings, Wanted
 use crate::checks::Times;
 use crate::faults::Fault;
 use crate::figures::vips_for;
-use crate::seeds;
 use crate::world::{Vip, World, ms};
+use crate::{rings, seeds};
 
 /// One node's port fails for five seconds; its addresses are taken over, it seizes nothing, and when
 /// it is back nothing moves again.
@@ -65,10 +65,7 @@ fn cut_off(world: &mut World, victim: usize) {
 
 #[test]
 fn a_node_that_was_cut_off_takes_nothing_on_its_return() {
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(10).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 10) {
         fails_and_returns(hosts, seed, cut_off, 150);
     }
 }
@@ -95,20 +92,14 @@ fn a_node_without_carrier_is_replaced_and_takes_nothing_on_its_return() {
             .expect("it runs")
             .set_wanted(wanted);
     };
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(4).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 4) {
         fails_and_returns(hosts, seed, lose_carrier, 150);
     }
 }
 
 #[test]
 fn a_mute_node_is_replaced_and_seizes_nothing() {
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(8).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 8) {
         fails_and_returns(
             hosts,
             seed,
@@ -120,10 +111,7 @@ fn a_mute_node_is_replaced_and_seizes_nothing() {
 
 #[test]
 fn a_deaf_node_is_replaced_and_seizes_nothing() {
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(8).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 8) {
         fails_and_returns(
             hosts,
             seed,
@@ -135,10 +123,7 @@ fn a_deaf_node_is_replaced_and_seizes_nothing() {
 
 #[test]
 fn a_paused_machine_is_replaced_and_takes_nothing_on_its_return() {
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(8).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 8) {
         let pause = |world: &mut World, victim| {
             cut_off(world, victim);
             world.inflict(Fault::Stop(victim, ms(5_010)));
@@ -165,10 +150,7 @@ fn a_dead_node_that_boots_again_takes_nothing() {
 
 #[test]
 fn a_node_that_joins_takes_nothing() {
-    for (hosts, seed) in [2, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 4, 10], 6) {
         let mut world = World::new(hosts, vips_for(hosts), seed, &FAST);
         for host in 1..hosts {
             world.inflict(Fault::Start(host));
@@ -248,10 +230,7 @@ fn random_split(world: &mut World, seed: u64) -> Vec<u8> {
 #[test]
 fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
     let mut heals = Times::default();
-    for (hosts, seed) in [2, 3, 4, 5, 10]
-        .into_iter()
-        .flat_map(|n| seeds(12).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 5, 10], 12) {
         let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
         let split = random_split(&mut world, seed);
         let before: BTreeMap<Vip, usize> = world
@@ -308,10 +287,7 @@ fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
 /// L10: the halves never knew of each other's speakers.
 #[test]
 fn speakers_that_started_apart_find_each_other() {
-    for (hosts, seed) in [2, 4, 7]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 4, 7], 6) {
         let mut world = World::new(hosts, 12, seed, &FAST);
         let split = (0..=hosts).map(|station| (station % 2) as u8).collect();
         world.inflict(Fault::Split(split));

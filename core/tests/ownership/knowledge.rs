@@ -5,8 +5,8 @@ use ferrolb_core::ownership::FAST;
 
 use crate::faults::Fault;
 use crate::network::{Kind, Station};
-use crate::seeds;
 use crate::world::{World, ms, vip};
+use crate::{rings, seeds};
 
 /// A cluster without addresses whose API tells everybody at about the same time.
 fn settled(hosts: usize, seed: u64) -> World {
@@ -45,10 +45,7 @@ fn all_know_the_owner(world: &World) -> bool {
 /// Otherwise the next in turn would claim it too, and the client would be moved to and fro.
 #[test]
 fn a_claim_whose_record_is_lost_is_known_to_all_before_the_next_ones_turn() {
-    for (hosts, seed) in [3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(6).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([3, 4, 10], 6) {
         let mut world = settled(hosts, seed);
         let all: Vec<Station> = (0..hosts).collect();
         let paths = to(&world, &all);

@@ -47,3 +47,9 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
         .unwrap_or(1);
     0..few * times
 }
+
+/// Rings of so many hosts, each with so many seeds.
+fn rings(hosts: impl IntoIterator<Item = usize>, few: u64) -> impl Iterator<Item = (usize, u64)> {
+    let hosts = hosts.into_iter();
+    hosts.flat_map(move |hosts| seeds(few).map(move |seed| (hosts, seed)))
+}

@@ -5,8 +5,8 @@ use ferrolb_core::ownership::{FAST, Leaving};
 use crate::faults::Fault;
 use crate::figures::vips_for;
 use crate::network::Kind;
-use crate::seeds;
 use crate::world::{World, ms};
+use crate::{rings, seeds};
 
 /// A cluster in which owners are not the best ranked any more: nobody gets anything back by rank.
 fn shuffled(hosts: usize, seed: u64) -> World {
@@ -206,10 +206,7 @@ fn at_15_percent_loss_draining_still_ends_within_300_ms_and_is_never_dark() {
 /// answered.
 #[test]
 fn a_giver_that_missed_its_successors_claims_is_told_and_done_within_40_ms() {
-    for (hosts, seed) in [2, 3, 4, 10]
-        .into_iter()
-        .flat_map(|n| seeds(5).map(move |seed| (n, seed)))
-    {
+    for (hosts, seed) in rings([2, 3, 4, 10], 5) {
         let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
         let giver = world.some_owner();
         let paths = (0..hosts).map(|from| (from, giver)).collect();
