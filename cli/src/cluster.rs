@@ -10,6 +10,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::output::of_server;
+
 /// A server that does not take a connection within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nor one that begins no answer within this time: kube waits for ever.
@@ -116,7 +118,9 @@ impl Access {
             if let Some(namespace) = namespace {
                 namespace.clone_into(&mut config.default_namespace);
             }
-            work(&connect(config, system_namespace)?).await
+            let server = config.cluster_url.clone();
+            let done = work(&connect(config, system_namespace)?).await;
+            done.map_err(|error| of_server(error, &server))
         })
     }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+use http::Uri;
 use serde::Serialize;
 
 use crate::terminal::one_line;
@@ -87,10 +88,32 @@ pub(crate) fn counted_addresses(count: usize) -> String {
     }
 }
 
-/// What it means that a request gets no answer, and what is left then: the daemons go on without the API
-/// server, and each tells its own host.
-const UNREACHABLE: &str = "the API server does not answer (FerroLB goes on without it, and on each node \
-                           curl -s http://localhost:7472/status shows what its speaker knows)";
+const NO_ANSWER: &str = "does not answer";
+/// What is left without the API server: each daemon tells its own host.
+const WITHOUT_IT: &str = "(FerroLB goes on without it, and on each node curl -s http://localhost:7472/status \
+                          shows what its speaker knows)";
+/// The outermost of hyper's errors: why stands below.
+const ONLY_THAT_IT_FAILED: &str = "client error (Connect)";
+
+/// The same error, with the server's address if it gave no answer.
+pub(crate) fn of_server(error: anyhow::Error, server: &Uri) -> anyhow::Error {
+    let is_cause = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref();
+        matches!(
+            error,
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_))
+        )
+    };
+    if error.chain().any(is_cause) {
+        let server = server.to_string();
+        let server = server.trim_end_matches('/');
+        error.context(format!(
+            "the API server at {server} {NO_ANSWER} {WITHOUT_IT}"
+        ))
+    } else {
+        error
+    }
+}
 
 /// An error with its causes in one line. Some errors of libraries name their cause already: once is enough.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
@@ -100,9 +123,17 @@ pub(crate) fn causes(error: &anyhow::Error) -> String {
             // The API server's own sentence; kube would add all fields of its answer.
             Some(kube::Error::Api(status)) if !status.message.is_empty() => status.message.clone(),
             // What it is stands in the cause below.
-            Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => UNREACHABLE.to_owned(),
+            Some(kube::Error::Service(_) | kube::Error::HyperError(_)) => {
+                if told.contains(NO_ANSWER) {
+                    continue;
+                }
+                format!("the API server {NO_ANSWER} {WITHOUT_IT}")
+            }
             _ => cause.to_string(),
         };
+        if cause == ONLY_THAT_IT_FAILED {
+            continue;
+        }
         if told.is_empty() {
             told = cause;
         } else if !told.contains(&cause) {
@@ -145,5 +176,22 @@ mod tests {
             causes(&error.context("no cluster")),
             "no cluster: cannot read a: no such file"
         );
+    }
+
+    #[test]
+    fn of_a_server_that_gives_no_answer_it_is_said_which_and_why() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = anyhow::Error::from(kube::Error::Service(refused.into()));
+        let error = error.context("cannot list pods");
+        assert!(causes(&error).starts_with("cannot list pods: the API server does not answer ("));
+        let server = Uri::from_static("https://10.0.0.1:6443/");
+        let said = causes(&of_server(error, &server));
+        assert_eq!(
+            said.replace(WITHOUT_IT, "(…)"),
+            "the API server at https://10.0.0.1:6443 does not answer (…): cannot list pods: \
+             connection refused"
+        );
+        let other = anyhow!("no such Service");
+        assert_eq!(causes(&of_server(other, &server)), "no such Service");
     }
 }

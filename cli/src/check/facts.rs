@@ -42,7 +42,7 @@ pub(super) struct Facts {
 /// Asks for all of it. Only the version must be told.
 pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let version = cluster.client.apiserver_version().await;
-    let version = version.context("the API server does not answer")?;
+    let version = version.context("cannot read the version of the API server")?;
     let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or_default();
     let mut unread = Vec::new();
     let mut keep = |what: &str, error: kube::Error| {

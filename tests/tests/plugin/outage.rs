@@ -239,7 +239,8 @@ fn unreachable_is_told(lab: &Lab) -> Result<()> {
     ensure!(out.is_empty(), "{out}");
     ensure!(complaints.lines().count() == 1, "{complaints}");
     ensure!(
-        complaints.contains("the API server does not answer")
+        complaints.contains("the API server at https://")
+            && complaints.contains(" does not answer (")
             && complaints.contains("curl -s http://localhost:7472/status"),
         "{complaints}"
     );
