@@ -14,6 +14,7 @@ use crate::command::stdout_of;
 use crate::daemon::program;
 use crate::workspace;
 
+mod objects;
 mod source;
 
 use source::{documented_constants, documented_structs, registrations};
@@ -31,6 +32,7 @@ pub fn all() -> Result<Vec<(&'static str, String)>> {
         ("status.md", status()?),
         ("plugin.md", plugin()?),
         ("flags.md", flags()?),
+        ("objects.md", objects::objects()?),
     ])
 }
 
