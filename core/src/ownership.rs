@@ -281,7 +281,9 @@ impl Ownership {
         }
         self.watching.watch_when_due(&mut self.join, step);
         self.witness.handle_timeout(self.join.is_joined(), step);
-        self.contact.handle_timeout(self.join.is_joined(), step);
+        let has_moved = self.moved.has_moved();
+        self.contact
+            .handle_timeout(self.join.is_joined(), has_moved, step);
         let look = self.blocked.handle_timeout(!self.claims.is_empty(), step);
         if look == Look::Remind {
             self.reminders.soon(step.ctx());

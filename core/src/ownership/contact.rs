@@ -9,6 +9,7 @@ use super::node::NodeId;
 use super::own;
 use super::reminders::Reminders;
 use super::settings::Settings;
+use super::sync::send_own_record;
 use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
@@ -100,7 +101,9 @@ impl Contact {
         now < self.name_shared_until
     }
 
-    pub(super) fn handle_timeout(&mut self, joined: bool, step: &mut Step<'_>) {
+    /// `has_moved`: others may look for this member where it was, and have not heard that it moved: they had
+    /// no key then, or did not run. So each attempt tells where it is (A6).
+    pub(super) fn handle_timeout(&mut self, joined: bool, has_moved: bool, step: &mut Step<'_>) {
         if step.now < self.next_round {
             return;
         }
@@ -122,6 +125,9 @@ impl Contact {
             let known = member.filter(|member| member.standing.is_heard_of());
             let gone = known.map(|member| member.inc);
             step.send(id, &ping(joined, false, gone, step.ctx()));
+            if has_moved {
+                send_own_record(id, step);
+            }
         }
     }
 

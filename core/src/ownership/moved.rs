@@ -98,6 +98,11 @@ impl Moved {
         self.note_whether_heard(step)
     }
 
+    /// Whether others may look for this member at another address.
+    pub(super) const fn has_moved(&self) -> bool {
+        self.former.is_some()
+    }
+
     /// Those that others may sign for.
     pub(super) fn own_addresses(&self, members: &Members) -> Vec<IpAddr> {
         let own = self.addresses.iter().copied();

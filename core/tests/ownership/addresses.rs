@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ferrolb_core::ownership::{FAST, Key, Keys, Standing};
+use ferrolb_core::ownership::{FAST, Key, Keys, Leaving, Standing};
 use ferrolb_core::wire::MacAddr;
 
 use crate::faults::Fault;
@@ -187,6 +187,61 @@ fn a_node_that_was_cut_off_and_comes_back_elsewhere_is_found() {
         all_are_live(&world, seed);
         world.check("after its return");
         world.assert_sound(seed);
+    }
+}
+
+/// A6: a kubelet may take a minute to bring the key to a node, and another one gets its address meanwhile.
+#[test]
+fn a_node_that_moved_is_found_by_those_who_get_the_key_later() {
+    for (hosts, seed) in rings([2, 3, 4], 6) {
+        let mut world = settled(hosts, seed, Keys::default());
+        let changeover = Keys {
+            unsigned: true,
+            ..keys()
+        };
+        let moved = world.some_owner();
+        let now = world.now;
+        let speaker = world.hosts[moved].speaker.as_mut().expect("it runs");
+        speaker.set_keys(changeover.clone(), now);
+        world.inflict(Fault::Readdress(moved, vec![another(moved)]));
+        world.run(ms(8_000));
+        let now = world.now;
+        for host in (0..hosts).filter(|host| *host != moved) {
+            let speaker = world.hosts[host].speaker.as_mut().expect("it runs");
+            speaker.set_keys(changeover.clone(), now);
+        }
+        world.run(ms(3_000));
+        all_are_live(&world, seed);
+        assert!(
+            is_spoken_to_at(&world, moved, another(moved)),
+            "seed {seed}"
+        );
+        world.check("after the key has come");
+    }
+}
+
+/// A6: a speaker that starts takes it for where its Node lists it, and it may be the only one that knows better.
+#[test]
+fn a_node_that_moved_is_found_by_those_who_start_later() {
+    for (hosts, seed) in rings([2, 3, 4], 6) {
+        let mut world = settled(hosts, seed, keys());
+        let moved = world.some_owner();
+        world.inflict(Fault::Readdress(moved, vec![another(moved)]));
+        world.run(ms(6_000));
+        for host in (0..hosts).filter(|host| *host != moved) {
+            world.inflict(Fault::Leave(host, Leaving::Restarting));
+        }
+        world.run(ms(1_000));
+        for host in (0..hosts).filter(|host| *host != moved) {
+            world.inflict(Fault::Start(host));
+        }
+        world.run(ms(5_000));
+        all_are_live(&world, seed);
+        assert!(
+            is_spoken_to_at(&world, moved, another(moved)),
+            "seed {seed}"
+        );
+        world.check("after they have started");
     }
 }
 
