@@ -14,6 +14,7 @@ use crate::move_to::Move;
 use crate::plan::Plan;
 use crate::rebalance::Rebalance;
 use crate::validate::Validate;
+use crate::verbs::dashboard::Dashboard;
 use crate::verbs::init::Init;
 use crate::verbs::pools::Pools;
 use crate::verbs::services::Services;
@@ -37,6 +38,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Status(Status),
     Top(Top),
+    Dashboard(Dashboard),
     Pools(Pools),
     Services(Services),
     Explain(Explain),

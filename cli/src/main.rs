@@ -12,6 +12,7 @@ mod completion;
 mod controller;
 mod crds;
 mod daemons;
+mod dashboard;
 mod dump;
 mod election;
 mod explain;
@@ -78,6 +79,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Status(status) => status.run(out),
         Command::Top(top) => top.run(out),
+        Command::Dashboard(dashboard) => dashboard.run(out),
         Command::Pools(pools) => pools.run(out),
         Command::Services(services) => services.run(out),
         Command::Explain(explain) => explain.run(out),

@@ -213,11 +213,10 @@ impl Picture {
             events,
             verdict: Verdict::default(),
         };
-        for service in &mut picture.services {
-            let addresses = picture.addresses.iter();
-            let key = service.key();
-            let own = addresses.filter(|address| address.services.contains(&key));
-            service.since = own.filter_map(|address| address.since).max();
+        for number in 0..picture.services.len() {
+            let addresses = picture.services[number].status.addresses.iter();
+            let own = addresses.filter_map(|text| picture.address(text.parse().ok()?));
+            picture.services[number].since = own.filter_map(|address| address.since).max();
         }
         picture.verdict = verdict::of(&picture, &unread);
         picture
@@ -255,6 +254,9 @@ impl Picture {
     }
 
     pub(crate) fn address(&self, address: IpAddr) -> Option<&Address> {
-        self.addresses.iter().find(|one| one.address == address)
+        let found = self
+            .addresses
+            .binary_search_by_key(&address, |one| one.address);
+        found.ok().map(|place| &self.addresses[place])
     }
 }

@@ -2,6 +2,7 @@
 
 mod edit;
 mod node_down;
+mod told;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -22,6 +23,8 @@ use crate::daemons::Daemon;
 use crate::election::Election;
 use crate::output::Format;
 use crate::table;
+
+pub(crate) use self::told::{Told, config, drain, node_down};
 
 /// Show what would happen to addresses; nothing is changed.
 #[derive(Debug, clap::Args)]
@@ -97,7 +100,7 @@ impl Plan {
         };
         let answer = drain
             .installation
-            .run(async |cluster| drain.look(cluster).await)?;
+            .run(async |cluster| look(cluster, &drain.node).await)?;
         drain.format.print(out, &answer, |out| text(out, &answer))?;
         let is_fine = |one: &Handover| one.to.is_some() && one.hands_over && !one.gap;
         Ok(if answer.addresses.iter().all(is_fine) {
@@ -108,29 +111,26 @@ impl Plan {
     }
 }
 
-impl Drain {
-    async fn look(&self, cluster: &Cluster) -> anyhow::Result<Answer> {
-        let node = &self.node;
-        let daemons = cluster.daemons().await?;
-        let election = cluster.election(&daemons).await?;
-        if !election.nodes.contains_key(node) {
-            return Err(election.unknown_node(node));
-        }
-        let speaker = cluster.speaker_on(node, &daemons).await?;
-        let speaker = speaker
-            .with_context(|| format!("no speaker runs on {node}, so it announces nothing"))?;
-        let mut asked = Asked::new();
-        loop {
-            let answer = answer(&election, node, &speaker, &asked);
-            // A node's links are known to itself alone, so whoever would take one is asked.
-            let targets = answer.addresses.iter().filter_map(|one| one.to.as_ref());
-            let mut unasked = targets.filter(|target| !asked.contains_key(*target));
-            let Some(next) = unasked.next().cloned() else {
-                return Ok(answer);
-            };
-            let said = ask(cluster, &next, &daemons).await;
-            asked.insert(next, said);
-        }
+async fn look(cluster: &Cluster, node: &str) -> anyhow::Result<Answer> {
+    let daemons = cluster.daemons().await?;
+    let election = cluster.election(&daemons).await?;
+    if !election.nodes.contains_key(node) {
+        return Err(election.unknown_node(node));
+    }
+    let speaker = cluster.speaker_on(node, &daemons).await?;
+    let speaker =
+        speaker.with_context(|| format!("no speaker runs on {node}, so it announces nothing"))?;
+    let mut asked = Asked::new();
+    loop {
+        let answer = answer(&election, node, &speaker, &asked);
+        // A node's links are known to itself alone, so whoever would take one is asked.
+        let targets = answer.addresses.iter().filter_map(|one| one.to.as_ref());
+        let mut unasked = targets.filter(|target| !asked.contains_key(*target));
+        let Some(next) = unasked.next().cloned() else {
+            return Ok(answer);
+        };
+        let said = ask(cluster, &next, &daemons).await;
+        asked.insert(next, said);
     }
 }
 
@@ -253,6 +253,16 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         table::print(out, &rows)?;
         writeln!(out)?;
     }
+    for line in costs(answer).iter().chain(&answer.notes) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// What it costs, each in a sentence.
+fn costs(answer: &Answer) -> Vec<String> {
+    let node = &answer.node;
+    let mut costs = Vec::new();
     for one in &answer.addresses {
         let address = one.address;
         match &one.to {
@@ -262,18 +272,16 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
                 } else {
                     ""
                 };
-                writeln!(out, "{address}: no other node may announce it{takes}")?;
+                costs.push(format!("{address}: no other node may announce it{takes}"));
             }
-            Some(_) if one.gap => writeln!(
-                out,
+            Some(_) if one.gap => costs.push(format!(
                 "{address}: all its pods are on {node}; nobody answers from the time they end \
                  until one is ready elsewhere"
-            )?,
-            Some(to) if !one.hands_over => writeln!(
-                out,
+            )),
+            Some(to) if !one.hands_over => costs.push(format!(
                 "{address}: stays with {node} until that stops, because {to} is no better than a \
                  cordoned node"
-            )?,
+            )),
             Some(_) => {}
         }
     }
@@ -282,24 +290,18 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         addresses.any(|one| one.policies.contains(&policy))
     };
     if has("Cluster") {
-        writeln!(
-            out,
+        costs.push(format!(
             "policy Cluster: connections through {node} are reset when their address leaves it, \
-             also \
-             those to pods on other nodes"
-        )?;
+             also those to pods on other nodes"
+        ));
     }
     if has("Local") {
-        writeln!(
-            out,
+        costs.push(format!(
             "policy Local: connections through {node} go to its own pods: they are reset when \
              their address leaves it, and lost with the pods in any case"
-        )?;
+        ));
     }
-    for note in &answer.notes {
-        writeln!(out, "{note}")?;
-    }
-    Ok(())
+    costs
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The verbs: their options, their text for people and their exit status. What they answer stands in
 //! [`answers`](crate::answers).
 
+pub(crate) mod dashboard;
 pub(crate) mod init;
 pub(crate) mod pools;
 pub(crate) mod services;

@@ -8,9 +8,10 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-ferrolb");
 const ESCAPE: u8 = 0x1b;
 
 /// The verbs that ask a cluster, with what each needs at least.
-const OF_A_CLUSTER: [&[&str]; 17] = [
+const OF_A_CLUSTER: [&[&str]; 18] = [
     &["status"],
     &["top"],
+    &["dashboard"],
     &["pools"],
     &["services"],
     &["explain", "svc/web"],
@@ -67,7 +68,7 @@ fn every_verb_says_what_its_exit_status_means_and_takes_the_common_options() {
         let help = help(verb);
         assert!(help.contains("Exit status: 0"), "{verb:?}: {help}");
         let formats = help.contains("-o, --output <FORMAT>");
-        let has_formats = !["completion", "top"].contains(&verb[0]);
+        let has_formats = !["completion", "dashboard", "top"].contains(&verb[0]);
         assert_eq!(formats, has_formats, "{verb:?}: {help}");
         let is_of_a_cluster = OF_A_CLUSTER.contains(verb);
         for option in [
@@ -102,8 +103,8 @@ fn a_cluster_that_cannot_be_had_is_one_line_and_no_answer() {
     let missing = folder.path().join("missing");
     for verb in OF_A_CLUSTER {
         for format in ["text", "json"] {
-            // It shows what it sees to people alone.
-            let format: &[&str] = if verb[0] == "top" {
+            // They show what they see to people alone.
+            let format: &[&str] = if ["dashboard", "top"].contains(&verb[0]) {
                 &[]
             } else {
                 &["-o", format]

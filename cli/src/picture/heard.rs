@@ -12,7 +12,7 @@ use ferrolb_core::report::{ControllerStatus, SpeakerStatus};
 use ferrolb_core::view::{NodeView, ServiceView};
 use futures::{StreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Node;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::events::Happening;
 use super::nodes::{is_held_dead, witnesses};
@@ -28,6 +28,9 @@ const AT_ONCE: usize = 64;
 const ASK_ALL: usize = 100;
 /// That many: one may be wrong, and another may be dead.
 const VIEWS: usize = 3;
+/// After this long without a further answer those who answered are asked again, and again after twice as
+/// long: a death is known everywhere within a tenth of a second.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// A person who waits longer than this is told for whom.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 /// As many names of daemons as are told to a person who waits.
@@ -126,11 +129,21 @@ impl Cluster {
             let answers = stream::iter(daemons.iter().enumerate())
                 .map(async |(number, daemon)| (number, self.told_by(daemon).await));
             let mut answers = answers.buffer_unordered(AT_ONCE);
-            while let Some((number, told)) = answers.next().await {
-                waiting.borrow_mut().remove(&number);
-                match told {
-                    Told::Controller(status) => controllers.push(status),
-                    Told::Speaker(node, status) => said.push((node, status)),
+            let mut patience = ASK_AGAIN;
+            loop {
+                match timeout(patience, answers.next()).await {
+                    Ok(None) => break,
+                    Ok(Some((number, told))) => {
+                        waiting.borrow_mut().remove(&number);
+                        match told {
+                            Told::Controller(status) => controllers.push(status),
+                            Told::Speaker(node, status) => said.push((node, status)),
+                        }
+                    }
+                    Err(_) => {
+                        self.refresh(daemons.iter().copied(), said).await;
+                        patience *= 2;
+                    }
                 }
                 let waiting = waiting.borrow();
                 let nodes = waiting
@@ -177,12 +190,16 @@ impl Cluster {
         if silent.is_empty() || are_dead(silent.into_iter(), said) {
             return;
         }
+        self.refresh(daemons.iter(), said).await;
+    }
+
+    /// What those who answered say now.
+    async fn refresh(&self, daemons: impl Iterator<Item = &Daemon>, said: &mut Said) {
         let answered = |node: &str| {
             let mut said = said.iter();
             said.any(|(one, told)| one == node && told.is_ok())
         };
         let alive = daemons
-            .iter()
             .filter(|daemon| daemon.is_speaker() && daemon.node.as_deref().is_some_and(answered));
         let alive: Vec<_> = alive.cloned().collect();
         let fresh = self.speakers(&alive).await;

@@ -52,7 +52,7 @@ const LOSES: u8 = 1;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(super) struct Answer {
     /// `in_force`, `refused`, or `not_configured`: what is in force stays.
     outcome: &'static str,
     /// What is wrong with it.
@@ -85,19 +85,9 @@ impl Edit {
         let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
         let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
         let checked = check_file(&text).with_context(|| name.clone())?;
-        let answer = self.installation.run(async |cluster| {
-            let picture = cluster.picture().await?;
-            let election = cluster.election(&picture.daemons).await?;
-            let (namespace, map) = cluster.config_source(&picture.daemons).await;
-            let chosen = the_one(&checked, &namespace, &map)?;
-            Ok(match config_of(&chosen.outcome) {
-                Ok(config) => {
-                    let world = world(cluster, &picture).await;
-                    Answer::of(&election, &picture, &world, config)
-                }
-                Err((outcome, problem)) => Answer::nothing(outcome, problem),
-            })
-        })?;
+        let answer = self
+            .installation
+            .run(async |cluster| decided(cluster, &checked).await)?;
         self.format
             .print(out, &answer, |out| text_of_answer(out, &answer))?;
         let loses = answer
@@ -110,6 +100,25 @@ impl Edit {
             ExitCode::SUCCESS
         })
     }
+}
+
+/// Of a text that is no file.
+pub(super) async fn look(cluster: &Cluster, text: &str) -> anyhow::Result<Answer> {
+    decided(cluster, &check_file(text)?).await
+}
+
+async fn decided(cluster: &Cluster, checked: &[Checked]) -> anyhow::Result<Answer> {
+    let picture = cluster.picture().await?;
+    let election = cluster.election(&picture.daemons).await?;
+    let (namespace, map) = cluster.config_source(&picture.daemons).await;
+    let chosen = the_one(checked, &namespace, &map)?;
+    Ok(match config_of(&chosen.outcome) {
+        Ok(config) => {
+            let world = world(cluster, &picture).await;
+            Answer::of(&election, &picture, &world, config)
+        }
+        Err((outcome, problem)) => Answer::nothing(outcome, problem),
+    })
 }
 
 const IN_FORCE: &str = "in_force";

@@ -11,7 +11,7 @@ use ferrolb_core::view::ServiceView;
 use serde::Serialize;
 
 use super::policy;
-use crate::cluster::Installation;
+use crate::cluster::{Cluster, Installation};
 use crate::daemons::Component;
 use crate::election::Election;
 use crate::output::{Format, counted_addresses};
@@ -45,7 +45,7 @@ const NOT_ALL: u8 = 1;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(super) struct Answer {
     nodes: Vec<String>,
     addresses: Vec<Takeover>,
     /// What else is worth knowing.
@@ -71,11 +71,9 @@ struct Takeover {
 
 impl NodeDown {
     pub(super) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let answer = self.installation.run(async |cluster| {
-            let picture = cluster.picture().await?;
-            let election = cluster.election(&picture.daemons).await?;
-            answer(&election, &picture, &self.nodes)
-        })?;
+        let answer = self
+            .installation
+            .run(async |cluster| look(cluster, &self.nodes).await)?;
         self.format.print(out, &answer, |out| text(out, &answer))?;
         let is_fine = |one: &Takeover| one.to.is_some() && !one.gap;
         Ok(if answer.addresses.iter().all(is_fine) {
@@ -84,6 +82,12 @@ impl NodeDown {
             ExitCode::from(NOT_ALL)
         })
     }
+}
+
+pub(super) async fn look(cluster: &Cluster, nodes: &[String]) -> anyhow::Result<Answer> {
+    let picture = cluster.picture().await?;
+    let election = cluster.election(&picture.daemons).await?;
+    answer(&election, &picture, nodes)
 }
 
 fn answer(election: &Election, picture: &Picture, nodes: &[String]) -> anyhow::Result<Answer> {
@@ -150,6 +154,25 @@ fn answer(election: &Election, picture: &Picture, nodes: &[String]) -> anyhow::R
         .notes
         .extend(notes(election, picture, &gone, live.len()));
     Ok(answer)
+}
+
+impl Answer {
+    /// What is lost, and for which address.
+    pub(super) fn costs(&self) -> impl Iterator<Item = (IpAddr, String)> {
+        let nodes = self.nodes.join(", ");
+        self.addresses.iter().filter_map(move |one| {
+            let what = if let Some(word) = &one.reason {
+                let what = Reason::of(word).map(|reason| reason.explanation().what);
+                let what = what.unwrap_or("no other node may announce it");
+                format!("{word}: {what}")
+            } else if one.gap {
+                format!("all its pods are on {nodes}; nobody answers until one is ready elsewhere")
+            } else {
+                return None;
+            };
+            Some((one.address, what))
+        })
+    }
 }
 
 /// The first that may of those that live, as the speakers choose it.
@@ -258,17 +281,8 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
             counted_addresses(moves)
         )?;
     }
-    for one in &answer.addresses {
-        let address = format!("{}: ", one.address);
-        if let Some(word) = &one.reason {
-            let what = Reason::of(word).map(|reason| reason.explanation().what);
-            let what = what.unwrap_or("no other node may announce it");
-            sentence(out, Some(BAD), &address, &format!("{word}: {what}"))?;
-        } else if one.gap {
-            let what =
-                format!("all its pods are on {nodes}; nobody answers until one is ready elsewhere");
-            sentence(out, Some(BAD), &address, &what)?;
-        }
+    for (address, what) in answer.costs() {
+        sentence(out, Some(BAD), &format!("{address}: "), &what)?;
     }
     for note in &answer.notes {
         sentence(out, None, "note: ", note)?;
