@@ -72,32 +72,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Runs both commands so many times, and prints what they took.
 fn measure(lab: &Lab, rounds: usize, code: Option<i32>) -> Result<()> {
     let plugin = program("kubectl-ferrolb")?;
-    let plugin = plugin.to_string_lossy();
-    let kubectl = lab
-        .kubectl_command()?
-        .get_program()
-        .to_string_lossy()
-        .into_owned();
-    let commands: [(&str, &str, &[&str]); 4] = [
-        ("kubectl get services", &kubectl, &["get", "services", "-A"]),
-        ("kubectl ferrolb status", &plugin, &["status"]),
-        ("kubectl ferrolb services", &plugin, &["services"]),
-        ("kubectl ferrolb check", &plugin, &["check"]),
+    let commands: [(&str, &[&str]); 4] = [
+        ("kubectl get services", &["get", "services", "-A"]),
+        ("kubectl ferrolb status", &["status"]),
+        ("kubectl ferrolb services", &["services", "-A"]),
+        ("kubectl ferrolb check", &["check"]),
     ];
-    for (name, program, args) in commands {
+    for (name, args) in commands {
         let mut times = Vec::new();
         let mut memory = 0;
         for _ in 0..rounds {
-            let mut command = lab.host(CONTROL_PLANE)?.command(program);
+            let mut command = if name.contains("ferrolb") {
+                lab.host(CONTROL_PLANE)?.command(&plugin.to_string_lossy())
+            } else {
+                lab.kubectl_command()?
+            };
             command.args(args).env("KUBECONFIG", lab.kubeconfig());
             let ran = watched(command)?;
-            if let Some(expected) = code.filter(|_| name.ends_with("status")) {
-                ensure!(
-                    ran.status.code() == Some(expected),
-                    "{name}: {}",
-                    ran.status
-                );
-            }
+            let expected = match name {
+                "kubectl ferrolb status" => code,
+                "kubectl ferrolb check" => None,
+                _ => Some(0),
+            };
+            let is_expected = expected.is_none() || ran.status.code() == expected;
+            ensure!(is_expected, "{name}: {}", ran.status);
             times.push(ran.time);
             memory = memory.max(ran.memory);
         }
