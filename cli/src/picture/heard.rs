@@ -141,7 +141,10 @@ impl Cluster {
                         }
                     }
                     Err(_) => {
-                        self.refresh(daemons.iter().copied(), said).await;
+                        // Where most are silent the way is slow, and more questions make it slower.
+                        if 2 * waiting.borrow().len() < daemons.len() {
+                            self.refresh(daemons.iter().copied(), said).await;
+                        }
                         patience *= 2;
                     }
                 }

@@ -46,8 +46,8 @@ function drawHeader() {
   const live = status.nodes.filter((node) => node.state === "live").length;
   const answered = status.addresses.filter((one) => ["announced", "of_node", "twice"].includes(one.state)).length;
   facts($("counts"), [
-    ["nodes live", `${live} of ${status.nodes.length}`], ["addresses announced", `${answered} of ${status.addresses.length}`],
-    ["Services", status.services], ["wait", status.waiting || ""],
+    ["nodes live", `${live} of ${status.nodes.length}`], ["addresses announced", `${answered.toLocaleString("en")} of ${status.addresses.length.toLocaleString("en")}`],
+    ["Services", status.services.toLocaleString("en")], ["wait", status.waiting || ""],
   ]);
 }
 
@@ -99,7 +99,9 @@ function remedies({ next, reason }) {
 }
 
 function drawPools() {
-  const { pools } = state.view.status;
+  const { pools, daemons } = state.view.status;
+  // One that does not lead knows the pools, and not what is in use.
+  const isKnown = daemons.some((one) => one.leads);
   keep($("pools-list"), pools, (pool) => pool.name, (pool) => {
     const item = make("li", "pool");
     const top = make("div", "top");
@@ -112,15 +114,15 @@ function drawPools() {
     item.append(top, item.share, item.about);
     return item;
   }, (item, { name, used, total, free, ranges, firstFree, protocol, autoAssign }) => {
-    const full = total > 0 && free === 0;
+    const full = isKnown && total > 0 && free === 0;
     className(item, full ? "pool full" : "pool");
     const all = total >= 1e15 ? "very many" : total.toLocaleString("en");
-    put(item.fill, `${used.toLocaleString("en")} of ${all}${full ? ", FULL" : ""}`);
+    put(item.fill, isKnown ? `${used.toLocaleString("en")} of ${all}${full ? ", FULL" : ""}` : `${all}, use unknown: no leader`);
     const part = total ? Math.min(100, (used / total) * 100) : 0;
     item.share.firstChild.style.width = `${used ? Math.max(1, part) : 0}%`;
     label(item.share, "aria-label", `${name}: addresses in use`);
     for (const [key, value] of [["min", 0], ["max", total], ["now", used]]) attribute(item.share, `aria-value${key}`, value);
-    put(item.about, [listed(ranges, 3), firstFree.length ? `next ${firstFree.join(", ")}` : "", protocol === "layer2" ? "" : protocol, autoAssign ? "" : "on request only"].filter(Boolean).join(" · "));
+    put(item.about, [listed(ranges, 3), isKnown && firstFree.length ? `next ${firstFree.join(", ")}` : "", protocol === "layer2" ? "" : protocol, autoAssign ? "" : "on request only"].filter(Boolean).join(" · "));
   });
 }
 
