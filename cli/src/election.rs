@@ -11,6 +11,7 @@ use ferrolb_core::config::{self, Config, Outcome};
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
+use ferrolb_core::ownership::FAST;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -101,6 +102,29 @@ impl Election {
         cordoned
     }
 
+    /// As it is while `node` takes part as any other one.
+    pub(crate) fn uncordoned(&self, node: &str) -> Self {
+        let mut uncordoned = self.clone();
+        if let Some(node) = uncordoned.nodes.get_mut(node) {
+            (node.unschedulable, node.leaving) = (false, false);
+        }
+        uncordoned
+    }
+
+    /// Whether `node` takes `address` back from `other` for its weights alone, once it has been well for a
+    /// while.
+    pub(crate) fn prefers(&self, address: IpAddr, node: &str, other: &str) -> bool {
+        let Ok(standings) = self.standings(address, None) else {
+            return false;
+        };
+        match (standings.of(node), standings.of(other)) {
+            (Ok(tier), Ok(others)) => {
+                tier.number() <= others.number() && tier.unpreferred() < others.unpreferred()
+            }
+            _ => false,
+        }
+    }
+
     /// As it is once the pods on `node` are evicted, and none has come elsewhere.
     pub(crate) fn without_pods_on(&self, node: &str) -> Self {
         let mut without = self.clone();
@@ -167,8 +191,42 @@ impl Election {
     }
 }
 
+/// What is said of addresses that `node` takes back for its weights, if there are any.
+pub(crate) fn returns_of_its_own_accord(addresses: &[IpAddr], node: &str) -> Option<String> {
+    let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let returns = match addresses.len() {
+        0 => return None,
+        1 => "returns",
+        _ => "return, one after another,",
+    };
+    Some(format!(
+        "{} {returns} to {node} once that has been well for {} s, because it is preferred \
+         (preferred-nodes)",
+        all.join(", "),
+        FAST.take_back.as_secs()
+    ))
+}
+
 #[cfg(test)]
 impl Election {
+    /// With a weight of `node`.
+    pub(crate) fn preferring(mut self, node: &str) -> Self {
+        use ferrolb_core::config::{LabelSelector, PreferredNodes};
+
+        let label = ("rack".to_owned(), "a".to_owned());
+        let labels = [label.clone()].into_iter().collect();
+        self.nodes.get_mut(node).unwrap().labels = labels;
+        let preferred = PreferredNodes {
+            weight: 50,
+            selector: LabelSelector {
+                match_labels: [label].into(),
+                ..LabelSelector::default()
+            },
+        };
+        self.config.as_mut().unwrap().layer2[0].preferred_nodes = vec![preferred];
+        self
+    }
+
     /// `n1`, `n2` and `n3`, of which `cordoned` is, 192.168.64.11 and so on; a pool of .240 to .250, and
     /// the Services.
     pub(crate) fn fixture(cordoned: &str, services: &[&ServiceFixture<'_>]) -> Self {

@@ -268,7 +268,8 @@ fn text(out: &mut impl Write, answer: &Answer, target: &Target) -> anyhow::Resul
     let Some(node) = &answer.node else {
         writeln!(
             out,
-            "nothing moves: the announcing node keeps the address, and no node is preferred"
+            "nothing moves at once: the announcing node keeps the address, unless another one is \
+             preferred (preferred-nodes) and takes it after 30 s"
         )?;
         return Ok(());
     };

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, Installation};
 use crate::daemons::Daemon;
-use crate::election::Election;
+use crate::election::{Election, returns_of_its_own_accord};
 use crate::output::Format;
 use crate::table;
 
@@ -82,7 +82,7 @@ struct Handover {
     policies: Vec<&'static str>,
     /// The node that takes it.
     to: Option<String>,
-    /// Whether it takes it at once when the node is cordoned, and not only when that stops.
+    /// Whether it takes it when the node is cordoned, and not only when that stops.
     hands_over: bool,
     /// No pod is left elsewhere: nobody announces until one is ready there.
     gap: bool,
@@ -141,7 +141,9 @@ async fn ask(cluster: &Cluster, node: &str, daemons: &[Daemon]) -> Option<Speake
 fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Asked) -> Answer {
     let cordoned = election.cordoned(node);
     let drained = cordoned.without_pods_on(node);
+    let uncordoned = election.uncordoned(node);
     let mut addresses = Vec::new();
+    let mut coming_back = Vec::new();
     let mut notes: Vec<_> = election.note.map(str::to_owned).into_iter().collect();
     for vip in &speaker.vips {
         if vip.announced_here {
@@ -159,6 +161,10 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
             }
             let policies = services.iter().map(|one| policy(one.traffic_policy));
             let (to, hands_over) = successor(&cordoned, vip.address, node, speaker, asked);
+            let is_preferred = |to| uncordoned.prefers(vip.address, node, to);
+            if asked_for != Some(node) && to.as_deref().is_some_and(is_preferred) {
+                coming_back.push(vip.address);
+            }
             addresses.push(Handover {
                 address: vip.address,
                 services: vip.services.clone(),
@@ -175,6 +181,7 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
             ));
         }
     }
+    notes.extend(returns_of_its_own_accord(&coming_back, node));
     if let Some(what) = &speaker.waiting_for {
         notes.push(format!("the speaker on {node} is still waiting for {what}"));
     }
@@ -228,10 +235,7 @@ fn successor(
     let Some((to, tier)) = others.next() else {
         return (None, false);
     };
-    // An address that is announced moves for fewer drawbacks, not to a node that is preferred.
-    let is_better = standings
-        .of(node)
-        .map_or(true, |own| tier.number() < own.number());
+    let is_better = standings.of(node).map_or(true, |own| tier < own);
     (Some(to.to_owned()), is_better)
 }
 

@@ -23,6 +23,7 @@
 //! | H1, H2 handing over | `handover` |
 //! | H2, R4 leaving | `presence` |
 //! | H3 two views, one order | `consent` |
+//! | H4 preferred nodes take their addresses back | `handover::preferred` |
 //! | R1 a restart is not a death | `watch::held`, and `reservations` in `members` |
 //! | R2 who returns claims first | `claims::former` |
 //! | L13 kernels that never answer | `kernels` |
@@ -394,7 +395,7 @@ impl Ownership {
             at_once(has_changed, "something changed"),
             self.reminders.due(),
             self.claims.due(is_serving, ctx),
-            self.handover.due(),
+            self.handover.due(settings),
             self.presence.due(&self.claims, settings),
         ]
         .into_iter()

@@ -381,6 +381,7 @@ impl View {
         let candidates = candidates.map(|(name, tier)| Candidate {
             node: NodeId::of(name),
             tier: tier.number(),
+            unpreferred: tier.unpreferred(),
         });
         let own = standings.of(&self.me);
         let me = self.nodes.views().get(&self.me);

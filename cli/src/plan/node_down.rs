@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::policy;
 use crate::cluster::{Cluster, Installation};
 use crate::daemons::Component;
-use crate::election::Election;
+use crate::election::{Election, returns_of_its_own_accord};
 use crate::output::{Format, counted_addresses};
 use crate::picture::{NodeState, Picture};
 use crate::table;
@@ -149,6 +149,17 @@ fn answer(election: &Election, picture: &Picture, nodes: &[String]) -> anyhow::R
                 .map(|reason| reason.as_str().to_owned()),
             to: taken.ok(),
         });
+    }
+    for node in &answer.nodes {
+        let comes_back = |one: &&Takeover| {
+            let to = one.to.as_deref();
+            one.from == *node && to.is_some_and(|to| election.prefers(one.address, node, to))
+        };
+        let coming_back = answer.addresses.iter().filter(comes_back);
+        let coming_back: Vec<_> = coming_back.map(|one| one.address).collect();
+        answer
+            .notes
+            .extend(returns_of_its_own_accord(&coming_back, node));
     }
     answer
         .notes
@@ -341,6 +352,20 @@ mod tests {
     #[test]
     fn of_two_nodes_that_go_down_the_third_takes_all_and_that_it_is_alone_is_said() {
         insta::assert_snapshot!(shown(&[&WEB], &["n1", "n2"]));
+    }
+
+    #[test]
+    fn addresses_that_a_preferred_node_takes_back_are_named() {
+        let election = Election::fixture("", &[&WEB]).preferring("n1");
+        let nodes = ["n1".to_owned(), "n2".to_owned()];
+        let down = answer(&election, &picture(&[&WEB]), &nodes).unwrap();
+        let said = "192.168.64.240 returns to n1 once that has been well for 30 s, because it is \
+                    preferred (preferred-nodes)";
+        assert_eq!(down.notes[0], said);
+        // Another one is preferred, so it stays there.
+        let election = Election::fixture("", &[&WEB]).preferring("n3");
+        let down = answer(&election, &picture(&[&WEB]), &nodes).unwrap();
+        assert!(!down.notes.iter().any(|note| note.contains("returns to")));
     }
 
     #[test]

@@ -165,6 +165,35 @@ fn an_address_that_was_moved_to_the_node_is_said_to_come_back() {
 }
 
 #[test]
+fn addresses_that_a_preferred_node_takes_back_are_said_to_come_back() {
+    let speaker = speaker(&["n2", "n3"], &[(&API, None), (&MAIL, None)]);
+    let notes = |election: &Election| {
+        let answer = answer(election, "n1", &speaker, &Asked::new());
+        answer.notes.join("\n")
+    };
+    let said = "192.168.64.240, 192.168.64.242 return, one after another, to n1 once that has been well \
+                for 30 s, because it is preferred (preferred-nodes)";
+    for cordoned in ["", "n1"] {
+        let election = Election::fixture(cordoned, &[&API, &MAIL]).preferring("n1");
+        assert_eq!(notes(&election), said);
+    }
+    let election = Election::fixture("", &[&API, &MAIL]).preferring("n2");
+    assert_eq!(notes(&election), "");
+}
+
+/// It is no better than a cordoned node, and has it all the same, after 30 s.
+#[test]
+fn a_preferred_node_takes_what_a_cordoned_one_would_keep() {
+    let both = Election::fixture("n2", &[&API]);
+    let speaker = speaker(&["n2"], &[(&API, None)]);
+    let hands_over = |election: &Election| {
+        answer(election, "n1", &speaker, &Asked::new()).addresses[0].hands_over
+    };
+    assert!(!hands_over(&both));
+    assert!(hands_over(&both.preferring("n2")));
+}
+
+#[test]
 fn programs_get_the_same_as_data() {
     let election = Election::fixture("", &[&API]);
     let speaker = speaker(&["n2"], &[(&API, None)]);

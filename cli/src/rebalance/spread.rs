@@ -51,6 +51,8 @@ pub(super) fn plan(election: &Election, observer: &SpeakerStatus, asked: &Asked)
         *load.entry(owner.clone()).or_default() += 1;
     }
     let before = load.clone();
+    // Where one of these is preferred to the node, an address would go back there.
+    let live: Vec<String> = load.keys().cloned().collect();
     let groups: Vec<Group> = groups(election)
         .into_iter()
         .filter(|group| {
@@ -60,8 +62,10 @@ pub(super) fn plan(election: &Election, observer: &SpeakerStatus, asked: &Asked)
     let mut may = BTreeMap::new();
     let mut may_take = |group: &Group, to: &str| {
         group.addresses.iter().all(|&address| {
-            *may.entry((address, to.to_owned()))
-                .or_insert_with(|| may_announce(election, address, to, asked))
+            *may.entry((address, to.to_owned())).or_insert_with(|| {
+                let stays = |other: &str| !election.prefers(address, other, to);
+                live.iter().all(|other| stays(other)) && may_announce(election, address, to, asked)
+            })
         })
     };
     let mut steps = Vec::new();

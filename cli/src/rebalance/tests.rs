@@ -107,6 +107,23 @@ fn what_shares_an_address_moves_together_and_what_asks_for_a_node_stays() {
     insta::assert_snapshot!(said(&election, &observer(&NODES, &owners)));
 }
 
+/// It would have to come back at once: a preferred node takes its addresses back.
+#[test]
+fn where_a_node_is_preferred_it_keeps_its_addresses_and_those_of_others_are_spread_over_it_alone() {
+    let policies = [("Cluster", &["n1"][..]); 4];
+    let names = names(policies.len());
+    let owners: Vec<(&str, &str)> = names.iter().map(|(_, one)| (one.as_str(), "n1")).collect();
+    let observer = observer(&NODES, &owners);
+    let to = |preferred: &str| {
+        let election = election("", &names, &policies).preferring(preferred);
+        let plan = plan(&election, &observer, &Asked::new());
+        let steps = plan.steps.into_iter();
+        steps.map(|step| step.to).collect::<Vec<_>>()
+    };
+    assert!(to("n1").is_empty());
+    assert_eq!(to("n3"), ["n3", "n3"]);
+}
+
 #[test]
 fn a_node_that_cannot_announce_is_given_nothing() {
     let policies = [("Cluster", &["n1"][..]); 4];

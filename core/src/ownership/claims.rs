@@ -229,6 +229,11 @@ impl Claims {
         step.members.set_own_claim(vip, Some(claim));
         step.publish();
         self.freedom.note_holder(vip, scene, step.ctx());
+        let own = scene.demand.candidate(vip, step.me);
+        if own.is_some_and(|own| own.unpreferred > 0) {
+            // H4: whoever is preferred to this member may be well already.
+            step.reconsider([vip]);
+        }
         step.tell(Event::Announce {
             vip,
             cause,

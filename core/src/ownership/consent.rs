@@ -5,6 +5,7 @@
 //! owner that is not forced offers, and a taker accepts what belongs to it as far as it knows
 //! itself. Who took an address then gives it on only after its own view has changed, so each order
 //! moves an address once at most. Who must give (H1) asks for no consent: somebody has to serve.
+//! Weights are an order, too (H4): who takes an address for them is preferred by its own view.
 
 use std::net::IpAddr;
 
@@ -45,7 +46,7 @@ fn is_better_than(vip: IpAddr, other: NodeId, scene: Scene<'_>, ctx: Ctx<'_>) ->
     let place = |id: NodeId| {
         let mut candidates = scene.demand.candidates(vip).enumerate();
         let (place, candidate) = candidates.find(|(_, one)| one.node == id)?;
-        Some((place, candidate.tier))
+        Some((place, (candidate.tier, candidate.unpreferred)))
     };
     let (Some(own), Some(its)) = (place(ctx.me), place(other)) else {
         // It may not serve, as far as this member knows.

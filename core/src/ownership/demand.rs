@@ -37,6 +37,12 @@ impl Demand {
         wanted.flat_map(|wanted| wanted.candidates.iter())
     }
 
+    /// How `id` stands for it, if it may announce it.
+    pub(super) fn candidate(&self, vip: IpAddr, id: NodeId) -> Option<Candidate> {
+        let mut candidates = self.candidates(vip);
+        candidates.find(|one| one.node == id).copied()
+    }
+
     /// Whether it lies on a subnet of this node.
     pub(super) fn is_on_subnet(&self, vip: IpAddr) -> bool {
         self.get(vip).is_some_and(|wanted| wanted.on_subnet)

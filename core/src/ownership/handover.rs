@@ -1,8 +1,12 @@
 //! H1, H2: make before break. The successor announces before the giver falls silent.
 
+mod preferred;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+
+use preferred::Preferred;
 
 use super::claims::Claims;
 use super::consent::{Consent, agrees};
@@ -22,6 +26,7 @@ pub(super) struct Handover {
     gives: BTreeMap<IpAddr, Give>,
     /// What others want to hand over to this member.
     offers: BTreeMap<NodeId, Vec<Offered>>,
+    preferred: Preferred,
 }
 
 /// An address on its way to another owner.
@@ -55,6 +60,7 @@ impl Handover {
         let Some(claim) = claims.get(vip) else {
             return;
         };
+        self.preferred.follow(vip, scene, ctx);
         let may_keep = scene.may_serve(vip, ctx) && !scene.is_leaving();
         let has_better = successors(vip, Why::Better, scene, ctx).next().is_some();
         let give = self.gives.get_mut(&vip);
@@ -65,12 +71,12 @@ impl Handover {
                 let give = Give::new(Why::Must, claim.epoch, ctx.now);
                 self.gives.insert(vip, give);
             }
-        } else if why == Some(Why::Must) || !has_better {
+        } else if why == Some(Why::Must) || !has_better && why != Some(Why::Preferred) {
             self.gives.remove(&vip);
-        } else if why.is_none() {
+        } else if has_better && why != Some(Why::Better) {
             let give = Give::new(Why::Better, claim.epoch, ctx.now);
             self.gives.insert(vip, give);
-        } else if let Some(give) = give {
+        } else if let Some(give) = give.filter(|give| give.why == Why::Better) {
             // Whoever is better may be another one by now.
             (give.pause, give.next) = (Duration::ZERO, give.next.min(ctx.now));
         }
@@ -86,12 +92,16 @@ impl Handover {
     ) {
         let is_owned = |vip, epoch| claims.get(vip).is_some_and(|claim| claim.epoch == epoch);
         self.gives.retain(|vip, give| is_owned(*vip, give.epoch));
+        self.preferred.keep(|vip| claims.owns(vip));
         let due = self.gives.iter().filter(|(_, give)| give.next <= step.now);
         let due: Vec<(IpAddr, Why)> = due.map(|(&vip, give)| (vip, give.why)).collect();
         let mut gives: BTreeMap<NodeId, Vec<(IpAddr, u32)>> = BTreeMap::new();
         let mut offers: BTreeMap<NodeId, Vec<Offer>> = BTreeMap::new();
         for (vip, why) in due {
-            let successors: Vec<NodeId> = successors(vip, why, scene, step.ctx()).collect();
+            let successors: Vec<NodeId> = match why {
+                Why::Preferred => self.preferred.ready(vip, scene, step.ctx()).collect(),
+                Why::Must | Why::Better => successors(vip, why, scene, step.ctx()).collect(),
+            };
             if self.has_given_in(vip, successors.is_empty(), claims, scene, step) {
                 continue;
             }
@@ -99,10 +109,15 @@ impl Handover {
                 continue;
             };
             let Some(to) = give.next_successor(&successors, step.settings, step.now) else {
+                if why == Why::Preferred {
+                    // H4: the next address has its turn.
+                    self.gives.remove(&vip);
+                    self.preferred.put_off(vip, step.now);
+                }
                 continue;
             };
             let (epoch, member) = (give.epoch, step.members.get(to));
-            if why == Why::Better && member.is_some_and(|member| member.record.consents) {
+            if why != Why::Must && member.is_some_and(|member| member.record.consents) {
                 let mut before = successors.iter().take_while(|id| **id != to);
                 offers.entry(to).or_default().push(Offer {
                     vip,
@@ -123,6 +138,19 @@ impl Handover {
                 step.send(to, &Message::Offer(chunk.to_vec()));
             }
         }
+        self.begin_preferred(claims, scene, step.ctx());
+    }
+
+    /// H4: one address at a time goes to whom it is preferred on.
+    fn begin_preferred(&mut self, claims: &Claims, scene: Scene<'_>, ctx: Ctx<'_>) {
+        let gives = &self.gives;
+        let is_given = |vip| gives.contains_key(&vip);
+        if let Some(vip) = self.preferred.next_when_due(is_given, scene, ctx)
+            && let Some(claim) = claims.get(vip)
+        {
+            let give = Give::new(Why::Preferred, claim.epoch, ctx.now);
+            self.gives.insert(vip, give);
+        }
     }
 
     /// Ends a handover that nobody accepts. A leaver waits: a candidate may yet join.
@@ -137,7 +165,7 @@ impl Handover {
         let Some(give) = self.gives.get(&vip) else {
             return true;
         };
-        if give.why == Why::Better {
+        if give.why != Why::Must {
             // H3: time ends no offer: who is better may hear of it later than this member.
             let is_over = nobody;
             if is_over {
@@ -249,12 +277,13 @@ impl Handover {
         !self.offers.is_empty()
     }
 
-    pub(super) fn due(&self) -> Option<(Instant, &'static str)> {
-        let gives = self.gives.values();
-        gives
-            .map(|give| give.next)
-            .min()
-            .map(|at| (at, "a handover"))
+    pub(super) fn due(&self, settings: &Settings) -> Option<(Instant, &'static str)> {
+        let gives = self.gives.values().map(|give| give.next);
+        let preferred = self
+            .preferred
+            .due(|vip| self.gives.contains_key(&vip), settings);
+        let due = gives.chain(preferred).min();
+        due.map(|at| (at, "a handover"))
     }
 }
 
@@ -291,6 +320,8 @@ fn suitable<'a>(
             Preference::Sticky => own_tier.is_none_or(|own| candidate.tier < own),
             Preference::BestRank => own.is_none_or(|own| place < own),
         },
+        // H4: `handover::preferred` says who may, since that takes its time.
+        Why::Preferred => false,
     };
     let suitable = candidates().filter(move |(place, candidate)| suits(*place, candidate));
     suitable
@@ -359,7 +390,7 @@ impl Give {
                 self.unable.clear();
                 let longest = match self.why {
                     Why::Must => settings.must_give_pause,
-                    Why::Better => settings.may_give_pause,
+                    Why::Better | Why::Preferred => settings.may_give_pause,
                 };
                 self.pause = (2 * self.pause).clamp(settings.give_retry, longest);
                 self.next = now + self.pause;

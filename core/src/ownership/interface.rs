@@ -31,7 +31,7 @@ pub struct Wanted {
     pub eligible: bool,
     /// Whether it lies on a subnet of a link that this node may announce it on.
     pub on_subnet: bool,
-    /// The nodes that may, as far as this one can tell: best tier first, best rank first.
+    /// The nodes that may, as far as this one can tell: best tier first, then the most preferred, then by rank.
     pub candidates: Arc<[Candidate]>,
 }
 
@@ -42,6 +42,9 @@ pub struct Candidate {
     pub node: NodeId,
     /// A live owner hands over to a node of a lower tier: one that is cordoned to one that is not.
     pub tier: u8,
+    /// How far its weights are behind those of all preferred nodes together; zero where none are set. Within a
+    /// tier a live owner hands over to a node with less, once that has been well for a while (H4).
+    pub unpreferred: u32,
 }
 
 /// Why this speaker goes.

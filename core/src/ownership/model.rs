@@ -252,4 +252,6 @@ pub(super) enum Why {
     Must,
     /// Somebody better is there (H2).
     Better,
+    /// Somebody preferred has been well for a while (H4).
+    Preferred,
 }

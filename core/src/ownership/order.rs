@@ -91,6 +91,7 @@ impl Bench {
         let candidate = |&n: &u8| Candidate {
             node: node(n),
             tier: 0,
+            unpreferred: 0,
         };
         let wanted = Wanted {
             eligible: true,

@@ -82,6 +82,12 @@ pub struct Settings {
     pub must_give_pause: Duration,
     /// and for whom may keep it.
     pub may_give_pause: Duration,
+    /// A preferred node has an address back once it has been well for so long without interruption (H4): longer
+    /// than any other rule waits for a node that comes and goes.
+    pub take_back: Duration,
+    /// After each address that goes back, its owner keeps the others for so long: clients come again, and a node
+    /// that fails under them takes few along.
+    pub take_back_pause: Duration,
     /// A speaker that starts greets all listed nodes this long after it began, and those that are
     /// silent again (J1).
     pub hellos: [Duration; 3],
@@ -193,6 +199,8 @@ pub const FAST: Settings = Settings {
     give_limit: Duration::from_millis(2_000),
     must_give_pause: Duration::from_millis(100),
     may_give_pause: Duration::from_millis(1_000),
+    take_back: Duration::from_secs(30),
+    take_back_pause: Duration::from_millis(1_000),
     hellos: [
         Duration::ZERO,
         Duration::from_millis(100),
@@ -288,6 +296,20 @@ impl Settings {
             && self.late().as_micros() + self.alone.as_micros() < self.unsettled.as_micros()
             && self.look_again.as_micros() < self.alone.as_micros()
             && self.hold_restart.as_micros() < self.long_away.as_micros()
+            && self.takes_back_late()
+    }
+
+    /// H4: a node that restarts, starts, is outbid or was cut off is through with that before it has anything back.
+    /// Nobody is asked for so long that the next address should have had its turn.
+    const fn takes_back_late(&self) -> bool {
+        let take_back = self.take_back.as_micros();
+        self.hold_restart.as_micros() + self.starting.as_micros() < take_back
+            && self.stalled.as_micros() + self.unsettled.as_micros() < take_back
+            && self.outbid.as_micros() < take_back
+            && self.announcement_fresh.as_micros() < take_back
+            && self.give_retry.as_micros() * (self.give_tries as u128)
+                < self.take_back_pause.as_micros()
+            && self.take_back_pause.as_micros() < take_back
     }
 
     /// What is said again is said before it is needed, and not more often than it can be answered.

@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     Cordon(Station, bool),
     /// The node has the exclude label.
     Exclude(Station, bool),
+    /// The weights of these hosts; all others have none.
+    Weigh(Vec<(Station, u32)>),
     /// The address is wanted on this node, if anywhere.
     MoveTo(Vip, Option<Station>),
     Want(Vip, bool),
@@ -175,6 +177,13 @@ impl World {
             Fault::Exclude(host, is) => {
                 let id = self.hosts[host].id;
                 set(&mut self.excluded, id, is);
+                self.offer_again();
+            }
+            Fault::Weigh(weights) => {
+                let weights = weights.into_iter();
+                self.weights = weights
+                    .map(|(host, weight)| (self.hosts[host].id, weight))
+                    .collect();
                 self.offer_again();
             }
             Fault::MoveTo(vip, to) => {

@@ -30,6 +30,7 @@ mod links;
 mod network;
 mod orders;
 mod packets;
+mod preferred;
 mod random;
 mod restarts;
 mod rules;

@@ -28,7 +28,11 @@ fn keys(bytes: &[u8]) -> Keys {
 
 fn equal(name: &str) -> Candidate {
     let node = NodeId::of(name);
-    Candidate { node, tier: 0 }
+    Candidate {
+        node,
+        tier: 0,
+        unpreferred: 0,
+    }
 }
 
 /// The speaker of node `n`, with this boot.

@@ -144,6 +144,10 @@ pub(crate) struct World {
     /// Nodes of worse tiers.
     pub(crate) cordoned: BTreeSet<NodeId>,
     pub(crate) excluded: BTreeSet<NodeId>,
+    /// Preferred nodes.
+    pub(crate) weights: BTreeMap<NodeId, u32>,
+    /// Hosts whose speakers have a version that knows no weights.
+    pub(crate) knows_no_weights: BTreeSet<Station>,
     /// Where somebody wants an address.
     pub(crate) move_to: BTreeMap<Vip, NodeId>,
     /// The longest time until a speaker learns what the API says.
@@ -197,6 +201,8 @@ impl World {
             asks_nobody: BTreeSet::new(),
             unable: BTreeSet::new(),
             excluded: BTreeSet::new(),
+            weights: BTreeMap::new(),
+            knows_no_weights: BTreeSet::new(),
             move_to: BTreeMap::new(),
             truth: Arc::default(),
             cordoned: BTreeSet::new(),
@@ -270,10 +276,13 @@ impl World {
                 + 2 * u8::from(self.excluded.contains(&host.id))
                 + u8::from(chosen.is_some_and(|chosen| *chosen != host.id))
         };
-        hosts.sort_by_key(|host| (tier(host), rank(&host.name, vip)));
+        let all: u32 = self.weights.values().sum();
+        let unpreferred = |host: &Host| all - self.weights.get(&host.id).copied().unwrap_or(0);
+        hosts.sort_by_key(|host| (tier(host), unpreferred(host), rank(&host.name, vip)));
         let candidates = hosts.iter().map(|host| Candidate {
             node: host.id,
             tier: tier(host),
+            unpreferred: unpreferred(host),
         });
         let candidates = candidates.collect();
         (eligible, candidates)
@@ -457,7 +466,10 @@ impl World {
                 Wanted {
                     eligible: eligible[host] && !self.unable.contains(&(vip, host)),
                     on_subnet: !self.off_subnet.contains(&host),
-                    candidates: Arc::clone(candidates),
+                    candidates: match self.knows_no_weights.contains(&host) {
+                        true => self.without_weights(vip, candidates),
+                        false => Arc::clone(candidates),
+                    },
                 },
             )
         });
@@ -468,6 +480,17 @@ impl World {
         if self.tell_subnets {
             speaker.set_subnets(self.subnets_of(host), true);
         }
+    }
+
+    fn without_weights(&self, vip: Vip, candidates: &[Candidate]) -> Arc<[Candidate]> {
+        let without = candidates.iter().map(|one| Candidate {
+            unpreferred: 0,
+            ..*one
+        });
+        let mut without: Vec<_> = without.collect();
+        let name = |id: NodeId| &self.hosts[self.station(id)].name;
+        without.sort_by_key(|one| (one.tier, rank(name(one.node), vip)));
+        without.into()
     }
 
     fn subnets_of(&self, host: Station) -> Vec<(IpNetwork, IpAddr)> {

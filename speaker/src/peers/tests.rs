@@ -69,7 +69,12 @@ impl Lan {
         let wish = Wish {
             may: Ok(()),
             drawback: None,
-            candidates: [Candidate { node, tier: 0 }].into(),
+            candidates: [Candidate {
+                node,
+                tier: 0,
+                unpreferred: 0,
+            }]
+            .into(),
             interfaces: BTreeSet::new(),
             in_conflict: false,
         };

@@ -36,6 +36,7 @@ fn wishes(nodes: &[u8]) -> BTreeMap<IpAddr, Wish> {
     let candidates = nodes.iter().map(|number| Candidate {
         node: NodeId::of(&name(*number)),
         tier: 0,
+        unpreferred: 0,
     });
     let wish = Wish {
         may: Ok(()),

@@ -198,6 +198,7 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
     let equal = |name| Candidate {
         node: NodeId::of(name),
         tier: 0,
+        unpreferred: 0,
     };
     let want = Wish {
         may: Ok(()),

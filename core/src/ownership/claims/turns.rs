@@ -138,7 +138,7 @@ fn place(
         return Some(count_before(by_rank, ctx.me));
     }
     let mut order: Vec<Candidate> = by_rank.collect();
-    let group = |one: &Candidate| (is_doubtful(one), one.tier);
+    let group = |one: &Candidate| (is_doubtful(one), one.tier, one.unpreferred);
     let best = group(order.first()?);
     let of_best = order.iter().filter(|one| group(one) == best);
     let least = of_best.map(|one| load.of(one.node, ctx)).min()?;

@@ -51,7 +51,12 @@ fn owner(keys: &Keys) -> (Ownership, Instant) {
     let wanted = Wanted {
         eligible: true,
         on_subnet: true,
-        candidates: [Candidate { node, tier: 0 }].into(),
+        candidates: [Candidate {
+            node,
+            tier: 0,
+            unpreferred: 0,
+        }]
+        .into(),
     };
     speaker.set_wanted([(vip(), wanted)].into());
     let mut now = Instant::START;
