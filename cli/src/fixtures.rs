@@ -31,6 +31,7 @@ pub(crate) fn controller() -> ControllerStatus {
         used,
         free: total - used,
         first_free: first.map(str::to_owned).into_iter().collect(),
+        left_out: Vec::new(),
     };
     let service = |name: &str, address: Option<&str>, pool: Option<&str>| ServiceStatus {
         namespace: "shop".to_owned(),

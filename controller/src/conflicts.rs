@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ferrolb_core::Instant;
-use ferrolb_core::conflict::{Cause, Finding, MOST_REPORTS, PUT_ASIDE, PUT_ASIDE_NO_HOST, Report};
+use ferrolb_core::conflict::{Cause, Finding, MOST_GATEWAYS, MOST_REPORTS, PUT_ASIDE, Report};
 use jiff::Timestamp;
 
 /// At least so long from when it was first seen: the clock of a node may be wrong.
@@ -72,11 +72,8 @@ impl Conflicts {
                     .as_ref()
                     .map(|report| time.duration_since(report.time));
                 let age = age.and_then(|age| Duration::try_from(age).ok());
-                let is_hosts = |report: &Report| matches!(report.cause, Cause::Host(_));
-                let lasts = match report.as_ref().is_none_or(is_hosts) {
-                    true => PUT_ASIDE,
-                    false => PUT_ASIDE_NO_HOST,
-                };
+                let cause = report.as_ref().map(|report| report.cause);
+                let lasts = cause.map_or(PUT_ASIDE, Cause::put_aside);
                 let left = lasts.saturating_sub(age.unwrap_or_default());
                 Entry {
                     text,
@@ -88,12 +85,21 @@ impl Conflicts {
         }
     }
 
-    /// The addresses that are put aside, each with why.
+    /// The addresses that are put aside, each with why. Of one node only so many gateways count.
     #[must_use]
     pub fn findings(&self) -> BTreeMap<IpAddr, Finding> {
         let entries = self.entries.values();
         let reports = entries.filter_map(|entry| entry.report.as_ref());
+        let mut gateways: BTreeMap<&str, usize> = BTreeMap::new();
         reports
+            .filter(|report| {
+                if report.cause != Cause::Gateway {
+                    return true;
+                }
+                let of_node = gateways.entry(report.node.as_str()).or_default();
+                *of_node += 1;
+                *of_node <= MOST_GATEWAYS
+            })
             .map(|report| (report.address, report.finding()))
             .collect()
     }
@@ -233,6 +239,22 @@ mod tests {
         let findings = conflicts.findings();
         let finding = findings.values().next().unwrap();
         assert_eq!(finding.cause, Cause::Subnet("10.0.0.0/24".parse().unwrap()));
+        assert_eq!(conflicts.poll_timeout(), Some(at(5 + 23 * 3_600)));
+    }
+
+    #[test]
+    fn a_gateway_is_put_aside_for_a_day_and_sixteen_of_one_node_at_most() {
+        let mut conflicts = Conflicts::default();
+        let keys: Vec<_> = (1..=20).map(|n| format!("10.0.0.{n}")).collect();
+        let keys: Vec<_> = keys.iter().map(|key| (key.as_str(), EARLY)).collect();
+        let mut found = reports("1", &keys).unwrap();
+        for text in found.entries.values_mut() {
+            *text = text.replace(r#""node""#, r#""gateway":true,"node""#);
+        }
+        conflicts.handle_reports(Some(found), clock(3_600), at(5));
+        let findings = conflicts.findings();
+        assert_eq!(findings.len(), MOST_GATEWAYS);
+        assert!(findings.values().all(|one| one.cause == Cause::Gateway));
         assert_eq!(conflicts.poll_timeout(), Some(at(5 + 23 * 3_600)));
     }
 

@@ -512,7 +512,9 @@ const fn event_of(reason: Reason) -> event::EventReason {
         Reason::SharedInDiscord => event::SHARED_IN_DISCORD,
         Reason::SharedPortTaken => event::SHARED_PORT_TAKEN,
         Reason::PortUsualOnNodes => event::NODE_PORT_TAKEN,
-        Reason::ClusterAddress | Reason::ExternalIp => event::ADDRESS_CLAIMED,
+        Reason::ClusterAddress | Reason::ExternalIp | Reason::GatewayAddress => {
+            event::ADDRESS_CLAIMED
+        }
         _ => event::ALLOCATION_FAILED,
     }
 }

@@ -232,6 +232,8 @@ impl Metrics {
             let (mac, reason) = match finding.cause {
                 Cause::Host(mac) => (mac.to_string(), Reason::AddressConflict),
                 Cause::Subnet(_) => (String::new(), Reason::NoHostAddress),
+                // That a pool leaves one out is no trouble.
+                Cause::Gateway => continue,
             };
             let label = ConflictLabel {
                 ip: address.to_string(),
@@ -284,7 +286,15 @@ mod tests {
             node: "n1".to_owned(),
         };
         let address: IpAddr = "10.0.0.1".parse().unwrap();
-        metrics.set_conflicts([(address, &finding)].into_iter());
+        let gateway = Finding {
+            cause: Cause::Gateway,
+            node: "n1".to_owned(),
+        };
+        let findings = [
+            (address, &finding),
+            ("10.0.0.254".parse().unwrap(), &gateway),
+        ];
+        metrics.set_conflicts(findings.into_iter());
         metrics.updates.inc();
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a String");
@@ -308,5 +318,6 @@ mod tests {
                 "{line} is missing in\n{text}"
             );
         }
+        assert!(!text.contains("10.0.0.254"), "{text}");
     }
 }

@@ -8,8 +8,13 @@
 //!   192.168.64.255: '{"address":"192.168.64.255","mac":"00:00:00:00:00:00","node":"n1",
 //!                     "service":"shop/db","time":"2026-11-25T18:00:00Z","announced":true,
 //!                     "subnet":"192.168.64.0/24"}'
+//!   192.168.64.1: '{"address":"192.168.64.1","mac":"00:00:00:00:00:00","node":"n1","service":"/",
+//!                   "time":"2026-11-25T18:00:00Z","announced":true,"gateway":true}'
 //!   fd00_64__200: …
 //! ```
+//!
+//! A gateway is reported before any Service has it, so none is named. All nodes of a subnet have the same one: who
+//! finds a fresh report of it, whoever's it is, writes none.
 
 use std::net::{AddrParseError, IpAddr};
 use std::time::Duration;
@@ -35,11 +40,19 @@ const LONGEST_NAME: usize = 253;
 pub const PUT_ASIDE: Duration = Duration::from_mins(10);
 /// The same of one that no host can have: only another subnet changes that.
 pub const PUT_ASIDE_NO_HOST: Duration = Duration::from_hours(24);
+/// The same of a node's gateway: the router stays where it is, and what it had is free again a day after.
+pub const PUT_ASIDE_GATEWAY: Duration = Duration::from_hours(24);
+/// So many gateways of a node count: one in wrong hands takes no pool away.
+pub const MOST_GATEWAYS: usize = 16;
 /// After which time a speaker reports again that another host has an address: before the controller
 /// forgets it.
 pub const REPORT_AGAIN: Duration = Duration::from_mins(8);
 /// The same of an address that no host can have.
 pub const REPORT_AGAIN_NO_HOST: Duration = Duration::from_hours(12);
+/// The same of a gateway: the first node does so that comes to it within [`SPREAD_GATEWAY`].
+pub const REPORT_AGAIN_GATEWAY: Duration = Duration::from_hours(12);
+/// So long the nodes that have the same gateway are spread over.
+pub const SPREAD_GATEWAY: Duration = Duration::from_hours(1);
 /// A report is as old as its way to the controller, by two clocks that may differ a little.
 const ON_ITS_WAY: Duration = Duration::from_mins(1);
 
@@ -48,6 +61,10 @@ const fn comes_in_time(again: Duration, put_aside: Duration) -> bool {
 }
 const _: () = assert!(comes_in_time(REPORT_AGAIN, PUT_ASIDE));
 const _: () = assert!(comes_in_time(REPORT_AGAIN_NO_HOST, PUT_ASIDE_NO_HOST));
+const _: () = assert!(comes_in_time(
+    REPORT_AGAIN_GATEWAY.saturating_add(SPREAD_GATEWAY),
+    PUT_ASIDE_GATEWAY
+));
 
 /// Why an address cannot serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +73,20 @@ pub enum Cause {
     Host(MacAddr),
     /// No host of this subnet, a node's, can have it: see [`no_host`].
     Subnet(IpNetwork),
+    /// It is the next hop of a default route of the node that reports it.
+    Gateway,
+}
+
+impl Cause {
+    /// How long the address is put aside after a report.
+    #[must_use]
+    pub const fn put_aside(self) -> Duration {
+        match self {
+            Self::Host(_) => PUT_ASIDE,
+            Self::Subnet(_) => PUT_ASIDE_NO_HOST,
+            Self::Gateway => PUT_ASIDE_GATEWAY,
+        }
+    }
 }
 
 /// What a speaker found out about an address.
@@ -80,6 +111,7 @@ impl Finding {
                 let what = no_host(address, subnet).map_or_else(String::new, |it| it.to_string());
                 format!("which is {what} of {subnet}, the subnet of node {node}, and no host's")
             }
+            Cause::Gateway => format!("which is the gateway of node {node}"),
         }
     }
 }
@@ -122,8 +154,8 @@ pub struct Report {
     pub cause: Cause,
     /// The node whose speaker found it out.
     pub node: String,
-    /// The Service that the address was given to.
-    pub service: ServiceKey,
+    /// The Service that the address was given to; `None` of a gateway.
+    pub service: Option<ServiceKey>,
     /// When the speaker found it out.
     pub time: Timestamp,
     /// Whether the address was announced already, and is so still. Else it is silent, and a node that
@@ -201,6 +233,8 @@ struct Fields {
     announced: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     subnet: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gateway: bool,
 }
 
 /// The key of an address: a `ConfigMap` allows no colon in it.
@@ -215,15 +249,19 @@ impl Report {
         let (mac, subnet) = match self.cause {
             Cause::Host(mac) => (mac, None),
             Cause::Subnet(subnet) => (MacAddr::zero(), Some(subnet.to_string())),
+            Cause::Gateway => (MacAddr::zero(), None),
         };
+        let service = self.service.as_ref();
         serde_json::to_string(&Fields {
             address: self.address.to_string(),
             mac: mac.to_string(),
             node: self.node.clone(),
-            service: self.service.to_string(),
+            // A version before wants a name and a namespace, be they empty.
+            service: service.map_or_else(|| "/".to_owned(), ToString::to_string),
             time: self.time.to_string(),
             announced: self.announced,
             subnet,
+            gateway: self.cause == Cause::Gateway,
         })
     }
 
@@ -237,6 +275,7 @@ impl Report {
             return Err(Unreadable::Key(address));
         }
         let cause = match fields.subnet {
+            _ if fields.gateway => Cause::Gateway,
             Some(text) => no_hosts(address, text)?,
             None => {
                 let text = fields.mac;
@@ -256,6 +295,7 @@ impl Report {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         };
+        let service = Some(service).filter(|one| !one.name.is_empty());
         let text = fields.time;
         let time = text.parse();
         let time = time.map_err(|error| Unreadable::Time { text, error })?;
@@ -296,10 +336,10 @@ mod tests {
             address: address.parse().unwrap(),
             cause: Cause::Host(MacAddr(0x02, 0, 0xc0, 0xa8, 0x40, 0x64)),
             node: "n1".to_owned(),
-            service: ServiceKey {
+            service: Some(ServiceKey {
                 namespace: "shop".to_owned(),
                 name: "web".to_owned(),
-            },
+            }),
             time: "2026-11-25T18:00:00Z".parse().unwrap(),
             announced: false,
         }
@@ -350,6 +390,29 @@ mod tests {
         }
     }
 
+    /// One without `gateway` says that a host with an impossible hardware address has it: for ten minutes.
+    #[test]
+    fn a_report_of_a_gateway_names_no_service_and_the_version_before_reads_it_too() {
+        let gateway = Report {
+            cause: Cause::Gateway,
+            service: None,
+            announced: true,
+            ..report("fd00:64::1")
+        };
+        let text = gateway.encode().unwrap();
+        assert_eq!(
+            text,
+            r#"{"address":"fd00:64::1","mac":"00:00:00:00:00:00","node":"n1","service":"/","time":"2026-11-25T18:00:00Z","announced":true,"gateway":true}"#
+        );
+        let read = Report::decode("fd00_64__1", &text).unwrap();
+        assert_eq!(read, gateway);
+        let which = read.finding().which(read.address);
+        assert_eq!(which, "which is the gateway of node n1");
+        let before = text.replace(r#","gateway":true"#, "");
+        let before = Report::decode("fd00_64__1", &before).unwrap();
+        assert_eq!(before.cause, Cause::Host(MacAddr::zero()));
+    }
+
     #[test]
     fn so_many_reports_as_there_may_be_fit_into_a_config_map() {
         let longest = Report {
@@ -359,10 +422,10 @@ mod tests {
                     .unwrap(),
             ),
             node: "n".repeat(LONGEST_NAME),
-            service: ServiceKey {
+            service: Some(ServiceKey {
                 namespace: "s".repeat(63),
                 name: "w".repeat(63),
-            },
+            }),
             time: "2026-11-25T18:00:00.123456789Z".parse().unwrap(),
             ..report("1111:2222:3333:4444:5555:6666:7777:8880")
         };
@@ -383,7 +446,7 @@ mod tests {
                 source: source.to_owned(),
                 text: text.to_owned(),
             });
-            give_another(&report("fd00::2").service, request.as_slice())
+            give_another(&report("fd00::2").service.unwrap(), request.as_slice())
         };
         let annotate = "kubectl annotate -n shop service web --overwrite ";
         let rows = [

@@ -219,6 +219,8 @@ reasons! {
     AddressConflict => "address_conflict",
     /// The address is the network or broadcast address of a node's subnet, or that of all its routers.
     NoHostAddress => "no_host_address",
+    /// The address is a node's default gateway.
+    GatewayAddress => "gateway_address",
     /// An ARP operation other than request and reply.
     UnknownOperation => "unknown_operation",
     /// An ARP reply or a neighbour advertisement about another address: nothing to answer.

@@ -121,6 +121,10 @@ pub struct PoolStatus {
     pub free: u64,
     /// The lowest one of each family that is left.
     pub first_free: Vec<String>,
+    /// Nodes' gateways, which no Service is given, each with the node: `192.168.64.1, which is the gateway of node
+    /// n1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// A Service, and what was decided for it.

@@ -10,7 +10,9 @@ use ferrolb_core::conflict::{self, Cause, MOST_REPORTS, Report, give_another};
 use ferrolb_core::names::{CONFLICTS_NAME, SPEAKER_COMPONENT, event};
 use ferrolb_core::subnet::no_host;
 use ferrolb_core::view::ServiceView;
+use ferrolb_core::wire::MacAddr;
 use ferrolb_kube::events::{Object, Severity, Words};
+use ipnetwork::IpNetwork;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -84,7 +86,7 @@ impl Conflicts {
             Event::Silent { .. } => return,
             Event::NoHost { vip, subnet, .. } => Found {
                 vip: *vip,
-                cause: Cause::Subnet(*subnet),
+                trouble: Trouble::NoHost(*subnet),
                 before_use: false,
                 node: None,
             },
@@ -96,7 +98,7 @@ impl Conflicts {
                 ..
             } => Found {
                 vip: *vip,
-                cause: Cause::Host(*mac),
+                trouble: Trouble::Host(*mac),
                 before_use: *before_use,
                 node: node.as_deref(),
             },
@@ -140,16 +142,22 @@ impl Conflicts {
             }
             let report = Report {
                 address: found.vip,
-                cause: found.cause,
+                cause: found.trouble.cause(),
                 node: self.me.clone(),
-                service: service.key.clone(),
+                service: Some(service.key.clone()),
                 time: Timestamp::now(),
                 announced: !found.before_use,
             };
-            match report.encode() {
-                Ok(value) => self.report(Entry(conflict::key(found.vip), Some(value))),
-                Err(error) => warn!(vip = %found.vip, %error, "cannot write the conflict report"),
-            }
+            self.write(&report);
+        }
+    }
+
+    /// Tells the controller.
+    pub fn write(&self, report: &Report) {
+        let address = report.address;
+        match report.encode() {
+            Ok(value) => self.report(Entry(conflict::key(address), Some(value))),
+            Err(error) => warn!(%address, %error, "cannot write the conflict report"),
         }
     }
 
@@ -160,10 +168,26 @@ impl Conflicts {
     }
 }
 
+/// What the wire tells of an address.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Host(MacAddr),
+    NoHost(IpNetwork),
+}
+
+impl Trouble {
+    const fn cause(self) -> Cause {
+        match self {
+            Self::Host(mac) => Cause::Host(mac),
+            Self::NoHost(subnet) => Cause::Subnet(subnet),
+        }
+    }
+}
+
 /// What is wrong with one of our addresses.
 struct Found<'a> {
     vip: IpAddr,
-    cause: Cause,
+    trouble: Trouble,
     before_use: bool,
     /// The node of the cluster whose kernel answers.
     node: Option<&'a str>,
@@ -171,16 +195,16 @@ struct Found<'a> {
 
 impl Found<'_> {
     const fn reason(&self) -> Reason {
-        match (self.cause, self.node) {
-            (Cause::Subnet(_), _) => Reason::NoHostAddress,
+        match (self.trouble, self.node) {
+            (Trouble::NoHost(_), _) => Reason::NoHostAddress,
             (_, Some(_)) => Reason::PeerKernelAnswers,
             (_, None) => Reason::AddressConflict,
         }
     }
 
     const fn event(&self) -> event::EventReason {
-        match (self.cause, self.node) {
-            (Cause::Subnet(_), _) => event::ADDRESS_UNUSABLE,
+        match (self.trouble, self.node) {
+            (Trouble::NoHost(_), _) => event::ADDRESS_UNUSABLE,
             (_, Some(_)) => event::PEER_KERNEL_ANSWERS,
             (_, None) => event::ADDRESS_CONFLICT,
         }
@@ -188,8 +212,8 @@ impl Found<'_> {
 
     /// The metric's label.
     const fn kind(&self) -> &'static str {
-        match (self.cause, self.node, self.before_use) {
-            (Cause::Subnet(_), ..) => "no_host",
+        match (self.trouble, self.node, self.before_use) {
+            (Trouble::NoHost(_), ..) => "no_host",
             (_, Some(_), _) => "peer_kernel",
             (_, None, true) => "before_use",
             (_, None, false) => "in_use",
@@ -199,9 +223,9 @@ impl Found<'_> {
     /// What, where, and what to do.
     fn tell(&self, me: &str, link: &str) -> String {
         let Self { vip, .. } = self;
-        let mac = match self.cause {
-            Cause::Host(mac) => mac,
-            Cause::Subnet(subnet) => {
+        let mac = match self.trouble {
+            Trouble::Host(mac) => mac,
+            Trouble::NoHost(subnet) => {
                 let what = no_host(*vip, subnet).map_or_else(String::new, |it| it.to_string());
                 return format!(
                     "{vip} is {what} of {subnet}, the subnet of node \"{me}\" on {link}, so no host \
@@ -287,15 +311,13 @@ fn fresh(patch: &Value) -> ConfigMap {
 
 #[cfg(test)]
 mod tests {
-    use ferrolb_core::wire::MacAddr;
-
     use super::*;
 
     #[test]
     fn a_message_names_the_host_the_address_the_place_and_what_to_do() {
         let found = |before_use, node| Found {
             vip: "192.168.64.200".parse().unwrap(),
-            cause: Cause::Host(MacAddr(2, 0, 0, 0, 0, 0x64)),
+            trouble: Trouble::Host(MacAddr(2, 0, 0, 0, 0, 0x64)),
             before_use,
             node,
         };
@@ -325,7 +347,7 @@ mod tests {
     fn an_address_that_no_host_can_have_is_told_of_with_its_subnet() {
         let found = Found {
             vip: "192.168.64.255".parse().unwrap(),
-            cause: Cause::Subnet("192.168.64.0/24".parse().unwrap()),
+            trouble: Trouble::NoHost("192.168.64.0/24".parse().unwrap()),
             before_use: false,
             node: None,
         };

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
 
 use crate::links::AbortOnDrop;
@@ -75,38 +75,76 @@ async fn list(handle: &Handle) -> anyhow::Result<Vec<IpAddr>> {
             .try_collect()
             .await
             .context("cannot list routes")?;
-        gateways.extend(routes.iter().filter_map(default_gateway));
+        gateways.extend(routes.iter().flat_map(default_gateways));
     }
     gateways.sort_unstable();
     gateways.dedup();
     Ok(gateways)
 }
 
-fn default_gateway(route: &RouteMessage) -> Option<IpAddr> {
-    let is_default = route.header.destination_prefix_length == 0;
-    route
+/// Several where the kernel shares the traffic out (`RTA_MULTIPATH`).
+fn default_gateways(route: &RouteMessage) -> Vec<IpAddr> {
+    if route.header.destination_prefix_length != 0 {
+        return Vec::new();
+    }
+    let hops = route
         .attributes
         .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-            _ => None,
-        })
-        .filter(|_| is_default)
+        .flat_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => {
+                hops.iter().flat_map(|hop| &hop.attributes).collect()
+            }
+            attribute => vec![attribute],
+        });
+    hops.filter_map(gateway).collect()
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address))
+        | RouteAttribute::Via(RouteVia::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address))
+        | RouteAttribute::Via(RouteVia::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
+    use rtnetlink::packet_route::route::RouteNextHop;
+
     use super::*;
 
     #[test]
     fn only_the_gateway_of_a_default_route_counts() {
         let gateway = RouteAttribute::Gateway(RouteAddress::Inet([10, 0, 0, 1].into()));
         let mut route = RouteMessage::default();
-        assert_eq!(default_gateway(&route), None);
+        assert_eq!(default_gateways(&route), Vec::<IpAddr>::new());
         route.attributes.push(gateway);
-        assert_eq!(default_gateway(&route), Some([10, 0, 0, 1].into()));
+        assert_eq!(default_gateways(&route), [IpAddr::from([10, 0, 0, 1])]);
         route.header.destination_prefix_length = 16;
-        assert_eq!(default_gateway(&route), None);
+        assert_eq!(default_gateways(&route), Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn each_next_hop_of_a_route_with_several_is_a_gateway_also_of_the_other_family() {
+        let hop = |attribute| {
+            let mut hop = RouteNextHop::default();
+            hop.attributes.push(attribute);
+            hop
+        };
+        let six: Ipv6Addr = "fe80::1".parse().unwrap();
+        let mut route = RouteMessage::default();
+        let hops = vec![
+            hop(RouteAttribute::Gateway(RouteAddress::Inet(
+                [10, 0, 0, 1].into(),
+            ))),
+            hop(RouteAttribute::Via(RouteVia::Inet6(six))),
+        ];
+        route.attributes.push(RouteAttribute::MultiPath(hops));
+        let both = [IpAddr::from([10, 0, 0, 1]), six.into()];
+        assert_eq!(default_gateways(&route), both);
     }
 }

@@ -15,6 +15,7 @@ pub mod ask;
 pub mod conflicts;
 pub mod events;
 pub mod gateway;
+pub mod gateways;
 pub mod gauges;
 mod host;
 pub mod keep;

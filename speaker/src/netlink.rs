@@ -2,11 +2,12 @@
 //! not wait for a long list of API objects.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch as latest};
 use tracing::{debug, info, warn};
 
 use crate::peers::Peers;
@@ -17,8 +18,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the thread; what it finds, of the links that are `named` or of all, goes to the peers'
-/// thread. The answer is that it has ended.
-pub fn spawn(peers: Peers, named: Vec<String>) -> anyhow::Result<oneshot::Receiver<Infallible>> {
+/// thread, and gateways by `tell` to the main one too. The answer is that it has ended.
+pub fn spawn(
+    peers: Peers,
+    tell: latest::Sender<Vec<IpAddr>>,
+    named: Vec<String>,
+) -> anyhow::Result<oneshot::Receiver<Infallible>> {
     let (lives, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -36,7 +41,10 @@ pub fn spawn(peers: Peers, named: Vec<String>) -> anyhow::Result<oneshot::Receiv
         let gateways = keep(
             "gateways",
             async |found| gateway::watch(found).await,
-            move |gateways| peers.set_gateways(gateways),
+            move |gateways: Vec<IpAddr>| {
+                tell.send_replace(gateways.clone());
+                peers.set_gateways(gateways);
+            },
         );
         runtime.block_on(async { tokio::join!(links, gateways) });
     };

@@ -80,7 +80,8 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         metrics: Arc::clone(&metrics),
         keeper,
     })?;
-    let ended_netlink = netlink::spawn(peers.clone(), args.interfaces.clone())?;
+    let (tell_gateways, gateways) = latest::channel(Vec::new());
+    let ended_netlink = netlink::spawn(peers.clone(), tell_gateways, args.interfaces.clone())?;
     let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
@@ -123,6 +124,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         notices,
         heard,
         questions,
+        gateways,
     };
     let mut look = interval(LOOK_FOR_KEYS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Event;
+use ferrolb_core::conflict::MOST_REPORTS;
+use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceKey;
@@ -27,6 +29,7 @@ use tracing::{debug, info, warn};
 
 use crate::conflicts::Conflicts;
 use crate::events::Events;
+use crate::gateways::Gateways;
 use crate::host::{is_here, next_host};
 use crate::metrics::Metrics;
 use crate::peers::{FromPeers, Peers, Wish};
@@ -63,6 +66,8 @@ pub(crate) struct Sources {
     pub(crate) notices: UnboundedReceiver<FromPeers>,
     pub(crate) heard: UnboundedReceiver<Heard>,
     pub(crate) questions: Receiver<oneshot::Sender<SpeakerStatus>>,
+    /// This node's default gateways.
+    pub(crate) gateways: latest::Receiver<Vec<IpAddr>>,
 }
 
 /// The main thread's state.
@@ -72,6 +77,7 @@ pub(crate) struct Speaker {
     view: View,
     ways: Ways,
     unannounced: Unannounced,
+    gateways: Gateways,
     joined: bool,
     /// Who may announce each address, or why nobody should.
     wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
@@ -86,6 +92,7 @@ impl Speaker {
     /// On the node `me`; knows nothing yet but what `view` has.
     pub(crate) fn new(me: String, clock: Clock, view: View, ways: Ways) -> Self {
         Self {
+            gateways: Gateways::new(me.clone()),
             me,
             clock,
             view,
@@ -110,6 +117,7 @@ impl Speaker {
             mut notices,
             mut heard,
             mut questions,
+            mut gateways,
         } = sources;
         let mut stop = pin!(stop);
         let mut tidy = interval(TIDY);
@@ -120,6 +128,8 @@ impl Speaker {
             self.tell_what_is_missing();
             let untold = self.unannounced.poll_timeout().filter(|_| self.joined);
             let untold = untold.map(|at| at.saturating_since(self.clock.now()));
+            let unreported = self.gateways.poll_timeout();
+            let unreported = unreported.map(|at| at.saturating_since(self.clock.now()));
             tokio::select! {
                 biased;
                 () = &mut stop => {
@@ -135,7 +145,15 @@ impl Speaker {
                     self.note(notice)?;
                 }
                 Some(heard) = heard.recv() => self.hear(&heard),
-                _ = tidy.tick() => self.forget_retired(),
+                _ = tidy.tick() => {
+                    self.forget_retired();
+                    dirty.reports = true;
+                }
+                Ok(()) = gateways.changed() => {
+                    self.gateways.set(&gateways.borrow_and_update());
+                    dirty.reports = true;
+                }
+                () = wait_for(unreported) => self.report_gateways(),
                 _ = show.tick() => self.ways.metrics.gauges().show(&self.status().await),
                 () = wait_for(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
@@ -302,6 +320,20 @@ impl Speaker {
         }
     }
 
+    /// Tells the controller of this node's gateways, so that it gives none to a Service.
+    fn report_gateways(&mut self) {
+        for address in self.gateways.poll(self.clock.now()) {
+            if !self.view.has_room_for_a_report(address) {
+                warn!(%address, "gateway not reported to the controller: ConfigMap {CONFLICTS_NAME} \
+                       already has {MOST_REPORTS} entries");
+                continue;
+            }
+            info!(%address, "this node's gateway is in a pool: reporting it, so that no Service gets it");
+            let report = self.gateways.report(address, Timestamp::now());
+            self.ways.conflicts.write(&report);
+        }
+    }
+
     fn missing(&self) -> Option<&'static str> {
         let joining = (!self.joined).then_some("the other speakers");
         self.view.missing().or(joining)
@@ -318,6 +350,12 @@ impl Speaker {
 
     /// Works out anew what changed, and hands it on.
     fn follow(&mut self, dirty: Dirty) {
+        if dirty.all || dirty.reports {
+            let (view, time, now) = (&self.view, Timestamp::now(), self.clock.now());
+            let in_a_pool = |address| view.is_in_a_pool(address);
+            self.gateways
+                .look(in_a_pool, |address| view.report_of(address), time, now);
+        }
         let addresses: BTreeSet<IpAddr> = if dirty.all {
             let known = self.wishes.keys().copied();
             self.view.addresses().chain(known).collect()

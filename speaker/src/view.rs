@@ -35,6 +35,8 @@ pub struct Dirty {
     pub addresses: BTreeSet<IpAddr>,
     /// The Nodes have changed.
     pub nodes: bool,
+    /// The reports of addresses that cannot serve have changed.
+    pub reports: bool,
 }
 
 /// The view of the cluster. What the API server said last stays, also while it is away.
@@ -143,6 +145,7 @@ impl View {
             }
             Input::Reports(event) => {
                 if !self.reports.handle(event).is_empty() {
+                    dirty.reports = true;
                     self.reports_changed(dirty);
                 }
             }
@@ -310,6 +313,21 @@ impl View {
         reports.is_none_or(|reports| {
             reports.len() < MOST_REPORTS || reports.contains_key(&conflict::key(address))
         })
+    }
+
+    /// What has been reported of `address`.
+    #[must_use]
+    pub fn report_of(&self, address: IpAddr) -> Option<Report> {
+        let key = conflict::key(address);
+        let value = self.reports.views().get(&())?.get(&key)?;
+        Report::decode(&key, value).ok()
+    }
+
+    /// Whether a pool gives `address` out.
+    #[must_use]
+    pub fn is_in_a_pool(&self, address: IpAddr) -> bool {
+        let config = self.in_force.current();
+        config.is_some_and(|config| config.pool_of(address).is_some())
     }
 
     /// What has not been listed yet; `None` if nothing is missing.

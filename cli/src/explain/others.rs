@@ -77,6 +77,8 @@ struct AddressAnswer {
     held: Option<Address>,
     /// The pool whose ranges have it.
     pool: Option<String>,
+    /// Why the pool gives it to no Service.
+    left_out: Option<String>,
     announcements: Vec<Announcement>,
     events: Vec<EventLine>,
 }
@@ -99,6 +101,10 @@ pub(super) fn address(
     let services = held.as_ref().map_or(&[][..], |held| &held.services);
     let answer = AddressAnswer {
         pool: in_pool.map(|pool| pool.name.clone()),
+        left_out: in_pool.and_then(|pool| {
+            let (address, mut left_out) = (format!("{address}, "), pool.left_out.iter());
+            left_out.find_map(|one| one.strip_prefix(&address).map(str::to_owned))
+        }),
         announcements,
         events: events_of(picture, |event| {
             services.iter().any(|service| event.is_about(service))
@@ -113,6 +119,14 @@ pub(super) fn address(
         match &answer.held {
             None => {
                 writeln!(out, "{address}, {pool}: no Service has it")?;
+                if let Some(why) = &answer.left_out {
+                    sentence(
+                        out,
+                        None,
+                        "  ",
+                        &format!("no Service gets it: {address}, {why}"),
+                    )?;
+                }
                 sentence(
                     out,
                     None,
@@ -364,6 +378,17 @@ mod tests {
             shown(&picture(), "10.0.0.1"),
         ];
         insta::assert_snapshot!(all.join("---\n"));
+    }
+
+    #[test]
+    fn of_a_gateway_in_a_pool_it_is_said_that_no_service_gets_it() {
+        let mut status = controller();
+        status.pools[1].left_out = vec!["fd00:64::1, which is the gateway of node n1".to_owned()];
+        let picture = picture_of(speakers_on(&["n1"]), Ok(status), announcing(&[]));
+        let shown = |text: &str| printed(|out| address(out, TEXT, &picture, text.parse().unwrap()));
+        let why = "no Service gets it: fd00:64::1, which is the gateway of node n1";
+        assert!(shown("fd00:64::1").contains(why), "{}", shown("fd00:64::1"));
+        assert!(!shown("fd00:64::2").contains("no Service gets it"));
     }
 
     #[test]

@@ -74,6 +74,12 @@ fn text(
             .collect();
         table::print(out, &rows)?;
     }
+    for pool in &answer.pools {
+        for one in &pool.status.left_out {
+            let what = format!("{one} and is given to no Service");
+            sentence(out, None, &format!("pool {}: ", pool.status.name), &what)?;
+        }
+    }
     if is_wide {
         holders(out, answer)?;
     }
@@ -164,6 +170,16 @@ mod tests {
     #[test]
     fn who_has_which_address_is_shown_where_that_is_asked_for() {
         insta::assert_snapshot!(shown(controller(), true));
+    }
+
+    #[test]
+    fn the_gateways_that_a_pool_leaves_out_are_named() {
+        let mut status = controller();
+        let gateway = "192.168.64.241, which is the gateway of node n1";
+        status.pools[0].left_out = vec![gateway.to_owned()];
+        let shown = shown(status, false);
+        let line = "pool default: 192.168.64.241, which is the gateway of node n1 and is given to no Service";
+        assert!(shown.lines().any(|one| one == line), "{shown}");
     }
 
     #[test]

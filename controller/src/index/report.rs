@@ -1,6 +1,8 @@
 //! What the index shows on `/status`.
 
 use ferrolb_core::alloc::{Decision, Refusal};
+use ferrolb_core::config::Pool;
+use ferrolb_core::conflict::Cause;
 use ferrolb_core::report::{ConfigurationStatus, Explained, PoolStatus, ServiceStatus, saturated};
 
 use super::{Entry, Index};
@@ -38,7 +40,17 @@ impl Index {
                 used: saturated(usage.in_use),
                 free: saturated(usage.total.saturating_sub(usage.in_use)),
                 first_free: usage.first_free.iter().map(ToString::to_string).collect(),
+                left_out: self.gateways_in(pool),
             })
+            .collect()
+    }
+
+    fn gateways_in(&self, pool: &Pool) -> Vec<String> {
+        let gateways = self.findings().filter(|(address, finding)| {
+            finding.cause == Cause::Gateway && pool.contains(*address)
+        });
+        gateways
+            .map(|(address, finding)| format!("{address}, {}", finding.which(address)))
             .collect()
     }
 

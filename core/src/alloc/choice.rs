@@ -268,6 +268,9 @@ impl<'a> Choice<'a> {
         let has = |address: &&IpAddr| self.current.contains(*address);
         for address in self.request.addresses.values().filter(|one| !has(one)) {
             let pool = self.config.pool_of(*address);
+            if let Some(refusal) = pool.and_then(|pool| self.refuse_gateway(*address, pool)) {
+                return Err(refusal);
+            }
             let shadowed = self.surroundings.shadowed(*address, self.view, pool);
             if let Some((node, port)) = shadowed {
                 let what = format!("{address} is the address of node {node}");
@@ -335,7 +338,7 @@ impl<'a> Choice<'a> {
             let what = format!("pool {} has only addresses of nodes", pool.name);
             return node_ports::refusal(&what, port, Some(pool));
         }
-        let left_out = self.left_out(pools);
+        let left_out = self.left_out(pools) + &self.gateway_left_out(pools);
         let families = listed(&self.request.families);
         let names: Vec<_> = pools.iter().map(|pool| pool.name.clone()).collect();
         let names = some_of(&names, ", ");

@@ -367,6 +367,12 @@ impl Reason {
                  anycast address (IPv6), so no host can be reached at it",
                 "remove it from the pool; a Service that asks for it has to ask for another one",
             ),
+            Self::GatewayAddress => (
+                "the address is the default gateway of a node, so pools leave it out; a Service that had it \
+                 before keeps it",
+                "give the Service another address (the Event has the command), and exclude this one from the \
+                 pool",
+            ),
             Self::PeerKernelAnswers => (
                 "the kernel of a cluster node answers ARP for the address",
                 "with kube-proxy in IPVS mode, set strictARP: true; otherwise look for proxy_arp, or for the \

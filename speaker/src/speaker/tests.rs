@@ -2,6 +2,7 @@
 //! stage.
 
 use ferrolb_core::announce::Settings;
+use ferrolb_core::conflict::Report;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::ownership::{FAST, PORT};
 use ferrolb_kube::scripted::{ApiServer, Fault};
@@ -29,6 +30,7 @@ struct Running {
     peers: Peers,
     wire: Wire,
     questions: mpsc::Sender<oneshot::Sender<SpeakerStatus>>,
+    gateways: latest::Sender<Vec<IpAddr>>,
     metrics: Arc<Metrics>,
 }
 
@@ -121,6 +123,7 @@ impl Running {
         let (monitored_at, _) = latest::channel(None);
         let (labels, wanted_labels) = Labels::channel();
         let (questions, asked) = mpsc::channel(1);
+        let (gateways, told_gateways) = latest::channel(Vec::new());
         let source = format!("{NAMESPACE}/config");
         let view = View::new(me.clone(), None, source, ExcludeLabel::Prefer);
         let ways = Ways {
@@ -143,6 +146,7 @@ impl Running {
             notices,
             heard,
             questions: asked,
+            gateways: told_gateways,
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
@@ -156,6 +160,7 @@ impl Running {
             peers,
             wire,
             questions,
+            gateways,
             metrics,
         }
     }
@@ -244,6 +249,31 @@ async fn whatever_the_api_server_does_at_first_the_address_is_announced_and_one_
     assert_eq!(api.all("/events/")[0]["reason"], "nodeAssigned");
     until("its series", async || speaker.has_series()).await;
     assert_eq!(speaker.status().await.waiting_for, None);
+}
+
+/// The pool has 192.168.64.200 to .207.
+#[tokio::test]
+async fn the_gateways_that_are_in_a_pool_are_reported_and_no_others() {
+    let lan = Lan::default();
+    let api = api(&[1]).await;
+    let speaker = Running::new(&lan, &api, 1).await;
+    let gateways = vec![address(1), address(201), "fe80::1".parse().unwrap()];
+    speaker.gateways.send_replace(gateways);
+    until("it is reported", async || {
+        !api.all(CONFLICTS_NAME).is_empty()
+    })
+    .await;
+    let object = &api.all(CONFLICTS_NAME)[0];
+    let entries = object["data"].as_object().unwrap();
+    assert_eq!(entries.len(), 1, "{object}");
+    let text = entries["192.168.64.201"].as_str().unwrap();
+    let report = Report::decode("192.168.64.201", text).unwrap();
+    assert_eq!(
+        report.finding().which(address(201)),
+        "which is the gateway of node n1"
+    );
+    // It keeps nobody silent.
+    assert_eq!(settle(&[&speaker]).await, 1);
 }
 
 #[tokio::test]

@@ -629,7 +629,7 @@ fn an_address_that_another_host_has_is_known_until_its_report_is_gone() {
         address,
         cause: Cause::Host("02:00:c0:a8:40:64".parse().unwrap()),
         node: "n1".into(),
-        service: key("web"),
+        service: Some(key("web")),
         time: "2026-11-25T18:00:00Z".parse().unwrap(),
         announced,
     };

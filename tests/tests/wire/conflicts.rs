@@ -350,6 +350,7 @@ fn is_told(cluster: &Cluster, vip: IpAddr, by: &Host) -> Result<()> {
     assert_eq!(report.address, vip);
     assert_eq!(report.cause, Cause::Host(MacAddr::from(mac.0)));
     assert_eq!(report.node, by.name);
-    assert_eq!(report.service.to_string(), "default/web");
+    let service = report.service.context("no Service")?;
+    assert_eq!(service.to_string(), "default/web");
     Ok(())
 }

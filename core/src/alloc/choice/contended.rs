@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Choice, Granted, Refusal};
 use crate::Reason;
 use crate::alloc::first_use::{MOST_REPLACED, REPLACED_WITHIN};
+use crate::config::Pool;
 use crate::conflict::{Cause, Finding, give_another};
 
 impl Choice<'_> {
@@ -40,7 +41,7 @@ impl Choice<'_> {
         let finding = self.surroundings.conflicts.get(&address);
         !self.asks_for(address)
             && finding.is_some_and(|finding| match finding.cause {
-                Cause::Host(_) => !self.first_use.is_over(address),
+                Cause::Host(_) | Cause::Gateway => !self.first_use.is_over(address),
                 Cause::Subnet(_) => true,
             })
     }
@@ -75,6 +76,7 @@ impl Choice<'_> {
                 "take the address from that host, or ",
             ),
             Cause::Subnet(_) => (Reason::NoHostAddress, "take it out of the pool, and "),
+            Cause::Gateway => (Reason::GatewayAddress, ""),
         };
         let which = finding.which(address);
         let why = if self.asks_for(address) {
@@ -94,6 +96,32 @@ impl Choice<'_> {
             )
         };
         Refusal::new(reason, format!("has {address}, {which}; {why}"))
+    }
+
+    /// A node's gateway is given to nobody, also by name: its users would lose their way.
+    pub(super) fn refuse_gateway(&self, address: IpAddr, pool: &Pool) -> Option<Refusal> {
+        let finding = self.surroundings.conflicts.get(&address)?;
+        (finding.cause == Cause::Gateway).then(|| {
+            let (pool, node) = (&pool.name, &finding.node);
+            let text = format!(
+                "pool {pool} leaves {address} out, because it is the gateway of node {node}: ask for \
+                 another address"
+            );
+            Refusal::new(Reason::RequestedAddressOutsidePools, text)
+        })
+    }
+
+    /// Says which gateway `pools` hold back, in brackets; nothing if none.
+    pub(super) fn gateway_left_out(&self, pools: &[&Pool]) -> String {
+        let conflicts = self.surroundings.conflicts.iter();
+        let mut gateways = conflicts.filter(|(address, finding)| {
+            finding.cause == Cause::Gateway && pools.iter().any(|pool| pool.contains(**address))
+        });
+        gateways
+            .next()
+            .map_or_else(String::new, |(address, finding)| {
+                format!(" ({address}, {}, left out)", finding.which(*address))
+            })
     }
 
     /// A node says that an address is its own which the Service was not given as one.

@@ -18,6 +18,13 @@ pub(in crate::alloc) fn by_its_subnet() -> Finding {
     }
 }
 
+pub(in crate::alloc) fn by_a_gateway() -> Finding {
+    Finding {
+        cause: Cause::Gateway,
+        node: "n1".to_owned(),
+    }
+}
+
 /// The Service once its status shows what was decided.
 fn shown(allocator: &mut Allocator, view: &ServiceView) -> ServiceView {
     let assigned = allocator.ensure(view).addresses().to_vec();
@@ -62,7 +69,7 @@ enum Use {
 #[test]
 fn only_what_is_not_in_use_yet_is_replaced_for_a_hosts_word_and_what_is_asked_for_never() {
     use Use::{Decided, Former, Shown};
-    let (host, subnet) = (by_a_host(), by_its_subnet());
+    let (host, subnet, gateway) = (by_a_host(), by_its_subnet(), by_a_gateway());
     // The Service's use of 10.0.0.0, what is found, and whether another address is given: without a
     // request, and with one for just this address.
     let rows = [
@@ -76,6 +83,10 @@ fn only_what_is_not_in_use_yet_is_replaced_for_a_hosts_word_and_what_is_asked_fo
         (Shown(9), &subnet, true),
         (Shown(10), &subnet, true),
         (Former, &subnet, true),
+        (Decided, &gateway, true),
+        (Shown(9), &gateway, true),
+        (Shown(10), &gateway, false),
+        (Former, &gateway, false),
     ];
     for (use_of_it, finding, replaced) in rows {
         for asks in [false, true] {
@@ -112,6 +123,7 @@ fn only_what_is_not_in_use_yet_is_replaced_for_a_hosts_word_and_what_is_asked_fo
                     Reason::NoHostAddress,
                     "which is the network address of 10.0.0.0/30, the subnet of node n1",
                 ),
+                Cause::Gateway => (Reason::GatewayAddress, "which is the gateway of node n1"),
             };
             assert_eq!(refusal.reason, reason, "{what}");
             let remedy = if asks {
@@ -124,6 +136,56 @@ fn only_what_is_not_in_use_yet_is_replaced_for_a_hosts_word_and_what_is_asked_fo
             }
         }
     }
+}
+
+/// Of both families, in whatever way somebody comes to an address.
+#[test]
+fn a_nodes_gateway_is_given_to_nobody_whoever_asks_for_it() {
+    let gateways = [("10.0.0.1", by_a_gateway()), ("fd00::1", by_a_gateway())];
+    let both = || {
+        configured(vec![pool(
+            "default",
+            &[("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")],
+        )])
+    };
+    let mut allocator = both();
+    contend(&mut allocator, &gateways);
+    for (gateway, asks) in [("10.0.0.1", "10.0.0.1"), ("fd00::1", "10.0.0.2,fd00::1")] {
+        let asking = asking(asks, dual("asks", FamilyPolicy::PreferDualStack));
+        let refusal = allocator
+            .ensure(&asking)
+            .refusal()
+            .cloned()
+            .expect("refused");
+        assert_eq!(refusal.reason, Reason::RequestedAddressOutsidePools);
+        let text = format!(
+            "pool default leaves {gateway} out, because it is the gateway of node n1: ask for another \
+             address"
+        );
+        assert_eq!(refusal.text, text);
+    }
+    let web = allocator.ensure(&dual("web", FamilyPolicy::RequireDualStack));
+    assert_eq!(web.addresses(), [address("10.0.0.2"), address("fd00::2")]);
+    let waits = allocator.ensure(&service("waits"));
+    let refusal = waits.refusal().unwrap();
+    assert_eq!(refusal.reason, Reason::PoolExhausted);
+    let why = "(10.0.0.1, which is the gateway of node n1, left out)";
+    assert!(refusal.text.contains(why), "{refusal}");
+    // By a key, or in a pool that needs none, the address of whom had it before is not shared either.
+    let mut allocator = both();
+    let keyed = |name, port| ServiceView {
+        sharing_key: Some("k".to_owned()),
+        ..on_port(port, service(name))
+    };
+    let mut former = keyed("former", 80);
+    former.assigned = vec![address("10.0.0.1")];
+    assert_eq!(ensure(&mut allocator, &former), "10.0.0.1");
+    contend(&mut allocator, &gateways);
+    assert_eq!(
+        kept(&mut allocator, &former, "10.0.0.1").reason,
+        Reason::GatewayAddress
+    );
+    assert_eq!(ensure(&mut allocator, &keyed("lodger", 81)), "10.0.0.2");
 }
 
 #[test]
