@@ -103,9 +103,17 @@ check-%:
 	CC_$(subst -,_,$*)=true AR_$(subst -,_,$*)=true \
 	    cargo clippy --locked --target $* -p kubectl-ferrolb -- -D warnings
 
+TEST := cargo test --workspace --features ferrolb-core/k8s --locked
+# What depends on how kube-proxy forwards.
+PROXY_TESTS := walk failover install addon keep_connections
+
 .PHONY: test
-test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes)
-	cargo test --workspace --features ferrolb-core/k8s --locked --no-fail-fast -- --test-threads=1
+test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes). PROXY=nftables: those of forwarding, in that mode of kube-proxy
+	$(PROXY:%=FERROLB_PROXY=%) $(TEST) --no-fail-fast $(if $(PROXY),$(PROXY_TESTS:%=--test %)) -- --test-threads=1
+
+.PHONY: test-nftables
+test-nftables: build ## One test with kube-proxy in nftables mode: traffic and failover (root, a minute)
+	FERROLB_PROXY=nftables $(TEST) --test failover -- --test-threads=1 is_cut_off_or_cordoned
 
 .PHONY: test-long
 test-long: build ## Tests that take too long for each change, at their full size (root)

@@ -7,6 +7,7 @@ use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
 use crate::crds::Crds;
+use crate::drain_wait::DrainWait;
 use crate::dump::Dump;
 use crate::explain::Explain;
 use crate::migrate::Migrate;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     Crds(Crds),
     Plan(Plan),
+    DrainWait(DrainWait),
     Move(Move),
     Adopt(Adopt),
     Rebalance(Rebalance),

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_NAMESPACE;
 use http::{Request, StatusCode, header};
@@ -80,6 +82,8 @@ pub(crate) struct Daemon {
     pub(crate) image: String,
     /// A speaker's `--exclude-label`.
     pub(crate) exclude_label: ExcludeLabel,
+    /// A speaker's `--cordon`.
+    pub(crate) cordon: Cordon,
     port: u16,
 }
 
@@ -292,14 +296,16 @@ fn daemon(pod: &Pod) -> Option<Daemon> {
         ready_since: ready.and_then(|one| Some(one.last_transition_time.as_ref()?.0)),
         started: started.map(|time| time.0),
         image: container.image.clone().unwrap_or_default(),
-        exclude_label: exclude_label(container),
+        exclude_label: option(container, "--exclude-label="),
+        cordon: option(container, "--cordon="),
         port: port(container),
     })
 }
 
-fn exclude_label(container: &Container) -> ExcludeLabel {
+/// As the container's arguments say it, or else its default.
+fn option<T: FromStr + Default>(container: &Container, name: &str) -> T {
     let args = container.args.iter().flatten();
-    let mut given = args.filter_map(|arg| arg.strip_prefix("--exclude-label=")?.parse().ok());
+    let mut given = args.filter_map(|arg| arg.strip_prefix(name)?.parse().ok());
     given.next().unwrap_or_default()
 }
 
@@ -324,6 +330,7 @@ impl Daemon {
             started: None,
             image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
             exclude_label: ExcludeLabel::default(),
+            cordon: Cordon::default(),
             port: USUAL_PORT,
         }
     }
@@ -340,7 +347,7 @@ mod tests {
             "spec": { "nodeName": "n1", "containers": [
                 { "name": "sidecar" },
                 { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports,
-                  "args": ["--port=7472", "--exclude-label=strict"] },
+                  "args": ["--port=7472", "--exclude-label=strict", "--cordon=stay"] },
             ] },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
         }))
@@ -358,6 +365,7 @@ mod tests {
         assert_eq!((found.node.as_deref(), found.ready), (Some("n1"), true));
         assert_eq!(found.image, "ghcr.io/ferrolb/speaker:0.1.0");
         assert_eq!(found.exclude_label, ExcludeLabel::Strict);
+        assert_eq!(found.cordon, Cordon::Stay);
         let addon = pod(
             &[("app", "metallb"), ("component", "speaker")],
             serde_json::json!([]),

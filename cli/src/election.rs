@@ -8,6 +8,7 @@ use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::advertise::Advertised;
 use ferrolb_core::config::{self, Config, Outcome};
+use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
@@ -29,6 +30,8 @@ pub(crate) struct Election {
     pub(crate) config: Option<Config>,
     /// How the speakers take that label.
     pub(crate) exclude_label: ExcludeLabel,
+    /// What a mere cordon does: with `stay` the speakers, and so `nodes`, do not see it.
+    pub(crate) cordon: Cordon,
     /// What makes it uncertain.
     pub(crate) note: Option<&'static str>,
 }
@@ -37,14 +40,27 @@ pub(crate) struct Election {
 const REFUSED: &str =
     "the ConfigMap is refused, so it is not known which nodes the pools in force select";
 
+/// As the speakers were told it. During a rollout they may differ for a moment.
+pub(crate) fn cordon(daemons: &[Daemon]) -> Cordon {
+    let mut told = daemons.iter().map(|daemon| daemon.cordon);
+    let other = told.find(|cordon| *cordon != Cordon::default());
+    other.unwrap_or_default()
+}
+
 impl Cluster {
     pub(crate) async fn election(&self, daemons: &[Daemon]) -> anyhow::Result<Election> {
         let nodes = self.every(|node| node_view(&node)).await?.into_iter();
+        let cordon = cordon(daemons);
+        let seen = |node: NodeView| NodeView {
+            unschedulable: node.unschedulable && cordon == Cordon::Move,
+            ..node
+        };
         let configured = self.config(daemons).await?;
         Ok(Election {
             services: self.every(|service| service_view(&service)).await?,
             slices: self.every(|slice| endpoint_slice_view(&slice)).await?,
-            nodes: nodes.map(|node| (node.name.clone(), node)).collect(),
+            nodes: nodes.map(|node| (node.name.clone(), seen(node))).collect(),
+            cordon,
             exclude_label: daemons
                 .iter()
                 .map(|daemon| daemon.exclude_label)
@@ -96,6 +112,9 @@ impl Election {
     /// As it is once `node` is cordoned.
     pub(crate) fn cordoned(&self, node: &str) -> Self {
         let mut cordoned = self.clone();
+        if self.cordon == Cordon::Stay {
+            return cordoned;
+        }
         if let Some(node) = cordoned.nodes.get_mut(node) {
             node.unschedulable = true;
         }
@@ -286,6 +305,7 @@ impl Election {
             nodes: (1..=3).map(node).collect(),
             config: Some(config),
             exclude_label: ExcludeLabel::default(),
+            cordon: Cordon::default(),
             note: None,
         }
     }

@@ -1,5 +1,6 @@
 //! What the tests of several verbs show.
 
+use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::report::{
     ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus,
 };
@@ -140,6 +141,32 @@ pub(crate) fn vouching(node: &str, members: &[(&str, &str)]) -> Said {
     });
     let status = serde_json::from_value(status).map_err(Into::into);
     vec![(node.to_owned(), status)]
+}
+
+/// A keeper that passes connections of these addresses on: each with the node that has them, and packets so far.
+pub(crate) fn passing_on(addresses: &[(&str, &str, u64)]) -> KeepingStatus {
+    let addresses = addresses.iter().map(|(address, from, packets)| KeptStatus {
+        address: address.parse().unwrap(),
+        from: (*from).to_owned(),
+        seconds_left: 560,
+        packets: *packets,
+        idle_seconds: 7,
+    });
+    KeepingStatus {
+        ready: true,
+        problem: None,
+        max_seconds: 600,
+        addresses: addresses.collect(),
+    }
+}
+
+/// One that cannot.
+pub(crate) fn unable() -> KeepingStatus {
+    KeepingStatus {
+        ready: false,
+        problem: Some("the keeper cannot be reached: no such file".to_owned()),
+        ..passing_on(&[])
+    }
 }
 
 /// What programs are told.

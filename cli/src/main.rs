@@ -13,6 +13,7 @@ mod controller;
 mod crds;
 mod daemons;
 mod dashboard;
+mod drain_wait;
 mod dump;
 mod election;
 mod explain;
@@ -87,6 +88,7 @@ fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Validate(validate) => validate.run(out),
         Command::Check(check) => check.run(out),
         Command::Plan(plan) => plan.run(out),
+        Command::DrainWait(wait) => wait.run(out),
         Command::Move(order) => order.run(out),
         Command::Adopt(adopt) => adopt.run(out),
         Command::Rebalance(rebalance) => rebalance.run(out),

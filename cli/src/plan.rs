@@ -1,6 +1,7 @@
 //! `kubectl ferrolb plan`.
 
 mod edit;
+mod keeping;
 mod node_down;
 mod told;
 
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 use ferrolb_core::Reason;
+use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::agreed;
 use ferrolb_core::names::ANNOTATION_MOVE_TO;
 use ferrolb_core::report::SpeakerStatus;
@@ -58,7 +60,10 @@ struct Drain {
 const EXAMPLES: &str = "\
 Examples:
   # Drain it only if another node takes every address
-  kubectl ferrolb plan drain n1 && kubectl drain n1 --ignore-daemonsets";
+  kubectl ferrolb plan drain n1 && kubectl drain n1 --ignore-daemonsets
+
+  # With speaker.keepConnections: wait until its open connections have ended
+  kubectl ferrolb drain-wait n1";
 
 /// Not every address finds a successor.
 const NOT_ALL: u8 = 1;
@@ -67,6 +72,8 @@ const NOT_ALL: u8 = 1;
 #[serde(rename_all = "camelCase")]
 struct Answer {
     node: String,
+    /// What a mere cordon does: `move` or `stay`.
+    cordon: &'static str,
     addresses: Vec<Handover>,
     /// What else is worth knowing.
     notes: Vec<String>,
@@ -86,6 +93,8 @@ struct Handover {
     hands_over: bool,
     /// No pod is left elsewhere: nobody announces until one is ready there.
     gap: bool,
+    /// For how long open connections through the node are kept after that, at most; null if they are reset.
+    kept_seconds: Option<u64>,
 }
 
 /// What the speakers that were asked say; `None` if one does not.
@@ -102,7 +111,9 @@ impl Plan {
             .installation
             .run(async |cluster| look(cluster, &drain.node).await)?;
         drain.format.print(out, &answer, |out| text(out, &answer))?;
-        let is_fine = |one: &Handover| one.to.is_some() && one.hands_over && !one.gap;
+        // Where a cordon moves nothing, it is wanted that an address stays until the node shuts down.
+        let stays = answer.cordon == Cordon::Stay.as_str();
+        let is_fine = |one: &Handover| one.to.is_some() && (one.hands_over || stays) && !one.gap;
         Ok(if answer.addresses.iter().all(is_fine) {
             ExitCode::SUCCESS
         } else {
@@ -160,7 +171,15 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
                 ));
             }
             let policies = services.iter().map(|one| policy(one.traffic_policy));
-            let (to, hands_over) = successor(&cordoned, vip.address, node, speaker, asked);
+            let is_left_without_pods = drained.standings(vip.address, None).is_err();
+            // Then only the end of its pods moves it, where its policy is Local.
+            let moves_with_its_pods = election.cordon == Cordon::Stay && !is_left_without_pods;
+            let after = if moves_with_its_pods {
+                &drained
+            } else {
+                &cordoned
+            };
+            let (to, hands_over) = successor(after, vip.address, node, speaker, asked);
             let is_preferred = |to| uncordoned.prefers(vip.address, node, to);
             if asked_for != Some(node) && to.as_deref().is_some_and(is_preferred) {
                 coming_back.push(vip.address);
@@ -169,7 +188,8 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
                 address: vip.address,
                 services: vip.services.clone(),
                 policies: policies.collect(),
-                gap: to.is_some() && drained.standings(vip.address, None).is_err(),
+                gap: to.is_some() && is_left_without_pods,
+                kept_seconds: to.as_deref().and_then(|to| keeping::seconds(to, asked)),
                 to,
                 hands_over,
             });
@@ -191,6 +211,7 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
              announce"
         ));
     }
+    notes.extend(keeping::notes(node, &addresses, speaker, asked));
     for (other, _) in asked.iter().filter(|(_, said)| said.is_none()) {
         notes.push(format!(
             "the speaker on {other} does not answer, so it is not known whether it may announce an \
@@ -199,6 +220,7 @@ fn answer(election: &Election, node: &str, speaker: &SpeakerStatus, asked: &Aske
     }
     Answer {
         node: node.to_owned(),
+        cordon: election.cordon.as_str(),
         addresses,
         notes,
     }
@@ -282,6 +304,12 @@ fn costs(answer: &Answer) -> Vec<String> {
                 "{address}: all its pods are on {node}; nobody answers from the time they end \
                  until one is ready elsewhere"
             )),
+            Some(to) if !one.hands_over && answer.cordon == Cordon::Stay.as_str() => {
+                costs.push(format!(
+                    "{address}: stays with {node} until that shuts down (speaker.cordon is stay); \
+                     then {to} takes it within two seconds"
+                ));
+            }
             Some(to) if !one.hands_over => costs.push(format!(
                 "{address}: stays with {node} until that stops, because {to} is no better than a \
                  cordoned node"
@@ -289,9 +317,11 @@ fn costs(answer: &Answer) -> Vec<String> {
             Some(_) => {}
         }
     }
+    costs.extend(keeping::sentences(answer));
     let has = |policy| {
-        let mut addresses = answer.addresses.iter();
-        addresses.any(|one| one.policies.contains(&policy))
+        let reset = answer.addresses.iter();
+        let mut reset = reset.filter(|one| one.kept_seconds.is_none());
+        reset.any(|one| one.policies.contains(&policy))
     };
     if has("Cluster") {
         costs.push(format!(

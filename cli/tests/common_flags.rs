@@ -8,7 +8,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-ferrolb");
 const ESCAPE: u8 = 0x1b;
 
 /// The verbs that ask a cluster, with what each needs at least.
-const OF_A_CLUSTER: [&[&str]; 18] = [
+const OF_A_CLUSTER: [&[&str]; 19] = [
     &["status"],
     &["top"],
     &["dashboard"],
@@ -21,6 +21,7 @@ const OF_A_CLUSTER: [&[&str]; 18] = [
     &["plan", "drain", "n1"],
     &["plan", "node-down", "n1", "n2"],
     &["plan", "config", "-"],
+    &["drain-wait", "n1"],
     &["move", "192.168.64.240", "n1"],
     &["adopt", "svc/web"],
     &["rebalance"],

@@ -66,13 +66,8 @@ pub enum Order {
     Stations(Vec<Station>),
     /// Pass on what comes to `vip` and belongs to no known connection.
     Keep(Entry),
-    /// No more.
-    Drop {
-        /// The address.
-        vip: IpAddr,
-        /// Why, for log and metric.
-        end: End,
-    },
+    /// No more, for this address.
+    Drop(IpAddr),
 }
 
 /// An address for which packets are passed on.
@@ -113,6 +108,33 @@ impl End {
             Self::Over => "over",
         }
     }
+
+    /// What it means for connections that are still open.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::OldOwnerGone => {
+                "it is down or does not answer. Those that were still open are reset"
+            }
+            Self::Moved => "the address has moved again",
+            Self::Idle => "none of them sent anything for five minutes",
+            Self::Over => {
+                "their time (speaker.keepConnections.maxSeconds) is over. Those that are still open are reset \
+                 when they next send something"
+            }
+        }
+    }
+}
+
+/// An address for which packets are no longer passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The address.
+    pub vip: IpAddr,
+    /// Its old owner.
+    pub from: NodeId,
+    /// Why, for log, metric and Event.
+    pub end: End,
 }
 
 /// Who had an address until now.
@@ -133,6 +155,8 @@ pub struct Kept {
     pub from: NodeId,
     /// How much longer, at most.
     pub left: Duration,
+    /// Since the last packet that is known to have been passed on; without one, since it began.
+    pub idle: Duration,
     /// Packets passed on so far.
     pub packets: u64,
 }
@@ -144,6 +168,7 @@ pub struct Keep {
     entries: BTreeMap<IpAddr, Ongoing>,
     stations: Vec<Station>,
     orders: VecDeque<Order>,
+    ended: VecDeque<Ended>,
     probes: VecDeque<IpAddr>,
 }
 
@@ -173,6 +198,7 @@ impl Keep {
             entries: BTreeMap::new(),
             stations: Vec::new(),
             orders: VecDeque::new(),
+            ended: VecDeque::new(),
             probes: VecDeque::new(),
         }
     }
@@ -213,10 +239,7 @@ impl Keep {
             Some(giver) if self.entries.len() < MAX_ENTRIES => {
                 self.insert(found.vip, giver, found.time.min(self.longest), now);
             }
-            _ => self.orders.push_back(Order::Drop {
-                vip: found.vip,
-                end: End::OldOwnerGone,
-            }),
+            _ => self.orders.push_back(Order::Drop(found.vip)),
         }
     }
 
@@ -347,6 +370,11 @@ impl Keep {
         self.orders.pop_front()
     }
 
+    /// The next address for which it has ended, until there is none.
+    pub fn poll_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
+    }
+
     /// The next address whose kernel has to be asked for a sign of life, until there is none.
     pub fn poll_probe(&mut self) -> Option<IpAddr> {
         self.probes.pop_front()
@@ -364,13 +392,16 @@ impl Keep {
             vip,
             from: entry.giver.node,
             left: entry.until.saturating_since(now),
+            idle: now.saturating_since(entry.passed_at),
             packets: entry.packets,
         })
     }
 
     fn end(&mut self, vip: IpAddr, end: End) {
-        if self.entries.remove(&vip).is_some() {
-            self.orders.push_back(Order::Drop { vip, end });
+        if let Some(entry) = self.entries.remove(&vip) {
+            let from = entry.giver.node;
+            self.orders.push_back(Order::Drop(vip));
+            self.ended.push_back(Ended { vip, from, end });
         }
     }
 }

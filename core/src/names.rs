@@ -120,6 +120,8 @@ pub mod event {
     pub const NODE_ASSIGNED: EventReason = EventReason("nodeAssigned");
     /// Normal, on a Service: its address moved, and its open connections go on through the old node.
     pub const CONNECTIONS_KEPT: EventReason = EventReason("connectionsKept");
+    /// Normal, on a Service: they no longer do; the text says why.
+    pub const CONNECTIONS_NO_LONGER_KEPT: EventReason = EventReason("connectionsNoLongerKept");
     /// Warning, on a Service: its status was written again and again, and is left as it is.
     pub const WRITE_LOOP: EventReason = EventReason("WriteLoopStopped");
     /// Normal, on a Service: what another load balancer had left was taken over.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ferrolb_core::keep::End;
 use ferrolb_core::names::{SPEAKER_COMPONENT, event};
 use ferrolb_core::view::ServiceView;
 use ferrolb_kube::events::{Author, Before, Object, Severity, Words, fingerprint};
@@ -13,6 +14,13 @@ use tracing::{debug, warn};
 
 /// Events that wait for a slow API server; further ones are dropped, and logged as all are.
 const QUEUE: usize = 1_024;
+
+/// What each move of an address is told by, each time anew.
+const OF_MOVES: [event::EventReason; 3] = [
+    event::NODE_ASSIGNED,
+    event::CONNECTIONS_KEPT,
+    event::CONNECTIONS_NO_LONGER_KEPT,
+];
 
 /// Events of one node about one Service that differ only in what they say of other hosts.
 const VARIANTS: u64 = 8;
@@ -77,6 +85,25 @@ impl Events {
         });
     }
 
+    /// Queues "open connections are no longer kept", and why.
+    pub fn connections_no_longer_kept(
+        &self,
+        service: &ServiceView,
+        vip: IpAddr,
+        from: &str,
+        end: End,
+    ) {
+        self.send(Words {
+            object: Object::service(service),
+            severity: Severity::Normal,
+            reason: event::CONNECTIONS_NO_LONGER_KEPT,
+            message: format!(
+                "open connections through {vip} no longer go on through node \"{from}\": {}",
+                end.explanation()
+            ),
+        });
+    }
+
     /// Queues any.
     pub fn send(&self, words: Words) {
         self.queue(Queued {
@@ -116,7 +143,7 @@ async fn write(client: &Client, author: &Author, Queued { words, number }: Queue
 /// again and again, in as many words as there are hardware addresses. So there are at most
 /// [`VARIANTS`] of them, until the API server forgets them after an hour.
 fn suffix(words: &Words, me: &str, now: Timestamp) -> String {
-    if [event::NODE_ASSIGNED, event::CONNECTIONS_KEPT].contains(&words.reason) {
+    if OF_MOVES.contains(&words.reason) {
         // As client-go names them: unique without a round trip.
         return format!("{:x}", now.as_nanosecond());
     }
@@ -166,11 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn that_a_node_announces_is_an_event_each_time() {
-        let at = |second| {
-            let now = Timestamp::from_second(second).unwrap();
-            suffix(&words(event::NODE_ASSIGNED, "announcing"), "n1", now)
-        };
-        assert_ne!(at(1), at(2));
+    fn that_a_node_announces_and_keeps_connections_is_an_event_each_time() {
+        for reason in OF_MOVES {
+            let at = |second| {
+                let now = Timestamp::from_second(second).unwrap();
+                suffix(&words(reason, "the same"), "n1", now)
+            };
+            assert_ne!(at(1), at(2), "{reason}");
+        }
     }
 }

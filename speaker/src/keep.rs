@@ -14,7 +14,7 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::announce::{Link as NetworkLink, LinkId};
 use ferrolb_core::keep::words::{Answer, Question, VERSION};
-use ferrolb_core::keep::{Entry, Giver, Keep, Kept, LONGEST, Order, Station, station_for};
+use ferrolb_core::keep::{Ended, Entry, Giver, Keep, Kept, LONGEST, Order, Station, station_for};
 use ferrolb_core::ownership::{KernelAnswer, NodeId, Standing};
 use ferrolb_core::wire::MacAddr;
 use tracing::{debug, info, warn};
@@ -85,6 +85,8 @@ pub struct Keeper {
     heard: BTreeMap<IpAddr, MacAddr>,
     stations: BTreeMap<IpAddr, (NodeId, MacAddr)>,
     to_ask: Vec<IpAddr>,
+    /// Nobody has taken these yet.
+    ended: Vec<Ended>,
     metrics: KeepMetrics,
 }
 
@@ -109,6 +111,7 @@ impl Keeper {
             heard: BTreeMap::new(),
             stations: BTreeMap::new(),
             to_ask: Vec::new(),
+            ended: Vec::new(),
             metrics,
         }
     }
@@ -233,6 +236,11 @@ impl Keeper {
     pub fn kept(&self, now: Instant) -> impl Iterator<Item = Kept> {
         let is_able = self.is_able;
         self.keep.kept(now).filter(move |_| is_able)
+    }
+
+    /// The addresses for which it has ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
     }
 
     /// The other nodes, with all that is known of their hardware addresses.
@@ -385,6 +393,12 @@ impl Keeper {
     }
 
     fn send_orders(&mut self) {
+        while let Some(ended) = self.keep.poll_ended() {
+            let Ended { vip, end, .. } = ended;
+            info!(%vip, end = end.as_str(), "connections through the address are no longer passed on");
+            self.metrics.ended(vip, end);
+            self.ended.push(ended);
+        }
         let mut entries = Vec::new();
         let mut dropped = Vec::new();
         while let Some(order) = self.keep.poll_order() {
@@ -398,9 +412,7 @@ impl Keeper {
                     dropped.retain(|vip| *vip != entry.vip);
                     entries.push(entry);
                 }
-                Order::Drop { vip, end } => {
-                    info!(%vip, end = end.as_str(), "connections through the address are no longer passed on");
-                    self.metrics.ended(vip, end);
+                Order::Drop(vip) => {
                     entries.retain(|entry: &Entry| entry.vip != vip);
                     dropped.push(vip);
                 }

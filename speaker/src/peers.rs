@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce;
+use ferrolb_core::keep::End;
 use ferrolb_core::ownership::{Candidate, Leaving, Settings};
 use ferrolb_core::vip::Standing;
 use ferrolb_kube::clock::Clock;
@@ -74,9 +75,11 @@ impl Wish {
 /// What the peers' thread tells. What it has announced, the wire thread tells: one source for each.
 #[derive(Debug)]
 pub enum FromPeers {
-    /// Connections through an address that this node has taken over go on through this node, for so long at
-    /// most.
+    /// Open connections through an address that this node has taken over are passed on to that node, for so
+    /// long at most.
     Kept(IpAddr, String, Duration),
+    /// They are no longer, and why.
+    KeptNoMore(IpAddr, String, End),
     /// Whether this speaker knows the others, and may announce.
     Joined(bool),
     /// The addresses at which this node is reached, by speakers and by whoever monitors them; none

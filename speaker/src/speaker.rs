@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Event;
 use ferrolb_core::conflict::MOST_REPORTS;
+use ferrolb_core::keep::End;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::report::SpeakerStatus;
@@ -202,6 +203,7 @@ impl Speaker {
     fn note(&mut self, notice: FromPeers) -> anyhow::Result<()> {
         match notice {
             FromPeers::Kept(vip, from, time) => self.tell_kept(vip, &from, time),
+            FromPeers::KeptNoMore(vip, from, end) => self.tell_kept_no_more(vip, &from, end),
             FromPeers::Joined(joined) => self.joined = joined,
             FromPeers::At(addresses) => self.follow_host(&addresses),
             FromPeers::MayExit => {}
@@ -292,6 +294,14 @@ impl Speaker {
     fn tell_kept(&self, vip: IpAddr, from: &str, time: Duration) {
         for service in self.view.services_at(vip) {
             self.ways.events.connections_kept(service, vip, from, time);
+        }
+    }
+
+    /// It has come to its end: one Event for each that said that it began.
+    fn tell_kept_no_more(&self, vip: IpAddr, from: &str, end: End) {
+        for service in self.view.services_at(vip) {
+            let events = &self.ways.events;
+            events.connections_no_longer_kept(service, vip, from, end);
         }
     }
 

@@ -49,6 +49,7 @@ const HOST_QUERIES: &[&[&str]] = &[
     &["ip", "neighbour"],
     &["ss", "-tunap"],
     &["iptables-save"],
+    &["nft", "list", "ruleset"],
 ];
 
 /// Copies logs and state to `target/lab-failures/NAME` and says where.

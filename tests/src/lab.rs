@@ -12,6 +12,7 @@ use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::command::stdout_of;
+use crate::kube_proxy::ProxyMode;
 use crate::net::{CLIENT, CONTROL_PLANE, Host, Network};
 use crate::preflight::Program;
 use crate::real;
@@ -70,6 +71,9 @@ pub struct Plan {
     pub kind: NodeKind,
     /// One node with the labels that kubeadm gives a control plane.
     pub like_minikube: bool,
+    /// How its kube-proxies forward.
+    #[serde(default)]
+    pub proxy: ProxyMode,
     /// Its LAN.
     pub network: Network,
 }

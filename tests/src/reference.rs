@@ -118,7 +118,11 @@ fn metrics() -> Result<String> {
         ("Controller", &["controller/src/metrics.rs"][..]),
         (
             "Speaker",
-            &["speaker/src/metrics.rs", "speaker/src/gauges.rs"],
+            &[
+                "speaker/src/metrics.rs",
+                "speaker/src/gauges.rs",
+                "speaker/src/keep/metrics.rs",
+            ],
         ),
     ] {
         let _ = writeln!(
@@ -189,6 +193,7 @@ fn status() -> Result<String> {
         files.extend(more.flatten().map(|entry| entry.path()));
     }
     files.sort();
+    files.push(workspace().join("core/src/keep/shown.rs"));
     for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
         let source = fs::read_to_string(file).with_context(|| file.display().to_string())?;
         for (name, about, fields) in documented_structs(&source) {

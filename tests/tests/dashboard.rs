@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::cluster::{Cluster, SOON};
 use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::ip_batch;
 use ferrolb_tests::observe::{arp_ask, http_get};
 use ferrolb_tests::wait::wait_until;
@@ -38,7 +40,10 @@ const SCRAPES: usize = 3;
 
 #[test]
 fn every_query_of_the_dashboard_finds_what_happens_on_a_lab() -> Result<()> {
-    let cluster = Cluster::start("dashboard", 4, "192.168.64.200-192.168.64.203")?;
+    // With the option, and nobody behind it: so that its metrics are there, and say that it does not work.
+    let speaker =
+        |_: &Lab, node: &str| Ok(Daemon::speaker(node).arg("--keeper=/nowhere/keeper.sock"));
+    let cluster = Cluster::start_with("dashboard", 4, "192.168.64.200-192.168.64.203", speaker)?;
     let config = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "config", "namespace": NAMESPACE }, "data": { "config": POOLS },

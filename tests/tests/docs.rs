@@ -10,6 +10,7 @@ use ferrolb_core::config::{self, POOL_KEYS};
 use ferrolb_tests::reference;
 use serde::Deserialize as _;
 
+use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::names::{ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, annotation};
 use ferrolb_core::report::{Announcement, By, MemberStatus, SpeakerStatus, VipStatus};
 
@@ -228,6 +229,19 @@ fn every_key_of_a_speakers_status_is_listed() {
         standby_links: Vec::new(),
         announcements: vec![announcement],
     };
+    let kept = KeptStatus {
+        address: [192, 168, 64, 200].into(),
+        from: "n1".to_owned(),
+        seconds_left: 0,
+        packets: 0,
+        idle_seconds: 0,
+    };
+    let keeping = KeepingStatus {
+        ready: false,
+        problem: None,
+        max_seconds: 0,
+        addresses: vec![kept],
+    };
     let status = SpeakerStatus {
         node: "n1".to_owned(),
         version: String::new(),
@@ -235,7 +249,7 @@ fn every_key_of_a_speakers_status_is_listed() {
         isolated: false,
         members: vec![member],
         vips: vec![vip],
-        keeping: None,
+        keeping: Some(keeping),
     };
     let status = serde_json::to_value(status).unwrap();
     let page = fs::read_to_string(root().join("docs/plugin.md")).unwrap();
@@ -246,6 +260,8 @@ fn every_key_of_a_speakers_status_is_listed() {
         ("| `members[]`", &status["members"][0]),
         ("| `vips[]`", vip),
         ("| `vips[]`", &vip["announcements"][0]),
+        ("| `keeping`", &status["keeping"]),
+        ("| `keeping`", &status["keeping"]["addresses"][0]),
     ] {
         let letters = |c: char| !c.is_ascii_alphanumeric();
         let listed: Vec<_> = line(start).split(letters).collect();
@@ -365,10 +381,13 @@ fn every_command_of_the_plugin_on_a_page_is_one() {
         let text = fs::read_to_string(&page).unwrap();
         for rest in text.split("kubectl ferrolb ").skip(1) {
             let verb = rest
-                .split(|c: char| !c.is_ascii_lowercase())
+                .split(|c: char| !c.is_ascii_lowercase() && c != '-')
                 .next()
                 .unwrap();
-            if verb.is_empty() || rest.starts_with(|c: char| c.is_ascii_uppercase()) {
+            if verb.is_empty()
+                || verb.starts_with('-')
+                || rest.starts_with(|c: char| c.is_ascii_uppercase())
+            {
                 continue;
             }
             assert!(

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::Lab;
 use ferrolb_tests::image::Image;
+use ferrolb_tests::kube_proxy::ProxyMode;
 use ferrolb_tests::lab::NodeKind;
 use ferrolb_tests::observe::{Broken, TcpHold, TcpReport, http_get};
 use ferrolb_tests::wait::wait_until;
@@ -28,29 +29,58 @@ const BULK: usize = 60_000;
 #[test]
 fn open_connections_live_through_planned_moves_and_are_reset_when_the_old_node_dies() -> Result<()>
 {
-    Lab::builder("keep")
+    on_a_lab("keep", ProxyMode::chosen()?, |lab, all| {
+        only_the_speaker_has_a_token(lab)?;
+        a_move_resets_nothing(lab, all)?;
+        moved_back_both_nodes_connections_live(lab, all)?;
+        the_detour_costs_little(lab, all)?;
+        a_drain_resets_nothing_while_the_node_runs(lab, all)?;
+        once_the_old_node_is_dead_nobody_hangs(lab, all)
+    })
+}
+
+#[test]
+fn with_kube_proxys_nftables_mode_they_live_too() -> Result<()> {
+    on_a_lab("keep-nft", ProxyMode::Nftables, |lab, all| {
+        let rules = lab
+            .host("n1")?
+            .command("nft")
+            .args(["list", "tables"])
+            .output()?;
+        let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
+        ensure!(rules.contains("ip kube-proxy"), "{rules}");
+        a_move_resets_nothing(lab, all)?;
+        moved_back_both_nodes_connections_live(lab, all)?;
+        a_drain_resets_nothing_while_the_node_runs(lab, all)?;
+        once_the_old_node_is_dead_nobody_hangs(lab, all)
+    })
+}
+
+/// FerroLB with keepers, and Services of which n1 announces all.
+fn on_a_lab(
+    name: &str,
+    proxy: ProxyMode,
+    test: impl FnOnce(&Lab, &Addresses) -> Result<()>,
+) -> Result<()> {
+    let lab = Lab::builder(name)
         .nodes(3)
         .kind(NodeKind::Real)
-        .run(|lab| {
-            let mut images = walk::images()?;
-            images.push(echo_image()?);
-            lab.load_images(&images)?;
-            let mut helm = lab.helm_command()?;
-            let install = [&walk::INSTALL[..], &WITH_KEEPER].concat();
-            ferrolb_tests::command::stdout_of(walk::in_workspace(&mut helm).args(install), "")?;
-            only_the_speaker_has_a_token(lab)?;
-            lab.apply(SERVICES)?;
-            lab.kubectl(&["rollout", "status", "daemonset/echo", "--timeout=120s"])?;
-            let all = addresses(lab)?;
-            for (_, address) in &all {
-                announced_by(lab, "n1", *address)?;
-            }
-            a_move_resets_nothing(lab, &all)?;
-            moved_back_both_nodes_connections_live(lab, &all)?;
-            the_detour_costs_little(lab, &all)?;
-            a_drain_resets_nothing_while_the_node_runs(lab, &all)?;
-            once_the_old_node_is_dead_nobody_hangs(lab, &all)
-        })
+        .proxy(proxy);
+    lab.run(|lab| {
+        let mut images = walk::images()?;
+        images.push(echo_image()?);
+        lab.load_images(&images)?;
+        let mut helm = lab.helm_command()?;
+        let install = [&walk::INSTALL[..], &WITH_KEEPER].concat();
+        ferrolb_tests::command::stdout_of(walk::in_workspace(&mut helm).args(install), "")?;
+        lab.apply(SERVICES)?;
+        lab.kubectl(&["rollout", "status", "daemonset/echo", "--timeout=120s"])?;
+        let all = addresses(lab)?;
+        for (_, address) in &all {
+            announced_by(lab, "n1", *address)?;
+        }
+        test(lab, &all)
+    })
 }
 
 /// Service and address, of both families.
@@ -207,6 +237,9 @@ fn echoes(mut stream: &TcpStream, time: Duration) -> Result<u32> {
 
 /// Policy Local has its pods on the node that is drained: a DaemonSet's are not evicted.
 fn a_drain_resets_nothing_while_the_node_runs(lab: &Lab, all: &Addresses) -> Result<()> {
+    let plan = lab.plugin(&["plan", "drain", "n1"])?;
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    ensure!(plan.contains("open TCP connections are kept"), "{plan}");
     let held = hold(lab, all)?;
     for service in ["cluster", "local"] {
         lab.kubectl(&["annotate", "service", service, "ferrolb.io/move-to-"])?;
@@ -220,9 +253,37 @@ fn a_drain_resets_nothing_while_the_node_runs(lab: &Lab, all: &Addresses) -> Res
     ])?;
     let moved = || Ok(value(lab, "n1", "metallb_speaker_announced")? == 0.0);
     wait_until(PATIENCE, moved, || Ok(())).context("n1 keeps its addresses")?;
+    what_is_kept_is_shown(lab, all)?;
+    // They talk on: the time ends first.
+    let waited = lab.plugin(&["drain-wait", "n1", "--timeout=12s"])?;
+    ensure!(waited.status.code() == Some(1), "{waited:?}");
+    let progress = String::from_utf8_lossy(&waited.stderr);
+    ensure!(progress.contains("are passed on to it"), "{progress}");
     nothing_broke(all, held, "drained")?;
+    // They have been closed.
+    let waited = lab.plugin(&["drain-wait", "n1", "--idle=10s", "--timeout=60s"])?;
+    ensure!(waited.status.code() == Some(0), "{waited:?}");
     lab.kubectl(&["uncordon", "n1"])?;
     move_all(lab, all, "n1")
+}
+
+/// While n1's connections go on through it, and n2 or n3 have its addresses.
+fn what_is_kept_is_shown(lab: &Lab, all: &Addresses) -> Result<()> {
+    let address = all[0].1.to_string();
+    let explained = lab.plugin(&["explain", &address])?;
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    ensure!(
+        explained.contains("go on through n1 for up to"),
+        "{explained}"
+    );
+    let status = lab.plugin(&["status", "-o", "json"])?;
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    ensure!(status.contains("on to n1, where they began"), "{status}");
+    // Nobody moves it any further now: a second move would reset what n1 has.
+    let plan = lab.plugin(&["plan", "drain", "n1"])?;
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    ensure!(plan.contains("announces no address"), "{plan}");
+    Ok(())
 }
 
 fn once_the_old_node_is_dead_nobody_hangs(lab: &Lab, all: &Addresses) -> Result<()> {
@@ -253,6 +314,14 @@ fn once_the_old_node_is_dead_nobody_hangs(lab: &Lab, all: &Addresses) -> Result<
         ensure!(latest < Some(Duration::from_millis(1_500)), "{latest:?}");
     }
     ensure!(value(lab, "n2", "ferrolb_kept_addresses ")? == 0.0);
+    let ended = [
+        "get",
+        "events",
+        "--field-selector",
+        "reason=connectionsNoLongerKept",
+    ];
+    let told = || Ok(lab.kubectl(&ended)?.contains("is down or does not answer"));
+    wait_until(PATIENCE, told, || Ok(())).context("no Event says that it has ended")?;
     lab.heal("n1")
 }
 

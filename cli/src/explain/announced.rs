@@ -2,11 +2,14 @@
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ferrolb_core::Reason;
+use ferrolb_core::report::SpeakerStatus;
 use serde::Serialize;
 
 use super::meaning;
+use crate::ago;
 use crate::daemons::Component;
 use crate::output::causes;
 use crate::speaker::Said;
@@ -25,7 +28,23 @@ pub(crate) struct Announcement {
     links: Vec<String>,
     /// Its links into the same subnet that leave it to those.
     standby_links: Vec<String>,
+    /// Open connections from before it moved there; null if none are kept.
+    kept: Option<Kept>,
     others: Vec<Others>,
+}
+
+/// Open connections that go on through the node that had the address before.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    /// That node.
+    from: String,
+    /// For how much longer, at most.
+    seconds_left: u64,
+    /// Since their last packet.
+    idle_seconds: u64,
+    /// So far.
+    packets: u64,
 }
 
 /// The nodes that do not announce it, for one reason.
@@ -56,15 +75,18 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
         drawback: None,
         links: Vec::new(),
         standby_links: Vec::new(),
+        kept: None,
         others: Vec::new(),
     };
     for (node, said) in said {
+        let kept = said.as_ref().ok().and_then(|status| kept(address, status));
         let (reason, what) = match said.as_ref().map(|status| status.vip(address)) {
             Ok(Some(vip)) if vip.announced_here => {
                 announcement.nodes.push(node.clone());
                 announcement.drawback = vip.drawback.as_deref().map(str::to_owned);
                 announcement.links.clone_from(&vip.links);
                 announcement.standby_links.clone_from(&vip.standby_links);
+                announcement.kept = kept;
                 continue;
             }
             Ok(Some(vip)) => (vip.reason.as_deref(), None),
@@ -75,6 +97,39 @@ fn announcement(address: IpAddr, said: &Said) -> Announcement {
         announcement.add(node, reason.unwrap_or(Reason::Joining.as_str()), what);
     }
     announcement
+}
+
+fn kept(address: IpAddr, status: &SpeakerStatus) -> Option<Kept> {
+    let mut kept = status.keeping.iter().flat_map(|all| &all.addresses);
+    let kept = kept.find(|one| one.address == address)?;
+    Some(Kept {
+        from: kept.from.clone(),
+        seconds_left: kept.seconds_left,
+        idle_seconds: kept.idle_seconds,
+        packets: kept.packets,
+    })
+}
+
+impl Kept {
+    fn text(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let time = |seconds| ago::short(Duration::from_secs(seconds));
+        let packets = match self.packets {
+            0 => "none of them has sent anything since".to_owned(),
+            1 => format!("1 packet so far, {} ago", time(self.idle_seconds)),
+            many => format!(
+                "{many} packets so far, the last {} ago",
+                time(self.idle_seconds)
+            ),
+        };
+        let what = format!(
+            "open connections from before the move go on through {} for up to {} more, as long as it runs \
+             ({packets})",
+            self.from,
+            time(self.seconds_left),
+        );
+        sentence(out, None, "  ", &what)?;
+        Ok(())
+    }
 }
 
 impl Announcement {
@@ -126,6 +181,9 @@ impl Announcement {
                 reason.explanation().what
             )?;
         }
+        if let Some(kept) = &self.kept {
+            kept.text(out)?;
+        }
         for one in &self.others {
             let by = format!("  not by {}: ", named(&one.nodes));
             sentence(out, None, &by, &format!("{}: {}", one.reason, one.what))?;
@@ -151,7 +209,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
-    use crate::fixtures::{ANNOUNCED, printed, said};
+    use crate::fixtures::{ANNOUNCED, passing_on, printed, said};
 
     fn shown(said: &Said) -> String {
         let all = of(&[ANNOUNCED.parse().unwrap()], said);
@@ -222,6 +280,29 @@ mod tests {
           on eth0, not on wlan0: standby_link: another network interface of the node is in the same subnet and announces the address
           not by n2: not_owner: another node announces the address
         ");
+    }
+
+    #[test]
+    fn connections_that_go_on_through_the_old_node_are_told_with_their_time() {
+        for packets in [0, 1, 1_234] {
+            let mut nodes = said(&[("n1", Some("not_owner")), ("n2", None)]);
+            nodes[1].1.as_mut().unwrap().keeping = Some(passing_on(&[(ANNOUNCED, "n1", packets)]));
+            insta::allow_duplicates! {
+                let shown = shown(&nodes);
+                let kept = shown.lines().nth(1).unwrap();
+                let (what, how_many) = kept.rsplit_once(" (").unwrap();
+                insta::assert_snapshot!(what, @"  open connections from before the move go on through n1 for up to 9m more, as long as it runs");
+                assert_eq!(how_many, match packets {
+                    0 => "none of them has sent anything since)",
+                    1 => "1 packet so far, 7s ago)",
+                    _ => "1234 packets so far, the last 7s ago)",
+                });
+            }
+        }
+        // Of another address nothing is said here.
+        let mut nodes = said(&[("n1", Some("not_owner")), ("n2", None)]);
+        nodes[1].1.as_mut().unwrap().keeping = Some(passing_on(&[("192.168.64.9", "n1", 1)]));
+        assert!(!shown(&nodes).contains("open connections"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::Context as _;
 use ferrolb_core::Reason;
+use ferrolb_core::cordon::Cordon;
 use serde::Serialize;
 
 use super::announced::{self, Announcement};
@@ -12,6 +13,7 @@ use super::{EventLine, event_line, events_text};
 use crate::ago;
 use crate::answers::pools::{Pool, PoolsAnswer};
 use crate::cluster::Cluster;
+use crate::election::cordon;
 use crate::output::{Format, counted, counted_addresses};
 use crate::picture::{Address, AddressState, Node, NodeState, Picture};
 use crate::table;
@@ -225,7 +227,11 @@ pub(super) fn node(
         } else {
             BAD
         };
-        let cordoned = if node.cordoned { ", cordoned" } else { "" };
+        let cordoned = match cordon(&picture.daemons) {
+            _ if !node.cordoned => "",
+            Cordon::Move => ", cordoned",
+            Cordon::Stay => ", cordoned (its addresses stay: speaker.cordon is stay)",
+        };
         writeln!(
             out,
             "Node {name}: {paint}{}{paint:#}{cordoned}, announces {}",

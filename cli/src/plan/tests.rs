@@ -1,8 +1,9 @@
+use ferrolb_core::keep::shown::KeepingStatus;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::election::ServiceFixture;
-use crate::fixtures::{WEB, as_data, printed};
+use crate::fixtures::{WEB, as_data, passing_on, printed, unable};
 use crate::output::Output;
 
 const API: ServiceFixture<'static> = ServiceFixture { name: "api", ..WEB };
@@ -199,4 +200,87 @@ fn programs_get_the_same_as_data() {
     let speaker = speaker(&["n2"], &[(&API, None)]);
     let answer = answer(&election, "n1", &speaker, &Asked::new());
     insta::assert_snapshot!(as_data(Output::Yaml, &answer));
+}
+
+/// The successor and what its keeper is like.
+fn kept_by(successor: &str, keeping: Option<KeepingStatus>) -> Asked {
+    let mut said = speaker_that_says("not_owner", &API);
+    said.keeping = keeping;
+    Asked::from([(successor.to_owned(), Some(said))])
+}
+
+#[test]
+fn where_connections_are_kept_it_is_said_for_how_long_and_by_whom() {
+    let election = Election::fixture("", &[&API, &MAIL]);
+    let speaker = speaker(&["n1", "n2", "n3"], &[(&API, None), (&MAIL, None)]);
+    insta::assert_snapshot!(said(
+        &election,
+        &speaker,
+        &kept_by("n3", Some(passing_on(&[])))
+    ));
+    let answer = answer(
+        &election,
+        "n1",
+        &speaker,
+        &kept_by("n3", Some(passing_on(&[]))),
+    );
+    let kept: Vec<_> = answer
+        .addresses
+        .iter()
+        .map(|one| one.kept_seconds)
+        .collect();
+    assert_eq!(kept, [Some(600), Some(600)]);
+}
+
+#[test]
+fn where_a_keeper_cannot_connections_are_reset_and_why_is_said() {
+    let election = Election::fixture("", &[&API]);
+    let speaker = speaker(&["n3"], &[(&API, None)]);
+    let shown = said(&election, &speaker, &kept_by("n3", Some(unable())));
+    assert!(
+        shown.contains("connections through n1 are reset"),
+        "{shown}"
+    );
+    let why = "n3 cannot keep open connections: the keeper cannot be reached: no such file";
+    assert!(shown.contains(why), "{shown}");
+    // While the value is off, or the speaker is silent, nothing is promised.
+    for asked in [kept_by("n3", None), Asked::from([("n3".to_owned(), None)])] {
+        let shown = said(&election, &speaker, &asked);
+        assert!(
+            shown.contains("connections through n1 are reset"),
+            "{shown}"
+        );
+        assert!(!shown.contains("kept"), "{shown}");
+    }
+}
+
+#[test]
+fn connections_that_the_drained_node_keeps_for_another_are_reset_unless_they_go_back_there() {
+    let election = Election::fixture("", &[&API]);
+    let lost = |from: &str| {
+        let mut speaker = speaker(&["n3"], &[(&API, None)]);
+        speaker.keeping = Some(passing_on(&[(API.address, from, 3)]));
+        let asked = kept_by("n3", Some(passing_on(&[])));
+        said(&election, &speaker, &asked).contains(&format!(
+            "192.168.64.240: open connections that n1 passes on to {from} are reset when the address moves again"
+        ))
+    };
+    assert!(lost("n2"));
+    assert!(!lost("n3"), "n3 has them itself");
+}
+
+#[test]
+fn where_a_cordon_moves_nothing_an_address_stays_until_its_pods_end_or_the_node_shuts_down() {
+    let mut election = Election::fixture("", &[&API, &MAIL]);
+    election.cordon = Cordon::Stay;
+    let speaker = speaker(&["n2", "n3"], &[(&API, None), (&MAIL, None)]);
+    let answer = answer(&election, "n1", &speaker, &Asked::new());
+    let hands_over: Vec<_> = answer.addresses.iter().map(|one| one.hands_over).collect();
+    assert_eq!(
+        hands_over,
+        [false, true],
+        "Cluster; Local, which leaves with its pod"
+    );
+    assert_eq!(answer.cordon, "stay");
+    insta::assert_snapshot!(said(&election, &speaker, &Asked::new()));
 }

@@ -26,8 +26,11 @@ pub struct KeptStatus {
     pub address: IpAddr,
     /// The node that has its old connections.
     pub from: String,
-    /// For how much longer they are passed on, at most.
+    /// Seconds for which they are still passed on, at most.
     pub seconds_left: u64,
-    /// Packets passed on so far, as last counted.
+    /// Packets passed on so far. They are counted every five seconds.
     pub packets: u64,
+    /// Seconds since a packet was passed on; if none was, since the address moved.
+    #[serde(default)]
+    pub idle_seconds: u64,
 }

@@ -47,10 +47,11 @@ fn taken() -> Keep {
 }
 
 fn ended(keep: &mut Keep) -> Option<End> {
-    match keep.poll_order()? {
-        Order::Drop { vip: of, end } if of == vip() => Some(end),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(keep.poll_order()?, Order::Drop(vip()));
+    let ended = keep.poll_ended()?;
+    assert_eq!(ended.vip, vip());
+    assert_eq!(keep.poll_ended(), None, "it is said once");
+    Some(ended.end)
 }
 
 fn after(millis: u64) -> Instant {
@@ -78,6 +79,7 @@ fn a_planned_move_is_kept_until_its_time_is_over() {
     let kept: Vec<Kept> = keep.kept(after(599_000)).collect();
     let from = giver(1).node;
     let left = Duration::from_secs(1);
+    let idle = Duration::ZERO;
     let packets = 599;
     let vip = vip();
     assert_eq!(
@@ -86,6 +88,7 @@ fn a_planned_move_is_kept_until_its_time_is_over() {
             vip,
             from,
             left,
+            idle,
             packets
         }]
     );
@@ -102,6 +105,8 @@ fn it_ends_once_nothing_was_passed_on_for_five_minutes() {
     keep.handle_passed(vip(), 5, after(200_000));
     keep.handle_timeout(after(309_999));
     assert_eq!(ended(&mut keep), None);
+    let idle = keep.kept(after(309_999)).next().map(|kept| kept.idle);
+    assert_eq!(idle, Some(Duration::from_millis(299_999)));
     assert_eq!(keep.poll_timeout(), Some(after(310_000)));
     keep.handle_timeout(after(310_000));
     assert_eq!(ended(&mut keep), Some(End::Idle));
@@ -258,6 +263,18 @@ fn a_new_keeper_is_told_everything_with_the_time_that_is_left() {
     assert_eq!(keep.poll_order(), None);
 }
 
+/// A keeper that restarts at this moment is told nothing of it: it has nothing to drop.
+#[test]
+fn that_it_has_ended_is_said_also_if_a_new_keeper_comes_in_between() {
+    let mut keep = taken();
+    keep.handle_given(vip());
+    keep.handle_new_keeper(after(10));
+    assert!(matches!(keep.poll_order(), Some(Order::Stations(_))));
+    assert_eq!(keep.poll_order(), None);
+    let (vip, from, end) = (vip(), giver(1).node, End::Moved);
+    assert_eq!(keep.poll_ended(), Some(Ended { vip, from, end }));
+}
+
 #[test]
 fn what_a_keeper_still_does_goes_on_only_if_its_target_is_a_node() {
     let found = Entry {
@@ -267,7 +284,8 @@ fn what_a_keeper_still_does_goes_on_only_if_its_target_is_a_node() {
     };
     let mut keep = keep();
     keep.handle_found(found, None, START);
-    assert_eq!(ended(&mut keep), Some(End::OldOwnerGone));
+    assert_eq!(keep.poll_order(), Some(Order::Drop(vip())));
+    assert_eq!(keep.poll_ended(), None, "nobody was told that it began");
     keep.handle_found(found, Some(giver(1)), START);
     assert_eq!(keep.poll_order(), None);
     keep.handle_timeout(after(30_000));

@@ -106,7 +106,7 @@ impl Keepers {
         while let Some(order) = keep.poll_order() {
             match order {
                 Order::Keep(entry) => drop(self.in_force.insert((host, entry.vip), entry.via)),
-                Order::Drop { vip, .. } => drop(self.in_force.remove(&(host, vip))),
+                Order::Drop(vip) => drop(self.in_force.remove(&(host, vip))),
                 Order::Stations(_) => {}
             }
         }

@@ -150,6 +150,30 @@ impl Lan {
         }
     }
 
+    /// The router passes on what belongs to a connection that began outside, counts the rest, and drops it.
+    pub(crate) fn make_router_stateful(&self) {
+        let rules = "table inet firewall {
+           counter dropped { packets 0 bytes 0 }
+           chain forward { type filter hook forward priority filter; policy drop;
+             ct state established,related accept
+             iifname \"eth1\" tcp flags & (syn|ack) == syn ct state new accept
+             counter name dropped
+           }
+         }";
+        self.nft("router", rules);
+    }
+
+    /// The sum of the named counters of a host: SYNs that came to a node, what the router dropped.
+    pub(crate) fn counted_on(&self, host: &str) -> u64 {
+        let shown = self.run(host, &["nft", "list", "counters"]);
+        let mut words = shown.split_whitespace();
+        let mut sum = 0;
+        while words.any(|word| word == "packets") {
+            sum += words.next().unwrap().parse::<u64>().unwrap();
+        }
+        sum
+    }
+
     /// The node's port on the LAN is dead.
     pub(crate) fn cut(&self, node: &str) {
         self.ip("lan", &format!("link set p-{node} down"));

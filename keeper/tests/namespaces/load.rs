@@ -135,12 +135,20 @@ impl Held {
 
 /// One TCP segment that belongs to no connection, from the client to the Vip.
 pub(crate) fn stray_ack(lan: &Lan, vip: IpAddr) {
+    stray_ack_from(lan, "client", vip);
+}
+
+/// The same, from the client beside the nodes or the one behind the router.
+pub(crate) fn stray_ack_from(lan: &Lan, host: &str, vip: IpAddr) {
     const ACK: u8 = 0x10;
-    let own: IpAddr = match vip {
-        IpAddr::V4(_) => "192.168.77.14".parse().unwrap(),
-        IpAddr::V6(_) => "fd77::14".parse().unwrap(),
+    let own = match (host, vip) {
+        ("client", IpAddr::V4(_)) => "192.168.77.14",
+        ("client", IpAddr::V6(_)) => "fd77::14",
+        (_, IpAddr::V4(_)) => "172.31.77.2",
+        (_, IpAddr::V6(_)) => "fd31::2",
     };
-    let sent = lan.within("client", move || {
+    let own: IpAddr = own.parse().unwrap();
+    let sent = lan.within(host, move || {
         let domain = if vip.is_ipv4() {
             Domain::IPV4
         } else {

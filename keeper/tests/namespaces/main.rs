@@ -23,7 +23,7 @@ use ferrolb_core::keep::Station;
 use ferrolb_core::keep::words::{Question, Unable, Way};
 
 use lan::{Lan, Service};
-use load::{Held, Outcome, serve, stray_ack};
+use load::{Held, Outcome, serve, stray_ack, stray_ack_from};
 use speaker::{Keeper, stations};
 
 const MANY: usize = 100;
@@ -112,7 +112,7 @@ fn with_one_no_connection_is_reset_or_stalls_and_every_fin_is_answered() {
                 lan.give_to("a");
                 let mut held = Held::open(&lan, "client", vip, MANY);
                 assert_eq!(held.talk().alive, MANY, "{what}");
-                let syns = syns_on(&lan, "a");
+                let syns = lan.counted_on("a");
                 assert!(b.keep_both(&[vip], 11), "{what}");
                 lan.give_to("b");
                 for _ in 0..3 {
@@ -125,23 +125,13 @@ fn with_one_no_connection_is_reset_or_stalls_and_every_fin_is_answered() {
                 // New ones are the new owner's alone.
                 let mut new = Held::open(&lan, "client", vip, 10);
                 assert_eq!(new.talk().alive, 10, "{what}");
-                assert_eq!(syns_on(&lan, "a"), syns, "{what}");
+                assert_eq!(lan.counted_on("a"), syns, "{what}");
                 assert_eq!(held.close(), MANY, "FINs answered, {what}");
                 assert!(b.passed() >= 3 * MANY as u64, "{what}");
                 b.drop_all(&[vip]);
             }
         }
     }
-}
-
-fn syns_on(lan: &Lan, node: &str) -> u64 {
-    let shown = lan.run(node, &["nft", "list", "counters"]);
-    let mut words = shown.split_whitespace();
-    let mut sum = 0;
-    while words.any(|word| word == "packets") {
-        sum += words.next().unwrap().parse::<u64>().unwrap();
-    }
-    sum
 }
 
 #[test]
@@ -182,6 +172,36 @@ fn moved_back_within_the_window_both_nodes_connections_live() {
     lan.give_to("a");
     assert_eq!((old.talk().alive, new.talk().alive), (50, 50));
     assert_eq!((old.close(), new.close()), (50, 50));
+}
+
+#[test]
+fn a_stateful_router_between_client_and_nodes_lets_everything_through() {
+    let lan = Lan::build();
+    serve(&lan);
+    lan.make_router_stateful();
+    let mut b = Keeper::start(&lan, "b", "auto");
+    for vip in [Service::Far.vip(false), Service::Local.vip(true)] {
+        lan.give_to("a");
+        let mut held = Held::open(&lan, "remote", vip, MANY);
+        assert_eq!(held.talk().alive, MANY, "{vip}");
+        assert!(b.keep_both(&[vip], 11));
+        lan.give_to("b");
+        for _ in 0..3 {
+            assert_eq!(held.talk().alive, MANY, "{vip}");
+        }
+        let mut new = Held::open(&lan, "remote", vip, 10);
+        assert_eq!(new.talk().alive, 10, "{vip}");
+        assert_eq!(
+            (held.close(), new.close()),
+            (MANY, 10),
+            "FINs answered, {vip}"
+        );
+        b.drop_all(&[vip]);
+    }
+    assert_eq!(lan.counted_on("router"), 0);
+    // It does drop what belongs to no connection.
+    stray_ack_from(&lan, "remote", Service::Far.vip(false));
+    assert_eq!(settled(|| lan.counted_on("router")), 1);
 }
 
 #[test]

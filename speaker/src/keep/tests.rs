@@ -2,6 +2,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant as Now;
 
+use ferrolb_core::keep::End;
 use ferrolb_core::keep::words::{Frames, Unable, Way};
 use ferrolb_core::ownership::Verdict;
 
@@ -197,9 +198,13 @@ fn an_address_is_announced_once_the_keeper_has_begun_and_given_up_with_a_word() 
     let (heard, mut keeper) = answers.join().unwrap();
     assert_eq!(heard, [keep(LONG)]);
     assert_eq!(pod.keeper.kept(T).count(), 1);
+    assert_eq!(pod.keeper.take_ended(), []);
     pod.keeper.give(vip());
     pod.turn(T);
     assert_eq!(keeper.heard(), [Question::Drop(vec![vip()])]);
+    let (vip, from, end) = (vip(), n1(), End::Moved);
+    assert_eq!(pod.keeper.take_ended(), [Ended { vip, from, end }]);
+    assert_eq!(pod.keeper.take_ended(), [], "it is said once");
 }
 
 #[test]
@@ -257,6 +262,7 @@ fn a_keeper_that_talks_nonsense_or_dies_is_called_again_and_told_everything() {
     pod.turn(T);
     assert!(pod.keeper.link.is_none());
     assert_eq!(pod.keeper.kept(T).count(), 0, "nothing is said to be kept");
+    assert_eq!(pod.keeper.take_ended(), [], "it may yet go on");
     let later = T + RETRY;
     pod.turn(later);
     let mut keeper = pod.accept();

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ferrolb_core::Instant;
+use ferrolb_core::keep::Ended;
 use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::ownership::{NodeId, Ownership, Standing};
 use ferrolb_core::wire::MacAddr;
@@ -74,6 +75,7 @@ impl<N: Network> Driver<N> {
             from: self.name(kept.from),
             seconds_left: kept.left.as_secs(),
             packets: kept.packets,
+            idle_seconds: kept.idle.as_secs(),
         });
         Some(KeepingStatus {
             ready: keeper.is_ready(),
@@ -94,6 +96,10 @@ impl<N: Network> Driver<N> {
         };
         for address in keeper.turn(&Others { me, ownership }, links, now) {
             self.prober.probe(address, now);
+        }
+        for Ended { vip, from, end } in keeper.take_ended() {
+            let from = self.name(from);
+            let _ = self.tell.send(FromPeers::KeptNoMore(vip, from, end));
         }
     }
 }

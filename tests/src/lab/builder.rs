@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::{Lab, NodeKind, Ownership, Plan};
+use crate::kube_proxy::ProxyMode;
 use crate::net::{Network, lan_address};
 use crate::progress::Progress;
 use crate::state::{State, remove_dead_labs};
@@ -31,6 +32,7 @@ pub struct Builder {
     nodes: u8,
     kind: NodeKind,
     like_minikube: bool,
+    proxy: Option<ProxyMode>,
     exactly: bool,
     detached: bool,
     progress: Progress,
@@ -43,6 +45,7 @@ impl Builder {
             nodes: 3,
             kind: NodeKind::Real,
             like_minikube: false,
+            proxy: None,
             exactly: false,
             detached: false,
             progress: Progress::Quiet,
@@ -64,6 +67,14 @@ impl Builder {
     pub fn like_minikube(self, like_minikube: bool) -> Self {
         Self {
             like_minikube,
+            ..self
+        }
+    }
+
+    /// How kube-proxy forwards; when not said, as [`CHOICE`](crate::kube_proxy::CHOICE) says.
+    pub fn proxy(self, proxy: ProxyMode) -> Self {
+        Self {
+            proxy: Some(proxy),
             ..self
         }
     }
@@ -95,7 +106,9 @@ impl Builder {
         if !(1..=MAX_NODES).contains(&self.nodes) {
             bail!("a lab has 1 to {MAX_NODES} nodes, not {}", self.nodes);
         }
-        preflight::check(self.kind.programs())?;
+        let proxy = self.proxy.map_or_else(ProxyMode::chosen, Ok)?;
+        preflight::check(&[self.kind.programs(), proxy.programs()].concat())?;
+        proxy.check_kernel()?;
         let tools = Tools::ensure(self.kind.modules())?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
@@ -115,6 +128,7 @@ impl Builder {
         let plan = Plan {
             kind: self.kind,
             like_minikube: self.like_minikube,
+            proxy,
             network,
         };
         // Owned until it is up: an error on the way removes it.

@@ -407,6 +407,7 @@ fn monitoring() -> Vec<Change> {
         ("peersBlocked", "alert=FerroLBPeersBlocked"),
         ("nodeImpaired", "alert=FerroLBNodeImpaired"),
         ("kubeProxyUnhealthy", "alert=FerroLBKubeProxyUnhealthy"),
+        ("connectionsNotKept", "alert=FerroLBConnectionsNotKept"),
         ("heartbeatsSlow", "alert=FerroLBHeartbeatsSlow"),
         ("eventsLost", "alert=FerroLBEventsLost"),
     ] {

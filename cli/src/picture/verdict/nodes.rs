@@ -1,5 +1,9 @@
 //! Nodes and their speakers.
 
+use std::collections::BTreeMap;
+
+use ferrolb_core::keep::shown::KeepingStatus;
+
 use super::super::{Node, NodeState, Picture};
 use super::{Finding, Verdict, of_node, some};
 use crate::output::causes;
@@ -65,6 +69,7 @@ impl Verdict {
                 .is_some_and(|node| node.state == NodeState::Dead);
             match told {
                 Ok(status) => {
+                    self.of_keeping(node, status.keeping.as_ref());
                     let Some(missing) = &status.waiting_for else {
                         continue;
                     };
@@ -87,6 +92,39 @@ impl Verdict {
                     .on(node),
                 ),
             }
+        }
+    }
+
+    /// Connections that are kept while addresses move. That it is not done is a problem: it was asked for.
+    fn of_keeping(&mut self, node: &str, keeping: Option<&KeepingStatus>) {
+        let Some(keeping) = keeping else { return };
+        if !keeping.ready {
+            let why = keeping.problem.as_deref();
+            let why = why.unwrap_or("its keeper has not answered yet");
+            self.add(
+                Finding::problem(format!(
+                    "{node} cannot keep the open connections of addresses that move to it: {why}"
+                ))
+                .on(node),
+            );
+        }
+        let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for one in &keeping.addresses {
+            let addresses = kept.entry(&one.from).or_default();
+            addresses.push(one.address.to_string());
+        }
+        for (from, addresses) in kept {
+            let first = addresses[0].clone();
+            let what = format!(
+                "{node} passes open connections of {} on to {from}, where they began",
+                some(&addresses)
+            );
+            let finding = Finding::note(what).on(node);
+            let ask = format!("kubectl ferrolb explain {first}");
+            self.add(Finding {
+                address: Some(first),
+                ..finding.next(ask)
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use ferrolb_core::report::{MemberStatus, SpeakerStatus, Word};
 
 use super::*;
 use crate::daemons::{Component, Daemon};
-use crate::fixtures::{announcing, controller, said_of};
+use crate::fixtures::{announcing, controller, passing_on, said_of, unable};
 use crate::picture::tests::{heard_of, now};
 use crate::picture::{Happening, Heard, NodeFacts};
 
@@ -118,6 +118,30 @@ fn a_speaker_that_restarts_is_a_note_and_a_node_without_a_speaker_is_nothing() {
     });
     assert!(verdict.is_well());
     assert_eq!(verdict.notes, ["the speaker of n3 restarts, say n1"]);
+}
+
+#[test]
+fn connections_that_are_kept_are_a_note_and_a_keeper_that_cannot_is_a_problem() {
+    let verdict = judged(|picture| {
+        let kept = [(ADDRESS, "n2", 5), ("192.168.64.9", "n3", 0)];
+        speaker(picture, 0).keeping = Some(passing_on(&kept));
+    });
+    assert!(verdict.is_well());
+    assert_eq!(
+        verdict.notes,
+        [
+            "n1 passes open connections of 192.168.64.240 on to n2, where they began: \
+             kubectl ferrolb explain 192.168.64.240",
+            "n1 passes open connections of 192.168.64.9 on to n3, where they began: \
+             kubectl ferrolb explain 192.168.64.9",
+        ]
+    );
+    let said = problem(|picture| speaker(picture, 2).keeping = Some(unable()));
+    assert_eq!(
+        said,
+        "n3 cannot keep the open connections of addresses that move to it: the keeper cannot be reached: no \
+         such file"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use ferrolb_tests::kube_proxy::ProxyMode;
 
 /// A whole Kubernetes cluster on this machine, without a container engine.
 ///
@@ -186,6 +187,9 @@ pub(crate) struct UpArgs {
     /// One node like minikube's: named minikube, 192.168.64.4, labelled as a control plane
     #[arg(long, conflicts_with = "nodes")]
     pub(crate) like_minikube: bool,
+    /// The mode of kube-proxy [default: $FERROLB_PROXY, else iptables]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) proxy: Option<ProxyMode>,
     /// Stay, and remove the lab on Ctrl-C
     #[arg(long)]
     pub(crate) foreground: bool,

@@ -100,6 +100,10 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
         })
         .like_minikube(args.like_minikube)
         .progress(progress);
+    let builder = match args.proxy {
+        Some(proxy) => builder.proxy(proxy),
+        None => builder,
+    };
     let lab = match args.foreground {
         true => builder.named_exactly().start()?,
         false => builder.detached().start()?,
