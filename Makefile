@@ -15,28 +15,18 @@ STATIC = RUSTFLAGS="$(SOURCES:%=--remap-path-prefix=%=/registry) --remap-path-pr
 # Not --release: its own speed does not matter, and the tests have built most of it already.
 LAB := cargo run --quiet --locked -p ferrolb-tests --bin lab --
 
-# Unpacks one program of a Debian package into a folder, where installing the package would start a server.
-unpack = { echo "unpacking: $(2)"; mkdir -p $(3) && cd "$$(mktemp -d)" && apt-get update -qq \
-	    && apt-get download -qq $(1) && dpkg-deb --fsys-tarfile $(1)_*.deb | tar -x ./usr/bin/$(2) \
-	    && install usr/bin/$(2) $(3)/; }
-
 .PHONY: help
 help: ## List the tasks
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
-setup: ## Install what is missing: Debian packages for the lab, the pinned Rust toolchain (root)
-	@missing=$$(comm -13 <(dpkg-query -W -f '$${Package} $${db:Status-Abbrev}\n' 2>/dev/null \
-	    | awk '$$2 == "ii" { print $$1 }' | sort) <(sort tests/packages.txt)); \
-	if [ -n "$$missing" ]; then \
-	    echo "installing:" $$missing; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	fi
-	@command -v promtool >/dev/null || $(call unpack,prometheus,promtool,/usr/local/bin)
-	@# Tests alone start it.
-	@cache="$${XDG_CACHE_HOME:-$$HOME/.cache}/ferrolb/lab/debian"; \
-	[ -x "$$cache/docker-registry" ] || $(call unpack,docker-registry,docker-registry,"$$cache")
+setup: ## Bring what is missing for all tests: Debian packages for the lab, the pinned Rust toolchain (root)
+	@tests/setup tests
 	@! command -v rustup >/dev/null || rustup --quiet toolchain install --no-self-update
+
+.PHONY: clean-lab
+clean-lab: ## Remove what the lab keeps for the next time in ~/.cache/ferrolb, and nothing else
+	@tests/clean-lab
 
 .PHONY: build
 build: fetch ## Build the static daemons and the kubectl plugin

@@ -30,6 +30,7 @@ pub use catalog::{
     COREDNS, PAUSE, REDIS, controller, coredns, keeper, metallb, pause, redis, speaker, walk_app,
 };
 
+use crate::debian;
 use crate::tools::cache_dir;
 
 /// An image yet to be packed.
@@ -78,15 +79,19 @@ impl Image {
         self
     }
 
-    /// Adds a program of this machine where it is, with the shared libraries that it loads.
+    /// Adds a program of a Debian package where the package has it, with the shared libraries that it loads.
     pub fn program(mut self, path: &str) -> Result<Self> {
-        let path = PathBuf::from(path);
-        let libraries = libraries::of(&path)?;
-        self.files
-            .extend(libraries.into_iter().chain([path]).map(|path| ImageFile {
-                target: path.clone(),
-                source: path,
-            }));
+        let program = debian::file(path);
+        let libraries = libraries::of(&program)?;
+        self.files.extend(
+            libraries
+                .into_iter()
+                .chain([program])
+                .map(|file| ImageFile {
+                    target: debian::path_in_package(&file),
+                    source: file,
+                }),
+        );
         Ok(self)
     }
 

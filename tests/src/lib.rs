@@ -3,6 +3,7 @@
 //! ```text
 //! Lab::builder(name).nodes(3).start()
 //!   preflight      what the machine must have
+//!   debian         programs of Debian packages, unpacked into the cache instead of installed
 //!   tools          Kubernetes, etcd, helm: built from pinned Go modules, cached
 //!   state          what is made, written down first          ending   Ctrl-C
 //!   net            a bridged LAN of network namespaces
@@ -25,6 +26,7 @@ pub mod cluster;
 pub mod command;
 pub mod control_plane;
 pub mod daemon;
+pub mod debian;
 pub mod demo;
 pub mod echo;
 mod ending;

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::debian;
+
 /// A program and the package of Debian and Ubuntu that has it.
 pub type Program = (&'static str, &'static str);
 
@@ -54,9 +56,9 @@ pub fn check(more: &[Program]) -> Result<()> {
         let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
         packages.dedup();
         bail!(
-            "the lab needs {}: run `apt-get install -y {}`",
+            "the lab needs {} (of {}): `make setup` brings what it can",
             names.join(", "),
-            packages.join(" ")
+            packages.join(", ")
         );
     }
     check_kernel()
@@ -65,7 +67,8 @@ pub fn check(more: &[Program]) -> Result<()> {
 fn exists(program: &str) -> bool {
     // Without /usr/sbin in PATH a user's shell would miss half of them; so would we.
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    debian::program(program).is_file()
+        || std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 fn check_kernel() -> Result<()> {

@@ -1,22 +1,15 @@
-//! A registry for tests: Debian's `docker-registry`, which `make setup` unpacks into the cache. It is
-//! installed nowhere, and nothing starts it but a test.
+//! A registry for tests: Debian's `docker-registry`, which nothing starts but a test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
-use crate::tools::cache_dir;
+use crate::debian;
 
 /// The program.
-pub fn program() -> Result<PathBuf> {
-    let path = cache_dir()?.join("debian/docker-registry");
-    ensure!(
-        path.is_file(),
-        "no {}: `make setup` brings it",
-        path.display()
-    );
-    Ok(path)
+pub fn program() -> PathBuf {
+    debian::program("docker-registry")
 }
 
 /// What to start it with (`docker-registry serve FILE`), so that it listens there without TLS, asks nobody who

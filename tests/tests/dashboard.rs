@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use ferrolb_tests::cluster::{Cluster, SOON};
 use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::daemon::Daemon;
+use ferrolb_tests::debian;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::ip_batch;
 use ferrolb_tests::observe::{arp_ask, http_get};
@@ -214,7 +215,7 @@ impl Recorded {
         }
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("queries.yaml"), &test)?;
-        let mut promtool = Command::new("promtool");
+        let mut promtool = Command::new(debian::program("promtool"));
         promtool
             .current_dir(folder.path())
             .args(["test", "rules", "queries.yaml"]);

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ferrolb_tests::debian;
 use ferrolb_tests::leftovers::leftovers;
 use ferrolb_tests::net::{Host, ip_batch};
 use ferrolb_tests::observe::http_get;
@@ -278,12 +279,13 @@ fn in_a_pod(lab: &Lab, command: &[&str]) -> Result<String> {
 
 /// Asks the redis in a node's own network from outside of the cluster, for at most 2 s.
 fn from_the_lan(lab: &Lab, node: IpAddr) -> Result<String> {
+    let redis_cli = debian::program("redis-cli");
     let output = lab
         .client()?
         .command("timeout")
         .args([
             "2",
-            "redis-cli",
+            &redis_cli.to_string_lossy(),
             "-h",
             &node.to_string(),
             "-p",

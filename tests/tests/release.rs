@@ -163,7 +163,7 @@ fn a_cluster_is_installed_from_a_registry_and_pulls_the_images_by_digest() -> Re
         let config = registry::write_config(&lab.state().subdir("registry")?, &place)?;
         lab.spawn(
             client
-                .process("registry", registry::program()?)
+                .process("registry", registry::program())
                 .args(["serve", &config.to_string_lossy()]),
         )?;
         wait_until(
@@ -294,14 +294,16 @@ impl Server {
         let folder = tempfile::tempdir()?;
         let config = registry::write_config(folder.path(), place)?;
         let log = fs::File::create(folder.path().join("log"))?;
-        let mut command = Command::new(registry::program()?);
+        let mut command = Command::new(registry::program());
         command
             .arg("serve")
             .arg(&config)
             .stdout(log.try_clone()?)
             .stderr(log);
         let mut server = Self {
-            process: command.spawn().context("cannot start docker-registry")?,
+            process: command
+                .spawn()
+                .context("cannot start docker-registry: `make setup` brings it")?,
             _folder: folder,
         };
         let process = RefCell::new(&mut server.process);

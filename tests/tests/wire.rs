@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::cluster::{ASK, Cluster};
 use ferrolb_tests::daemon::{Daemon, NAMESPACE, program};
+use ferrolb_tests::debian;
 use ferrolb_tests::net::{Host, MacAddress, ip_batch, set_sysctls};
 use ferrolb_tests::observe::{ArpOperation, Content, Frame, FrameObserver, Neighbor};
 use ferrolb_tests::wait::wait_until;
@@ -162,7 +163,11 @@ fn is_named_by_the_plugin(cluster: &Cluster, vip: IpAddr, owner: &Host) -> Resul
 fn nobody_else_can_take_it(cluster: &Cluster) -> Result<()> {
     let vip = VIP.to_string();
     let detection = ["arping", "-D", "-c", "2", "-w", "10", "-I", "eth0", &vip];
-    let (said, free) = cluster.lab.client()?.run("busybox", &detection)?;
+    let busybox = debian::program("busybox");
+    let (said, free) = cluster
+        .lab
+        .client()?
+        .run(&busybox.to_string_lossy(), &detection)?;
     ensure!(!free, "arping -D takes {vip} for free: {said}");
 
     let client = cluster.lab.client()?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Image;
+use crate::debian;
 
 /// What an image says that names nobody.
 const ROOT: &str = "";
@@ -22,7 +23,7 @@ pub const COREDNS: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
 /// Waits, and reaps what it inherits. Debian's `catatonit` is a static program.
 pub fn pause() -> Image {
     Image::new(PAUSE)
-        .file(Path::new("/usr/bin/catatonit"), "/catatonit")
+        .file(&debian::file("/usr/bin/catatonit"), "/catatonit")
         .entrypoint(&["/catatonit", "-P"])
         .user(NOBODY)
 }

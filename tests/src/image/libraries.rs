@@ -6,16 +6,19 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::command::stdout_of;
+use crate::debian;
 
 /// Paths of the libraries and of the loader itself, as the program asks for them.
 pub(super) fn of(program: &Path) -> Result<Vec<PathBuf>> {
     if !program.exists() {
         bail!(
-            "{} does not exist: install the package that has it",
+            "{} does not exist: `make setup` brings it",
             program.display()
         );
     }
-    Ok(parse(&stdout_of(Command::new("ldd").arg(program), "")?))
+    let mut ldd = Command::new("ldd");
+    ldd.arg(program).env("LD_LIBRARY_PATH", debian::libraries());
+    Ok(parse(&stdout_of(&mut ldd, "")?))
 }
 
 /// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, and the loader without an arrow. The one

@@ -1,34 +1,33 @@
 //! The pods' network: a bridge per node, addresses out of the node's own ranges.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::machine::Machine;
+use crate::debian;
 
-/// Where Debian puts the plugins, and where everyone else does.
-const PLUGIN_DIRS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
+/// Where Debian puts the plugins.
+const DEBIANS: &str = "/usr/lib/cni";
+
+/// Where everyone else does.
+const COMMON: &str = "/opt/cni/bin";
 
 /// Those that [`write_config`] names, and the one that containerd itself wants.
 const PLUGINS: [&str; 4] = ["bridge", "host-local", "portmap", "loopback"];
 
 /// The folder with the plugins.
-pub(super) fn plugin_dir() -> Result<&'static str> {
-    PLUGIN_DIRS
+pub(super) fn plugin_dir() -> Result<PathBuf> {
+    let has_all = |dir: &PathBuf| PLUGINS.iter().all(|plugin| dir.join(plugin).exists());
+    [debian::file(DEBIANS), DEBIANS.into(), COMMON.into()]
         .into_iter()
-        .find(|dir| {
-            PLUGINS
-                .iter()
-                .all(|plugin| Path::new(dir).join(plugin).exists())
-        })
+        .find(has_all)
         .with_context(|| {
             format!(
-                "the lab needs the CNI plugins {} in {}: run `apt-get install -y \
-                 containernetworking-plugins`",
+                "the lab needs the CNI plugins {} in {DEBIANS} or {COMMON}: `make setup` brings them",
                 PLUGINS.join(", "),
-                PLUGIN_DIRS.join(" or ")
             )
         })
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use super::cni;
 use super::machine::Machine;
 use crate::command::stdout_of;
+use crate::debian;
 use crate::image::PAUSE;
 use crate::wait::wait_until;
 
@@ -29,7 +30,7 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
     fs::write(
         &config,
         configuration(
-            cni::plugin_dir()?,
+            &cni::plugin_dir()?,
             &cni::write_config(machine)?,
             &registries(machine),
         ),
@@ -38,8 +39,10 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
     let name = format!("containerd-{}", machine.host.name);
     let spec = machine
         .host
-        .process(&name, "containerd")
-        .args(["--config", &config.to_string_lossy()]);
+        .process(&name, debian::program("containerd"))
+        .args(["--config", &config.to_string_lossy()])
+        // It finds its shim there, and the shim finds runc.
+        .env("PATH", debian::path());
     machine.lab.spawn(machine.inside(spec)?)?;
     let socket = socket(machine);
     wait_until(
@@ -53,7 +56,7 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
 /// Imports a packed image.
 pub(super) fn import(machine: &Machine<'_>, image: &Path) -> Result<()> {
     stdout_of(
-        Command::new("ctr")
+        Command::new(debian::program("ctr"))
             .arg("--address")
             .arg(socket(machine))
             .args(["--namespace", NAMESPACE, "images", "import"])
@@ -84,7 +87,7 @@ pub(super) fn pull_without_tls_from(machine: &Machine<'_>, registry: &str) -> Re
         .with_context(|| format!("cannot write {}/hosts.toml", folder.display()))
 }
 
-fn configuration(plugins: &str, networks: &str, registries: &Path) -> String {
+fn configuration(plugins: &Path, networks: &str, registries: &Path) -> String {
     // Everything else is as containerd has it: root and state are in directories that are the
     // node's own.
     format!(
@@ -96,11 +99,12 @@ fn configuration(plugins: &str, networks: &str, registries: &Path) -> String {
   # The machine's profiles need not be there.
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{plugins}"
+    bin_dir = "{}"
     conf_dir = "{networks}"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{}"
 "#,
+        plugins.display(),
         registries.display()
     )
 }

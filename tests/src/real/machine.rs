@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use super::cgroup;
+use crate::debian;
 use crate::lab::Lab;
 use crate::net::Host;
 use crate::process::{ProcessId, ProcessSpec, end_all};
@@ -84,7 +85,8 @@ impl<'a> Machine<'a> {
                 ])
                 .arg(&self.host.name)
                 .arg(self.data.to_string_lossy())
-                .arg(self.lab.state().dir().to_string_lossy()),
+                .arg(self.lab.state().dir().to_string_lossy())
+                .env("PATH", debian::path()),
         )?;
         let up = self.data.join("run/up");
         wait_until(

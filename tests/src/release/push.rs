@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{VERSION, chart_name, names};
 use crate::command::stdout_of;
+use crate::debian;
 use crate::image::hex;
 use crate::tools::{Module, Tools};
 
@@ -65,8 +66,12 @@ impl Registry<'_> {
         Ok(text)
     }
 
+    fn skopeo(&self) -> Command {
+        (self.command)(&debian::program("skopeo").to_string_lossy())
+    }
+
     fn push_image(&self, archive: &Path, to: &str) -> Result<String> {
-        let mut skopeo = (self.command)("skopeo");
+        let mut skopeo = self.skopeo();
         // The policy is about whose signatures a source must have; ours is a file that we have made.
         skopeo.args(["--insecure-policy", "copy", "--all", "--preserve-digests"]);
         if self.plain_http {
@@ -94,7 +99,7 @@ impl Registry<'_> {
 
     /// The digest of what the registry has now under this version.
     fn digest_of(&self, what: &str) -> Result<String> {
-        let mut skopeo = (self.command)("skopeo");
+        let mut skopeo = self.skopeo();
         skopeo.args(["inspect", "--raw"]);
         if self.plain_http {
             skopeo.arg("--tls-verify=false");

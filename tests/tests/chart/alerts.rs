@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::debian;
 use serde_yaml::Value;
 
 use super::rendered::Rendered;
@@ -71,8 +72,8 @@ fn judge(rules: &Value, tests: &str) {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("rules.yaml", &serde_yaml::to_string(rules).unwrap());
     write("alerts.yaml", tests);
-    let mut promtool = Command::new("promtool");
+    let mut promtool = Command::new(debian::program("promtool"));
     promtool.current_dir(folder.path());
     let said = stdout_of(promtool.args(["test", "rules", "alerts.yaml"]), "");
-    said.expect("make setup installs promtool");
+    said.expect("make setup brings promtool");
 }

@@ -186,12 +186,12 @@ impl RedisServer {
     }
 
     fn start_on(port: u16) -> Self {
-        let process = Command::new("redis-server")
+        let process = Command::new(ferrolb_tests::debian::program("redis-server"))
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server must be installed");
+            .expect("make setup brings redis-server");
         let server = Self { process, port };
         drop(connect(port));
         server
