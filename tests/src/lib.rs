@@ -27,6 +27,7 @@ pub mod control_plane;
 pub mod daemon;
 pub mod demo;
 pub mod echo;
+pub mod echo_service;
 mod ending;
 mod failure;
 pub mod hollow;
