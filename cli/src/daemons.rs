@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_NAMESPACE;
+use ferrolb_core::source::{Choice, Source};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
@@ -80,6 +81,10 @@ pub(crate) struct Daemon {
     pub(crate) image: String,
     /// A speaker's `--exclude-label`.
     pub(crate) exclude_label: ExcludeLabel,
+    /// Its `--compiled`: the ConfigMap with what is in force.
+    pub(crate) compiled: Option<String>,
+    /// A controller's `--config-source`.
+    pub(crate) choice: Choice,
     port: u16,
 }
 
@@ -293,14 +298,23 @@ fn daemon(pod: &Pod) -> Option<Daemon> {
         started: started.map(|time| time.0),
         image: container.image.clone().unwrap_or_default(),
         exclude_label: exclude_label(container),
+        compiled: option(container, "--compiled=").map(str::to_owned),
+        choice: option(container, "--config-source=")
+            .and_then(Source::of)
+            .map_or(Choice::Auto, Choice::Only),
         port: port(container),
     })
 }
 
+/// The value of an argument, of which this is what stands before it.
+fn option<'c>(container: &'c Container, name: &str) -> Option<&'c str> {
+    let mut args = container.args.iter().flatten();
+    args.find_map(|arg| arg.strip_prefix(name))
+}
+
 fn exclude_label(container: &Container) -> ExcludeLabel {
-    let args = container.args.iter().flatten();
-    let mut given = args.filter_map(|arg| arg.strip_prefix("--exclude-label=")?.parse().ok());
-    given.next().unwrap_or_default()
+    let given = option(container, "--exclude-label=");
+    given.and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
 fn port(container: &Container) -> u16 {
@@ -324,6 +338,8 @@ impl Daemon {
             started: None,
             image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
             exclude_label: ExcludeLabel::default(),
+            compiled: None,
+            choice: Choice::Auto,
             port: USUAL_PORT,
         }
     }
@@ -340,7 +356,8 @@ mod tests {
             "spec": { "nodeName": "n1", "containers": [
                 { "name": "sidecar" },
                 { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports,
-                  "args": ["--port=7472", "--exclude-label=strict"] },
+                  "args": ["--port=7472", "--exclude-label=strict", "--compiled=lb-config",
+                           "--config-source=objects"] },
             ] },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
         }))
@@ -358,6 +375,8 @@ mod tests {
         assert_eq!((found.node.as_deref(), found.ready), (Some("n1"), true));
         assert_eq!(found.image, "ghcr.io/ferrolb/speaker:0.1.0");
         assert_eq!(found.exclude_label, ExcludeLabel::Strict);
+        assert_eq!(found.compiled.as_deref(), Some("lb-config"));
+        assert_eq!(found.choice, Choice::Only(Source::Objects));
         let addon = pod(
             &[("app", "metallb"), ("component", "speaker")],
             serde_json::json!([]),
