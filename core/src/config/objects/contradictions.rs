@@ -76,8 +76,8 @@ fn once(candidates: &[Candidate<'_, Reach<'_>>], pools: &[Pool]) -> Vec<Verdict>
         let verdicts = round(candidates, &back, pools);
         let before = back.len();
         for (index, verdict) in verdicts.iter().enumerate() {
-            if verdict.why.is_some() && candidates[index].former.is_some() {
-                back.entry(index).or_insert_with(|| verdict.why.clone());
+            if verdict.in_force.is_none() && candidates[index].former.is_some() {
+                back.insert(index, verdict.why.clone());
             }
         }
         if back.len() == before {
@@ -101,13 +101,20 @@ fn round<'c>(
             why: why.clone(),
         };
     }
-    for index in versions::order(candidates) {
+    let is_unedited = |one: &Candidate<'_, Reach<'_>>| {
+        let versions = one.newest.zip(one.former);
+        versions.is_some_and(|(newest, former)| newest.one == former.one)
+    };
+    let mut order = versions::order(candidates);
+    // Whoever edits one has to suit those that nobody edits.
+    order.sort_by_key(|index| !is_unedited(&candidates[*index]));
+    for index in order {
         let one = &candidates[index];
         let Some(newest) = one.newest.filter(|_| !back.contains_key(&index)) else {
             continue;
         };
-        // A pool has changed, and they stand against each other now: the younger one is told.
-        let is_in_force = one.former.is_some_and(|former| former.one == newest.one);
+        // If they contradict each other all the same, a pool has changed: the younger one is told.
+        let is_in_force = is_unedited(one);
         let mut others = accepted
             .iter()
             .filter(|(of, _)| !(is_in_force && back.contains_key(of)));
@@ -115,13 +122,15 @@ fn round<'c>(
             let (shared, why) = contradiction(newest, (*of, other), pools)?;
             (shared == Shared::Yes).then_some(why)
         });
-        if why.is_none() {
+        if why.is_none() || is_in_force {
             accepted.push((index, newest));
         }
-        verdicts[index] = Verdict {
-            in_force: why.is_none().then_some(Version::Newest),
-            why,
+        let in_force = match why {
+            None => Some(Version::Newest),
+            Some(_) if is_in_force => Some(Version::Former),
+            Some(_) => None,
         };
+        verdicts[index] = Verdict { in_force, why };
     }
     verdicts
 }

@@ -63,13 +63,13 @@ fn of_two_that_contradict_each_other_the_older_one_counts() {
             pref(100, &none),
             pref(
                 200,
-                &json!({ "aggregationLength": 28, "aggregationLengthV6": 64 }),
+                &json!({ "aggregationLength": 30, "aggregationLengthV6": 64 }),
             ),
         ),
         // No pool has IPv6.
         (
             pref(100, &none),
-            pref(200, &json!({ "aggregationLength": 28 })),
+            pref(200, &json!({ "aggregationLength": 30 })),
         ),
         (pref(100, &hosts(&["n1"])), pref(200, &hosts(&["n2", "n3"]))),
         (pref(100, &zone("east")), pref(200, &zone("west"))),
@@ -217,6 +217,8 @@ fn the_one_in_force_stays_and_edits_that_are_seen_together_are_judged_together()
             said.starts_with("former config_refused: spec.localPref"),
             "{said}"
         );
+        let other = if name == "a" { "b" } else { "a" };
+        assert!(!world.is_refused(other), "nobody has edited {other}");
         assert!(said.contains("the last good version of this one stays in force"));
         world.apply(Kind::BgpAdvertisement, name, in_lan(100));
         assert_eq!(world.said(name).len(), usize::from(name == "b"), "equal");
