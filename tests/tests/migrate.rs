@@ -134,6 +134,7 @@ fn probe(lab: &Lab) -> Result<UdpProbe> {
 }
 
 /// Tells what a client has seen; how many datagrams were lost.
+#[expect(clippy::print_stdout, reason = "the figures are worth reading")]
 fn told(what: &str, report: &UdpReport) -> usize {
     println!("{what}: {report}");
     report.lost()
