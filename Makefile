@@ -111,7 +111,7 @@ test-long: build ## Tests that take too long for each change, at their full size
 
 .PHONY: bench
 bench: build ## Failover, idle cost, answers to ARP, the controller's and the plugin's speed, in labs (root, an idle machine)
-	for area in failover idle arp controller plugin; do \
+	for area in failover idle arp controller plugin objects; do \
 	    cargo run --quiet --locked -p ferrolb-tests --bin bench -- $$area; \
 	done
 

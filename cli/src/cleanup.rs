@@ -4,15 +4,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::names::{DEFAULT_NAMESPACE, FIELD_MANAGER, SPEAKER_COMPONENT};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cluster::{Cluster, Installation};
+use crate::cluster::{Cluster, Installation, pages};
+use crate::objects::is_unknown;
 use crate::output::Format;
 use crate::table;
 
@@ -20,7 +22,7 @@ use crate::table;
 ///
 /// An uninstall leaves the addresses in the statuses of Services, so that a new installation keeps them all,
 /// and kube-proxy keeps serving them. It also leaves what the daemons created in their namespace: the speakers'
-/// key, the controllers' Lease, and reports. This removes what FerroLB wrote, and nothing else: the API server
+/// key, the controllers' Lease, reports, and statuses of MetalLB's kinds. This removes what FerroLB wrote, and nothing else: the API server
 /// remembers who wrote each object. Without --yes it only shows what there is.
 ///
 /// Exit status: 0 if nothing is left, 1 if something is, 2 if the cluster does not answer or FerroLB is still
@@ -134,12 +136,21 @@ impl Cluster {
     }
 }
 
-/// What the daemons make themselves, besides statuses and Events.
-fn kinds() -> [ApiResource; 3] {
+/// What the daemons make themselves, besides statuses and Events. Not every cluster has the last two.
+fn kinds() -> [ApiResource; 5] {
+    let reporting = |kind: &str, plural: &str| ApiResource {
+        group: Kind::GROUP.to_owned(),
+        version: "v1beta1".to_owned(),
+        api_version: format!("{}/v1beta1", Kind::GROUP),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    };
     [
         ApiResource::erase::<ConfigMap>(&()),
         ApiResource::erase::<Lease>(&()),
         ApiResource::erase::<Secret>(&()),
+        reporting("ConfigurationState", "configurationstates"),
+        reporting("ServiceL2Status", "servicel2statuses"),
     ]
 }
 
@@ -160,15 +171,18 @@ impl Cluster {
         for kind in kinds() {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(self.client.clone(), namespace, &kind);
-            let listed = api.list(&ListParams::default()).await;
-            let listed =
-                listed.with_context(|| format!("cannot list {} of {namespace}", kind.plural))?;
-            let ours = listed.items.iter().filter(|object| is_made_by_us(*object));
-            made.extend(ours.map(|object| Made {
-                kind: kind.clone(),
-                namespace: namespace.to_owned(),
-                name: object.name_any(),
-            }));
+            let ours = |object: DynamicObject| {
+                is_made_by_us(&object).then(|| Made {
+                    kind: kind.clone(),
+                    namespace: namespace.to_owned(),
+                    name: object.name_any(),
+                })
+            };
+            match pages(&api, &kind.plural, ours).await {
+                Ok(ours) => made.extend(ours),
+                Err(error) if kind.group == Kind::GROUP && is_unknown(&error) => {}
+                Err(error) => return Err(error).with_context(|| format!("in {namespace}")),
+            }
         }
         Ok(made)
     }

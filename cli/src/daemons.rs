@@ -14,6 +14,7 @@ use bytes::Bytes;
 use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::names::DEFAULT_NAMESPACE;
+use ferrolb_core::source::{Choice, Source};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
@@ -84,6 +85,10 @@ pub(crate) struct Daemon {
     pub(crate) exclude_label: ExcludeLabel,
     /// A speaker's `--cordon`.
     pub(crate) cordon: Cordon,
+    /// Its `--compiled`: the ConfigMap with what is in force.
+    pub(crate) compiled: Option<String>,
+    /// A controller's `--config-source`.
+    pub(crate) choice: Choice,
     port: u16,
 }
 
@@ -296,17 +301,26 @@ fn daemon(pod: &Pod) -> Option<Daemon> {
         ready_since: ready.and_then(|one| Some(one.last_transition_time.as_ref()?.0)),
         started: started.map(|time| time.0),
         image: container.image.clone().unwrap_or_default(),
-        exclude_label: option(container, "--exclude-label="),
-        cordon: option(container, "--cordon="),
+        exclude_label: setting(container, "--exclude-label="),
+        cordon: setting(container, "--cordon="),
+        compiled: option(container, "--compiled=").map(str::to_owned),
+        choice: option(container, "--config-source=")
+            .and_then(Source::of)
+            .map_or(Choice::Auto, Choice::Only),
         port: port(container),
     })
 }
 
+/// The value of an argument, of which this is what stands before it.
+fn option<'c>(container: &'c Container, name: &str) -> Option<&'c str> {
+    let mut args = container.args.iter().flatten();
+    args.find_map(|arg| arg.strip_prefix(name))
+}
+
 /// As the container's arguments say it, or else its default.
-fn option<T: FromStr + Default>(container: &Container, name: &str) -> T {
-    let args = container.args.iter().flatten();
-    let mut given = args.filter_map(|arg| arg.strip_prefix(name)?.parse().ok());
-    given.next().unwrap_or_default()
+fn setting<T: FromStr + Default>(container: &Container, name: &str) -> T {
+    let given = option(container, name);
+    given.and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
 fn port(container: &Container) -> u16 {
@@ -331,6 +345,8 @@ impl Daemon {
             image: format!("ghcr.io/ferrolb/{}:0.1.0", component.name()),
             exclude_label: ExcludeLabel::default(),
             cordon: Cordon::default(),
+            compiled: None,
+            choice: Choice::Auto,
             port: USUAL_PORT,
         }
     }
@@ -347,7 +363,8 @@ mod tests {
             "spec": { "nodeName": "n1", "containers": [
                 { "name": "sidecar" },
                 { "name": "speaker", "image": "ghcr.io/ferrolb/speaker:0.1.0", "ports": ports,
-                  "args": ["--port=7472", "--exclude-label=strict", "--cordon=stay"] },
+                  "args": ["--port=7472", "--exclude-label=strict", "--cordon=stay",
+                           "--compiled=lb-config", "--config-source=objects"] },
             ] },
             "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
         }))
@@ -366,6 +383,8 @@ mod tests {
         assert_eq!(found.image, "ghcr.io/ferrolb/speaker:0.1.0");
         assert_eq!(found.exclude_label, ExcludeLabel::Strict);
         assert_eq!(found.cordon, Cordon::Stay);
+        assert_eq!(found.compiled.as_deref(), Some("lb-config"));
+        assert_eq!(found.choice, Choice::Only(Source::Objects));
         let addon = pod(
             &[("app", "metallb"), ("component", "speaker")],
             serde_json::json!([]),

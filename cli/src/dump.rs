@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use ferrolb_core::names::DEFAULT_NAMESPACE;
+use ferrolb_core::names::{COMPILED_NAME, DEFAULT_NAMESPACE};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -26,7 +26,7 @@ use crate::terminal::WARNING;
 ///
 /// It contains versions, the configuration, the Services of type LoadBalancer with their endpoints, Nodes and
 /// Events, and the pod, log, status and metrics of each daemon. Secrets are not read, and passwords are removed
-/// from the configuration. Addresses, names and labels of your cluster are in it: check it before you share it.
+/// from the configuration, also from MetalLB's objects. Addresses, names and labels of your cluster are in it: check it before you share it.
 ///
 /// Exit status: 0 if it is complete, 1 if something is missing (it says what, also in errors.txt), 2 if the
 /// cluster does not answer or the file cannot be written.
@@ -100,8 +100,10 @@ impl Bundle {
         let namespace = daemons.first().map(|daemon| daemon.namespace.clone());
         let namespace = namespace.or_else(|| cluster.system_namespace.clone());
         let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        let compiled = daemons.iter().find_map(|one| one.compiled.as_deref());
+        let compiled = compiled.unwrap_or(COMPILED_NAME);
         progress("Services, Nodes, Events, what is running")?;
-        for (name, part) in objects::all(cluster, &namespace).await {
+        for (name, part) in objects::all(cluster, &namespace, compiled).await {
             self.keep(&name, part)?;
         }
         for (number, daemon) in daemons.iter().enumerate() {

@@ -3,19 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::advertise::Advertised;
-use ferrolb_core::config::{self, Config, Outcome};
+use ferrolb_core::config::Config;
 use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
-use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
 use ferrolb_core::ownership::FAST;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 
 use crate::cluster::Cluster;
 use crate::daemons::Daemon;
@@ -36,10 +33,6 @@ pub(crate) struct Election {
     pub(crate) note: Option<&'static str>,
 }
 
-/// Speakers go on with the last good one, and nobody but them knows it.
-const REFUSED: &str =
-    "the ConfigMap is refused, so it is not known which nodes the pools in force select";
-
 /// As the speakers were told it. During a rollout they may differ for a moment.
 pub(crate) fn cordon(daemons: &[Daemon]) -> Cordon {
     let mut told = daemons.iter().map(|daemon| daemon.cordon);
@@ -55,7 +48,7 @@ impl Cluster {
             unschedulable: node.unschedulable && cordon == Cordon::Move,
             ..node
         };
-        let configured = self.config(daemons).await?;
+        let configured = self.configured(daemons).await?;
         Ok(Election {
             services: self.every(|service| service_view(&service)).await?,
             slices: self.every(|slice| endpoint_slice_view(&slice)).await?,
@@ -66,34 +59,8 @@ impl Cluster {
                 .map(|daemon| daemon.exclude_label)
                 .find(|label| *label != ExcludeLabel::default())
                 .unwrap_or_default(),
-            note: configured
-                .reason()
-                .filter(|reason| *reason == Reason::ConfigRefused)
-                .map(|_| REFUSED),
-            config: configured.in_force(),
-        })
-    }
-
-    async fn config(&self, daemons: &[Daemon]) -> anyhow::Result<Outcome> {
-        let (namespace, name) = self.config_source(daemons).await;
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
-        let map = api.get_opt(&name).await;
-        let map = map.with_context(|| format!("cannot read ConfigMap {namespace}/{name}"))?;
-        Ok(config::of_data(map.and_then(|map| map.data).as_ref()))
-    }
-
-    /// Where the controller reads it, or else where it usually is.
-    pub(crate) async fn config_source(&self, daemons: &[Daemon]) -> (String, String) {
-        let told = self.controller(daemons).await;
-        let told = told.ok().and_then(|status| {
-            let (namespace, name) = status.configuration.source.split_once('/')?;
-            Some((namespace.to_owned(), name.to_owned()))
-        });
-        told.unwrap_or_else(|| {
-            let namespace = daemons.first().map(|daemon| daemon.namespace.as_str());
-            let namespace = self.system_namespace.as_deref().or(namespace);
-            let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
-            (namespace.to_owned(), DEFAULT_CONFIG_NAME.to_owned())
+            note: configured.note,
+            config: configured.config,
         })
     }
 }
@@ -249,6 +216,7 @@ impl Election {
     /// `n1`, `n2` and `n3`, of which `cordoned` is, 192.168.64.11 and so on; a pool of .240 to .250, and
     /// the Services.
     pub(crate) fn fixture(cordoned: &str, services: &[&ServiceFixture<'_>]) -> Self {
+        use ferrolb_core::config::{self, Outcome};
         use serde_json::{from_value, json};
 
         let node = |number: u8| {

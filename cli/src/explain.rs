@@ -316,7 +316,13 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
     if answer.findings.is_empty() && are_fine {
         writeln!(out, "\n{GOOD}No problems found.{GOOD:#}")?;
     }
-    for finding in &answer.findings {
+    findings_text(out, &answer.findings)?;
+    events_text(out, &answer.events)
+}
+
+/// Each after a blank line.
+fn findings_text(out: &mut impl Write, findings: &[Finding]) -> anyhow::Result<()> {
+    for finding in findings {
         let reason = finding.reason.as_ref();
         let reason = reason.map_or_else(String::new, |reason| format!("{reason}: "));
         writeln!(out)?;
@@ -326,7 +332,7 @@ fn text(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         }
         sentence(out, None, "  what to do: ", &finding.remedy)?;
     }
-    events_text(out, &answer.events)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::report::{
-    ConfigurationStatus, ControllerStatus, Explained, PoolStatus, ServiceStatus,
+    ConfigurationStatus, ControllerStatus, Explained, ObjectStatus, PoolStatus, ServiceStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -68,6 +68,24 @@ pub(crate) fn controller() -> ControllerStatus {
                 ..service("worker", None, None)
             },
         ],
+    }
+}
+
+/// What is said of an IPAddressPool.
+pub(crate) fn object_status(
+    name: &str,
+    reason: &str,
+    refused: bool,
+    former_in_force: bool,
+) -> ObjectStatus {
+    ObjectStatus {
+        kind: "IPAddressPool".to_owned(),
+        namespace: "metallb-system".to_owned(),
+        name: name.to_owned(),
+        refused,
+        former_in_force,
+        reason: reason.to_owned(),
+        message: "spec.addresses[0]: why: what to do".to_owned(),
     }
 }
 

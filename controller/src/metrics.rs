@@ -122,7 +122,7 @@ impl Metrics {
         );
         registry.register(
             "metallb_k8s_client_config_stale_bool",
-            "1 if the ConfigMap says something else than what is in force",
+            "1 if the ConfigMap, or one of MetalLB's objects, says something else than what is in force",
             self.config_stale.clone(),
         );
         registry.register(

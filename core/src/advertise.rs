@@ -35,6 +35,8 @@ pub struct Route {
     pub prefix: IpNetwork,
     /// `LOCAL_PREF` (RFC 4271 §5.1.5).
     pub localpref: u32,
+    /// How often the own AS number stands in `AS_PATH` once more (RFC 4271 §5.1.2).
+    pub as_path_prepend: u8,
     /// `COMMUNITIES` (RFC 1997), ascending.
     pub communities: Vec<u32>,
     /// `LARGE_COMMUNITY` (RFC 8092), ascending.
@@ -254,6 +256,7 @@ impl Route {
         Some(Self {
             prefix: IpNetwork::new(within.network(), length).ok()?,
             localpref: attributes.localpref,
+            as_path_prepend: attributes.as_path_prepend,
             communities: attributes.communities.clone(),
             large_communities: attributes.large_communities.clone(),
         })

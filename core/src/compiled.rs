@@ -7,7 +7,7 @@
 //! | `source` | `configmap` or `objects`: where it comes from |
 //! | `schema` | the version of what follows; another one is not read |
 //! | `hash` | of `config`, so that an edit by hand does nothing |
-//! | `config` | the configuration in JSON, without passwords |
+//! | `config` | the configuration in JSON, without passwords; without BGP if it would not fit with it |
 //! | `ignored`, `orphaned` | what the controller has to remember: see [`Memory`] |
 //!
 //! **The mark.** Speakers may create `ConfigMap`s in this namespace, each with whatever it likes in it, labels
@@ -175,7 +175,19 @@ fn config_of(text: &str) -> serde_json::Result<Config> {
 
 fn text_of(config: &Config) -> Result<String, Refusal> {
     let too_large = |why: String| Refusal::new(Reason::ConfigTooLarge, why);
-    let text = serde_json::to_string(config).map_err(|error| too_large(error.to_string()))?;
+    let text_of = |config: &Config| {
+        serde_json::to_string(config).map_err(|error| too_large(error.to_string()))
+    };
+    let whole = text_of(config)?;
+    if whole.len() <= MOST_BYTES {
+        return Ok(whole);
+    }
+    // What is announced to routers holds up nothing else.
+    let text = text_of(&Config {
+        pools: config.pools.clone(),
+        layer2: config.layer2.clone(),
+        ..Config::new()
+    })?;
     if text.len() > MOST_BYTES {
         return Err(too_large(format!(
             "the configuration has {} bytes when it is compiled for the speakers, and at most {MOST_BYTES} \

@@ -46,7 +46,8 @@ mod tree;
 
 pub use advertisement::*;
 pub use manifest::{
-    Checked, CheckedFile, NoConfiguration, ObjectName, check_file, check_manifests,
+    Applied, Checked, CheckedFile, NoConfiguration, ObjectName, apply_manifests, check_file,
+    check_manifests,
 };
 pub use model::*;
 pub use place::Place;

@@ -27,8 +27,10 @@ use crate::view::{
 };
 
 mod cluster;
+mod objects;
 
 pub use cluster::{endpoint_addresses, external_ips, pod_ranges, service_ranges};
+pub use objects::object_view;
 
 /// Addresses of one object that are looked at. A Service of ours has two, a Node a few; a status may
 /// hold whatever fits into an object.

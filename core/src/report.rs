@@ -12,6 +12,7 @@ pub use announcement::{Announcement, By};
 pub use word::Word;
 
 use crate::keep::shown::KeepingStatus;
+use crate::source::Source;
 use crate::{Reason, vip};
 
 /// MetalLB's metrics saturate there, too (`int64`); JSON numbers of most programs hold less.
@@ -69,6 +70,25 @@ pub struct ConfigurationStatus {
     /// Addresses in use for which the change to objects waits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<IpAddr>,
+}
+
+impl ConfigurationStatus {
+    /// Whether `MetalLB`'s objects are in force.
+    #[must_use]
+    pub fn is_of_objects(&self) -> bool {
+        self.from.as_deref() == Some(Source::Objects.as_str())
+    }
+
+    /// Where what is in force comes from, or would: `ConfigMap metallb-system/config`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        let namespace = self.source.split('/').next().unwrap_or_default();
+        if self.is_of_objects() {
+            format!("MetalLB's objects in namespace {namespace}")
+        } else {
+            format!("ConfigMap {}", self.source)
+        }
+    }
 }
 
 /// An object of `MetalLB`'s that is not in force as it is, or probably not as it is meant.

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use ferrolb_core::config::objects::{Kind, ObjectView, Spec};
+use ferrolb_core::config::objects::{Kind, ObjectView};
+use ferrolb_core::k8s;
 use ferrolb_core::source::Presence;
 use ferrolb_core::view::ServiceKey;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -38,8 +39,6 @@ const GONE_FOR: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// With that an API server answers that forbids to read objects.
 const FORBIDDEN: u16 = 403;
-/// Only those annotations are kept.
-const OURS: &str = "ferrolb.io/";
 
 /// An object whose kind is known while the program runs.
 #[derive(Clone, Deserialize)]
@@ -95,27 +94,7 @@ impl Resource for Untyped {
 /// What an object of `MetalLB`'s says.
 #[must_use]
 pub fn object_view(kind: Kind, version: &str, object: &Untyped) -> ObjectView {
-    let meta = &object.metadata;
-    let annotations = meta.annotations.iter().flatten();
-    let ours = annotations.filter(|(name, _)| name.starts_with(OURS));
-    ObjectView {
-        kind,
-        api_version: format!("{}/{version}", Kind::GROUP),
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-        uid: meta.uid.clone().unwrap_or_default(),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
-        generation: meta.generation.unwrap_or_default(),
-        created: meta
-            .creation_timestamp
-            .as_ref()
-            .map_or(0, |time| time.0.as_second()),
-        labels: meta.labels.iter().flatten().collect(),
-        annotations: ours
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-        spec: Spec::of(object.spec.clone()),
-    }
+    k8s::object_view(kind, version, &object.metadata, &object.spec)
 }
 
 /// The kind, as the API server knows it.

@@ -73,6 +73,14 @@ pub struct Args {
     #[arg(long, value_name = "SOCKET")]
     pub keeper: Option<PathBuf>,
 
+    /// Write a ServiceL2Status of MetalLB's for each Service that this node announces
+    #[arg(long)]
+    pub service_l2_status: bool,
+
+    /// This speaker's pod, so that what it writes goes with it
+    #[arg(long, value_name = "NAME/UID")]
+    pub pod: Option<String>,
+
     /// For how long connections are kept, at most, after an address has moved
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub keep_connections_seconds: u32,

@@ -21,6 +21,7 @@ mod host;
 pub mod keep;
 pub mod keys;
 pub mod kube_proxy;
+pub mod l2_status;
 pub mod links;
 pub mod metrics;
 pub mod netlink;

@@ -20,6 +20,7 @@ use crate::events::Events;
 use crate::keep::Keeper;
 use crate::keys;
 use crate::kube_proxy;
+use crate::l2_status::L2Statuses;
 use crate::metrics::Metrics;
 use crate::netlink;
 use crate::peers::{Peers, Start};
@@ -101,11 +102,16 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         args.exclude_label,
     )
     .with_cordon(args.cordon);
+    let l2_statuses = match args.service_l2_status {
+        true => L2Statuses::spawn(client.clone(), namespace, me.clone(), args.pod.as_deref()),
+        false => L2Statuses::default(),
+    };
     let ways = Ways {
         peers: peers.clone(),
         wire: wire.clone(),
         events,
         conflicts,
+        l2_statuses,
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         labels,

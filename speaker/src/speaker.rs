@@ -32,6 +32,7 @@ use crate::conflicts::Conflicts;
 use crate::events::Events;
 use crate::gateways::Gateways;
 use crate::host::{is_here, next_host};
+use crate::l2_status::L2Statuses;
 use crate::metrics::Metrics;
 use crate::peers::{FromPeers, Peers, Wish};
 use crate::status;
@@ -47,12 +48,15 @@ const SHOW: Duration = Duration::from_secs(10);
 /// A handover takes at most two seconds.
 const LEAVING: Duration = Duration::from_millis(2_500);
 
+static NO_LINKS: BTreeSet<String> = BTreeSet::new();
+
 /// Where the main thread's decisions go.
 pub(crate) struct Ways {
     pub(crate) peers: Peers,
     pub(crate) wire: Wire,
     pub(crate) events: Events,
     pub(crate) conflicts: Conflicts,
+    pub(crate) l2_statuses: L2Statuses,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
     /// Names of the labels that Services and Nodes are watched with.
@@ -247,6 +251,7 @@ impl Speaker {
                 }
             }
             Event::Silent { .. } => {
+                self.ways.l2_statuses.set(vip, &BTreeSet::new(), &NO_LINKS);
                 for key in self.announced.remove(&vip).unwrap_or_default() {
                     let metrics = &self.ways.metrics;
                     metrics.set_announced(&key, vip, &self.me, false);
@@ -428,6 +433,13 @@ impl Speaker {
                 .metrics
                 .set_announced(key, address, &self.me, now.contains(key));
         }
+        let wish = self
+            .wishes
+            .get(&address)
+            .and_then(|wish| wish.as_ref().ok());
+        let links = wish.map(|wish| &wish.interfaces);
+        let links = links.unwrap_or(&NO_LINKS);
+        self.ways.l2_statuses.set(address, &now, links);
         *told = now;
     }
 }

@@ -29,6 +29,7 @@ pub mod daemon;
 pub mod debian;
 pub mod demo;
 pub mod echo;
+pub mod echo_service;
 mod ending;
 mod failure;
 pub mod hollow;

@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::daemon::NAMESPACE;
+use crate::echo_service;
 use crate::lab::{Lab, NodeKind};
 use crate::net::Host;
 use crate::progress::Progress;
@@ -22,7 +23,7 @@ use crate::walk::{self, PATIENCE, external_ip};
 mod load;
 mod remains;
 
-use load::{ECHO, Load, Losses, echo_image};
+use load::{Load, Losses};
 use remains::MADE_BY_DAEMONS;
 
 /// The lowest of the range in `config-range.yaml`, and the Service that asks first.
@@ -72,7 +73,7 @@ impl<'a> Lifetime<'a> {
     /// Loads the images, and counts the time from here.
     pub fn new(lab: &'a Lab, stage: &'a Stage, program: &Path) -> Result<Self> {
         let mut images = walk::images()?;
-        images.push(echo_image(program)?);
+        images.push(echo_service::image(program)?);
         lab.load_images(&images)?;
         stage.start_clock();
         Ok(Self {
@@ -122,7 +123,8 @@ impl<'a> Lifetime<'a> {
     /// neighbour's entry can end while nobody answers for it.
     pub fn upgrade(&self) -> Result<()> {
         self.chapter("Upgrade, under load");
-        self.scene.kubectl(&["apply", "-f", ECHO])?;
+        self.scene
+            .kubectl(&["apply", "-f", echo_service::MANIFEST])?;
         let address = external_ip(self.scene.lab, "echo")?;
         self.scene.stage.tell(&format!(
             "An echo has {address}. The client holds 100 connections to it, half of them idle, and sends a \

@@ -104,6 +104,23 @@ impl Module {
     }
 }
 
+/// Where the source of `MetalLB` of that version is, whose definitions a test reads: its Go module, fetched if it is
+/// not there. Its hash stands in `tests/tools/metallb-definitions`.
+pub fn metallb_source(version: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/metallb-definitions");
+    let mut go = Command::new("go");
+    go.args(["mod", "download", "-json", METALLB])
+        .current_dir(folder.join(version))
+        .env("GOWORK", "off")
+        .env("GOFLAGS", "-mod=readonly");
+    let said = crate::command::stdout_of(&mut go, "")?;
+    let said: serde_json::Value = serde_json::from_str(&said).context("go says no JSON")?;
+    let folder = said["Dir"].as_str();
+    folder
+        .map(PathBuf::from)
+        .with_context(|| format!("go says {said} of MetalLB {version}"))
+}
+
 /// The version of `module` that a go.mod requires.
 fn required_version<'a>(go_mod: &'a str, module: &str) -> Result<&'a str> {
     go_mod

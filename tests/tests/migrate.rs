@@ -1,20 +1,27 @@
 //! From a MetalLB that objects configure to FerroLB and back, as docs/migrate-from-metallb.md says it: on nodes
-//! with kubelets, with MetalLB's own programs, definitions and manifest, out of its Go module.
+//! with kubelets, with MetalLB's own programs, definitions and manifest, out of its Go module. A client on the
+//! LAN sends datagrams all the while, and counts those that are lost.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
+use ferrolb_tests::echo_service;
 use ferrolb_tests::image::{self, Image};
 use ferrolb_tests::lab::Lab;
+use ferrolb_tests::observe::{UdpProbe, UdpReport};
 use ferrolb_tests::tools::{METALLB, Module, Tools};
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{
-    self, INSTALL, PATIENCE, SPREAD, in_workspace, page_from_the_lan, places,
+    self, INSTALL, PATIENCE, SPREAD, external_ip, in_workspace, page_from_the_lan, places,
 };
 
 const NAMESPACE: &str = "metallb-system";
+/// An echo that answers does so within this time.
+const ANSWER: Duration = Duration::from_secs(2);
 const OBJECTS: &str = "\
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -39,9 +46,11 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         let metallb = MetalLb::built()?;
         lab.load_images(&metallb.images()?)?;
         lab.load_images(&walk::images()?)?;
+        lab.load_images(&[echo_service::image(Path::new(env!("CARGO_BIN_EXE_lab")))?])?;
         metallb.start(lab)?;
         apply_until_accepted(lab, OBJECTS)?;
         let before = walk::spread(lab)?;
+        let probe = probe(lab)?;
 
         let copy = objects(lab)?;
         let refused = helm(lab, &INSTALL).unwrap_err().to_string();
@@ -75,8 +84,11 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
             "every address stays where it is"
         );
         page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
+        let lost = told("from MetalLB to FerroLB", &probe.stop());
+        ensure!(lost == 0, "{lost} datagrams were lost");
 
         // And back.
+        let probe = self::probe(lab)?;
         assert_eq!(objects(lab)?, copy, "nothing of the objects has changed");
         helm(lab, &["uninstall", "ferrolb", "-n", NAMESPACE, "--wait"])?;
         metallb.start(lab)?;
@@ -85,8 +97,47 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         wait_until(PATIENCE, same, || Ok(()))
             .with_context(|| format!("{:?}, before {before:?}", places(lab, &SPREAD)))?;
         page_from_the_lan(lab, before["test-lb"].0, 30_000)?;
+        // MetalLB takes its time until it is ready: what that costs is no fault of ours.
+        told("from FerroLB back to MetalLB", &probe.stop());
         Ok(())
     })
+}
+
+/// A datagram each 10 ms from the client on the LAN to an echo, which runs on another node than the one that
+/// announces its address.
+fn probe(lab: &Lab) -> Result<UdpProbe> {
+    let mut kubectl = lab.kubectl_command()?;
+    let kubectl = in_workspace(&mut kubectl).args(["apply", "-f", echo_service::MANIFEST]);
+    stdout_of(kubectl, "")?;
+    let address = external_ip(lab, "echo")?;
+    let (_, mac) = places(lab, &["echo"])?["echo"];
+    let mut nodes = lab.nodes().into_iter();
+    let owner = nodes.find(|node| node.mac == mac);
+    echo_service::move_from(lab, owner.context("no node answers")?)?;
+    let target = SocketAddr::from((address, echo_service::PORT));
+    let start = || Ok(lab.client()?.enter(|| UdpProbe::start(target))??);
+    // A flow that begins before kube-proxy has rules for the address never gets through.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let first: UdpProbe = start()?;
+        let is_answered = || {
+            let probes = first.report().probes;
+            Ok(probes.iter().any(|probe| probe.answered.is_some()))
+        };
+        let answered = wait_until(ANSWER, is_answered, || Ok(()));
+        drop(first.stop());
+        match answered {
+            Ok(()) => return start(),
+            Err(_) => ensure!(Instant::now() < deadline, "no echo from {target}"),
+        }
+    }
+}
+
+/// Tells what a client has seen; how many datagrams were lost.
+#[expect(clippy::print_stdout, reason = "the figures are worth reading")]
+fn told(what: &str, report: &UdpReport) -> usize {
+    println!("{what}: {report}");
+    report.lost()
 }
 
 /// MetalLB's own module, built.

@@ -3,6 +3,10 @@
 //!
 //! Needs root and the built daemons. One at a time (`--test-threads=1`): each starts a control plane.
 
+mod objects {
+    mod metallbs;
+}
+
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -54,19 +58,31 @@ fn define_kinds(lab: &Lab) -> Result<()> {
 
 /// A cluster of three nodes where these objects were there before any daemon.
 fn start_with(name: &str, objects: &[String]) -> Result<Cluster> {
+    let before = |lab: &Lab| {
+        define_kinds(lab)?;
+        objects
+            .iter()
+            .try_for_each(|object| lab.apply(object).map(drop))
+    };
+    start_after(name, before, Daemon::speaker)
+}
+
+/// A cluster of three nodes where this was done before there was any daemon, with such speakers.
+fn start_after(
+    name: &str,
+    before: impl FnOnce(&Lab) -> Result<()>,
+    speaker: impl Fn(&str) -> Daemon,
+) -> Result<Cluster> {
     let lab = Lab::builder(name).nodes(3).kind(NodeKind::Hollow).start()?;
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     lab.apply(&namespace.to_string())?;
-    define_kinds(&lab)?;
-    for object in objects {
-        lab.apply(object)?;
-    }
+    before(&lab)?;
     let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
     lab.start_daemon(&Daemon::controller("cp"))?;
     let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
     for node in &names {
-        lab.start_daemon(&Daemon::speaker(node))?;
+        lab.start_daemon(&speaker(node))?;
     }
     let cluster = Cluster { lab, frames };
     for node in &names {
@@ -379,5 +395,64 @@ fn a_speaker_that_starts_beside_a_broken_configmap_keeps_its_node_selectors() ->
         let answering = cluster.answering(VIP)?;
         ensure!(answering.iter().all(|node| node == "n2"), "{answering:?}");
     }
+    Ok(())
+}
+
+/// What the chart gives with `speaker.serviceL2Status`.
+fn may_write_service_statuses() -> [String; 2] {
+    let metadata = json!({ "name": "l2-statuses", "namespace": NAMESPACE });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
+        "rules": [
+            { "apiGroups": ["metallb.io"], "resources": ["servicel2statuses"], "verbs": ["list", "create", "delete"] },
+            { "apiGroups": ["metallb.io"], "resources": ["servicel2statuses/status"], "verbs": ["patch"] },
+        ],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "l2-statuses" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "ferrolb-speaker", "namespace": NAMESPACE }],
+    });
+    [role.to_string(), binding.to_string()]
+}
+
+#[test]
+fn a_service_has_a_status_of_the_node_that_announces_it() -> Result<()> {
+    let before = |lab: &Lab| {
+        define_kinds(lab)?;
+        let objects = [
+            pool("lan", "192.168.64.200/32"),
+            layer2("all", &json!({ "interfaces": ["eth0"] })),
+        ];
+        let mut all = may_write_service_statuses().into_iter().chain(objects);
+        all.try_for_each(|object| lab.apply(&object).map(drop))
+    };
+    let speaker = |node: &str| Daemon::speaker(node).arg("--service-l2-status");
+    let cluster = start_after("objects-l2-status", before, speaker)?;
+    let lab = &cluster.lab;
+    let _pod = cluster.create_pod("web", "n3")?;
+    cluster.create_service("Cluster", VIP)?;
+    let all = || {
+        let path = "jsonpath={range .items[*]}{.status.node} {.status.serviceNamespace}/{.status.serviceName} \
+                    {.status.interfaces[*].name};{end}";
+        lab.kubectl(&["-n", NAMESPACE, "get", "servicel2statuses", "-o", path])
+    };
+    let until_it_says = |wanted: &str| {
+        wait_until(SOON, || Ok(all()? == wanted), || Ok(()))
+            .with_context(|| format!("{:?}, not {wanted}", all()))
+    };
+    let owner = cluster.owner(VIP)?;
+    until_it_says(&format!("{owner} default/web eth0;"))?;
+    // It moves, and the other one is deleted by whoever announces now.
+    lab.stop(&Daemon::speaker(&owner).process_name())?;
+    let moved = || Ok(cluster.answering(VIP)?.iter().any(|node| *node != owner));
+    wait_until(SOON, moved, || Ok(()))?;
+    let next = cluster.owner(VIP)?;
+    until_it_says(&format!("{next} default/web eth0;"))?;
+    lab.kubectl(&["delete", "service", "web"])?;
+    until_it_says("")?;
+    let cleanup = lab.plugin(&["cleanup", "-n", NAMESPACE])?;
+    let left = String::from_utf8(cleanup.stdout)?;
+    ensure!(left.contains("ConfigurationState"), "{left}");
     Ok(())
 }

@@ -287,6 +287,10 @@ args:
   {{- if eq (default "move" $values.cordon) "stay" }}
   - --cordon=stay
   {{- end }}
+  {{- if $values.serviceL2Status }}
+  - --service-l2-status
+  - --pod=$(FERROLB_POD_NAME)/$(FERROLB_POD_UID)
+  {{- end }}
   {{- if include "ferrolb.keeps" .root }}
   - --keeper=/run/ferrolb/keeper.sock
   - --keep-connections-seconds={{ int (default 600 $values.keepConnections.maxSeconds) }}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, bail, ensure};
 use ferrolb_core::address::{AddressRange, canonical, predecessor, successor};
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::config::{self, Outcome};
 use ferrolb_core::survey::{MOST_ASKED, SurveyStatus, addresses};
 use serde::Serialize;
@@ -27,11 +28,22 @@ pub(crate) struct InitAnswer {
     pub(crate) taken: Vec<Taken>,
     /// What the pool has.
     pub(crate) addresses: Vec<String>,
-    /// The `ConfigMap`, in YAML.
+    pub(crate) form: Form,
+    /// The `ConfigMap`, or the objects, in YAML.
     pub(crate) manifest: String,
     /// What nobody but its reader can know.
     pub(crate) warnings: Vec<String>,
     pub(crate) applied: bool,
+}
+
+/// In which form a configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// An IPAddressPool and an L2Advertisement.
+    Objects,
+    /// The ConfigMap.
+    Configmap,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -133,12 +145,23 @@ pub(crate) fn best(runs: &[AddressRange], size: u128) -> Option<AddressRange> {
     AddressRange::new(first, run.last())
 }
 
-/// The `ConfigMap` with one pool of `ranges`.
-pub(crate) fn manifest(
+/// A proposal: what to write, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    pub(crate) form: Form,
+    /// In YAML, for `kubectl apply`.
+    pub(crate) manifest: String,
+    /// The value of the `ConfigMap`'s key; empty for objects.
+    pub(crate) config: String,
+}
+
+/// One pool of `ranges`, announced by layer 2; `name` is the `ConfigMap`'s.
+pub(crate) fn proposal(
+    form: Form,
     namespace: &str,
     name: &str,
     ranges: &[AddressRange],
-) -> anyhow::Result<(String, String)> {
+) -> anyhow::Result<Proposal> {
     ensure!(
         !ranges.is_empty(),
         "no address is free there: name another range with --range"
@@ -152,6 +175,13 @@ pub(crate) fn manifest(
             false => range.to_string(),
         })
         .collect();
+    match form {
+        Form::Objects => objects(namespace, &ranges),
+        Form::Configmap => config_map(namespace, name, &ranges),
+    }
+}
+
+fn config_map(namespace: &str, name: &str, ranges: &[String]) -> anyhow::Result<Proposal> {
     let mut config =
         "address-pools:\n  - name: default\n    protocol: layer2\n    addresses:\n".to_owned();
     for range in ranges {
@@ -163,11 +193,43 @@ pub(crate) fn manifest(
         Outcome::NotConfigured(why) => bail!("{why}"),
     }
     let indented: String = config.lines().map(|line| format!("    {line}\n")).collect();
-    let map = format!(
+    let manifest = format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  namespace: {namespace}\n  name: {name}\ndata:\n  \
          config: |\n{indented}"
     );
-    Ok((map, config))
+    Ok(Proposal {
+        form: Form::Configmap,
+        manifest,
+        config,
+    })
+}
+
+fn objects(namespace: &str, ranges: &[String]) -> anyhow::Result<Proposal> {
+    let object = |kind: Kind, spec: &str| {
+        let version = kind.versions()[0];
+        let group = Kind::GROUP;
+        format!(
+            "apiVersion: {group}/{version}\nkind: {kind}\nmetadata:\n  namespace: {namespace}\n  name: \
+             default\nspec:\n{spec}"
+        )
+    };
+    let ranges: String = ranges
+        .iter()
+        .map(|range| format!("    - {range}\n"))
+        .collect();
+    let pool = object(Kind::IpAddressPool, &format!("  addresses:\n{ranges}"));
+    let advertisement = object(Kind::L2Advertisement, "  ipAddressPools:\n    - default\n");
+    let manifest = format!("{pool}---\n{advertisement}");
+    let checked = config::check_manifests(&manifest, namespace)?.objects;
+    let finding = checked.and_then(|compiled| compiled.findings.into_iter().next());
+    if let Some(finding) = finding {
+        bail!("{finding}");
+    }
+    Ok(Proposal {
+        form: Form::Objects,
+        manifest,
+        config: String::new(),
+    })
 }
 
 /// What the wire cannot tell.
@@ -290,14 +352,27 @@ mod tests {
     }
 
     #[test]
-    fn the_map_that_is_proposed_is_one_that_the_daemons_take() {
+    fn what_is_proposed_is_what_the_daemons_take_in_both_forms() {
         let ranges = [run("192.168.64.240-192.168.64.245"), run("192.168.64.250")];
-        let (map, config) = manifest("lb", "config", &ranges).unwrap();
-        insta::assert_snapshot!(map);
-        let checked = config::check_file(&map).unwrap();
-        assert_eq!(checked[0].outcome, config::parse(&config));
-        let error = manifest("lb", "config", &[]).unwrap_err().to_string();
-        assert!(error.starts_with("no address is free there"), "{error}");
+        let of = |form| proposal(form, "lb", "config", &ranges).unwrap();
+        let map = of(Form::Configmap);
+        insta::assert_snapshot!(
+            "the_map_that_is_proposed_is_one_that_the_daemons_take",
+            map.manifest
+        );
+        let checked = config::check_file(&map.manifest).unwrap();
+        assert_eq!(checked[0].outcome, config::parse(&map.config));
+        let objects = of(Form::Objects);
+        insta::assert_snapshot!("the_objects_that_are_proposed", objects.manifest);
+        let checked = config::check_manifests(&objects.manifest, "lb").unwrap();
+        let compiled = checked.objects.unwrap();
+        let of_map = config::parse(&map.config).in_force().unwrap();
+        assert_eq!(compiled.config.pools[0].ranges, of_map.pools[0].ranges);
+        assert_eq!(compiled.config.layer2, of_map.layer2);
+        for form in [Form::Objects, Form::Configmap] {
+            let error = proposal(form, "lb", "config", &[]).unwrap_err().to_string();
+            assert!(error.starts_with("no address is free there"), "{error}");
+        }
     }
 
     proptest! {

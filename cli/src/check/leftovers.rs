@@ -30,3 +30,12 @@ pub(super) struct Leftovers {
     /// All IPAddressPools.
     pools: Vec<ObjectName>,
 }
+
+impl Leftovers {
+    /// How many IPAddressPools the namespace has.
+    pub(super) fn pools_in(&self, namespace: &str) -> usize {
+        let pools = self.pools.iter();
+        let is_there = |pool: &&ObjectName| pool.namespace.as_deref() == Some(namespace);
+        pools.filter(is_there).count()
+    }
+}

@@ -167,12 +167,30 @@ fn pod_security(facts: &Facts) -> Option<Finding> {
 /// None where it cannot be read.
 fn configuration(facts: &Facts) -> Option<Finding> {
     let name = format!("{}/config", facts.namespace);
+    let status = facts.picture.as_ref();
+    let status = status.and_then(|picture| picture.controller.as_ref().ok());
+    // What is wrong with single objects, the daemons say.
+    if let Some(status) = status.filter(|status| status.configuration.is_of_objects()) {
+        let pools = counted(status.pools.len(), "pool");
+        let origin = status.configuration.origin();
+        return Some(Finding::ok(format!("{pools} in force, from {origin}")));
+    }
+    let objects = facts.leftovers.pools_in(&facts.namespace);
+    if facts.config.as_ref().is_some_and(Option::is_none) && objects > 0 {
+        let pools = counted(objects, "IPAddressPool");
+        return Some(Finding::ok(format!(
+            "{pools} in namespace {}",
+            facts.namespace
+        )));
+    }
     let Some(map) = facts.config.as_ref()? else {
-        let found = format!("there is no ConfigMap {name} yet: Services will stay <pending>");
+        let found = format!(
+            "there is no ConfigMap {name} and no IPAddressPool yet: Services will stay <pending>"
+        );
         return Some(Finding::bad(
             Verdict::Warning,
             found,
-            concat!("write one: ", page!("configure.md")),
+            concat!("write one, or IPAddressPools: ", page!("configure.md")),
         ));
     };
     Some(match of_data(map.data.as_ref()) {

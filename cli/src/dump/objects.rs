@@ -1,6 +1,7 @@
 //! Objects of the API server, as they are.
 
 use anyhow::{Context, anyhow};
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::names::{CONFLICTS_NAME, LABEL_SERVICE_NAME};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -12,11 +13,14 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, pages};
 
+/// What kubectl writes.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// Files with objects, or why there are none.
 type Files = Vec<(String, anyhow::Result<String>)>;
 
 /// What the daemons read, and what they run as.
-pub(super) async fn all(cluster: &Cluster, namespace: &str) -> Files {
+pub(super) async fn all(cluster: &Cluster, namespace: &str, compiled: &str) -> Files {
     let services = everywhere::<Service>(cluster).await.map(|services| {
         let is_ours = |one: &DynamicObject| one.data["spec"]["type"] == "LoadBalancer";
         services.into_iter().filter(is_ours).collect::<Vec<_>>()
@@ -32,6 +36,7 @@ pub(super) async fn all(cluster: &Cluster, namespace: &str) -> Files {
     };
     let slices = everywhere::<EndpointSlice>(cluster).await;
     let slices = slices.map(|all| all.into_iter().filter(of_a_service).collect());
+    let compiled = of_name::<ConfigMap>(cluster, namespace, compiled).await;
     let conflicts = of_name::<ConfigMap>(cluster, namespace, CONFLICTS_NAME).await;
     vec![
         file("services.yaml", services),
@@ -46,6 +51,8 @@ pub(super) async fn all(cluster: &Cluster, namespace: &str) -> Files {
         ),
         file("leases.yaml", of::<Lease>(cluster, namespace).await),
         file("conflicts.yaml", conflicts),
+        file("objects.yaml", of_metallb(cluster, namespace).await),
+        file("compiled.yaml", compiled),
     ]
 }
 
@@ -77,6 +84,26 @@ fn without_passwords(text: &str) -> String {
     };
     let lines: Vec<_> = text.lines().map(line).collect();
     lines.join("\n") + "\n"
+}
+
+/// MetalLB's objects, without passwords.
+async fn of_metallb(cluster: &Cluster, namespace: &str) -> anyhow::Result<Vec<DynamicObject>> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        let listed = cluster.objects_of(namespace, kind).await?;
+        all.extend(listed.map(|(_, listed)| listed).into_iter().flatten());
+    }
+    for object in &mut all {
+        let removed = json!("(removed)");
+        if let Some(password) = object.data.pointer_mut("/spec/password") {
+            *password = removed;
+        }
+        // kubectl keeps a copy of what was applied in an annotation.
+        if let Some(annotations) = &mut object.metadata.annotations {
+            annotations.remove(LAST_APPLIED);
+        }
+    }
+    Ok(all)
 }
 
 async fn everywhere<K: Resource<DynamicType = ()>>(

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ferrolb_core::Reason;
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::cordon::Cordon;
+use ferrolb_core::report::{Explained, ObjectStatus};
 use serde::Serialize;
 
 use super::announced::{self, Announcement};
-use super::{EventLine, event_line, events_text};
+use super::{EventLine, Finding, event_line, events_text, finding, findings_text};
 use crate::ago;
 use crate::answers::pools::{Pool, PoolsAnswer};
 use crate::cluster::Cluster;
@@ -38,8 +40,8 @@ pub(super) async fn of_that_name(cluster: &Cluster, word: &str) -> Option<Other>
     if picture.node(word).is_some() {
         return Some(Other::Node(picture, word.to_owned()));
     }
-    picture.pool(word)?;
-    Some(Other::Pool(picture, word.to_owned()))
+    let is_pool = picture.pool(word).is_some() || of_object(&picture, word).next().is_some();
+    is_pool.then(|| Other::Pool(picture, word.to_owned()))
 }
 
 pub(super) fn any(out: &mut impl Write, format: Format, other: &Other) -> anyhow::Result<()> {
@@ -269,9 +271,21 @@ pub(super) fn node(
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PoolAnswer {
-    pool: Pool,
+    /// Null if it is not in force.
+    pool: Option<Pool>,
     /// Services that ask for it, or got nothing from it: `namespace/name`.
     waiting: Vec<String>,
+    /// What is to be said of the `IPAddressPool`.
+    findings: Vec<Finding>,
+    /// About the `IPAddressPool`, oldest first.
+    events: Vec<EventLine>,
+}
+
+/// What is to be said of the `IPAddressPool` of that name.
+fn of_object<'p>(picture: &'p Picture, name: &'p str) -> impl Iterator<Item = &'p ObjectStatus> {
+    let configuration = picture.controller.iter().map(|it| &it.configuration);
+    let objects = configuration.flat_map(|it| &it.objects);
+    objects.filter(move |one| one.kind == Kind::IpAddressPool.as_str() && one.name == name)
 }
 
 pub(super) fn pool(
@@ -284,10 +298,20 @@ pub(super) fn pool(
     let names: Vec<_> = pools.iter().map(|pool| pool.status.name.clone()).collect();
     let mut pools = pools.into_iter();
     let pool = pools.find(|pool| pool.status.name == name);
-    let pool = pool.with_context(|| match names.as_slice() {
-        [] => format!("there is no pool {name}: none is in force"),
-        some => format!("there is no pool {name}; there are {}", some.join(", ")),
-    })?;
+    let findings: Vec<_> = of_object(picture, name)
+        .map(|one| {
+            finding(&Explained {
+                reason: one.reason.as_str().into(),
+                message: one.message.clone(),
+            })
+        })
+        .collect();
+    if pool.is_none() && findings.is_empty() {
+        match names.as_slice() {
+            [] => bail!("there is no pool {name}: none is in force"),
+            some => bail!("there is no pool {name}; there are {}", some.join(", ")),
+        }
+    }
     let quoted = format!("pool {name}");
     let waiting = picture.services.iter().filter(|service| {
         let problem = service.status.problem.as_ref();
@@ -296,49 +320,62 @@ pub(super) fn pool(
     });
     let answer = PoolAnswer {
         waiting: waiting.map(crate::picture::Service::key).collect(),
+        events: events_of(picture, |event| {
+            event.kind == Kind::IpAddressPool.as_str() && event.name == name
+        }),
+        findings,
         pool,
     };
     format.print(out, &answer, |out| {
-        let status = &answer.pool.status;
-        writeln!(
-            out,
-            "Pool {name} ({}): {} of {} in use, {} free",
-            status.protocol, status.used, status.total, status.free
-        )?;
-        sentence(out, None, "  ranges: ", &status.ranges.join(", "))?;
-        if !status.first_free.is_empty() {
-            sentence(out, None, "  next: ", &status.first_free.join(", "))?;
-        }
-        if !status.auto_assign {
-            sentence(
-                out,
-                None,
-                "  ",
-                "gives addresses only to Services that ask for it (auto-assign: false)",
-            )?;
-        }
-        if !answer.pool.holders.is_empty() {
-            let head = ["ADDRESS", "SERVICES", "NODE"].map(str::to_owned);
-            let rows = answer.pool.holders.iter().map(|holder| {
-                let nodes = match holder.nodes.as_slice() {
-                    [] => "-".to_owned(),
-                    some => some.join(","),
-                };
-                [
-                    holder.address.clone(),
-                    table::list(&holder.services, ","),
-                    nodes,
-                ]
-            });
-            writeln!(out)?;
-            table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
+        match &answer.pool {
+            Some(pool) => pool_text(out, pool)?,
+            None => writeln!(out, "Pool {name}: {BAD}not in force{BAD:#}")?,
         }
         if !answer.waiting.is_empty() {
             let wait = format!("\n{} for it: ", waits(answer.waiting.len()));
             sentence(out, Some(BAD), &wait, &answer.waiting.join(", "))?;
         }
-        Ok(())
+        findings_text(out, &answer.findings)?;
+        events_text(out, &answer.events)
     })
+}
+
+fn pool_text(out: &mut impl Write, pool: &Pool) -> anyhow::Result<()> {
+    let status = &pool.status;
+    writeln!(
+        out,
+        "Pool {} ({}): {} of {} in use, {} free",
+        status.name, status.protocol, status.used, status.total, status.free
+    )?;
+    sentence(out, None, "  ranges: ", &status.ranges.join(", "))?;
+    if !status.first_free.is_empty() {
+        sentence(out, None, "  next: ", &status.first_free.join(", "))?;
+    }
+    if !status.auto_assign {
+        sentence(
+            out,
+            None,
+            "  ",
+            "gives addresses only to Services that ask for it (auto-assign: false)",
+        )?;
+    }
+    if !pool.holders.is_empty() {
+        let head = ["ADDRESS", "SERVICES", "NODE"].map(str::to_owned);
+        let rows = pool.holders.iter().map(|holder| {
+            let nodes = match holder.nodes.as_slice() {
+                [] => "-".to_owned(),
+                some => some.join(","),
+            };
+            [
+                holder.address.clone(),
+                table::list(&holder.services, ","),
+                nodes,
+            ]
+        });
+        writeln!(out)?;
+        table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 fn waits(count: usize) -> String {
@@ -357,8 +394,9 @@ fn names_pool(message: &str, quoted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{announcing, controller, printed, said};
+    use crate::fixtures::{announcing, controller, object_status, printed, said};
     use crate::output::Output;
+    use crate::picture::Happening;
     use crate::picture::tests::{picture_of, speakers_on};
 
     const TEXT: Format = Format {
@@ -402,6 +440,38 @@ mod tests {
         insta::assert_snapshot!(printed(|out| node(out, TEXT, &picture(), "n1")));
         let error = node(&mut Vec::new(), TEXT, &picture(), "n9").unwrap_err();
         assert_eq!(error.to_string(), "there is no node n9; there are n1");
+    }
+
+    #[test]
+    fn a_pool_that_is_an_object_is_explained_by_its_last_error_and_its_events() {
+        let mut picture = picture();
+        let status = picture.controller.as_mut().unwrap();
+        status.configuration.from = Some("objects".to_owned());
+        status.configuration.objects = vec![
+            object_status("default", "config_refused", true, true),
+            object_status("new", "pool_overlaps", true, false),
+        ];
+        let event = |kind: &str, name: &str| Happening {
+            time: Some(picture.now),
+            first: None,
+            kind: kind.to_owned(),
+            namespace: "metallb-system".to_owned(),
+            name: name.to_owned(),
+            r#type: "Warning".to_owned(),
+            reason: "ConfigRefused".to_owned(),
+            message: "spec.addresses[0]: why".to_owned(),
+            node: None,
+            version: 1,
+        };
+        picture.events = vec![
+            event("IPAddressPool", "default"),
+            event("IPAddressPool", "new"),
+            event("L2Advertisement", "default"),
+        ];
+        insta::assert_snapshot!(printed(|out| pool(out, TEXT, &picture, "default")));
+        // Never in force, and yet it is explained.
+        insta::assert_snapshot!(printed(|out| pool(out, TEXT, &picture, "new")));
+        assert!(pool(&mut Vec::new(), TEXT, &picture, "gold").is_err());
     }
 
     #[test]

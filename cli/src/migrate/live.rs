@@ -1,31 +1,22 @@
 //! MetalLB's configuration out of a cluster.
 
 use anyhow::{Context, bail};
+use ferrolb_core::config::objects::Kind;
+use ferrolb_core::names::DEFAULT_CONFIG_NAME;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams};
 use serde_yaml::Value;
 
 use super::metallb::Found;
 use crate::cluster::Cluster;
-use ferrolb_core::names::DEFAULT_CONFIG_NAME;
-
-/// Kind, plural, and the versions that there have been, newest first.
-const KINDS: [(&str, &str, &[&str]); 6] = [
-    ("IPAddressPool", "ipaddresspools", &["v1beta1"]),
-    ("L2Advertisement", "l2advertisements", &["v1beta1"]),
-    ("BGPAdvertisement", "bgpadvertisements", &["v1beta1"]),
-    ("BGPPeer", "bgppeers", &["v1beta2", "v1beta1"]),
-    ("BFDProfile", "bfdprofiles", &["v1beta1"]),
-    ("Community", "communities", &["v1beta1"]),
-];
 
 /// What is in force in this namespace: the objects, where there are any; they are read by a MetalLB
 /// that no longer reads a ConfigMap.
 pub(super) async fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<Found> {
     let mut found = Found::default();
-    for (kind, plural, versions) in KINDS {
-        for object in list(cluster, namespace, kind, plural, versions).await? {
+    for kind in Kind::ALL {
+        let listed = cluster.objects_of(namespace, kind).await?;
+        for object in listed.map(|(_, listed)| listed).into_iter().flatten() {
             found.take(serde_yaml::to_value(object)?)?;
         }
     }
@@ -48,43 +39,4 @@ pub(super) async fn read(cluster: &Cluster, namespace: &str) -> anyhow::Result<F
         found.take(value)?;
     }
     Ok(found)
-}
-
-/// None, where the cluster does not know the kind.
-async fn list(
-    cluster: &Cluster,
-    namespace: &str,
-    kind: &str,
-    plural: &str,
-    versions: &[&str],
-) -> anyhow::Result<Vec<DynamicObject>> {
-    for version in versions {
-        let resource = ApiResource {
-            group: "metallb.io".to_owned(),
-            version: (*version).to_owned(),
-            api_version: format!("metallb.io/{version}"),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(cluster.client.clone(), namespace, &resource);
-        match api.list(&ListParams::default()).await {
-            Ok(listed) => {
-                let typed = listed.items.into_iter().map(|mut object| {
-                    // Items of a list do not say what they are.
-                    object.types = Some(kube::api::TypeMeta {
-                        api_version: resource.api_version.clone(),
-                        kind: kind.to_owned(),
-                    });
-                    object
-                });
-                return Ok(typed.collect());
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot list {plural} of {namespace}"));
-            }
-        }
-    }
-    Ok(Vec::new())
 }

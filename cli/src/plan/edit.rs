@@ -1,5 +1,6 @@
 //! What an edit of the configuration would do to each Service.
 
+mod applied;
 mod changes;
 mod decisions;
 #[cfg(test)]
@@ -9,27 +10,33 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use ferrolb_core::config::{Checked, Config, NotConfigured, Outcome, check_file, text_of};
+use anyhow::Context;
+use ferrolb_core::config::{Config, text_of};
 use ferrolb_core::k8s::namespace_view;
+use ferrolb_core::report::ObjectStatus;
+use ferrolb_core::source::Choice;
 use serde::Serialize;
 
+use self::applied::{Applied, There, applied};
 use self::changes::{Change, Effect, changes};
 use self::decisions::{World, decide};
 use crate::cluster::{Cluster, Installation};
+use crate::configured::is_forbidden;
 use crate::election::Election;
 use crate::output::{Format, counted};
 use crate::picture::Picture;
-use crate::terminal::{BAD, GOOD, sentence};
+use crate::terminal::{BAD, GOOD, WARNING, sentence};
 
 /// Show what an edited configuration would do to each Service.
 ///
-/// The file is a ConfigMap, values of the chart, or the bare configuration, as `validate` reads it. What would be
-/// decided is decided by the daemons' own code, on what the API server says now. It does not know which addresses
-/// other hosts on the network have.
+/// The file has MetalLB's objects, or a ConfigMap, values of the chart, or the bare configuration, as `validate`
+/// reads them. Objects of the file take the place of those of the same names in the cluster; the others stay, as
+/// with `kubectl apply`. What would be decided is decided by the daemons' own code, on what the API server says now,
+/// also whether the file would be in force at all. It does not know which addresses other hosts on the network
+/// have.
 ///
-/// Exit status: 0 if no Service would lose anything, 1 if one would, or if the configuration would be refused, 2 if
-/// the file or the cluster cannot be read.
+/// Exit status: 0 if no Service would lose anything, 1 if one would, or if something in the file would not be in
+/// force, 2 if the file or the cluster cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Edit {
@@ -45,7 +52,10 @@ pub(super) struct Edit {
 const EXAMPLES: &str = "\
 Examples:
   # Apply it only if no Service would lose anything
-  kubectl ferrolb plan config config.yaml && kubectl apply -f config.yaml";
+  kubectl ferrolb plan config pools.yaml && kubectl apply -f pools.yaml
+
+  # What a chart renders, or what a repository has
+  kubectl kustomize overlays/production | kubectl ferrolb plan config -";
 
 /// A Service would lose something, or nothing would come of it.
 const LOSES: u8 = 1;
@@ -53,10 +63,12 @@ const LOSES: u8 = 1;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    /// `in_force`, `refused`, or `not_configured`: what is in force stays.
+    /// `in_force`; or, if what is in force stays, `refused`, `not_configured`, `ignored` or `waits`.
     outcome: &'static str,
-    /// What is wrong with it.
+    /// Why what is in force stays.
     problem: Option<String>,
+    /// What is to be said of single objects.
+    objects: Vec<ObjectStatus>,
     /// Services of which anything would change.
     services: Vec<Change>,
     /// How many would be as they are.
@@ -84,17 +96,17 @@ impl Edit {
         };
         let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
         let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
-        let checked = check_file(&text).with_context(|| name.clone())?;
         let answer = self
             .installation
-            .run(async |cluster| decided(cluster, &checked).await)?;
+            .run(async |cluster| look(cluster, &text).await.with_context(|| name.clone()))?;
         self.format
             .print(out, &answer, |out| text_of_answer(out, &answer))?;
         let loses = answer
             .services
             .iter()
             .any(|one| one.effect == Effect::Loses);
-        Ok(if loses || answer.outcome != IN_FORCE {
+        let refused = answer.objects.iter().any(|one| one.refused);
+        Ok(if loses || refused || answer.outcome != IN_FORCE {
             ExitCode::from(LOSES)
         } else {
             ExitCode::SUCCESS
@@ -102,59 +114,38 @@ impl Edit {
     }
 }
 
-/// Of a text that is no file.
+/// What the text of a file would do.
 pub(super) async fn look(cluster: &Cluster, text: &str) -> anyhow::Result<Answer> {
-    decided(cluster, &check_file(text)?).await
-}
-
-async fn decided(cluster: &Cluster, checked: &[Checked]) -> anyhow::Result<Answer> {
     let picture = cluster.picture().await?;
     let election = cluster.election(&picture.daemons).await?;
-    let (namespace, map) = cluster.config_source(&picture.daemons).await;
-    let chosen = the_one(checked, &namespace, &map)?;
-    Ok(match config_of(&chosen.outcome) {
-        Ok(config) => {
+    let there = there(cluster, &picture).await?;
+    let applied = applied(text, &there, &election)?;
+    Ok(match &applied.result {
+        Ok(_) => {
             let world = world(cluster, &picture).await;
-            Answer::of(&election, &picture, &world, config)
+            Answer::of(&election, &picture, &world, applied)
         }
-        Err((outcome, problem)) => Answer::nothing(outcome, problem),
+        Err(_) => Answer::nothing(applied),
     })
 }
 
 const IN_FORCE: &str = "in_force";
 
-/// Of several configurations in a file the one that the daemons read.
-fn the_one<'a>(checked: &'a [Checked], namespace: &str, name: &str) -> anyhow::Result<&'a Checked> {
-    if let [only] = checked {
-        return Ok(only);
-    }
-    let is_it = |one: &&Checked| {
-        one.object.as_ref().is_some_and(|object| {
-            object.name == name
-                && object
-                    .namespace
-                    .as_deref()
-                    .is_none_or(|one| one == namespace)
-        })
-    };
-    match checked.iter().filter(is_it).collect::<Vec<_>>().as_slice() {
-        [one] => Ok(one),
-        _ => bail!(
-            "the file has {} configurations, and the daemons read ConfigMap {namespace}/{name}: leave \
-             that one in it",
-            checked.len()
-        ),
-    }
-}
-
-/// What it would put in force; or what becomes of it, and why.
-fn config_of(outcome: &Outcome) -> Result<Config, (&'static str, String)> {
-    match outcome {
-        Outcome::Valid(config) | Outcome::Partly(config, _) => Ok(config.clone()),
-        Outcome::NotConfigured(NotConfigured::Empty) => Ok(Config::default()),
-        Outcome::NotConfigured(why) => Err(("not_configured", why.to_string())),
-        Outcome::Refused(problems) => Err(("refused", problems.to_string())),
-    }
+async fn there(cluster: &Cluster, picture: &Picture) -> anyhow::Result<There> {
+    let (namespace, map) = cluster.config_source(&picture.daemons).await;
+    let read = cluster.views_of_objects(&namespace).await;
+    let may_read = !read.as_ref().is_err_and(is_forbidden);
+    let (views, has_kinds) = if may_read { read? } else { Default::default() };
+    let mut choices = picture.daemons.iter().map(|one| one.choice);
+    Ok(There {
+        configured: cluster.configured(&picture.daemons).await?,
+        choice: choices.find(|one| *one != Choice::Auto).unwrap_or_default(),
+        namespace,
+        map,
+        views,
+        has_kinds,
+        may_read,
+    })
 }
 
 async fn world(cluster: &Cluster, picture: &Picture) -> World {
@@ -176,22 +167,26 @@ async fn world(cluster: &Cluster, picture: &Picture) -> World {
 }
 
 impl Answer {
-    fn nothing(outcome: &'static str, problem: String) -> Self {
+    fn nothing(applied: Applied) -> Self {
+        let (outcome, problem) = applied.result.err().unwrap_or_default();
         Self {
             outcome,
             problem: Some(problem),
+            objects: applied.objects,
             services: Vec::new(),
             unchanged: 0,
             pools: Vec::new(),
-            notes: Vec::new(),
+            notes: applied.notes,
         }
     }
 
-    fn of(election: &Election, picture: &Picture, world: &World, config: Config) -> Self {
+    fn of(election: &Election, picture: &Picture, world: &World, applied: Applied) -> Self {
+        let config: Config = applied.result.unwrap_or_default();
         let decided = decide(election, world, &config);
         let after = election.under(Some(config));
         let services = changes(election, &after, picture, &decided);
         let mut notes: Vec<String> = election.note.map(str::to_owned).into_iter().collect();
+        notes.extend(applied.notes);
         if world.namespaces.is_none() {
             notes.push(
                 "namespaces cannot be read, so pools with namespace-selectors count as pools for \
@@ -203,6 +198,7 @@ impl Answer {
         Self {
             outcome: IN_FORCE,
             problem: None,
+            objects: applied.objects,
             unchanged: decided.after.len().saturating_sub(services.len()),
             services,
             pools: decided
@@ -220,6 +216,19 @@ impl Answer {
 }
 
 fn text_of_answer(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
+    for one in &answer.objects {
+        let (paint, what) = match (one.refused, one.former_in_force) {
+            (true, true) => (
+                Some(BAD),
+                "would not be in force, its last good version stays",
+            ),
+            (true, false) => (Some(BAD), "would not be in force"),
+            (false, _) => (Some(WARNING), "warning"),
+        };
+        let object = format!("{} {}/{}: ", one.kind, one.namespace, one.name);
+        let said = format!("{what}: {}: {}", one.reason, one.message);
+        sentence(out, paint, &object, &said)?;
+    }
     if let Some(problem) = &answer.problem {
         let word = format!("{}: ", answer.outcome);
         sentence(out, Some(BAD), &word, problem)?;
@@ -228,8 +237,11 @@ fn text_of_answer(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
             None,
             "",
             "what is in force would stay in force, and nothing would change: kubectl ferrolb \
-             validate FILE shows the lines",
+             validate FILE shows what is wrong in it",
         )?;
+        for note in &answer.notes {
+            sentence(out, None, "note: ", note)?;
+        }
         return Ok(());
     }
     if answer.services.is_empty() {

@@ -5,23 +5,28 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ferrolb_core::address::AddressRange;
-use ferrolb_core::config::{self, NotConfigured, Outcome};
+use ferrolb_core::config::objects::{Kind, ObjectView};
+use ferrolb_core::config::{NotConfigured, Outcome};
 use ferrolb_core::k8s::{node_view, service_view};
 use ferrolb_core::names::CONFIG_KEY;
+use ferrolb_core::source::{Choice, Source};
 use ferrolb_core::survey::SurveyStatus;
 use ferrolb_core::view::NodeView;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use crate::answers::init::{
-    InitAnswer, Taken, best, free, manifest, parts, range, subnet, warnings, window,
+    Form, InitAnswer, Taken, best, free, parts, proposal, range, subnet, warnings, window,
 };
 use crate::cluster::{Cluster, Installation};
+use crate::configured::{Configured, is_forbidden};
 use crate::daemons::Daemon;
+use crate::objects::{is_unknown, resource};
 use crate::output::{Format, counted};
 use crate::speaker::speaker_of;
 use crate::terminal::{complain, one_line, stderr};
@@ -29,7 +34,8 @@ use crate::terminal::{complain, one_line, stderr};
 /// Propose a first configuration: free addresses of the nodes' own network.
 ///
 /// It has a speaker ask the network which addresses of the subnet are free (at most 1,024, 50 a second), leaves out
-/// those of the gateway, the nodes and the Services, and prints a ConfigMap. Nothing is changed without --apply.
+/// those of the gateway, the nodes and the Services, and prints a configuration: a ConfigMap, or an IPAddressPool and
+/// an L2Advertisement. Nothing is changed without --apply.
 ///
 /// Exit status: 0 if it has a proposal, 1 if no address is free or there is a configuration already, 2 if the
 /// cluster or the speaker does not answer.
@@ -45,7 +51,10 @@ pub(crate) struct Init {
     /// Ask from the speaker on this node [default: any]
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
-    /// Write the ConfigMap
+    /// How to write it [default: the form that is in force, else configmap]
+    #[arg(long, value_name = "FORM", value_enum)]
+    form: Option<Form>,
+    /// Write it into the cluster
     #[arg(long)]
     apply: bool,
     #[command(flatten)]
@@ -59,6 +68,9 @@ Examples:
   # See what it proposes, then write it
   kubectl ferrolb init
   kubectl ferrolb init --apply
+
+  # As an IPAddressPool and an L2Advertisement, for a repository
+  kubectl ferrolb init --form objects > pools.yaml
 
   # Which addresses of a range are free?
   kubectl ferrolb init --range 192.168.1.200-192.168.1.250";
@@ -87,13 +99,21 @@ impl Init {
         let daemons = cluster.daemons().await?;
         let (node, speaker) = self.speaker(&daemons)?;
         let (namespace, name) = cluster.config_source(&daemons).await;
-        let map = configured(cluster, &namespace, &name).await?;
-        if let Some(pools) = map.pools {
+        let configured = cluster.configured(&daemons).await?;
+        let views = cluster.views_of_objects(&namespace).await;
+        let views = match views {
+            Ok((views, _)) => views,
+            // Nobody has any where they may not be read.
+            Err(error) if is_forbidden(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if let Some(there) = already(&configured, &views, &namespace, &name) {
             return Ok(Err(format!(
-                "ConfigMap {namespace}/{name} has {pools} already: change that by hand, and see with \
-                 kubectl ferrolb plan config FILE what it would do"
+                "{there} already: change that by hand, and see with kubectl ferrolb plan config FILE what it \
+                 would do"
             )));
         }
+        let form = self.form.unwrap_or_else(|| form_of(&configured, &daemons));
         let nodes = cluster.every(|node| node_view(&node)).await?;
         let links: SurveyStatus = cluster.ask(speaker, SURVEY).await?;
         let own = nodes.iter().find(|view| view.name == node);
@@ -119,10 +139,16 @@ impl Init {
                 "no address of {asked} is free: name another range with --range"
             )));
         }
-        let (manifest, config) = manifest(&namespace, &name, &chosen)?;
+        let proposal = proposal(form, &namespace, &name, &chosen)?;
         let outside = outside(&nodes, &links);
         if self.apply {
-            write_map(cluster, &namespace, &name, &config, map.exists).await?;
+            match form {
+                Form::Configmap => {
+                    let exists = configured.text.is_some();
+                    write_map(cluster, &namespace, &name, &proposal.config, exists).await?;
+                }
+                Form::Objects => write_objects(cluster, &namespace, &proposal.manifest).await?,
+            }
         }
         let in_range = taken.into_iter().filter(|(one, _)| asked.contains(*one));
         Ok(Ok(InitAnswer {
@@ -132,7 +158,8 @@ impl Init {
                 .map(|(address, by)| Taken { address, by })
                 .collect(),
             addresses: chosen.iter().map(ToString::to_string).collect(),
-            manifest,
+            form,
+            manifest: proposal.manifest,
             warnings: warnings(&outside, &node),
             applied: self.apply,
             node,
@@ -158,29 +185,45 @@ impl Init {
 
 const SURVEY: &str = "/survey";
 
-/// What is in the way of a proposal.
-struct Found {
-    exists: bool,
-    /// `2 pools`, if it has any; or what it is.
-    pools: Option<String>,
+/// The form that is in force, or the only one that counts.
+fn form_of(configured: &Configured, daemons: &[Daemon]) -> Form {
+    let mut choices = daemons.iter().map(|one| one.choice);
+    let chosen = choices.find_map(|choice| match choice {
+        Choice::Only(source) => Some(source),
+        Choice::Auto => None,
+    });
+    match chosen.unwrap_or(configured.memory.source) {
+        Source::Objects => Form::Objects,
+        Source::ConfigMap => Form::Configmap,
+    }
 }
 
-async fn configured(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<Found> {
-    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let map = api.get_opt(name).await;
-    let map = map.with_context(|| format!("cannot read ConfigMap {namespace}/{name}"))?;
-    let exists = map.is_some();
-    let pools = match config::of_data(map.and_then(|map| map.data).as_ref()) {
-        Outcome::Valid(config) | Outcome::Partly(config, _) => {
-            Some(counted(config.pools.len(), "pool"))
-        }
-        Outcome::Refused(_) => Some("a configuration with errors".to_owned()),
+/// The configuration that is in the way of a proposal: `ConfigMap metallb-system/config has 2 pools`.
+fn already(
+    configured: &Configured,
+    views: &[ObjectView],
+    namespace: &str,
+    name: &str,
+) -> Option<String> {
+    let pools = views.iter();
+    let pools = pools
+        .filter(|view| view.kind == Kind::IpAddressPool)
+        .count();
+    if pools > 0 {
+        return Some(format!(
+            "namespace {namespace} has {}",
+            counted(pools, "IPAddressPool")
+        ));
+    }
+    let has = match &configured.text.as_ref()?.1 {
+        Outcome::Valid(config) | Outcome::Partly(config, _) => counted(config.pools.len(), "pool"),
+        Outcome::Refused(_) => "a configuration with errors".to_owned(),
         Outcome::NotConfigured(NotConfigured::NoKey(keys)) if !keys.is_empty() => {
-            Some(format!("other keys ({})", keys.join(", ")))
+            format!("other keys ({})", keys.join(", "))
         }
-        Outcome::NotConfigured(_) => None,
+        Outcome::NotConfigured(_) => return None,
     };
-    Ok(Found { exists, pools })
+    Some(format!("ConfigMap {namespace}/{name} has {has}"))
 }
 
 /// Addresses that somebody has, whether or not they answer; each with who that is.
@@ -275,6 +318,32 @@ async fn write_map(
     }
 }
 
+/// The pool first: an advertisement of no pool is a warning.
+async fn write_objects(cluster: &Cluster, namespace: &str, manifest: &str) -> anyhow::Result<()> {
+    for document in serde_yaml::Deserializer::from_str(manifest) {
+        let object = DynamicObject::deserialize(document)?;
+        let kind = object
+            .types
+            .as_ref()
+            .and_then(|types| Kind::of(&types.kind));
+        let kind = kind.context("no kind of MetalLB's")?;
+        let resource = resource(kind, kind.versions()[0]);
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(cluster.client.clone(), namespace, &resource);
+        let created = api.create(&PostParams::default(), &object).await;
+        let created = created.map_err(anyhow::Error::from);
+        if created.as_ref().is_err_and(is_unknown) {
+            bail!(
+                "the cluster has no {kind}: kubectl ferrolb crds | kubectl apply --server-side -f -, or use \
+                 --form configmap"
+            );
+        }
+        created
+            .with_context(|| format!("cannot write {kind} {namespace}/{}", object.name_any()))?;
+    }
+    Ok(())
+}
+
 /// YAML that kubectl takes, with what people have to know in its comments.
 fn text(out: &mut impl Write, answer: &InitAnswer) -> anyhow::Result<()> {
     let link = answer.link.as_deref().unwrap_or("?");
@@ -303,13 +372,17 @@ fn text(out: &mut impl Write, answer: &InitAnswer) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::config;
+    use ferrolb_core::config::objects::Spec;
+
     use super::*;
+    use crate::daemons::Component;
     use crate::fixtures::printed;
 
     #[test]
     fn the_answer_is_a_manifest_with_comments() {
         let ranges = [range("192.168.64.240-192.168.64.250").unwrap()];
-        let (manifest, _) = manifest("lb", "config", &ranges).unwrap();
+        let proposal = proposal(Form::Configmap, "lb", "config", &ranges).unwrap();
         let answer = InitAnswer {
             node: "n1".to_owned(),
             link: Some("eth0".to_owned()),
@@ -319,7 +392,8 @@ mod tests {
                 by: "3c:52:82:00:00:9a".to_owned(),
             }],
             addresses: vec![ranges[0].to_string()],
-            manifest,
+            form: proposal.form,
+            manifest: proposal.manifest,
             warnings: warnings(&["n7".to_owned()], "n1"),
             applied: false,
         };
@@ -327,6 +401,58 @@ mod tests {
         insta::assert_snapshot!(shown);
         // What is printed can be applied.
         assert_eq!(config::check_file(&shown).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_form_is_that_which_is_in_force_or_the_only_one_that_counts() {
+        let with = |choice| {
+            let mut daemon = Daemon::fixture(Component::Controller, "c", "n1");
+            daemon.choice = choice;
+            daemon
+        };
+        let blank = || Configured::of(None, None);
+        let mut objects = blank();
+        objects.memory.source = Source::Objects;
+        let auto = [with(Choice::Auto)];
+        assert_eq!(form_of(&blank(), &auto), Form::Configmap);
+        assert_eq!(form_of(&objects, &auto), Form::Objects);
+        let chosen = [with(Choice::Only(Source::Objects))];
+        assert_eq!(form_of(&blank(), &chosen), Form::Objects);
+    }
+
+    #[test]
+    fn a_configuration_in_either_form_is_in_the_way() {
+        let pool = ObjectView {
+            kind: Kind::IpAddressPool,
+            api_version: String::new(),
+            namespace: "lb".to_owned(),
+            name: "lan".to_owned(),
+            uid: String::new(),
+            resource_version: String::new(),
+            generation: 1,
+            created: 0,
+            labels: ferrolb_core::labels::Labels::default(),
+            annotations: BTreeMap::new(),
+            spec: Spec::of(json!(null)),
+        };
+        let advertisement = ObjectView {
+            kind: Kind::L2Advertisement,
+            ..pool.clone()
+        };
+        let said = |text: Option<&str>, views: &[ObjectView]| {
+            let text = text.map(|text| (String::new(), config::parse(text)));
+            already(&Configured::of(text, None), views, "lb", "config")
+        };
+        assert_eq!(said(None, &[advertisement]), None);
+        assert_eq!(
+            said(None, &[pool]).as_deref(),
+            Some("namespace lb has 1 IPAddressPool")
+        );
+        assert_eq!(
+            said(Some("address-pools: ["), &[]).as_deref(),
+            Some("ConfigMap lb/config has a configuration with errors")
+        );
+        assert_eq!(said(Some(""), &[]), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::report::ControllerStatus;
 
 use crate::answers::pools::{Holder, Pool, PoolsAnswer};
@@ -11,7 +12,7 @@ use crate::cluster::Installation;
 use crate::controller::not_leading;
 use crate::output::WideFormat;
 use crate::table;
-use crate::terminal::{BAD, sentence};
+use crate::terminal::{BAD, WARNING, sentence};
 
 /// List the address pools, and how full they are.
 ///
@@ -56,8 +57,8 @@ fn text(
     is_wide: bool,
 ) -> anyhow::Result<()> {
     if answer.pools.is_empty() {
-        let source = &status.configuration.source;
-        writeln!(out, "no address pools from ConfigMap {source} are in force")?;
+        let origin = status.configuration.origin();
+        writeln!(out, "no address pools from {origin} are in force")?;
     } else {
         let head = [
             "POOL",
@@ -87,6 +88,23 @@ fn text(
         writeln!(out)?;
         let reason = format!("{}: ", problem.reason);
         sentence(out, Some(BAD), &reason, &problem.message)?;
+    }
+    let objects = status.configuration.objects.iter();
+    let mut pools = objects
+        .filter(|one| one.kind == Kind::IpAddressPool.as_str())
+        .peekable();
+    if pools.peek().is_some() {
+        writeln!(out)?;
+    }
+    for one in pools {
+        let (paint, what) = match (one.refused, one.former_in_force) {
+            (true, true) => (BAD, "not in force, its last good version stays: "),
+            (true, false) => (BAD, "not in force: "),
+            (false, _) => (WARNING, ""),
+        };
+        let pool = format!("IPAddressPool {}: ", one.name);
+        let said = format!("{what}{}: {}", one.reason, one.message);
+        sentence(out, Some(paint), &pool, &said)?;
     }
     Ok(())
 }
@@ -152,7 +170,7 @@ fn row(pool: &Pool) -> [String; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{announcing, controller, printed};
+    use crate::fixtures::{announcing, controller, object_status, printed};
     use crate::picture::tests::{picture_of, speakers_on};
 
     fn shown(status: ControllerStatus, is_wide: bool) -> String {
@@ -187,5 +205,23 @@ mod tests {
         let mut status = controller();
         status.pools.clear();
         insta::assert_snapshot!(shown(status, true));
+    }
+
+    #[test]
+    fn pools_that_are_objects_are_shown_with_their_last_error() {
+        let mut status = controller();
+        status.configuration.from = Some("objects".to_owned());
+        status.configuration.objects = vec![
+            object_status("default", "config_refused", true, true),
+            object_status("new", "pool_overlaps", true, false),
+            object_status("six", "not_advertised", false, false),
+        ];
+        insta::assert_snapshot!(shown(status.clone(), false));
+        status.pools.clear();
+        status.configuration.objects.clear();
+        assert_eq!(
+            shown(status, false),
+            "no address pools from MetalLB's objects in namespace metallb-system are in force\n"
+        );
     }
 }

@@ -142,7 +142,7 @@ fn summary(out: &mut impl Write, answer: &StatusAnswer) -> anyhow::Result<()> {
     } else {
         "not in force"
     };
-    let source = format!("ConfigMap {}, {state}", configuration.source);
+    let source = format!("{}, {state}", configuration.origin());
     sentence(out, None, "configuration: ", &source)?;
     let sum = |count: fn(&PoolStatus) -> u64| {
         let counts = answer.pools.iter().map(count);

@@ -150,7 +150,7 @@ fn layer2() -> impl Strategy<Value = Layer2Advertisement> {
 }
 
 fn bgp() -> impl Strategy<Value = BgpAdvertisement> {
-    let numbers = (any::<u8>(), any::<u8>(), any::<u32>());
+    let numbers = (any::<u8>(), any::<u8>(), any::<u32>(), any::<u8>());
     let communities = (vec(any::<u32>(), 0..3), vec(any::<[u32; 3]>(), 0..3));
     let all = (
         name(),
@@ -160,13 +160,14 @@ fn bgp() -> impl Strategy<Value = BgpAdvertisement> {
         communities,
     );
     all.prop_map(
-        |(name, scope, peers, (v4, v6, localpref), communities)| BgpAdvertisement {
+        |(name, scope, peers, (v4, v6, localpref, prepend), communities)| BgpAdvertisement {
             name,
             scope,
             route: RouteAttributes {
                 aggregation_length: v4,
                 aggregation_length_v6: v6,
                 localpref,
+                as_path_prepend: prepend,
                 communities: communities.0,
                 large_communities: communities.1,
             },
@@ -383,4 +384,25 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
     assert_eq!(refusal.reason, Reason::ConfigTooLarge);
     assert!(refusal.text.contains("write ranges"), "{refusal}");
     assert_eq!(write(&compiled(config(320)), UID), Err(refusal));
+}
+
+#[test]
+fn what_is_said_of_bgp_keeps_out_nothing_of_layer_2() {
+    let text = "address-pools: [{name: a, protocol: layer2, addresses: [10.1.0.0/24]}]";
+    let layer2 = crate::config::parse(text).in_force().unwrap();
+    let routes = |count: usize| Config {
+        bgp: (0..count)
+            .map(|n| BgpAdvertisement {
+                name: format!("{n:0200}"),
+                ..BgpAdvertisement::default()
+            })
+            .collect(),
+        ..layer2.clone()
+    };
+    let back = |config: Config| {
+        let data = written(&compiled(config), &BTreeMap::new());
+        read(&data, UID).unwrap().config
+    };
+    assert_eq!(back(routes(10)), routes(10));
+    assert_eq!(back(routes(10_000)), layer2);
 }

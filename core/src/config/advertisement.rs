@@ -122,6 +122,10 @@ pub struct RouteAttributes {
     pub aggregation_length_v6: u8,
     /// `localpref`, default 0.
     pub localpref: u32,
+    /// `asPathPrepend`: how often the own AS number is put in front of the path once more, up to 10. A
+    /// `ConfigMap` has no such key.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub as_path_prepend: u8,
     /// `communities`, aliases resolved, ascending (RFC 1997).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<u32>,
@@ -136,10 +140,19 @@ impl Default for RouteAttributes {
             aggregation_length: 32,
             aggregation_length_v6: 128,
             localpref: 0,
+            as_path_prepend: 0,
             communities: Vec::new(),
             large_communities: Vec::new(),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// By which protocols the addresses of a pool are announced.

@@ -156,7 +156,7 @@ fn advertisement<'n>(
         aggregation_length_v6: aggregation_length_v6.unwrap_or(default.aggregation_length_v6),
         localpref: localpref.unwrap_or(default.localpref),
         communities: numbers,
-        large_communities: Vec::new(),
+        ..default
     };
     Some((advertisement, written))
 }

@@ -1,9 +1,9 @@
 //! Configurations in files: `ConfigMap` manifests, lists of them, or the bare configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::objects::{Compiled, Kind, Manifest, ObjectRef, Objects, Read};
+use super::objects::{Compiled, Kind, Manifest, ObjectRef, ObjectView, Objects, Read};
 use super::place::{Origin, Span};
 use super::problem::Report;
 use super::tree::{self, Node, Style, Value};
@@ -104,6 +104,63 @@ pub fn check_manifests(text: &str, namespace: &str) -> Result<CheckedFile, NoCon
     Ok(CheckedFile {
         configurations,
         objects,
+    })
+}
+
+/// What the objects of a file come to once they are applied to those that are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What all of them come to. Places are those in the file, or in the object.
+    pub compiled: Compiled,
+    /// The objects of the file, without their uids.
+    pub named: BTreeSet<ObjectRef>,
+    /// How many `IPAddressPool`s there are then in the namespace, good or bad.
+    pub pools: usize,
+}
+
+/// Applies the objects of a file to those that are `there`, as `kubectl apply -n` with that namespace does.
+/// `objects` has compiled these before. `None` if the file has no objects of `MetalLB`'s.
+pub fn apply_manifests(
+    objects: &mut Objects,
+    text: &str,
+    namespace: &str,
+    there: &[ObjectView],
+) -> Option<Applied> {
+    let documents = tree::load(text).ok()?;
+    let found = documents.iter().flat_map(self::objects);
+    let mut read = objects_of_metallb(found, text, namespace);
+    if read.is_empty() {
+        return None;
+    }
+    let anonymous = |object: &ObjectRef| ObjectRef {
+        uid: String::new(),
+        ..object.clone()
+    };
+    let named: BTreeSet<_> = read.iter().map(|one| anonymous(one.object())).collect();
+    let mut others = Vec::new();
+    for view in there {
+        let object = view.object_ref();
+        let mut edited = read
+            .iter_mut()
+            .filter(|one| anonymous(one.object()) == anonymous(&object));
+        match edited.next() {
+            Some(edited) => edited.replaces(view),
+            None => others.push(Read::of(view)),
+        }
+    }
+    let is_new = |one: &Read| one.object().uid.is_empty();
+    read.iter_mut()
+        .filter(|one| is_new(one))
+        .for_each(Read::is_the_youngest);
+    read.extend(others);
+    let is_pool = |one: &&Read| {
+        let object = one.object();
+        object.kind == Kind::IpAddressPool && object.namespace == namespace
+    };
+    Some(Applied {
+        pools: read.iter().filter(is_pool).count(),
+        compiled: objects.compile_read(read),
+        named,
     })
 }
 

@@ -7,13 +7,14 @@
 //! ```
 //!
 //! Each object stands for itself: one that has errors changes nothing for the others, and its last good
-//! version stays in force. Between objects: of pools that overlap the one in force stays, else the older
-//! one. What refers to nothing is accepted, with a warning: objects are applied one after the other.
+//! version stays in force. Between objects: of pools that overlap, and of BGP advertisements that contradict
+//! each other, the one in force stays, else the older one. What refers to nothing is accepted, with a warning: objects are applied one after the other.
 
 mod advertisement;
 mod annotations;
 mod community;
 mod compile;
+mod contradictions;
 mod in_force;
 mod kind;
 mod overlaps;
@@ -26,6 +27,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod values;
+mod versions;
 mod view;
 
 use std::fmt;

@@ -28,19 +28,19 @@ impl Reason {
             // --- configuration and allocation ---
             Self::NotConfigured => (
                 "there are no address pools yet, so no Service can get an address",
-                "create the ConfigMap with address pools; on minikube: minikube addons configure \
-                 metallb",
+                "create the ConfigMap with address pools, or an IPAddressPool and an L2Advertisement: \
+                 kubectl ferrolb init proposes them; on minikube: minikube addons configure metallb",
             ),
             Self::ConfigRefused => (
-                "the ConfigMap has errors; the last good configuration stays in force, and no \
-                 Service loses its address",
-                "correct the lines that the Event on the ConfigMap names; kubectl ferrolb validate \
+                "the ConfigMap, or one of MetalLB's objects, has errors; its last good version stays in \
+                 force, and no Service loses its address",
+                "correct the lines or fields that the Event on it names; kubectl ferrolb validate \
                  checks a file before you apply it",
             ),
             Self::AddressesLeftOut => (
-                "the ConfigMap names addresses that no host can have, such as loopback and multicast; \
-                 they are left out, and the rest of it is in force",
-                "correct the lines that the Event on the ConfigMap names; it says what to write",
+                "the ConfigMap or an IPAddressPool names addresses that no host can have, such as loopback \
+                 and multicast; they are left out, and the rest of it is in force",
+                "correct the lines or fields that the Event on it names; it says what to write",
             ),
             Self::ConfigWaits => (
                 "there are IPAddressPools, but they do not hold and announce every address in use, so the \

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use ferrolb_core::config::objects::Spec;
 use http::{Request, Response, StatusCode};
 use kube::client::Body as Sent;
 use serde_json::json;

@@ -131,6 +131,7 @@ impl Running {
             wire: wire.clone(),
             events,
             conflicts,
+            l2_statuses: L2Statuses::default(),
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
             labels,

@@ -2,23 +2,15 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::json;
-
-use crate::image::Image;
+use crate::echo_service;
 use crate::lab::Lab;
 use crate::net::{Host, MacAddress};
 use crate::observe::{Frame, FrameObserver, TcpHold, TcpReport, UdpProbe, UdpReport};
-use crate::wait::wait_until;
 use crate::walk::PATIENCE;
+use anyhow::{Context, Result, ensure};
 
-/// An echo of datagrams and connections, behind an address of its own.
-pub(super) const ECHO: &str = "tests/manifests/echo.yaml";
-const ECHO_IMAGE: &str = "localhost/echo:1";
-const ECHO_PORT: u16 = 9000;
 const CONNECTIONS: usize = 100;
 
 /// Connections that are held, datagrams that are counted, and an ear for who announces the address.
@@ -41,9 +33,9 @@ pub(super) struct Losses {
 impl Load {
     /// From the client to the echo at this address, which `owner` announces, as soon as it answers.
     pub(super) fn start(lab: &Lab, owner: &Host, address: Ipv4Addr) -> Result<Self> {
-        move_echo_from(lab, owner)?;
+        echo_service::move_from(lab, owner)?;
         let client = lab.client()?;
-        let target = SocketAddr::V4(SocketAddrV4::new(address, ECHO_PORT));
+        let target = SocketAddr::V4(SocketAddrV4::new(address, echo_service::PORT));
         let deadline = Instant::now() + PATIENCE;
         let tcp = loop {
             match client.enter(|| TcpHold::open(target, CONNECTIONS))? {
@@ -96,33 +88,4 @@ impl fmt::Display for Losses {
             tcp.timeouts(),
         )
     }
-}
-
-/// The echo runs on another node than the one that announces its address: it is the address alone whose
-/// move is measured.
-fn move_echo_from(lab: &Lab, owner: &Host) -> Result<()> {
-    let mut nodes = lab.nodes().into_iter();
-    let other = nodes.find(|node| node.name != owner.name);
-    let other = &other.context("there is but one node")?.name;
-    let patch = json!({ "spec": { "template": { "spec":
-            { "nodeSelector": { "kubernetes.io/hostname": other } } } } });
-    lab.kubectl(&["patch", "deployment/echo", "-p", &patch.to_string()])?;
-    lab.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"])?;
-    // Nothing is begun with the one that ends.
-    let nodes = "jsonpath={.items[*].spec.nodeName}";
-    let nodes = || lab.kubectl(&["get", "pods", "--selector=app=echo", "-o", nodes]);
-    wait_until(PATIENCE, || Ok(nodes()? == *other), || Ok(()))
-}
-
-/// The image of [`ECHO`]: the lab's own server.
-pub(super) fn echo_image(program: &Path) -> Result<Image> {
-    let program = program.to_str().context("no path in UTF-8")?;
-    let serve = [
-        program,
-        "serve-echo",
-        "--pod=echo",
-        "--port=3000",
-        "0.0.0.0",
-    ];
-    Ok(Image::new(ECHO_IMAGE).program(program)?.entrypoint(&serve))
 }

@@ -3,6 +3,38 @@
 use ferrolb_tests::Lab;
 
 use super::install::NAMESPACE;
+use super::rendered::Chart;
+
+/// What is off by default has no right until it is asked for, and then no more than it needs.
+#[test]
+fn rights_to_write_service_statuses_come_with_the_value_alone() {
+    let chart = Chart::here();
+    let role = |values: &str| {
+        let rendered = chart.template(values).unwrap();
+        let documents = rendered.split("\n---\n");
+        let mut roles = documents.filter(|one| {
+            one.contains("\nkind: Role\n") && one.contains("\n  name: ferrolb-speaker\n")
+        });
+        roles.next().unwrap().to_owned()
+    };
+    let (without, with) = (role(""), role("speaker: {serviceL2Status: true}"));
+    assert!(!without.contains("metallb.io"), "{without}");
+    let more: Vec<_> = with
+        .lines()
+        .filter(|line| !without.contains(line) && !line.trim_start().starts_with('#'))
+        .collect();
+    assert_eq!(
+        more,
+        [
+            "  - apiGroups: [metallb.io]",
+            "    resources: [servicel2statuses]",
+            "    verbs: [list, create, delete]",
+            "  - apiGroups: [metallb.io]",
+            "    resources: [servicel2statuses/status]",
+            "    verbs: [patch]",
+        ]
+    );
+}
 
 /// Neither daemon has a right that nobody reviewed: `kubectl auth can-i --list` as its account, in the
 /// namespace of the release and in another one, without what every account may.

@@ -237,6 +237,12 @@ fn changes() -> Vec<Change> {
         ("interfaces", "--interfaces", "[eth1, eth2]", "'eth1,eth2'"),
         ("cordon", "--cordon", "stay", "stay"),
         (
+            "serviceL2Status",
+            "--pod",
+            "true",
+            "$(FERROLB_POD_NAME)/$(FERROLB_POD_UID)",
+        ),
+        (
             "keepConnections",
             "--keeper",
             "{enabled: true}",

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ferrolb_core::report::ControllerStatus;
+use ferrolb_core::Reason;
+use ferrolb_core::report::{ConfigurationStatus, ControllerStatus, ObjectStatus};
 
 use super::super::{NodeState, Picture};
 use super::{Finding, Verdict, some};
@@ -122,6 +123,44 @@ impl Verdict {
         if let Some(problem) = &status.configuration.problem {
             let what = format!("{}: {}", problem.reason, problem.message);
             self.add(Finding::problem(what).reason(&problem.reason));
+        }
+        self.of_objects(&status.configuration);
+    }
+
+    /// Of MetalLB's objects, if they count.
+    fn of_objects(&mut self, configuration: &ConfigurationStatus) {
+        let objects = configuration.objects.iter();
+        for object in objects.filter(|_| configuration.is_of_objects()) {
+            let ObjectStatus {
+                kind,
+                namespace,
+                name,
+                reason,
+                message,
+                ..
+            } = object;
+            let (finding, what): (fn(String) -> Finding, _) = match object.refused {
+                true if object.former_in_force => (
+                    Finding::problem,
+                    "not in force, its last good version stays: ",
+                ),
+                true => (Finding::problem, "not in force: "),
+                false => (Finding::note, ""),
+            };
+            let what = format!("{kind} {namespace}/{name}: {what}{reason}: {message}");
+            self.add(finding(what).reason(reason));
+        }
+        if !configuration.waits_for.is_empty() {
+            let waits_for: Vec<_> = configuration
+                .waits_for
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let what = format!(
+                "MetalLB's objects are not in force yet: what is in force stays until they hold and announce {}",
+                some(&waits_for)
+            );
+            self.add(Finding::note(what).reason(Reason::ConfigWaits.as_str()));
         }
     }
 }

@@ -1,7 +1,14 @@
-use ferrolb_core::config;
+use ferrolb_core::compiled::Compiled;
+use ferrolb_core::config::objects::{Kind, ObjectView, Spec};
+use ferrolb_core::config::{self, check_file};
+use ferrolb_core::labels::Labels;
 use ferrolb_core::names::ADOPTED_MANAGERS;
+use ferrolb_core::source::{Memory, Source};
+use serde_json::json;
 
+use super::applied::{config_of, the_one};
 use super::*;
+use crate::configured::Configured;
 use crate::election::ServiceFixture;
 use crate::fixtures::{WEB, announcing, controller, printed};
 use crate::picture::tests::{picture_of, speakers_on};
@@ -46,7 +53,11 @@ fn planned_of(cluster: &(Election, Picture), text: &str) -> Answer {
             namespaces: Some([].into()),
             served: None,
         },
-        parsed(text),
+        Applied {
+            result: Ok(parsed(text)),
+            objects: Vec::new(),
+            notes: Vec::new(),
+        },
     )
 }
 
@@ -144,9 +155,13 @@ fn where_nodes_are_selected_an_address_moves_or_falls_silent() {
 
 #[test]
 fn what_would_be_refused_changes_nothing_and_says_so() {
-    let (outcome, problem) = config_of(&config::parse("address-pools: [{}]")).unwrap_err();
-    assert_eq!(outcome, "refused");
-    let answer = Answer::nothing(outcome, problem);
+    let refused = config_of(&config::parse("address-pools: [{}]"));
+    assert_eq!(refused.as_ref().unwrap_err().0, "refused");
+    let answer = Answer::nothing(Applied {
+        result: refused,
+        objects: Vec::new(),
+        notes: Vec::new(),
+    });
     let shown = printed(|out| text_of_answer(out, &answer));
     assert!(shown.starts_with("refused: "), "{shown}");
     assert!(shown.contains("nothing would change"), "{shown}");
@@ -175,4 +190,206 @@ fn of_several_in_a_file_the_one_that_the_daemons_read_is_meant() {
         "{error}"
     );
     assert!(the_one(&both[..1], "metallb-system", "config").is_ok());
+}
+
+/// A cluster where that is in force.
+fn there(source: Source, text: Option<&str>, views: Vec<ObjectView>) -> There {
+    let compiled = Compiled {
+        memory: Memory {
+            source,
+            ignored: None,
+            orphaned: false,
+        },
+        config: parsed(AS_IT_IS),
+    };
+    let text = text.map(|text| ("id".to_owned(), config::parse(text)));
+    There {
+        namespace: "metallb-system".to_owned(),
+        map: "config".to_owned(),
+        configured: Configured::of(text, Some(Ok(compiled))),
+        views,
+        has_kinds: true,
+        may_read: true,
+        choice: Choice::Auto,
+    }
+}
+
+fn view(kind: Kind, name: &str, spec: serde_json::Value) -> ObjectView {
+    ObjectView {
+        kind,
+        api_version: "metallb.io/v1beta1".to_owned(),
+        namespace: "metallb-system".to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        resource_version: "1".to_owned(),
+        generation: 1,
+        created: 1,
+        labels: Labels::default(),
+        annotations: [].into(),
+        spec: Spec::of(spec),
+    }
+}
+
+/// What [`AS_IT_IS`] says, as objects.
+fn objects_as_they_are() -> Vec<ObjectView> {
+    vec![
+        view(
+            Kind::IpAddressPool,
+            "default",
+            json!({ "addresses": ["192.168.64.240/28"] }),
+        ),
+        view(
+            Kind::L2Advertisement,
+            "default",
+            json!({ "ipAddressPools": ["default"] }),
+        ),
+    ]
+}
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n"
+    )
+}
+
+fn pool(name: &str, addresses: &str) -> String {
+    object(
+        "IPAddressPool",
+        name,
+        &format!("{{addresses: [{addresses}]}}"),
+    )
+}
+
+fn answer_for(text: &str, there: &There, cluster: &(Election, Picture)) -> Answer {
+    let (election, picture) = cluster;
+    let applied = applied(text, there, election).unwrap();
+    match applied.result {
+        Ok(_) => {
+            let world = World {
+                namespaces: Some([].into()),
+                served: None,
+            };
+            Answer::of(election, picture, &world, applied)
+        }
+        Err(_) => Answer::nothing(applied),
+    }
+}
+
+#[test]
+fn objects_of_a_file_take_the_place_of_those_in_the_cluster_and_the_others_stay() {
+    let cluster = cluster();
+    let there = || there(Source::Objects, None, objects_as_they_are());
+    // The advertisement is in the cluster.
+    let answer = answer_for(&pool("default", "192.168.64.240/28"), &there(), &cluster);
+    assert_eq!((answer.outcome, answer.unchanged), ("in_force", 2));
+    assert!(answer.objects.is_empty(), "{:?}", answer.objects);
+    let smaller = answer_for(&pool("default", "192.168.64.240/32"), &there(), &cluster);
+    let [change] = &smaller.services[..] else {
+        panic!("{smaller:?}");
+    };
+    assert_eq!(change.name, "api");
+    assert!(
+        change.what[0].contains("in no pool any more (it was in default)"),
+        "{change:?}"
+    );
+    let silent = object("L2Advertisement", "default", "{ipAddressPools: [other]}");
+    let silent = answer_for(&silent, &there(), &cluster);
+    assert!(
+        silent
+            .services
+            .iter()
+            .all(|one| one.effect == Effect::Loses),
+        "{silent:?}"
+    );
+    let said: Vec<_> = silent
+        .objects
+        .iter()
+        .map(|one| (one.kind.as_str(), one.reason.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("IPAddressPool", "not_advertised"),
+            ("L2Advertisement", "unknown_reference")
+        ]
+    );
+    insta::assert_snapshot!(printed(|out| text_of_answer(out, &silent)));
+}
+
+#[test]
+fn a_bad_object_of_a_file_is_told_and_its_last_good_version_stays() {
+    let there = there(Source::Objects, None, objects_as_they_are());
+    let file =
+        pool("default", "192.168.64.250-192.168.64.240") + &pool("more", "192.168.64.248/29");
+    let answer = answer_for(&file, &there, &cluster());
+    assert_eq!((answer.outcome, answer.unchanged), ("in_force", 2));
+    let said: Vec<_> = answer
+        .objects
+        .iter()
+        .map(|one| (one.name.as_str(), one.refused, one.former_in_force))
+        .collect();
+    assert_eq!(said, [("default", true, true), ("more", true, false)]);
+    assert!(answer.services.is_empty());
+}
+
+#[test]
+fn objects_wait_until_they_hold_and_announce_what_the_configmap_holds() {
+    let there = || there(Source::ConfigMap, Some(AS_IT_IS), Vec::new());
+    let both = |addresses: &str| pool("lan", addresses) + &object("L2Advertisement", "l", "{}");
+    let answer = answer_for(&both("192.168.64.240/32"), &there(), &cluster());
+    assert_eq!(answer.outcome, "waits");
+    assert!(
+        answer
+            .problem
+            .as_ref()
+            .unwrap()
+            .contains("192.168.64.241 missing"),
+        "{answer:?}"
+    );
+    let without = answer_for(&pool("lan", "192.168.64.240/28"), &there(), &cluster());
+    assert_eq!(without.outcome, "waits");
+    let answer = answer_for(&both("192.168.64.240/28"), &there(), &cluster());
+    assert_eq!(answer.outcome, "in_force");
+    assert_eq!(
+        answer.services[0].what,
+        ["keeps 192.168.64.241, then of pool lan"]
+    );
+    let chosen = There {
+        choice: Choice::Only(Source::ConfigMap),
+        ..there()
+    };
+    let answer = answer_for(&both("192.168.64.240/28"), &chosen, &cluster());
+    assert_eq!(answer.outcome, "ignored");
+}
+
+#[test]
+fn a_configmap_beside_objects_in_force_is_said_to_be_ignored() {
+    let there = there(Source::Objects, Some(AS_IT_IS), objects_as_they_are());
+    let answer = answer_for(AS_IT_IS, &there, &cluster());
+    assert_eq!(answer.outcome, "ignored");
+    let shown = printed(|out| text_of_answer(out, &answer));
+    assert!(shown.contains("edit the objects"), "{shown}");
+}
+
+#[test]
+fn a_file_with_both_forms_is_refused_with_what_to_do() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config}\ndata:\n  config: |\n    address-pools: []\n---\n";
+    let both = map.to_owned() + &pool("lan", "10.0.0.0/24");
+    let there = there(Source::Objects, None, objects_as_they_are());
+    let error = applied(&both, &there, &cluster().0)
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("put them into two files"), "{error}");
+    let none = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n";
+    assert!(applied(none, &there, &cluster().0).is_err());
+}
+
+#[test]
+fn objects_of_another_namespace_are_told_and_change_nothing() {
+    let there = there(Source::Objects, None, objects_as_they_are());
+    let elsewhere =
+        pool("lan", "10.0.0.0/24").replace("{name: lan}", "{name: lan, namespace: shop}");
+    let answer = answer_for(&elsewhere, &there, &cluster());
+    assert_eq!(answer.services, []);
+    assert_eq!(answer.objects[0].reason, "other_namespace");
 }

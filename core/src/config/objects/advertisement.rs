@@ -21,10 +21,11 @@ const LAYER2_KEYS: [&str; 6] = [
 ];
 const PREFERRED: &str = "preferredNodeSelectors";
 
-const BGP_KEYS: [&str; 9] = [
+const BGP_KEYS: [&str; 10] = [
     "aggregationLength",
     "aggregationLengthV6",
-    "localPref",
+    LOCAL_PREF,
+    PREPEND,
     "communities",
     "ipAddressPools",
     "ipAddressPoolSelectors",
@@ -32,6 +33,9 @@ const BGP_KEYS: [&str; 9] = [
     "peers",
     "serviceSelectors",
 ];
+
+pub(super) const LOCAL_PREF: &str = "localPref";
+pub(super) const PREPEND: &str = "asPathPrepend";
 
 pub(super) fn layer2(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<Said> {
     let fields = spec(manifest, "an L2Advertisement", &LAYER2_KEYS, report)?;
@@ -88,8 +92,10 @@ pub(super) fn bgp(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<Sa
             );
         }
     }
-    let localpref = fields.get("localPref");
-    let localpref = localpref.and_then(|node| integer(node, "localPref", 0..=u32::MAX, report));
+    let localpref = fields.get(LOCAL_PREF);
+    let localpref = localpref.and_then(|node| integer(node, LOCAL_PREF, 0..=u32::MAX, report));
+    let prepend = fields.get(PREPEND);
+    let prepend = prepend.and_then(|node| integer(node, PREPEND, 1..=10, report));
     let communities = names(&fields, "communities", report);
     let peers = names(&fields, "peers", report);
     let one = BgpAdvertisement {
@@ -99,6 +105,7 @@ pub(super) fn bgp(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<Sa
             aggregation_length,
             aggregation_length_v6,
             localpref: localpref.unwrap_or(default.localpref),
+            as_path_prepend: prepend.unwrap_or(default.as_path_prepend),
             ..default
         },
         peers: peers.iter().map(|(name, _)| name.clone()).collect(),
@@ -109,5 +116,6 @@ pub(super) fn bgp(manifest: &Manifest<'_>, report: &mut Report<'_>) -> Option<Sa
         peers,
         communities,
         lengths: [v4, v6].map(|key| report.place(&fields.key_span(key))),
+        preferences: [LOCAL_PREF, PREPEND].map(|key| report.place(&fields.key_span(key))),
     })))
 }

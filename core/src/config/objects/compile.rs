@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::in_force::{InForce, Item};
-use super::overlaps::{self, Candidate, Overlap, Version};
+use super::overlaps::{self, Overlap};
 use super::read::{Community, Read, Said};
 use super::references::Known;
+use super::versions::{Candidate, Version};
 use super::{Compiled, Finding, Kind, ObjectRef, Objects, Severity};
 use crate::Reason;
 use crate::config::problem::{Problem, Problems, quoted};
@@ -17,9 +18,9 @@ pub(super) type Aliases = BTreeMap<String, Community>;
 
 /// One compilation.
 pub(super) struct Compilation {
-    former: InForce,
+    pub(super) former: InForce,
     pub(super) now: InForce,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Objects {
@@ -98,7 +99,7 @@ impl Compilation {
         self.find(object, Severity::Refused, reason, problems);
     }
 
-    fn warn(&mut self, object: &ObjectRef, reason: Reason, problems: Vec<Problem>) {
+    pub(super) fn warn(&mut self, object: &ObjectRef, reason: Reason, problems: Vec<Problem>) {
         if let Some(problems) = Problems::of(problems) {
             self.find(object, Severity::Warning, reason, problems);
         }
@@ -195,7 +196,7 @@ impl Compilation {
                 };
                 self.now.set(&one.object, Item::Pool(pool));
             }
-            if let Some(overlap) = verdict.overlap {
+            if let Some(overlap) = verdict.why {
                 let problem = overlap_of(one, &overlap, version, &read);
                 self.findings.push(Finding {
                     object: one.object.clone(),
@@ -217,7 +218,7 @@ impl Compilation {
                 Ok(Said::Profile(one)) => Item::Profile(one.clone()),
                 Ok(Said::Pool { .. } | Said::Bgp(_) | Said::Communities(_)) => continue,
                 Err(_) => {
-                    let depends = [Kind::IpAddressPool, Kind::Community];
+                    let depends = [Kind::IpAddressPool, Kind::BgpAdvertisement, Kind::Community];
                     if !depends.contains(&one.object.kind) {
                         self.keep_former(&one.object);
                     }
@@ -280,11 +281,15 @@ impl Compilation {
     }
 }
 
-fn of_kind(read: &[Read], kind: Kind) -> impl Iterator<Item = &Read> {
+pub(super) fn of_kind(read: &[Read], kind: Kind) -> impl Iterator<Item = &Read> {
     read.iter().filter(move |one| one.object.kind == kind)
 }
 
-fn problem(place: &Place, message: impl Into<String>, help: impl Into<String>) -> Problem {
+pub(super) fn problem(
+    place: &Place,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Problem {
     Problem {
         place: place.clone(),
         message: message.into(),

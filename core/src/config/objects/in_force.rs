@@ -60,6 +60,14 @@ impl InForce {
         self.0.insert((object.kind, object.name.clone()), entry);
     }
 
+    /// The pools, with all their labels.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.0.values().filter_map(|entry| match &entry.item {
+            Item::Pool(pool) => Some(pool),
+            _ => None,
+        })
+    }
+
     /// All of it, in the order of the names.
     pub(super) fn config(&self) -> Config {
         let mut config = Config::new();

@@ -1,47 +1,17 @@
 //! Which version of each pool is in force where pools want the same addresses.
 //!
-//! The one in force stays; of others the older one (by `creationTimestamp`, then by name). A version that
-//! loses is left out as a whole, and if a former one is in force that one stays. Edits that are seen
-//! together are judged together: two pools may swap their addresses.
+//! [`versions`] has the rule. Edits that are seen together are judged together: two pools may swap their
+//! addresses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::versions::{self, Candidate, Version};
 use crate::address::AddressRange;
 use crate::config::Pool;
 
-/// A pool as it is written now, and as it is in force.
-pub(super) struct Candidate<'p> {
-    pub(super) created: i64,
-    pub(super) name: &'p str,
-    /// `None` if it has errors.
-    pub(super) newest: Option<&'p Pool>,
-    pub(super) former: Option<&'p Pool>,
-}
-
-impl<'p> Candidate<'p> {
-    fn version(&self, version: Option<Version>) -> Option<&'p Pool> {
-        match version? {
-            Version::Newest => self.newest,
-            Version::Former => self.former,
-        }
-    }
-}
-
 /// What becomes of a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Verdict {
-    pub(super) in_force: Option<Version>,
-    /// Why that is not the newest version, if that one has no errors.
-    pub(super) overlap: Option<Overlap>,
-}
-
-/// A version of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    Newest,
-    Former,
-}
+pub(super) type Verdict = versions::Verdict<Overlap>;
 
 /// Addresses that another pool has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,44 +23,16 @@ pub(super) struct Overlap {
 }
 
 /// The verdict for each candidate.
-pub(super) fn judge(candidates: &[Candidate<'_>]) -> Vec<Verdict> {
-    let mut verdicts = once(candidates);
-    // What a pool gives up may be there for another one only after that. Then it is so at once: nothing
-    // may change at the next look, when nobody has edited anything.
-    for _ in candidates {
-        let settled = candidates
-            .iter()
-            .zip(&verdicts)
-            .map(|(one, verdict)| Candidate {
-                former: one.version(verdict.in_force),
-                ..*one
-            });
-        let next = once(&settled.collect::<Vec<_>>());
-        let next = next
-            .into_iter()
-            .zip(&verdicts)
-            .map(|(next, verdict)| Verdict {
-                in_force: match next.in_force {
-                    Some(Version::Former) => verdict.in_force,
-                    other => other,
-                },
-                overlap: next.overlap,
-            });
-        let next: Vec<_> = next.collect();
-        if next == verdicts {
-            break;
-        }
-        verdicts = next;
-    }
-    verdicts
+pub(super) fn judge(candidates: &[Candidate<'_, Pool>]) -> Vec<Verdict> {
+    versions::settled(candidates, once)
 }
 
 /// What follows from what is in force now.
-fn once(candidates: &[Candidate<'_>]) -> Vec<Verdict> {
+fn once(candidates: &[Candidate<'_, Pool>]) -> Vec<Verdict> {
     let verdicts = round(candidates, false);
     let mut all = candidates.iter().zip(&verdicts);
     // Whoever falls back to what is in force must find its addresses there.
-    let falls_back = all.any(|(one, verdict)| one.former.is_some() && verdict.overlap.is_some());
+    let falls_back = all.any(|(one, verdict)| one.former.is_some() && verdict.why.is_some());
     if falls_back {
         round(candidates, true)
     } else {
@@ -100,7 +42,7 @@ fn once(candidates: &[Candidate<'_>]) -> Vec<Verdict> {
 
 /// With `keeps_all`, nobody gets addresses that another pool has in force, even if that one gives them
 /// up.
-fn round(candidates: &[Candidate<'_>], keeps_all: bool) -> Vec<Verdict> {
+fn round(candidates: &[Candidate<'_, Pool>], keeps_all: bool) -> Vec<Verdict> {
     let mut kept = Taken::default();
     for (index, one) in candidates.iter().enumerate() {
         let former = one.former.iter().flat_map(|pool| &pool.ranges);
@@ -113,11 +55,7 @@ fn round(candidates: &[Candidate<'_>], keeps_all: bool) -> Vec<Verdict> {
             _ => former.for_each(|range| kept.add(*range, index)),
         }
     }
-    let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|index| {
-        let one = &candidates[*index];
-        (one.former.is_none(), one.created, one.name)
-    });
+    let order = versions::order(candidates);
     let mut taken = Taken::default();
     let mut verdicts = vec![Verdict::default(); candidates.len()];
     for index in order {
@@ -132,7 +70,7 @@ fn round(candidates: &[Candidate<'_>], keeps_all: bool) -> Vec<Verdict> {
             (Some(pool), None, _) => (Version::Newest, pool),
             (_, _, Some(pool)) if of_former(pool) => (Version::Former, pool),
             _ => {
-                verdicts[index].overlap = of_newest;
+                verdicts[index].why = of_newest;
                 continue;
             }
         };
@@ -141,7 +79,7 @@ fn round(candidates: &[Candidate<'_>], keeps_all: bool) -> Vec<Verdict> {
         }
         verdicts[index] = Verdict {
             in_force: Some(version),
-            overlap: of_newest,
+            why: of_newest,
         };
     }
     verdicts

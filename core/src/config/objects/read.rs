@@ -79,6 +79,8 @@ pub(super) struct SaidRoute {
     pub(super) communities: Names,
     /// Of `aggregationLength` and `aggregationLengthV6`.
     pub(super) lengths: [Place; 2],
+    /// Of `localPref` and `asPathPrepend`.
+    pub(super) preferences: [Place; 2],
 }
 
 /// Which pools an advertisement chooses.
@@ -100,7 +102,7 @@ pub(super) enum Community {
 
 impl Read {
     /// Of an object of the API.
-    pub(super) fn of(view: &ObjectView) -> Self {
+    pub(in crate::config) fn of(view: &ObjectView) -> Self {
         let object = view.object_ref();
         let mut paths = Paths::new(
             object.kind.as_str().to_owned(),
@@ -149,6 +151,22 @@ impl Read {
             spec: (!spec.is_null()).then_some(&spec),
         };
         Self::from(manifest, Report::of_object(&paths))
+    }
+
+    /// Which object it is.
+    pub(in crate::config) const fn object(&self) -> &ObjectRef {
+        &self.object
+    }
+
+    /// It is the same object as this one, with another `spec`.
+    pub(in crate::config) fn replaces(&mut self, view: &ObjectView) {
+        self.object.uid.clone_from(&view.uid);
+        self.created = view.created;
+    }
+
+    /// It is created after all others.
+    pub(in crate::config) const fn is_the_youngest(&mut self) {
+        self.created = i64::MAX;
     }
 
     /// Of a manifest whose places `report` knows.

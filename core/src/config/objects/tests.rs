@@ -2,6 +2,7 @@ mod cases;
 mod compile;
 mod fields;
 mod properties;
+mod routes;
 mod texts;
 
 use std::collections::BTreeMap;

@@ -57,6 +57,7 @@ fn what_is_not_written_has_the_documented_default() {
             aggregation_length: 32,
             aggregation_length_v6: 128,
             localpref: 0,
+            as_path_prepend: 0,
             communities: vec![],
             large_communities: vec![],
         },

@@ -12,6 +12,7 @@ mod failover;
 mod figures;
 mod idle;
 mod logs;
+mod objects;
 mod plugin;
 mod stress;
 
@@ -37,6 +38,8 @@ enum Area {
     Controller(controller::Args),
     /// How soon `kubectl ferrolb status` answers, in peace, in an outage, and in a large cluster
     Plugin(plugin::Args),
+    /// What MetalLB's objects cost beside a ConfigMap, and how soon a changed one is in force
+    Objects(objects::Args),
 }
 
 fn main() -> Result<()> {
@@ -47,5 +50,6 @@ fn main() -> Result<()> {
         Area::Stress(args) => stress::run(&args),
         Area::Controller(args) => controller::run(&args),
         Area::Plugin(args) => plugin::run(&args),
+        Area::Objects(args) => objects::run(&args),
     }
 }

@@ -37,7 +37,7 @@ fn every_field_reaches_its_place() {
             Kind::BgpAdvertisement,
             "bgp",
             json!({
-                "aggregationLength": 32, "aggregationLengthV6": 128, "localPref": 100, "communities": ["far", "large:1:2:3"],
+                "aggregationLength": 32, "aggregationLengthV6": 128, "localPref": 100, "asPathPrepend": 3, "communities": ["far", "large:1:2:3"],
                 "ipAddressPools": ["pool"], "ipAddressPoolSelectors": node, "nodeSelectors": node, "peers": ["peer"],
                 "serviceSelectors": node,
             }),
