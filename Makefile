@@ -126,8 +126,8 @@ fuzz: ## Look for frames that break the parser or the announcer, a minute each (
 	done
 
 .PHONY: demo
-demo: setup build ## The reference walk on a real cluster of three nodes, told step by step (root)
-	$(LAB) demo
+demo: fetch ## The reference walk on a real cluster of three nodes, told step by step (root)
+	@tests/demo
 
 .PHONY: lifetime
 lifetime: setup build ## From helm install to helm uninstall, told with times and losses (root)

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::lab::{Lab, NodeKind};
 use crate::observe::{Frame, FrameObserver};
@@ -42,7 +43,7 @@ pub fn run() -> Result<()> {
             Ok(())
         })?;
     stage.tell(&format!(
-        "Nothing is left on this machine. It took {}.",
+        "The cluster is gone. It took {}.",
         readable(started.elapsed())
     ));
     Ok(())
@@ -69,10 +70,12 @@ impl Walk<'_> {
         self.configure()?;
         pages += self.fetch_from_the_lan()?;
         let owner = self.say_who_answers()?;
+        self.ask_the_plugin()?;
         if self.make_room(&owner)? == Redis::StartedAnew {
             pages = 0;
         }
-        self.cut(&owner)?;
+        let successor = self.plan(&owner)?;
+        self.cut(&owner, &successor)?;
         pages += self.fetch_from_the_lan()?;
         self.ask_redis(pages)
     }
@@ -180,6 +183,41 @@ impl Walk<'_> {
         Ok(owner.name.clone())
     }
 
+    fn ask_the_plugin(&self) -> Result<()> {
+        self.scene
+            .stage
+            .chapter("Ask the plugin: is all well, and why is it as it is?");
+        // Speakers may still be finding each other.
+        let (_, status) = self.scene.plugin(&["status", "--wait"])?;
+        ensure!(status == Some(0), "kubectl ferrolb status finds a problem");
+        let (why, status) = self.scene.plugin(&["explain", "svc/test-lb"])?;
+        ensure!(
+            status == Some(0) && why.contains(&ADDRESS.to_string()),
+            "kubectl ferrolb explain finds a problem"
+        );
+        Ok(())
+    }
+
+    /// Asks which node would follow this one. Returns its name.
+    fn plan(&self, owner: &str) -> Result<String> {
+        self.scene
+            .stage
+            .chapter(&format!("What if {owner} goes down?"));
+        let plan = ["plan", "node-down", owner];
+        let (_, status) = self.scene.plugin(&plan)?;
+        ensure!(status == Some(0), "{owner} has no successor");
+        let plan = self
+            .scene
+            .lab
+            .plugin(&[&plan[..], &["-o", "json"]].concat())?;
+        let plan: Value =
+            serde_json::from_slice(&plan.stdout).context("the plan is not as JSON")?;
+        let successor = plan["addresses"][0]["to"].as_str();
+        successor
+            .map(str::to_owned)
+            .with_context(|| format!("no node is to take {ADDRESS}: {plan}"))
+    }
+
     /// Kubernetes takes most of a minute to notice that a node is dead, and sends traffic to its
     /// pods meanwhile. To show the address's move alone, all other pods leave the node first, the
     /// cluster's DNS among them.
@@ -223,7 +261,7 @@ impl Walk<'_> {
         Ok(Redis::StartedAnew)
     }
 
-    fn cut(&self, owner: &str) -> Result<()> {
+    fn cut(&self, owner: &str, successor: &str) -> Result<()> {
         self.scene
             .stage
             .chapter(&format!("Pull the plug of {owner}"));
@@ -245,9 +283,14 @@ impl Walk<'_> {
         self.scene.until_answered(ADDRESS, PORT)?;
         let answered = cut.elapsed();
         let new = self.scene.owner(ADDRESS)?;
+        ensure!(
+            new.name == successor,
+            "{} took {ADDRESS}, and {successor} was to",
+            new.name
+        );
         self.scene.stage.tell(&format!(
-            "{owner} is off the LAN, its link still up: nobody is told. {} announced {ADDRESS} {} ms \
-             later, and the page was there again {} ms after the cut.",
+            "{owner} is off the LAN, its link still up: nobody is told. {}, as planned, announced {ADDRESS} \
+             {} ms later, and the page was there again {} ms after the cut.",
             new.name,
             frame.at.saturating_duration_since(cut).as_millis(),
             answered.as_millis(),
