@@ -106,6 +106,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         wire: wire.clone(),
         events,
         conflicts,
+        votes: args.votes(&client, namespace),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         labels,

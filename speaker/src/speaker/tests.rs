@@ -131,6 +131,7 @@ impl Running {
             wire: wire.clone(),
             events,
             conflicts,
+            votes: None,
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
             labels,
