@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use ferrolb_core::Reason;
+use ferrolb_core::dead::DeadNodeStatus;
 use ferrolb_core::k8s::service_view;
 use ferrolb_core::report::{ControllerStatus, Explained, ServiceStatus};
 use ferrolb_core::view::ServiceView;
@@ -181,6 +182,7 @@ fn answer(
         }),
         Ok(status) => match decided(view, &status) {
             Some(service) => {
+                findings.extend(out_of_rotation(view, &status));
                 pool.clone_from(&service.pool);
                 findings.extend(service.problem.as_ref().map(finding));
                 // Who has all that it asks for has nothing to do with an entry that is left out.
@@ -251,6 +253,23 @@ fn finding(problem: &Explained) -> Finding {
         here: Some(problem.message.clone()),
         remedy,
     }
+}
+
+/// Its pods on nodes that are dead.
+fn out_of_rotation(view: &ServiceView, status: &ControllerStatus) -> Vec<Finding> {
+    let key = view.key.to_string();
+    let nodes = status.dead_nodes.iter().flat_map(|dead| &dead.nodes);
+    let nodes = nodes.filter(|node| node.is_out() && node.services.contains(&key));
+    let of = |node: &DeadNodeStatus| Finding {
+        reason: None,
+        what: format!("its pods on {} are out of rotation", node.node),
+        here: Some(format!(
+            "the node is dead, say {}; pods on other nodes serve",
+            node.found_by.join(" and ")
+        )),
+        remedy: format!("kubectl ferrolb explain node/{}", node.node),
+    };
+    nodes.map(of).collect()
 }
 
 /// What the word of a daemon means, and what to do.
@@ -340,7 +359,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fixtures::{as_data, controller, printed, said};
+    use crate::fixtures::{as_data, controller, found_dead, printed, said};
     use crate::output::Output;
 
     fn view(name: &str, spec: Value, address: Option<&str>) -> ServiceView {
@@ -387,6 +406,22 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!(shown(&view, controller(), events));
+    }
+
+    #[test]
+    fn a_service_with_pods_on_a_dead_node_is_told_that_they_are_out_of_rotation() {
+        let spec = json!({ "type": "LoadBalancer" });
+        let told = |name: &str, state: &str| {
+            let view = view(name, spec.clone(), Some("192.168.64.241"));
+            let mut status = controller();
+            status.dead_nodes = Some(found_dead(state, None));
+            shown(&view, status, vec![])
+        };
+        let out = told("web", "removed");
+        assert!(out.contains("its pods on n2 are out of rotation"), "{out}");
+        assert!(out.contains("the node is dead, say n1 and n3"), "{out}");
+        assert!(!told("web", "left").contains("out of rotation"));
+        assert!(!told("db", "removed").contains("out of rotation"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the tests of several verbs show.
 
+use ferrolb_core::dead::DeadNodesStatus;
 use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::report::{
     ConfigurationStatus, ControllerStatus, Explained, ObjectStatus, PoolStatus, ServiceStatus,
@@ -20,6 +21,18 @@ pub(crate) const WEB: ServiceFixture<'static> = ServiceFixture {
     pods_on: &["n1", "n2"],
     asks_for: None,
 };
+
+/// What a controller says of node n2, found dead by n1 and n3: its state, and why.
+pub(crate) fn found_dead(state: &str, reason: Option<&str>) -> DeadNodesStatus {
+    let pods = if state == "removed" { 2 } else { 0 };
+    let pods: Vec<_> = (0..pods).map(|n| format!("shop/web-{n}")).collect();
+    serde_json::from_value(json!({ "nodes": [{
+        "node": "n2", "foundBy": ["n1", "n3"], "since": "2026-11-25T18:00:00Z", "state": state,
+        "reason": reason, "pods": pods, "services": ["shop/web"],
+        "left": [{ "pod": "shop/only-0", "reason": "last_endpoint" }],
+    }] }))
+    .expect("a status")
+}
 
 /// A controller with two pools and three Services; one waits.
 pub(crate) fn controller() -> ControllerStatus {
@@ -68,6 +81,7 @@ pub(crate) fn controller() -> ControllerStatus {
                 ..service("worker", None, None)
             },
         ],
+        dead_nodes: None,
     }
 }
 

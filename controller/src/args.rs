@@ -7,6 +7,8 @@ use ferrolb_core::names::LEASE_NAME;
 use ferrolb_core::source::{Choice, Source};
 use ferrolb_kube::args::{Shared, address};
 
+use crate::dead::Endpoints;
+
 /// Gives every LoadBalancer Service an address from the pools of a ConfigMap.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "controller", version)]
@@ -34,6 +36,11 @@ pub struct Args {
     /// Create this Secret with a key for the speakers, unless it exists
     #[arg(long, value_name = "NAME")]
     pub peers_secret: Option<String>,
+
+    /// What is done with the endpoints of a node that speakers found dead: leave them in rotation until
+    /// Kubernetes removes them after 50 s, or remove them within a second
+    #[arg(long, value_enum, default_value_t = Endpoints::Leave)]
+    pub dead_nodes: Endpoints,
 }
 
 /// See [`Args::config_source`].

@@ -33,6 +33,7 @@ use crate::args::Args;
 use crate::compiled::{self, CompiledView, Written};
 use crate::configuration_state::State;
 use crate::conflicts::{Conflicts, Removal, ReportsView};
+use crate::dead::DeadNodes;
 use crate::election::Election;
 use crate::index::{Index, NodeAddresses, Update, WriteOutcome};
 use crate::metrics::Metrics;
@@ -108,6 +109,8 @@ pub struct Control {
     retries: FuturesUnordered<BoxFuture<'static, ServiceKey>>,
     /// A removal of reports, and the pause after it.
     removal: Option<BoxFuture<'static, ()>>,
+    /// Whoever takes pods of dead nodes out of rotation.
+    dead_nodes: Option<DeadNodes>,
 }
 
 impl Control {
@@ -121,7 +124,7 @@ impl Control {
         metrics: Metrics,
         (readiness, asked): (Readiness, mpsc::Receiver<Question>),
     ) -> Self {
-        let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned());
+        let instance = instance();
         let mut index = Index::new(args.shared.class(), args.shared.source());
         let election = if rights.elect {
             index.follow();
@@ -202,7 +205,13 @@ impl Control {
             events: FuturesUnordered::new(),
             retries: FuturesUnordered::new(),
             removal: None,
+            dead_nodes: None,
         }
+    }
+
+    /// Tells that task who leads, and shows on `/status` what it does.
+    pub fn set_dead_nodes(&mut self, dead_nodes: Option<DeadNodes>) {
+        self.dead_nodes = dead_nodes;
     }
 
     /// Runs for ever.
@@ -312,6 +321,9 @@ impl Control {
     /// Begins or stops to lead, as the election says.
     fn look_at_the_election(&mut self) {
         let leads = self.election.is_leader();
+        if let Some(dead_nodes) = &self.dead_nodes {
+            dead_nodes.set_leading(leads);
+        }
         if leads == self.leads {
             return;
         }
@@ -524,8 +536,15 @@ impl Control {
             configuration: self.index.configuration_status(),
             pools: self.index.pool_statuses(),
             services: self.index.service_statuses(),
+            dead_nodes: self.dead_nodes.as_ref().map(DeadNodes::status),
         }
     }
+}
+
+/// The name of this pod.
+#[must_use]
+pub fn instance() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| "controller".to_owned())
 }
 
 /// Watches Services, with their labels of these names.

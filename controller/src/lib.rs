@@ -14,6 +14,7 @@ pub mod compiled;
 pub mod configuration_state;
 pub mod conflicts;
 pub mod control;
+pub mod dead;
 pub mod election;
 pub mod index;
 pub mod metrics;

@@ -10,6 +10,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use ferrolb_core::config::objects::Kind;
+use ferrolb_core::dead::VOTES_NAME;
 use ferrolb_core::names::CONFLICTS_NAME;
 
 use crate::network::API_SERVER;
@@ -47,6 +48,10 @@ pub struct Rights {
     pub api_server: bool,
     /// `list` and `watch` on `servicecidrs`, if the API server has that kind (1.33 and later).
     pub service_ranges: bool,
+    /// Everything that taking pods of dead nodes out of rotation needs: `patch` on `pods/status`; `list` and
+    /// `watch` on all `endpointslices`, nodes and namespaces; `list`, `watch` and `patch` on the `ConfigMap`
+    /// of votes.
+    pub dead_nodes: bool,
     /// Whether the right is what is missing for that.
     may_not_read_service_ranges: bool,
 }
@@ -131,6 +136,17 @@ impl Rights {
             resource: SERVICE_RANGES,
             name: None,
         };
+        let slices = Thing {
+            name: None,
+            ..api_server
+        };
+        let votes = Thing {
+            name: Some(VOTES_NAME),
+            ..core("configmaps")
+        };
+        let may_see_pods = may(&["list", "watch"], slices)
+            && may(&["list", "watch"], core("nodes"))
+            && may(&["list", "watch"], core("namespaces"));
         let may_read_service_ranges = may(&["list", "watch"], service_ranges);
         Self {
             api_server: may(&["list", "watch"], api_server),
@@ -148,6 +164,9 @@ impl Rights {
             pool_status: may(&["patch"], metallb("ipaddresspools/status")),
             configuration_state: may(&["create"], metallb("configurationstates"))
                 && may(&["patch"], metallb("configurationstates/status")),
+            dead_nodes: may_see_pods
+                && may(&["patch"], core("pods/status"))
+                && may(&["list", "watch", "patch"], votes),
         }
     }
 
@@ -342,6 +361,26 @@ mod tests {
             rights(&[rule]).compiled
         };
         assert!(compiled(COMPILED_NAME) && !compiled("config"));
+    }
+
+    #[test]
+    fn pods_of_dead_nodes_are_marked_only_with_every_right_that_it_needs() {
+        let mut slices = rule(&["list", "watch"], &["endpointslices"]);
+        slices.api_groups = Some(vec!["discovery.k8s.io".to_owned()]);
+        let mut votes = rule(&["list", "watch", "patch"], &["configmaps"]);
+        votes.resource_names = Some(vec!["ferrolb-votes".to_owned()]);
+        let all = [
+            slices,
+            votes,
+            rule(&["list", "watch"], &["nodes", "namespaces"]),
+            rule(&["patch"], &["pods/status"]),
+        ];
+        assert!(rights(&all).dead_nodes);
+        for missing in 0..all.len() {
+            let mut some = all.to_vec();
+            some.remove(missing);
+            assert!(!rights(&some).dead_nodes, "without {:?}", all[missing]);
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin;
 use crate::args::Args;
-use crate::control::Control;
+use crate::control::{self, Control};
+use crate::dead::{self, DeadNodes, Endpoints};
 use crate::metrics::Metrics;
 use crate::peers_key;
 use crate::rights::Rights;
@@ -33,6 +34,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
+    let removes = args.dead_nodes == Endpoints::Remove;
+    let of_dead_nodes = removes.then(|| dead::Metrics::register(&mut registry));
     let readiness = Readiness::waiting_for("start: the API server did not answer yet");
     let (pages, asked) = admin::pages(registry, readiness.clone());
     let mut stop = std::pin::pin!(stop_signal()?);
@@ -58,6 +61,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(name) = &args.peers_secret {
         ensure_peers_key(&client, namespace, name).await;
     }
+    let dead_nodes = of_dead_nodes.map(|metrics| {
+        DeadNodes::spawn(dead::Start {
+            client: client.clone(),
+            namespace: namespace.to_owned(),
+            node_ip: args.node_ip,
+            instance: control::instance(),
+            allowed: rights.dead_nodes,
+            events: rights.create_events,
+            metrics,
+        })
+    });
     let mut control = Control::new(
         &args,
         namespace,
@@ -66,6 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         metrics,
         (readiness, asked),
     );
+    control.set_dead_nodes(dead_nodes);
     let ended = tokio::select! {
         never = control.run() => match never {},
         ended = &mut serving => Err(ended_early("monitoring server", ended)),

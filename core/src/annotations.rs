@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::names::{ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_MOVE_TO, annotation};
+use crate::names::{
+    ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_DEAD_NODE, ANNOTATION_MOVE_TO, annotation,
+};
 use crate::suggest::nearest;
 
 /// What `MetalLB` 0.9 to 0.16 knows on a Service, under each of its prefixes.
@@ -13,7 +15,12 @@ const METALLBS: [&str; 4] = [
     annotation::LOAD_BALANCER_IPS,
 ];
 /// Ours, in full.
-const OURS: [&str; 3] = [ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_MOVE_TO];
+const OURS: [&str; 4] = [
+    ALLOW_NODE_PORTS,
+    ANNOTATION_ADOPT_FROM,
+    ANNOTATION_DEAD_NODE,
+    ANNOTATION_MOVE_TO,
+];
 /// The prefix of [`OURS`].
 const OUR_PREFIX: &str = "ferrolb.io/";
 /// `MetalLB`'s, the old one and the new one.

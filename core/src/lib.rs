@@ -26,6 +26,7 @@ pub mod compiled;
 pub mod config;
 pub mod conflict;
 pub mod cordon;
+pub mod dead;
 pub mod elect;
 pub mod in_force;
 #[cfg(feature = "k8s")]

@@ -32,6 +32,9 @@ pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-externa
 /// On a Service: the name of the node that shall announce its addresses, as long as it may.
 pub const ANNOTATION_MOVE_TO: &str = "ferrolb.io/move-to";
 
+/// On a Service or a Namespace: with the value [`crate::dead::IGNORE`] its pods are left alone.
+pub const ANNOTATION_DEAD_NODE: &str = "ferrolb.io/dead-node";
+
 /// On a Service: the field manager of another load balancer whose status may be taken over.
 pub const ANNOTATION_ADOPT_FROM: &str = "ferrolb.io/adopt-from";
 
@@ -146,6 +149,12 @@ pub mod event {
     pub const POOLS_GONE: EventReason = EventReason("PoolsGone");
     /// Warning, on an `IPAddressPool`: no advertisement covers it.
     pub const NOT_ADVERTISED: EventReason = EventReason("NotAdvertised");
+    /// Warning, on a Node: it is dead, and its pods are out of rotation; the text says who found it.
+    pub const ENDPOINTS_REMOVED: EventReason = EventReason("EndpointsRemoved");
+    /// Normal, on a Node: its pods are in rotation again.
+    pub const ENDPOINTS_RESTORED: EventReason = EventReason("EndpointsRestored");
+    /// Warning, on a Node: speakers say that it is dead, and its pods stay in rotation; the text says why.
+    pub const ENDPOINTS_LEFT: EventReason = EventReason("EndpointsLeft");
 }
 
 /// Name of the `ConfigMap` when no option says otherwise.

@@ -30,6 +30,7 @@
 //! | L14 links that no beat passes | `links` |
 //! | S1 to S4 subnets that only some nodes have | `subnets` |
 //! | B1 to B3 members that cannot be heard | `blocked` |
+//! | D1 to D5 which nodes are told to be dead, and when | `found` |
 //! | A2 to A5 where a member is | `members::place` |
 //! | A6 to A8 a node that moved | `moved` |
 //! | G1 to G4 who is let in | `gate` |
@@ -58,6 +59,7 @@ mod context;
 mod demand;
 mod effects;
 mod epoch;
+mod found;
 mod gate;
 mod handover;
 mod input;
@@ -105,6 +107,7 @@ use claims::Claims;
 use contact::Contact;
 use context::Common;
 use demand::Demand;
+use found::Findings;
 use gate::Gate;
 use handover::Handover;
 use join::Join;
@@ -134,6 +137,7 @@ pub struct Ownership {
     beats: Beats,
     watching: Watching,
     witness: Witness,
+    findings: Findings,
     contact: Contact,
     blocked: Blocked,
     moved: Moved,
@@ -172,6 +176,7 @@ impl Ownership {
             beats: Beats::new(now),
             watching: Watching::new(now + settings.subscribe, now),
             witness: Witness::default(),
+            findings: Findings::new(now),
             contact: Contact::new(now + settings.recontact),
             blocked: Blocked::new(now),
             moved: Moved::new(address, mac),
@@ -224,6 +229,7 @@ impl Ownership {
             .handle_timeout(condition, &mut self.common.step(now));
         self.watch(now);
         self.follow_changes(now);
+        self.vote_when_due(now);
         self.decide(now);
         self.publish_when_due(now);
         let follows = self.moved.handle_timeout(&mut self.common.step(now));
@@ -258,6 +264,7 @@ impl Ownership {
         let step = &mut self.common.step(now);
         let changes = step.members.take_changes();
         if changes.gone {
+            self.findings.note_silence(now);
             self.claims.weaken_young(step);
         }
         if changes.returned {
@@ -281,6 +288,9 @@ impl Ownership {
             self.claims.confirm_weak(step);
         }
         self.watching.watch_when_due(&mut self.join, step);
+        for (node, witness) in self.watching.take_found() {
+            self.findings.found(node, witness, step);
+        }
         self.witness.handle_timeout(self.join.is_joined(), step);
         let has_moved = self.moved.has_moved();
         self.contact
@@ -296,6 +306,15 @@ impl Ownership {
             step.reconsider(self.claims.owned());
         }
         self.sync.repair_when_due(self.join.is_joined(), step);
+    }
+
+    /// Whoever hears nothing, is not heard, or has yet to learn what it missed, votes on nobody (D5).
+    fn vote_when_due(&mut self, now: Instant) {
+        let joined = self.join.is_joined();
+        let is_cut_off = self.watching.is_isolated() || self.contact.is_quiet(now);
+        let step = &mut self.common.step(now);
+        self.findings
+            .handle_timeout(joined && !is_cut_off, joined, step);
     }
 
     /// Looks again at every address of which something changed, then at those without an owner.
@@ -386,6 +405,7 @@ impl Ownership {
             self.beats.due(),
             self.watching.due(),
             self.witness.due(),
+            self.findings.due(settings),
             self.contact.due(),
             self.blocked.due(ctx),
             self.links.due(),

@@ -179,6 +179,26 @@ reasons! {
     /// This node's address is not in its Node object, and without a key nobody hears its speaker.
     AddressNotListed => "address_not_listed",
 
+    // --- pods of dead nodes ---
+    /// Only one speaker that counts says that the node is dead.
+    DeathNotConfirmed => "death_not_confirmed",
+    /// More nodes are silent than may be taken for dead at a time.
+    TooManyDead => "too_many_dead",
+    /// The node that speakers hold dead answers the controller.
+    NodeAnswers => "node_answers",
+    /// The controller reaches no kubelet's port: that it does not reach the dead node's says nothing.
+    LookBlind => "look_blind",
+    /// The Service would be left without a ready endpoint on a living node.
+    LastEndpoint => "last_endpoint",
+    /// The pod's Service or Namespace says that its pods are to be left alone.
+    DeadNodeIgnored => "dead_node_ignored",
+    /// The node's kubelet said that pods are ready which were marked: it lives.
+    KubeletContradicts => "kubelet_contradicts",
+    /// The node's pods were marked less than a minute ago.
+    MarkedLately => "marked_lately",
+    /// The controller has no right to mark pods, or to see which serve what.
+    NoRightToPods => "no_right_to_pods",
+
     // --- datagrams of peers ---
     /// A datagram of `MetalLB`'s memberlist: both run in this cluster.
     MetallbPeer => "metallb_peer",

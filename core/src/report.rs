@@ -11,6 +11,7 @@ mod word;
 pub use announcement::{Announcement, By};
 pub use word::Word;
 
+use crate::dead::DeadNodesStatus;
 use crate::keep::shown::KeepingStatus;
 use crate::source::Source;
 use crate::{Reason, vip};
@@ -49,6 +50,9 @@ pub struct ControllerStatus {
     pub pools: Vec<PoolStatus>,
     /// Every Service that it serves. Empty on a replica that does not lead.
     pub services: Vec<ServiceStatus>,
+    /// Nodes that speakers found dead; absent where nothing is done about them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_nodes: Option<DeadNodesStatus>,
 }
 
 /// What became of the `ConfigMap`.

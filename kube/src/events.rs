@@ -13,14 +13,17 @@ use serde_json::json;
 /// The API server refuses longer messages.
 const MESSAGE: usize = 1_024;
 
+/// The kind that is in no namespace.
+pub const NODE: &str = "Node";
+
 /// What an Event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// `apiVersion`
     pub api_version: &'static str,
-    /// `Service`, `ConfigMap`, or a kind of `MetalLB`'s.
+    /// `Service`, `ConfigMap`, [`NODE`], or a kind of `MetalLB`'s.
     pub kind: &'static str,
-    /// Its `metadata.namespace`.
+    /// Its `metadata.namespace`; of a Node, which has none, where its Events are: `default`.
     pub namespace: String,
     /// Its `metadata.name`.
     pub name: String,
@@ -147,7 +150,8 @@ impl Words {
             involved_object: ObjectReference {
                 api_version: Some(object.api_version.to_owned()),
                 kind: Some(object.kind.to_owned()),
-                namespace: Some(object.namespace),
+                // `kubectl describe node` looks for Events without one.
+                namespace: (object.kind != NODE).then_some(object.namespace),
                 name: Some(object.name),
                 uid: Some(object.uid),
                 resource_version: object.resource_version,
@@ -188,7 +192,38 @@ pub fn fingerprint(words: &[&str]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::names::event::NODE_ASSIGNED;
+
     use super::*;
+
+    #[test]
+    fn an_event_names_its_objects_namespace_unless_that_is_a_node() {
+        let of = |kind| {
+            let words = Words {
+                object: Object {
+                    api_version: "v1",
+                    kind,
+                    namespace: "default".to_owned(),
+                    name: "n1".to_owned(),
+                    uid: "1".to_owned(),
+                    resource_version: None,
+                },
+                severity: Severity::Normal,
+                reason: NODE_ASSIGNED,
+                message: String::new(),
+            };
+            let author = Author {
+                component: "test",
+                instance: String::new(),
+                host: None,
+            };
+            let event = words.event(&author, "1", Timestamp::UNIX_EPOCH);
+            (event.metadata.namespace, event.involved_object.namespace)
+        };
+        let default = Some("default".to_owned());
+        assert_eq!(of("Service"), (default.clone(), default.clone()));
+        assert_eq!(of(NODE), (default, None));
+    }
 
     #[test]
     fn the_same_words_have_one_fingerprint_for_ever_and_others_have_another() {

@@ -11,6 +11,9 @@ use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::ownership::{CALM, FAST, PORT, Preference, Settings};
 use ferrolb_kube::args::{Shared, variable};
+use kube::Client;
+
+use crate::votes::Votes;
 
 use crate::keep;
 
@@ -84,6 +87,24 @@ pub struct Args {
     /// For how long connections are kept, at most, after an address has moved
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub keep_connections_seconds: u32,
+
+    /// What is done with the endpoints of a node that speakers find dead: with remove, this one tells the
+    /// controller when it found a node dead
+    #[arg(long, value_enum, default_value_t = DeadNodes::Leave)]
+    pub dead_nodes: DeadNodes,
+
+    /// How long a dead node has to be silent before the controller is told, such as 500ms or 1s
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = pause)]
+    pub dead_nodes_after: Duration,
+}
+
+/// What is done with the endpoints of a dead node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeadNodes {
+    /// Nothing: Kubernetes takes them out of rotation after 50 s.
+    Leave,
+    /// The controller takes them out of rotation, told by the speakers.
+    Remove,
 }
 
 /// What to do instead of announcing.
@@ -167,10 +188,21 @@ impl Args {
         Some(keep::Options { socket, longest })
     }
 
+    /// Whoever tells the controller of dead nodes.
+    #[must_use]
+    pub fn votes(&self, client: &Client, namespace: &str) -> Option<Votes> {
+        let me = self.node_name.clone().unwrap_or_default();
+        (self.dead_nodes == DeadNodes::Remove).then(|| Votes::spawn(client.clone(), namespace, me))
+    }
+
     /// What the speakers among themselves go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let settings = self.failure_detection.settings();
+        let votes = self.dead_nodes == DeadNodes::Remove;
+        let settings = Settings {
+            votes_after: votes.then_some(self.dead_nodes_after),
+            ..self.failure_detection.settings()
+        };
         if self.failback {
             Settings {
                 preference: Preference::BestRank,
@@ -180,6 +212,17 @@ impl Args {
             settings
         }
     }
+}
+
+/// Milliseconds or seconds, at most a minute.
+fn pause(text: &str) -> anyhow::Result<Duration> {
+    let number = |suffix| text.strip_suffix(suffix)?.parse::<u32>().ok();
+    let pause = number("ms")
+        .map(|millis| Duration::from_millis(millis.into()))
+        .or_else(|| number("s").map(|seconds| Duration::from_secs(seconds.into())));
+    pause
+        .filter(|pause| *pause <= Duration::from_mins(1))
+        .context("write a number with its unit, at most a minute: 500ms, 1s")
 }
 
 /// The variable of ours, or that of `MetalLB`'s manifests.
@@ -281,6 +324,33 @@ mod tests {
         assert_eq!(options(&asked).unwrap(), expected(3_600));
         for bad in ["0", "3601", "forever"] {
             assert!(options(&[keeper, &format!("--keep-connections-seconds={bad}")]).is_err());
+        }
+    }
+
+    #[test]
+    fn deaths_are_told_after_half_a_second_or_as_asked_for_and_only_if_somebody_asks() {
+        let node = [("FERROLB_NODE_NAME", "n1")];
+        let default = parse(&[], &node).unwrap();
+        assert_eq!(default.dead_nodes, DeadNodes::Leave);
+        assert_eq!(default.dead_nodes_after, ferrolb_core::dead::AFTER);
+        assert_eq!(default.settings().votes_after, None);
+        let after = |text: &str| {
+            let after = format!("--dead-nodes-after={text}");
+            let args = parse(&["--dead-nodes=remove", &after], &node)?;
+            anyhow::Ok(args.settings().votes_after.unwrap())
+        };
+        for (text, millis) in [
+            ("0s", 0),
+            ("0ms", 0),
+            ("200ms", 200),
+            ("2s", 2_000),
+            ("60s", 60_000),
+        ] {
+            assert_eq!(after(text).unwrap().as_millis(), millis, "{text}");
+        }
+        for bad in ["", "500", "-1s", "61s", "1m", "s"] {
+            let error = after(bad).unwrap_err().to_string();
+            assert!(error.contains("500ms, 1s"), "{error}");
         }
     }
 

@@ -36,6 +36,7 @@ mod status;
 pub mod survey;
 pub mod unannounced;
 pub mod view;
+pub mod votes;
 pub mod watch;
 pub mod who;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The peers' thread: it finds out with the other speakers who announces what, and tells the wire
 //! thread at once. It parses no API objects, so that none of them delays a heartbeat.
 
+mod deaths;
 mod driver;
 mod flood;
 mod follow;
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use ferrolb_core::Reason;
 use ferrolb_core::announce;
+use ferrolb_core::dead;
 use ferrolb_core::keep::End;
 use ferrolb_core::ownership::{Candidate, Leaving, Settings};
 use ferrolb_core::vip::Standing;
@@ -85,6 +87,10 @@ pub enum FromPeers {
     /// The addresses at which this node is reached, by speakers and by whoever monitors them; none
     /// where it has lost them.
     At(Vec<IpAddr>),
+    /// This speaker and one more found a node dead.
+    FoundDead(dead::Found),
+    /// Such a node is heard again, as this process.
+    Alive(String, dead::Process),
     /// Everything is handed over.
     MayExit,
     /// The thread cannot go on.

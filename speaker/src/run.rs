@@ -112,6 +112,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         events,
         conflicts,
         l2_statuses,
+        votes: args.votes(&client, namespace),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
         labels,

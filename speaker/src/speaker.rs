@@ -38,6 +38,7 @@ use crate::peers::{FromPeers, Peers, Wish};
 use crate::status;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
+use crate::votes::Votes;
 use crate::watch::{Input, Labels};
 use crate::wire::{Heard, Wire};
 
@@ -57,6 +58,8 @@ pub(crate) struct Ways {
     pub(crate) events: Events,
     pub(crate) conflicts: Conflicts,
     pub(crate) l2_statuses: L2Statuses,
+    /// Of what is said of dead nodes, if anybody wants to know.
+    pub(crate) votes: Option<Votes>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
     /// Names of the labels that Services and Nodes are watched with.
@@ -210,6 +213,16 @@ impl Speaker {
             FromPeers::KeptNoMore(vip, from, end) => self.tell_kept_no_more(vip, &from, end),
             FromPeers::Joined(joined) => self.joined = joined,
             FromPeers::At(addresses) => self.follow_host(&addresses),
+            FromPeers::FoundDead(found) => {
+                if let Some(votes) = &self.ways.votes {
+                    votes.found(found);
+                }
+            }
+            FromPeers::Alive(node, process) => {
+                if let Some(votes) = &self.ways.votes {
+                    votes.alive(node, process);
+                }
+            }
             FromPeers::MayExit => {}
             FromPeers::Failed(error) => return Err(error.context("the peers' thread has failed")),
         }

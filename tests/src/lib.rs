@@ -13,6 +13,7 @@
 //!   daemon         our controller and speaker as processes, with the chart's rights
 //!   cluster        hollow nodes with our daemons, a Service and an ear on the LAN
 //!   observe        instruments on the LAN: frames, datagrams, connections, pages
+//!   rotation       a Service with a pod on each node, and a node that dies
 //!   scene          what a user does to it, told step by step
 //!   failure        what is kept when a test fails
 //! ```
@@ -49,6 +50,7 @@ pub mod real;
 pub mod reference;
 pub mod registry;
 pub mod release;
+pub mod rotation;
 mod scene;
 pub mod stage;
 pub mod state;

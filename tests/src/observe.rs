@@ -12,6 +12,7 @@
 //! | [`ArpLoad`] | how fast is an address answered for
 //! | [`ArpResponder`] | what happens when this station answers for it as well
 //! | [`UdpProbe`] | how long did nothing come back |
+//! | [`TcpConnects`] | which new connections fail |
 //! | [`TcpHold`] | did established connections survive |
 //! | [`http_get`] | does the page come, and what does it say |
 //!
@@ -27,6 +28,7 @@ mod packet_socket;
 pub mod pcap;
 mod send;
 mod stop;
+mod tcp_connects;
 mod tcp_hold;
 mod udp_probe;
 
@@ -37,5 +39,6 @@ pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};
 pub use frame_observer::{FrameObserver, NotSeen};
 pub use http::{Page, http_get};
 pub use send::send_frame;
+pub use tcp_connects::{ConnectReport, TcpConnects};
 pub use tcp_hold::{Broken, TcpHold, TcpReport};
 pub use udp_probe::{Probe, UdpProbe, UdpReport};

@@ -6,6 +6,7 @@ mod chart {
     mod alerts;
     mod crds;
     mod dashboard;
+    mod dead_nodes;
     mod install;
     mod manifests;
     mod metallbs_values;

@@ -146,7 +146,7 @@ fn every_rule_of_the_protocol_that_the_code_cites_is_written_down_and_the_other_
 /// `L4`, `C10`: a part of the protocol, and the number of a rule.
 fn is_label(word: &str) -> bool {
     let mut chars = word.chars();
-    let part = chars.next().is_some_and(|c| "LASCJHRBGKN".contains(c));
+    let part = chars.next().is_some_and(|c| "LASCJHRBGKND".contains(c));
     let number = chars.as_str();
     part && matches!(number.len(), 1 | 2) && number.bytes().all(|c| c.is_ascii_digit())
 }

@@ -50,6 +50,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ include "ferrolb.fullname" . }}-config
 {{- end -}}
 
+{{/*
+Whether pods of dead nodes are taken out of rotation. Values that are reused from an older chart have no such key.
+Takes the top scope.
+*/}}
+{{- define "ferrolb.removesDead" -}}
+{{- eq (default "leave" (default (dict) .Values.deadNodes).endpoints) "remove" -}}
+{{- end -}}
+
 {{/* Name of the ConfigMap that both daemons read. */}}
 {{- define "ferrolb.configName" -}}
 {{- default "config" .Values.existingConfigMap -}}
@@ -269,6 +277,12 @@ args:
   - --leader-elect
   - --lease-name={{ include "ferrolb.fullname" .root }}-controller
   - --peers-secret={{ include "ferrolb.fullname" .root }}-peers
+  {{- end }}
+  {{- if eq (include "ferrolb.removesDead" .root) "true" }}
+  - --dead-nodes=remove
+  {{- if eq .component "speaker" }}
+  - --dead-nodes-after={{ default "500ms" .root.Values.deadNodes.after }}
+  {{- end }}
   {{- end }}
   {{- with $values.failureDetection }}
   - --failure-detection={{ . }}

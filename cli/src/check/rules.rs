@@ -254,7 +254,24 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
             remedy: None,
         }));
     }
+    findings.extend(of_votes(facts, picture));
     findings
+}
+
+/// A token names its node from Kubernetes 1.32 on: by it a policy binds votes on dead nodes to their writer.
+const TOKENS_NAME_NODES: (u32, u32) = (1, 32);
+
+fn of_votes(facts: &Facts, picture: &Picture) -> Option<Finding> {
+    let controller = picture.controller.as_ref().ok()?;
+    let are_used = controller.dead_nodes.is_some() && facts.version < TOKENS_NAME_NODES;
+    are_used.then(|| {
+        Finding::bad(
+            Verdict::Warning,
+            "deadNodes.endpoints is remove, and before Kubernetes 1.32 a compromised speaker can forge the votes \
+             of others",
+            "upgrade Kubernetes; docs/security.md says what such a vote can do",
+        )
+    })
 }
 
 fn running(picture: &Picture, component: Component) -> usize {

@@ -4,6 +4,7 @@
 mod addresses;
 mod daemons;
 mod nodes;
+mod rotation;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -140,6 +141,7 @@ impl Verdict {
 pub(super) fn of(picture: &Picture, unread: &[(&str, anyhow::Error)]) -> Verdict {
     let mut verdict = Verdict::default();
     verdict.of_nodes(picture);
+    verdict.of_rotation(picture);
     verdict.of_speakers(picture);
     verdict.of_controllers(picture);
     verdict.of_pods(picture);

@@ -143,6 +143,7 @@ impl Ownership {
         if let Some(id) = step.members.by_address(from)
             && step.members.proves_kernel(id, answer, now)
         {
+            self.findings.heard(id);
             self.watching.kernel_answered(id, answer, step);
             self.witness.kernel_answered(id, step);
         }
@@ -238,6 +239,7 @@ impl Ownership {
         if signature == Signature::Valid || step.members.may_be_at(sender, from) {
             step.members.note_source(sender, from, now);
         }
+        self.findings.heard(sender);
         liveness::tell_if_gone(from, header, &message, step)?;
         liveness::hear(sender, step);
         let is_scheduled = matches!(message, Message::Beat { answer: false, .. });
@@ -285,7 +287,10 @@ impl Ownership {
                 self.watching.handle_tell(from, target, nonce, udp, kernel);
             }
             Message::Dead(death) if death.member == me => self.handle_own_death(from, death, now),
-            Message::Dead(death) => drop(step.members.bury(&death, now)),
+            Message::Dead(death) => {
+                step.members.bury(&death, now);
+                self.findings.confirm(from, &death, &self.witness, step);
+            }
             Message::Stale { boot } => self.contact.outbid(boot, step),
             Message::Records(entries) => {
                 for entry in entries {

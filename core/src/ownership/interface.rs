@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -140,6 +141,21 @@ pub enum Event {
         node: NodeId,
         /// How.
         verdict: Verdict,
+    },
+    /// This speaker and another one found, each for itself, that neither process nor kernel of a member
+    /// answers. The member has been silent since, and most of the others answer this speaker: that member's
+    /// node is dead (D1 to D5). Only with [`Settings::votes_after`](super::Settings::votes_after).
+    FoundDead {
+        /// The member.
+        node: NodeId,
+        /// Its process, by its boot.
+        boot: u64,
+        /// That process's incarnation.
+        incarnation: u32,
+        /// The other speaker.
+        with: NodeId,
+        /// When that was found, before now.
+        ago: Duration,
     },
     /// This speaker hears a member no more, and nobody can confirm why.
     Lost {

@@ -84,6 +84,11 @@ impl Kernel {
         self.unanswered >= UNANSWERED
     }
 
+    /// It answered when it was last asked in peace: its silence is a sign (D1).
+    pub(super) const fn is_known_to_answer(&self) -> bool {
+        self.answered_at.is_some() && self.unanswered == 0
+    }
+
     pub(super) const fn note_asked(&mut self, now: Instant) {
         self.asked_at = Some(now);
     }

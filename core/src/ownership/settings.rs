@@ -22,6 +22,9 @@ pub(super) const PROVEN: Duration = Duration::from_secs(60);
 /// A datagram that cannot count is answered at most this often: two speakers under one name would
 /// otherwise answer each other's echoes without end.
 pub(super) const ANSWER: Duration = Duration::from_millis(5);
+/// A dead node on which no vote was possible for so long after its time is left to Kubernetes, which acts after
+/// 50 s (D3).
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(10);
 
 /// How eagerly a death is found, and what an address does when a better-ranked node is back.
 ///
@@ -164,6 +167,9 @@ pub struct Settings {
     pub witnesses: usize,
     /// What a live owner does when a better-ranked candidate is there.
     pub preference: Preference,
+    /// A node that was found dead is voted on after it has been silent for so much longer, and not before
+    /// [`Self::alone`] (D2). `None`: nobody votes.
+    pub votes_after: Option<Duration>,
 }
 
 /// What a live owner does when a better-ranked candidate is there.
@@ -240,6 +246,7 @@ pub const FAST: Settings = Settings {
     watchers: 2,
     witnesses: 3,
     preference: Preference::Sticky,
+    votes_after: None,
 };
 
 /// For virtual machines that are paused or migrated, and for paths with long gaps: silence of up to
@@ -265,6 +272,16 @@ impl Settings {
     #[must_use]
     pub const fn late(&self) -> Duration {
         Duration::from_micros((self.beat.as_micros() + self.slack.as_micros()) as u64)
+    }
+
+    /// From a finding to a vote. Whoever is cut off with a few others has lost all others by then (D2, D3).
+    pub(super) fn vote_wait(&self) -> Duration {
+        self.votes_after.unwrap_or_default().max(self.alone)
+    }
+
+    /// So long everybody may answer before a vote (D4).
+    pub(super) fn answering(&self) -> Duration {
+        self.alone / 2
     }
 
     /// The relations that the rules rest on.

@@ -169,6 +169,13 @@ impl Ownership {
             .map(|(id, _)| id)
     }
 
+    /// The process of a member that is live: its boot and incarnation.
+    #[must_use]
+    pub fn live_process(&self, node: NodeId) -> Option<(u64, u32)> {
+        let member = self.common.members.get(node)?;
+        member.is_live().then_some((member.boot, member.inc))
+    }
+
     /// How a member stands; `None` if there is none of this name.
     #[must_use]
     pub fn standing_of(&self, node: NodeId) -> Option<Standing> {

@@ -20,6 +20,8 @@ use crate::Instant;
 
 /// So many members are doubted at once: the others are seen by their own watchers.
 const DOUBTED: usize = 32;
+/// So many kernels of members that are watched by others are asked at a time.
+const FURTHER_KERNELS: usize = 8;
 /// K is doubled at most this often: to 64.
 const WIDENINGS: usize = 5;
 
@@ -36,6 +38,8 @@ pub(super) struct Watching {
     received_at: Instant,
     isolated: bool,
     is_stale: bool,
+    /// Whom it just found dead, each with the witness that agreed.
+    found: Vec<(NodeId, NodeId)>,
     /// The longest time between two beats of a member since that was last asked for.
     gap: Option<Duration>,
 }
@@ -76,6 +80,7 @@ impl Watching {
             received_at: now,
             isolated: false,
             is_stale: false,
+            found: Vec::new(),
             gap: None,
         }
     }
@@ -176,9 +181,17 @@ impl Watching {
         true
     }
 
-    /// L13: asks the kernels of those who are watched, with their subscriptions.
+    /// L13: asks the kernels of those who are watched, with their subscriptions; for votes those of all others
+    /// as well (D1), a few at a time.
     fn ask_kernels(&self, step: &mut Step<'_>) {
-        for id in self.watched() {
+        let mut asked: Vec<NodeId> = self.watched().collect();
+        if step.settings.votes_after.is_some() {
+            let others = step.members.live_others();
+            let others = others.filter(|id| !asked.contains(id));
+            let others: Vec<NodeId> = others.collect();
+            asked.extend(step.pick(FURTHER_KERNELS, others));
+        }
+        for id in asked {
             let heard_at = step.members.get(id).and_then(|member| member.heard_at);
             let kernel = step.members.kernel_mut(id);
             let question =
@@ -290,6 +303,11 @@ impl Watching {
         } else if watch.held {
             watch.kernel_at = step.now;
         }
+    }
+
+    /// Whom it found dead since the last call, each with the witness that agreed.
+    pub(super) fn take_found(&mut self) -> Vec<(NodeId, NodeId)> {
+        std::mem::take(&mut self.found)
     }
 
     fn give_up(&mut self, id: NodeId, verdict: Verdict, step: &mut Step<'_>) {

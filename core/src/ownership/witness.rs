@@ -102,6 +102,12 @@ impl Witness {
         }
     }
 
+    /// Whether it was asked just now, probed, and heard nothing.
+    pub(super) fn found_nothing_of(&self, target: NodeId) -> bool {
+        let mut questions = self.questions.iter();
+        questions.any(|one| one.target == target && one.finding == Some(Finding::Nothing))
+    }
+
     pub(super) fn handle_timeout(&mut self, joined: bool, step: &mut Step<'_>) {
         let (now, limit) = (step.now, step.settings.alone);
         self.questions

@@ -400,6 +400,49 @@ impl Reason {
                 "check whether something translates addresses between nodes, and whether the speakers have \
                  their Secret",
             ),
+            // --- pods of dead nodes ---
+            Self::DeathNotConfirmed => (
+                "only one speaker says that the node is dead, and two have to agree",
+                "nothing, if the node lives; a cluster of two nodes cannot confirm a death",
+            ),
+            Self::TooManyDead => (
+                "more nodes are silent than may be taken for dead at a time: a third of them, and fewer than \
+                 half; the network between them may be cut",
+                "look at the nodes and at the network between them; kubectl get nodes says what the API \
+                 server sees",
+            ),
+            Self::NodeAnswers => (
+                "speakers say that the node is dead, but it answers the controller on the kubelet's port",
+                "check the network between that node and the others; if all is well, somebody forges votes: \
+                 look at the ConfigMap ferrolb-votes",
+            ),
+            Self::LookBlind => (
+                "the controller cannot reach the kubelet's port of any node, so it cannot tell whether one \
+                 is dead",
+                "allow TCP 10250 from the controller's pods to the nodes",
+            ),
+            Self::LastEndpoint => (
+                "the pod is the last ready endpoint of a Service on a living node, and is left to it",
+                "run more replicas, on more nodes",
+            ),
+            Self::DeadNodeIgnored => (
+                "the annotation ferrolb.io/dead-node: ignore is on the pod's Service or Namespace",
+                NOTHING,
+            ),
+            Self::KubeletContradicts => (
+                "the node's kubelet said that a pod is ready which was out of rotation: the node is alive, \
+                 though two speakers cannot reach it; its pods are left alone for ten minutes",
+                "check the network between that node and the others",
+            ),
+            Self::MarkedLately => (
+                "pods of the node were taken out of rotation less than a minute ago",
+                "look at the node: it comes and goes",
+            ),
+            Self::NoRightToPods => (
+                "deadNodes.endpoints is remove, but the controller has no right to patch pods/status, or to \
+                 watch EndpointSlices or the votes",
+                "run helm upgrade, or give its ServiceAccount the rights that docs/security.md lists",
+            ),
             Self::TooManyStrangers => (
                 "somebody floods the speakers' port from addresses of no Node",
                 "close UDP 7946 to everything but the nodes; the speakers keep hearing each other meanwhile",

@@ -6,6 +6,7 @@ use ferrolb_core::ownership::{FAST, Leaving};
 
 use crate::faults::Fault;
 use crate::seeds;
+use crate::votes::VOTING;
 use crate::world::{World, ms, vip};
 
 const VIPS: usize = 12;
@@ -37,7 +38,8 @@ fn one_seed_of_chaos_told_step_by_step() {
 /// Panics if anything is violated.
 fn chaos(seed: u64, trace: bool) -> World {
     let hosts = [2, 3, 4, 5, 7, 10][(seed % 6) as usize];
-    let mut world = World::settled(hosts, VIPS, seed, &FAST);
+    let settings = if seed % 2 == 0 { &FAST } else { &VOTING };
+    let mut world = World::settled(hosts, VIPS, seed, settings);
     world.api_lag = ms([5, 50, 400][(seed / 6 % 3) as usize]);
     world.trace = trace;
     let mut total = ms(0);

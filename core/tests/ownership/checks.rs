@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferrolb_core::ownership::NodeId;
+
 use crate::network::Station;
 use crate::world::{Vip, World, ms};
 
@@ -104,6 +106,17 @@ impl World {
         }
     }
 
+    /// A node whose kernel runs, and which the voter has reached for a while, is not dead.
+    pub(crate) fn check_vote(&mut self, voter: Station, node: NodeId) {
+        let dead = self.station(node);
+        let reaches = self.network.connects(voter, dead) && self.network.connects(dead, voter);
+        let answers = !self.network.unanswering.contains(&dead);
+        let is_quiet = self.now >= self.disturbed_at + ms(100);
+        if self.hosts[dead].powered && reaches && answers && is_quiet {
+            self.violate("ever", &format!("n{voter} votes on n{dead}, which lives"));
+        }
+    }
+
     pub(crate) fn violate(&mut self, when: &str, what: &str) {
         let at = self.now.as_micros() / 1_000;
         self.violations.push(format!("{when}, at {at} ms: {what}"));
@@ -115,6 +128,16 @@ impl World {
             self.violations.is_empty(),
             "seed {seed}: {:#?}",
             self.violations
+        );
+    }
+
+    /// Nobody's pods would leave rotation: no two speakers found one node dead.
+    pub(crate) fn assert_no_quorum(&self, seed: u64) {
+        let mut votes = self.votes.values();
+        assert!(
+            votes.all(|voters| voters.len() < 2),
+            "seed {seed}: votes against living nodes: {:?}",
+            self.votes
         );
     }
 

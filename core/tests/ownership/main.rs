@@ -37,6 +37,7 @@ mod rules;
 mod spread;
 mod stress;
 mod subnets;
+mod votes;
 mod wire_rules;
 mod world;
 

@@ -7,13 +7,14 @@ use crate::faults::Fault;
 use crate::figures::vips_for;
 use crate::network::Kind;
 use crate::seeds;
+use crate::votes::VOTING;
 use crate::world::{World, ms};
 
 /// Runs `trouble` for ten seconds, then peace; nothing may move.
 fn nothing_moves(hosts: &[usize], runs: u64, trouble: impl Fn(&mut World)) {
     for &hosts in hosts {
         for seed in seeds(runs) {
-            let mut world = World::settled(hosts, vips_for(hosts), seed, &FAST);
+            let mut world = World::settled(hosts, vips_for(hosts), seed, &VOTING);
             trouble(&mut world);
             world.run(ms(10_000));
             for calm in [Fault::Loss(0), Fault::Busy(false)] {
@@ -23,6 +24,7 @@ fn nothing_moves(hosts: &[usize], runs: u64, trouble: impl Fn(&mut World)) {
             world.check("after the stress");
             world.assert_sound(seed);
             world.assert_no_moves(seed);
+            world.assert_no_quorum(seed);
         }
     }
 }

@@ -169,6 +169,8 @@ pub(crate) struct World {
     /// Addresses that another host has.
     pub(crate) taken: BTreeSet<Vip>,
     pub(crate) verdicts: Vec<(Instant, Station, NodeId, Option<Verdict>)>,
+    /// Who would vote that a process's node is dead.
+    pub(crate) votes: BTreeMap<(NodeId, u64, u32), BTreeSet<Station>>,
     /// Whose kernel who found to answer nothing, and whom who cannot hear though its node lives.
     pub(crate) silent_kernels: Vec<(Station, NodeId)>,
     pub(crate) blocked: Vec<(Station, NodeId)>,
@@ -219,6 +221,7 @@ impl World {
             probes: Vec::new(),
             taken: BTreeSet::new(),
             verdicts: Vec::new(),
+            votes: BTreeMap::new(),
             silent_kernels: Vec::new(),
             blocked: Vec::new(),
             silent_links: Vec::new(),
@@ -256,6 +259,7 @@ impl World {
         self.withdrawals.clear();
         self.probes.clear();
         self.verdicts.clear();
+        self.votes.clear();
         self.dark.clear();
         for host in &mut self.hosts {
             host.counters = Counters::default();
@@ -536,6 +540,16 @@ impl World {
             }
             Event::Gone { node, verdict } => {
                 self.verdicts.push((self.now, host, node, Some(verdict)));
+            }
+            Event::FoundDead {
+                node,
+                boot,
+                incarnation,
+                ..
+            } => {
+                let voters = self.votes.entry((node, boot, incarnation)).or_default();
+                voters.insert(host);
+                self.check_vote(host, node);
             }
             Event::Lost { node } => self.verdicts.push((self.now, host, node, None)),
             Event::KernelSilent { node } => self.silent_kernels.push((host, node)),

@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use ferrolb_core::announce::{Assignment, ClusterNodes, Link, LinkId};
+use ferrolb_core::dead::Process;
 use ferrolb_core::own_address::{LocalAddress, OwnAddresses};
 use ferrolb_core::ownership::{
     self, Cause, Event, KeyProblem, KeyRing, Keys, Leaving, MAX_DATAGRAM, NodeId, Ownership,
@@ -21,6 +22,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, trace, warn};
 
+use super::deaths::Deaths;
 use super::flood::Flood;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
@@ -81,6 +83,7 @@ pub(super) struct Driver<N: Network> {
     flood: Flood,
     /// With `keepConnections` alone.
     pub(super) keeper: Option<Keeper>,
+    deaths: Deaths,
 }
 
 impl<N: Network> Driver<N> {
@@ -124,6 +127,7 @@ impl<N: Network> Driver<N> {
             told_unlocked: false,
             flood: Flood::default(),
             keeper: start.keeper,
+            deaths: Deaths::default(),
         }
     }
 
@@ -351,6 +355,18 @@ impl<N: Network> Driver<N> {
                     }
                 }
                 Event::Gone { verdict, .. } => self.metrics.verdict(verdict.as_str()),
+                Event::FoundDead {
+                    node,
+                    boot,
+                    incarnation,
+                    with,
+                    ago,
+                } => {
+                    let process = Process { boot, incarnation };
+                    let (node, with) = ((node, self.name(node)), (self.name(with), ago));
+                    let notice = self.deaths.found(node, process, with);
+                    let _ = self.tell.send(notice);
+                }
                 Event::Lost { .. } => self.metrics.verdict("lost"),
                 Event::KernelSilent { .. } => self.metrics.verdict(Reason::KernelSilent.as_str()),
                 Event::Blocked { .. } => self.metrics.verdict(Reason::PeerBlocked.as_str()),
@@ -421,6 +437,14 @@ impl<N: Network> Driver<N> {
                     reason = %Reason::NameShared,
                     "another speaker runs under this node's name: this one stays silent"
                 ),
+                Event::FoundDead {
+                    node, with, ago, ..
+                } => info!(
+                    node = self.name(node),
+                    with = self.name(with),
+                    silent_for = ?ago,
+                    "a node is dead: its pods can leave rotation"
+                ),
                 Event::MayExit => {}
             }
         }
@@ -488,6 +512,9 @@ impl<N: Network> Driver<N> {
         let version = Some(ownership.version());
         if std::mem::replace(&mut self.told_version, version) == version {
             return;
+        }
+        while let Some((node, process)) = self.deaths.poll_alive(ownership) {
+            let _ = self.tell.send(FromPeers::Alive(self.name(node), process));
         }
         let me = NodeId::of(&self.me);
         let others = || ownership.members().filter(|member| member.node != me);

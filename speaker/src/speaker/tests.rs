@@ -132,6 +132,7 @@ impl Running {
             events,
             conflicts,
             l2_statuses: L2Statuses::default(),
+            votes: None,
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
             labels,

@@ -11,6 +11,9 @@ use serde_yaml::Value;
 
 use super::rendered::Rendered;
 
+/// Every alert that the chart has.
+const ALL: &str = "{prometheus: {prometheusRule: {enabled: true}}, deadNodes: {endpoints: remove}}";
+
 const TESTS: &str = include_str!("alerts.yaml");
 
 /// What the rules say of pools that nobody wants to hear of.
@@ -25,7 +28,7 @@ fn pools_that_are_excluded_have_no_alerts_and_their_waiting_services_have_one() 
 
 #[test]
 fn each_alert_fires_when_it_should_and_not_before() {
-    let spec = rules_of("prometheus: {prometheusRule: {enabled: true}}");
+    let spec = rules_of(ALL);
     let rules = spec["groups"][0]["rules"].as_sequence().unwrap();
     for rule in rules {
         let name = rule["alert"].as_str().unwrap();
@@ -44,8 +47,7 @@ fn each_alert_links_to_a_runbook_that_begins_with_a_command() {
         .filter_map(|section| section.split_once('\n'))
         .map(|(heading, text)| (heading.to_lowercase(), text.trim_start()))
         .collect();
-    let spec =
-        rules_of("prometheus: {prometheusRule: {enabled: true, runbookUrl: 'https://here'}}");
+    let spec = rules_of(&ALL.replace("true", "true, runbookUrl: 'https://here'"));
     let mut linked = BTreeSet::new();
     for rule in spec["groups"][0]["rules"].as_sequence().unwrap() {
         let url = rule["annotations"]["runbook_url"].as_str().unwrap();

@@ -18,6 +18,8 @@ const OPERATOR: &str = include_str!("operator-crds.yaml");
 pub(super) const NAMESPACE: &str = "metallb-system";
 /// Of the pods that are judged; a namespace gets its default one a moment late.
 const ACCOUNT: &str = "judged";
+/// What gives the controller one more right, and policies with it.
+const DEAD_NODES: &str = "{existingConfigMap: config, deadNodes: {endpoints: remove}}";
 const RELEASE: [&str; 3] = ["ferrolb", "--namespace", NAMESPACE];
 
 #[test]
@@ -57,6 +59,8 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
         "{notes}"
     );
     rights::are_as_reviewed(&lab);
+    with_chart("upgrade", DEAD_NODES).unwrap();
+    rights::with_dead_nodes_are_as_reviewed(&lab);
 
     lab.kubectl(&[
         "-n",
@@ -77,13 +81,14 @@ fn it_installs_upgrades_and_leaves_without_touching_a_config_map_of_the_users() 
     );
     assert_eq!(config().unwrap(), "mine");
 
-    with_chart("upgrade", "existingConfigMap: config").unwrap();
+    with_chart("upgrade", DEAD_NODES).unwrap();
     helm("uninstall", "", &["--wait"]).unwrap();
     assert_eq!(config().unwrap(), "mine");
     let ours = [
         "get",
         "services,daemonsets,deployments,replicasets,jobs,poddisruptionbudgets,serviceaccount,role,\
-         rolebinding,clusterrole,clusterrolebinding",
+         rolebinding,clusterrole,clusterrolebinding,configmaps,validatingadmissionpolicies,\
+         validatingadmissionpolicybindings",
     ];
     let labelled = ["-A", "-l", "app.kubernetes.io/instance=ferrolb"];
     let ours = [&ours[..], &labelled, &["-o", "name"]].concat();

@@ -153,7 +153,8 @@ fn no_value_is_left_out_of_the_test_above() {
 }
 
 fn changes() -> Vec<Change> {
-    let mut changes = vec![
+    let mut changes = of_dead_nodes();
+    changes.extend([
         change(
             "nameOverride",
             "edge",
@@ -207,7 +208,7 @@ fn changes() -> Vec<Change> {
                 "",
             )
         },
-    ];
+    ]);
     for (component, workload) in [
         ("controller", "Deployment/ferrolb-controller"),
         ("speaker", "DaemonSet/ferrolb-speaker"),
@@ -292,6 +293,70 @@ fn changes() -> Vec<Change> {
 }
 
 /// What acts on objects of the Prometheus operator and of Grafana.
+/// What acts only where pods of dead nodes leave rotation.
+fn of_dead_nodes() -> Vec<Change> {
+    const WITH: &str =
+        "{deadNodes: {endpoints: remove}, prometheus: {prometheusRule: {enabled: true}}}";
+    let argument = |component: &'static str, name| {
+        let of_component: &str = match component {
+            "controller" => "name=controller",
+            _ => "name=speaker",
+        };
+        [&POD[..], &["containers", of_component, "args", name]].concat()
+    };
+    let with = |change: Change| Change {
+        with: WITH,
+        ..change
+    };
+    let alert = |rest: &[&'static str]| {
+        let rule = [
+            "spec",
+            "groups",
+            "name=ferrolb",
+            "rules",
+            "alert=FerroLBNodeDead",
+        ];
+        [&rule[..], rest].concat()
+    };
+    vec![
+        change(
+            "deadNodes.endpoints",
+            "remove",
+            "Deployment/ferrolb-controller",
+            &argument("controller", "--dead-nodes"),
+            "remove",
+        ),
+        with(change(
+            "deadNodes.after",
+            "200ms",
+            "DaemonSet/ferrolb-speaker",
+            &argument("speaker", "--dead-nodes-after"),
+            "200ms",
+        )),
+        with(switched_off(change(
+            "deadNodes.withoutPolicy",
+            "true",
+            "ValidatingAdmissionPolicy/pods.metallb-system.ferrolb",
+            &["kind"],
+            "",
+        ))),
+        with(change(
+            "prometheus.prometheusRule.nodeDead.labels",
+            "{severity: page}",
+            "PrometheusRule/ferrolb",
+            &alert(&["labels", "severity"]),
+            "page",
+        )),
+        with(switched_off(change(
+            "prometheus.prometheusRule.nodeDead.enabled",
+            "false",
+            "PrometheusRule/ferrolb",
+            &alert(&[]),
+            "",
+        ))),
+    ]
+}
+
 fn monitoring() -> Vec<Change> {
     let rule = |value: &str, to, path: &[&str], expected| Change {
         with: "prometheus: {prometheusRule: {enabled: true}}",

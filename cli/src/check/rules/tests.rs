@@ -143,6 +143,25 @@ fn ipvs_without_strict_arp_is_a_problem_and_with_it_none() {
 }
 
 #[test]
+fn where_votes_on_dead_nodes_are_not_bound_to_their_writer_that_is_said() {
+    let with = |version, dead| {
+        let mut facts = healthy();
+        facts.version = version;
+        facts.picture = Some(picture_with(|heard| {
+            heard.controller.as_mut().unwrap().dead_nodes = dead;
+        }));
+        complaints(&facts)
+    };
+    let used = || Some(ferrolb_core::dead::DeadNodesStatus::default());
+    let said = with((1, 31), used());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].0, Verdict::Warning);
+    assert!(said[0].1.contains("before Kubernetes 1.32"), "{said:?}");
+    assert_eq!(with((1, 32), used()), []);
+    assert_eq!(with((1, 31), None), []);
+}
+
+#[test]
 fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
     let labels = [(ENFORCE.to_owned(), "baseline".to_owned())].into();
     assert_eq!(

@@ -5,7 +5,7 @@ use ferrolb_core::report::{MemberStatus, SpeakerStatus, Word};
 
 use super::*;
 use crate::daemons::{Component, Daemon};
-use crate::fixtures::{announcing, controller, passing_on, said_of, unable};
+use crate::fixtures::{announcing, controller, found_dead, passing_on, said_of, unable};
 use crate::picture::tests::{heard_of, now};
 use crate::picture::{Happening, Heard, NodeFacts};
 
@@ -447,5 +447,38 @@ fn a_ready_node_without_a_speaker_is_a_note() {
     assert!(
         verdict.notes[0].starts_with("no speaker on n4, so"),
         "{verdict:?}"
+    );
+}
+
+#[test]
+fn pods_out_of_rotation_are_a_problem_and_so_is_why_those_of_a_dead_node_stay() {
+    let with = |dead: ferrolb_core::dead::DeadNodesStatus| {
+        judged(|heard| heard.controller.as_mut().unwrap().dead_nodes = Some(dead)).problems
+    };
+    let out = with(found_dead("removed", None)).remove(0);
+    assert!(
+        out.starts_with(
+            "2 pods of n2 are out of rotation, because n1, n3 find it dead; 1 more stay, for "
+        ),
+        "{out}"
+    );
+    assert!(out.ends_with("kubectl ferrolb explain node/n2"), "{out}");
+    for state in ["left", "waiting"] {
+        let blind = with(found_dead(state, Some("look_blind"))).remove(0);
+        assert!(
+            blind.starts_with("n2: look_blind: the controller"),
+            "{blind}"
+        );
+    }
+    assert_eq!(with(found_dead("waiting", None)), [""; 0]);
+    assert_eq!(with(found_dead("restored", None)), [""; 0]);
+    let no_right = ferrolb_core::dead::DeadNodesStatus {
+        reason: Some("no_right_to_pods".to_owned()),
+        nodes: Vec::new(),
+    };
+    let said = with(no_right).remove(0);
+    assert!(
+        said.starts_with("dead nodes: no_right_to_pods: deadNodes.endpoints is remove"),
+        "{said}"
     );
 }

@@ -26,8 +26,8 @@ pub(super) struct Suspicion {
     kernel_answered: bool,
     /// A witness heard its process.
     witness_heard: bool,
-    /// A witness heard nothing.
-    witness_silent: bool,
+    /// A witness that heard nothing.
+    silent_witness: Option<NodeId>,
     told: BTreeSet<NodeId>,
     witnesses: Vec<NodeId>,
 }
@@ -80,7 +80,7 @@ impl Watching {
             nonce,
             kernel_answered: false,
             witness_heard: false,
-            witness_silent: false,
+            silent_witness: None,
             told: BTreeSet::new(),
             witnesses,
         });
@@ -128,7 +128,9 @@ impl Watching {
             suspicion.told.insert(from);
             suspicion.witness_heard |= udp;
             suspicion.kernel_answered |= kernel;
-            suspicion.witness_silent |= !udp && !kernel;
+            if !udp && !kernel {
+                suspicion.silent_witness.get_or_insert(from);
+            }
         }
     }
 
@@ -141,6 +143,7 @@ impl Watching {
         let Phase::Suspecting(suspicion) = &watch.phase else {
             return;
         };
+        let witness = suspicion.silent_witness;
         if self.received_at < suspicion.since {
             self.isolate(join, step);
         }
@@ -152,7 +155,12 @@ impl Watching {
             Outcome::Listen(until) => watch.listen_until(until),
             Outcome::Suspect => self.suspect(id, joined, step),
             Outcome::Ask => self.probe_round(id, joined, step),
-            Outcome::GiveUp(verdict) => self.give_up(id, verdict, step),
+            Outcome::GiveUp(verdict) => {
+                self.give_up(id, verdict, step);
+                if let (Verdict::Node, Some(witness)) = (verdict, witness) {
+                    self.found.push((id, witness));
+                }
+            }
             Outcome::Lose => {
                 self.verdicts.push(step.now);
                 self.watches.remove(&id);
@@ -199,7 +207,7 @@ impl Watch {
             } else {
                 Outcome::Listen(now + settings.look_again)
             }
-        } else if suspicion.witness_silent && age >= patience {
+        } else if suspicion.silent_witness.is_some() && age >= patience {
             // e: two members, independently, heard neither process nor kernel.
             Outcome::GiveUp(Verdict::Node)
         } else if age >= settings.alone.max(patience) {

@@ -19,6 +19,7 @@ use crate::logs::Logs;
 mod crowd;
 mod fault;
 mod scene;
+mod traffic;
 
 const CONNECTIONS: usize = 100;
 /// Before each fault: Linux takes no second announcement within a second of one (`locktime`).
@@ -37,7 +38,15 @@ pub(crate) struct Args {
     /// Only these
     #[arg(long, value_enum)]
     fault: Vec<Fault>,
+
+    /// Rounds of a node's death with pods left in rotation, and as many with pods taken out of it: two minutes
+    /// each. None if faults are named, unless this is given
+    #[arg(long)]
+    traffic: Option<usize>,
 }
+
+/// Rounds of what takes a minute of silence each.
+const TRAFFIC: usize = 3;
 
 /// What one round brought.
 struct Round {
@@ -69,7 +78,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !crowds.is_empty() {
         crowd::run(&crowds, args.rounds)?;
     }
-    Ok(())
+    let traffic = if args.fault.is_empty() { TRAFFIC } else { 0 };
+    traffic::run(args.traffic.unwrap_or(traffic))
 }
 
 fn one_by_one(scene: &Scene, fault: Fault, count: usize) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use ferrolb_tests::Lab;
 use ferrolb_tests::cluster::Cluster;
 use ferrolb_tests::control_plane::{CONTROLLER_MANAGER, SCHEDULER};
 use ferrolb_tests::daemon::Daemon;
@@ -34,11 +35,12 @@ pub(crate) struct Args {
 }
 
 /// What the speakers count. Who is not heard by one alone moves nothing; who is held dead does.
-const COUNTED: [&str; 7] = [
+const COUNTED: [&str; 8] = [
     "beats heard",
     "later than 70 ms",
     "than 250 ms",
     "datagrams refused as repeated",
+    "votes against living nodes",
     "not heard by one",
     "held dead",
     "moves",
@@ -95,8 +97,8 @@ fn stress(fault: Fault, time: Duration) -> Result<()> {
         fault.text(),
         cells.join(" | ")
     );
-    if let [.., dead, moves] = counted[..]
-        && dead + moves > 0.0
+    if let [.., votes, _, dead, moves] = counted[..]
+        && votes + dead + moves > 0.0
     {
         println!("{}", logs.since(&cluster)?);
     }
@@ -106,7 +108,10 @@ fn stress(fault: Fault, time: Duration) -> Result<()> {
 fn start(fault: Fault) -> Result<Cluster> {
     let value = fault.to_possible_value().context("no such fault")?;
     let name = format!("stress-{}", value.get_name());
-    let cluster = Cluster::start(&name, NODES.len() as u8, POOL)?;
+    // They vote on dead nodes, if they find any; nobody reads it here.
+    let speaker = |node: &str| Daemon::speaker(node).arg("--dead-nodes=remove");
+    let start = |_: &Lab, node: &str| Ok(speaker(node));
+    let cluster = Cluster::start_with(&name, NODES.len() as u8, POOL, start)?;
     let _pod = cluster.create_pod("web", "n1")?;
     for number in 0..SERVICES {
         cluster.lab.apply(&format!(
@@ -137,6 +142,18 @@ const fn vip(number: u8) -> std::net::Ipv4Addr {
     lan_address(200 + number)
 }
 
+/// How often a speaker voted on a node: each time it says so in its log.
+fn votes(cluster: &Cluster) -> Result<f64> {
+    let mut votes = 0;
+    for node in NODES {
+        let log = cluster.lab.log(&Daemon::speaker(node).process_name())?;
+        votes += log
+            .matches("a node is dead: its pods can leave rotation")
+            .count();
+    }
+    Ok(votes as f64)
+}
+
 /// [`COUNTED`], of all speakers together.
 fn counts(cluster: &Cluster) -> Result<[f64; COUNTED.len()]> {
     let pages = NODES.map(|node| cluster.metrics(node));
@@ -159,6 +176,7 @@ fn counts(cluster: &Cluster) -> Result<[f64; COUNTED.len()]> {
         beats - up_to("0.07")?,
         beats - up_to("0.25")?,
         sum("ferrolb_peer_datagrams_total{outcome=\"replayed\"")?,
+        votes(cluster)?,
         lost,
         sum("ferrolb_verdicts_total{")? - lost,
         sum("ferrolb_addresses_taken_total{")?,
