@@ -12,7 +12,7 @@ fn what_a_speaker_writes_is_read_as_it_was_meant() {
     ];
     let text = encode(votes.iter()).unwrap();
     assert_eq!(decode("n1", &text).unwrap(), votes);
-    insta::assert_snapshot!(text, @r#"{"votes":[{"node":"n2","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"dead"},{"node":"worker-3.example.org","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"heard"},{"node":"n4","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"suspect"}]}"#);
+    insta::assert_snapshot!(text, @r#"{"votes":[{"node":"n2","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"dead"},{"node":"worker-3.example.org","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"heard"},{"node":"n4","boot":7,"incarnation":1,"verdict":"node","since":"2026-11-30T00:00:00Z","with":"n9","opinion":"dead"}]}"#);
 }
 
 #[test]
