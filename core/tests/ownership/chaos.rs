@@ -38,7 +38,11 @@ fn one_seed_of_chaos_told_step_by_step() {
 /// Panics if anything is violated.
 fn chaos(seed: u64, trace: bool) -> World {
     let hosts = [2, 3, 4, 5, 7, 10][(seed % 6) as usize];
-    let settings = if seed.is_multiple_of(2) { &FAST } else { &VOTING };
+    let settings = if seed.is_multiple_of(2) {
+        &FAST
+    } else {
+        &VOTING
+    };
     let mut world = World::settled(hosts, VIPS, seed, settings);
     world.api_lag = ms([5, 50, 400][(seed / 6 % 3) as usize]);
     world.trace = trace;
