@@ -54,6 +54,8 @@ Examples:
   # Every change, until Ctrl-C
   kubectl ferrolb services -A --watch";
 
+const NONE: &str = "no such Services for FerroLB";
+
 /// It is not known what the controller decided.
 const NOT_KNOWN: u8 = 2;
 
@@ -67,10 +69,15 @@ impl Services {
             } else {
                 format!("namespace {}; -A looks in all of them", cluster.namespace)
             };
+            let none = if self.problems {
+                "no Service has a problem"
+            } else {
+                NONE
+            };
             watch::shown(out, cluster, self.watch, |out, picture| {
                 let answer = ServicesAnswer::of(picture, &wanted);
                 self.format.print(out, &answer, |out, is_wide| {
-                    text(out, &answer.services, picture, &place, is_wide)
+                    text(out, &answer.services, picture, (none, &place), is_wide)
                 })?;
                 not_leading(&picture.controller).map_or(Ok(ExitCode::SUCCESS), |why| {
                     crate::terminal::complain(&why)?;
@@ -98,11 +105,11 @@ fn text(
     out: &mut impl Write,
     services: &[Service],
     picture: &Picture,
-    place: &str,
+    (none, place): (&str, &str),
     is_wide: bool,
 ) -> anyhow::Result<()> {
     if services.is_empty() {
-        writeln!(out, "no such Services for FerroLB in {place}")?;
+        writeln!(out, "{none} in {place}")?;
         return Ok(());
     }
     let rows = services.iter().map(|service| row(service, picture));
@@ -218,7 +225,7 @@ mod tests {
     fn shown(picture: &Picture, wanted: &Wanted, is_wide: bool) -> String {
         let answer = ServicesAnswer::of(picture, wanted);
         let place = "any namespace";
-        printed(|out| text(out, &answer.services, picture, place, is_wide))
+        printed(|out| text(out, &answer.services, picture, (NONE, place), is_wide))
     }
 
     #[test]
@@ -294,6 +301,12 @@ mod tests {
     #[test]
     fn an_empty_namespace_is_said_with_the_way_out() {
         let place = "namespace default; -A looks into all";
-        insta::assert_snapshot!(printed(|out| text(out, &[], &picture(), place, false)));
+        insta::assert_snapshot!(printed(|out| text(
+            out,
+            &[],
+            &picture(),
+            (NONE, place),
+            false
+        )));
     }
 }
