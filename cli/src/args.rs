@@ -3,19 +3,19 @@
 use clap::{Parser, Subcommand};
 
 use crate::adopt::Adopt;
-use crate::check::Check;
 use crate::cleanup::Cleanup;
 use crate::completion::Completion;
 use crate::crds::Crds;
 use crate::drain_wait::DrainWait;
 use crate::dump::Dump;
-use crate::explain::Explain;
 use crate::migrate::Migrate;
 use crate::move_to::Move;
 use crate::plan::Plan;
 use crate::rebalance::Rebalance;
 use crate::validate::Validate;
+use crate::verbs::check::Check;
 use crate::verbs::dashboard::Dashboard;
+use crate::verbs::explain::Explain;
 use crate::verbs::init::Init;
 use crate::verbs::pools::Pools;
 use crate::verbs::services::Services;

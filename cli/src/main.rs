@@ -5,7 +5,6 @@ mod adopt;
 mod ago;
 mod answers;
 mod args;
-mod check;
 mod cleanup;
 mod cluster;
 mod completion;
@@ -17,7 +16,6 @@ mod dashboard;
 mod drain_wait;
 mod dump;
 mod election;
-mod explain;
 #[cfg(test)]
 mod fixtures;
 mod migrate;

@@ -249,10 +249,6 @@ impl Picture {
         self.nodes.iter().find(|node| node.name == name)
     }
 
-    pub(crate) fn pool(&self, name: &str) -> Option<&PoolStatus> {
-        self.pools().iter().find(|pool| pool.name == name)
-    }
-
     pub(crate) fn address(&self, address: IpAddr) -> Option<&Address> {
         let found = self
             .addresses

@@ -7,11 +7,12 @@ use crossterm::event::{KeyCode, KeyModifiers};
 use super::moves::{Moves, clock};
 use super::screen::Key;
 use crate::ago;
+use crate::answers::explain::announced;
 use crate::answers::services::ServicesAnswer;
-use crate::explain::announced;
 use crate::picture::{Address, AddressState, Node, NodeState, Picture, Severity};
 use crate::table;
 use crate::terminal::{BAD, GOOD, Paint, WARNING};
+use crate::verbs::explain;
 use crate::width;
 
 /// Problems and moves that are shown at once.
@@ -252,7 +253,7 @@ impl View {
         let mut text = Vec::new();
         for announcement in announced::of(&[address], &picture.speakers) {
             // A Vec takes all of it.
-            let _ = announcement.text(&mut text);
+            let _ = explain::announced::text(&mut text, &announcement);
         }
         for line in String::from_utf8_lossy(&text).lines() {
             // What has colours is short.

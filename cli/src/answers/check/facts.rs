@@ -16,7 +16,7 @@ use crate::picture::Picture;
 
 /// What the rules judge.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// Major and minor version of the API server.
     pub(super) version: (u32, u32),
     /// The namespace that FerroLB runs in, or would.
@@ -40,7 +40,7 @@ pub(super) struct Facts {
 }
 
 /// Asks for all of it. Only the version must be told.
-pub(super) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
+pub(crate) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let version = cluster.client.apiserver_version().await;
     let version = version.context("cannot read the version of the API server")?;
     let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or_default();

@@ -7,7 +7,7 @@ use ferrolb_core::Reason;
 use ferrolb_core::address::canonical;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target<'a> {
+pub(crate) enum Target<'a> {
     Service(&'a str),
     Address(IpAddr),
     Node(&'a str),
@@ -18,7 +18,7 @@ pub(super) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn of(text: &'a str) -> anyhow::Result<Self> {
+    pub(crate) fn of(text: &'a str) -> anyhow::Result<Self> {
         if let Some(address) = canonical(text) {
             return Ok(Self::Address(address));
         }

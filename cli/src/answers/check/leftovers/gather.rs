@@ -14,7 +14,10 @@ use super::{GROUP, Leftovers};
 use crate::output::causes;
 
 /// Asks for all of it; `unread` gets what could not be read, and why.
-pub(in crate::check) async fn gather(client: &Client, unread: &mut Vec<String>) -> Leftovers {
+pub(in crate::answers::check) async fn gather(
+    client: &Client,
+    unread: &mut Vec<String>,
+) -> Leftovers {
     let all = ListParams::default();
     let mut keep = |what: &str, error: kube::Error| {
         unread.push(format!("{what}: {}", causes(&error.into())));

@@ -19,7 +19,7 @@ const PAGE: &str = page!("migrate-from-metallb.md");
 const NAMED: usize = 5;
 
 /// Judges it for FerroLB in `namespace`.
-pub(in crate::check) fn judge(leftovers: &Leftovers, namespace: &str) -> Vec<Finding> {
+pub(in crate::answers::check) fn judge(leftovers: &Leftovers, namespace: &str) -> Vec<Finding> {
     let mut findings = webhooks(leftovers);
     findings.extend(conversions(leftovers));
     findings.extend(definitions_that_go(leftovers));
