@@ -59,12 +59,23 @@ impl Cluster {
         pool: &str,
         speaker: impl Fn(&Lab, &str) -> Result<Daemon>,
     ) -> Result<Self> {
+        Self::start_under(&Daemon::controller("cp"), name, nodes, pool, speaker)
+    }
+
+    /// And with a controller of one's own.
+    pub fn start_under(
+        controller: &Daemon,
+        name: &str,
+        nodes: u8,
+        pool: &str,
+        speaker: impl Fn(&Lab, &str) -> Result<Daemon>,
+    ) -> Result<Self> {
         let lab = Lab::builder(name)
             .nodes(nodes)
             .kind(NodeKind::Hollow)
             .start()?;
         let frames = lab.client()?.enter(|| FrameObserver::start("eth0"))??;
-        lab.start_daemon(&Daemon::controller("cp"))?;
+        lab.start_daemon(controller)?;
         let names: Vec<_> = lab.nodes().iter().map(|node| node.name.clone()).collect();
         for node in &names {
             lab.start_daemon(&speaker(&lab, node)?)?;

@@ -41,10 +41,12 @@ const SCRAPES: usize = 3;
 
 #[test]
 fn every_query_of_the_dashboard_finds_what_happens_on_a_lab() -> Result<()> {
-    // With the option, and nobody behind it: so that its metrics are there, and say that it does not work.
+    // With the options, and nothing behind them: so that their metrics are there, and say that they do not work.
+    let controller = Daemon::controller("cp").arg("--dead-nodes=remove");
     let speaker =
         |_: &Lab, node: &str| Ok(Daemon::speaker(node).arg("--keeper=/nowhere/keeper.sock"));
-    let cluster = Cluster::start_with("dashboard", 4, "192.168.64.200-192.168.64.203", speaker)?;
+    let pool = "192.168.64.200-192.168.64.203";
+    let cluster = Cluster::start_under(&controller, "dashboard", 4, pool, speaker)?;
     let config = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "config", "namespace": NAMESPACE }, "data": { "config": POOLS },
