@@ -142,6 +142,7 @@ impl Keeper {
         let mut taken = Vec::new();
         for &vip in vips {
             let Some(node) = table.giver_of(vip) else {
+                debug!(%vip, "no node is known to have announced the address just before: nothing is kept");
                 continue;
             };
             let stations = self.stations.iter().filter(|(_, (of, _))| *of == node);
@@ -152,6 +153,8 @@ impl Keeper {
             };
             if self.keep.handle_taken(vip, Giver { node, at }, now) {
                 taken.push((vip, node));
+            } else {
+                debug!(%vip, via = %at.address, "nothing can be kept through this station");
             }
         }
         // Whoever has died since ends here, before anything is asked.
@@ -159,7 +162,13 @@ impl Keeper {
             .handle_standings(|node| table.standing_of(node), now);
         self.send_orders();
         self.wait(now);
-        taken.retain(|(vip, _)| self.keep.keeps(*vip));
+        taken.retain(|(vip, _)| {
+            let is_kept = self.keep.keeps(*vip);
+            if !is_kept {
+                debug!(%vip, "the keeper does not keep the address's connections");
+            }
+            is_kept
+        });
         taken
     }
 
