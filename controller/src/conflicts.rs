@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ferrolb_core::Instant;
 use ferrolb_core::conflict::{Cause, Finding, MOST_GATEWAYS, MOST_REPORTS, PUT_ASIDE, Report};
+use ferrolb_core::removal::Removal;
 use jiff::Timestamp;
 
 /// At least so long from when it was first seen: the clock of a node may be wrong.
@@ -37,15 +38,6 @@ struct Entry {
     report: Option<Report>,
     /// Its time is over then.
     until: Instant,
-}
-
-/// Entries to remove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// Of the `ConfigMap` that they were seen in: one that has changed since is left alone.
-    pub resource_version: String,
-    /// Their keys.
-    pub keys: Vec<String>,
 }
 
 impl Conflicts {

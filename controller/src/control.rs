@@ -8,7 +8,7 @@ use std::time::Duration;
 use ferrolb_core::config::objects::Kind;
 use ferrolb_core::k8s::{namespace_view, node_view, pod_ranges, service_view};
 use ferrolb_core::labels::{LabelNames, NamedLabels};
-use ferrolb_core::names::{CONFLICTS_NAME, FIELD_MANAGER};
+use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::report::ControllerStatus;
 use ferrolb_core::source::Choice;
 use ferrolb_core::view::{NamespaceView, ServiceKey, ServiceView};
@@ -22,17 +22,15 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
-use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch as latest};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::admin::Question;
 use crate::args::Args;
 use crate::compiled::{self, CompiledView, Written};
 use crate::configuration_state::State;
-use crate::conflicts::{Conflicts, Removal, ReportsView};
+use crate::conflicts::{Conflicts, ReportsView};
 use crate::dead::DeadNodes;
 use crate::election::Election;
 use crate::index::{Index, NodeAddresses, Update, WriteOutcome};
@@ -40,8 +38,10 @@ use crate::metrics::Metrics;
 use crate::network::{Found, sources, watch_network};
 use crate::notice::{Notice, author};
 use crate::pool_status::{PoolStatuses, PoolWrite};
+use crate::removal::remove;
 use crate::rights::Rights;
 use crate::source::ConfigMapView;
+use crate::waiting::{done, until};
 use crate::watch::{List, Seen, watch, watch_by_name, watch_nothing};
 use crate::writer::Writer;
 
@@ -476,7 +476,9 @@ impl Control {
     fn remove_reports(&mut self) {
         if let Some(removal) = self.conflicts.poll_removal(self.clock.now()) {
             tracing::info!(entries = ?removal.keys, "retrying addresses whose conflicts have expired");
-            self.removal = Some(remove(self.maps_api.clone(), removal).boxed());
+            let api = self.maps_api.clone();
+            let removed = remove(api, CONFLICTS_NAME, removal, REMOVAL_TIMEOUT);
+            self.removal = Some(removed.boxed());
         }
     }
 
@@ -613,42 +615,6 @@ fn reports_view(map: &ConfigMap) -> ReportsView {
     ReportsView {
         resource_version: map.metadata.resource_version.clone().unwrap_or_default(),
         entries: map.data.clone().unwrap_or_default(),
-    }
-}
-
-/// Removes entries, and pauses: what could not be removed is tried again after that.
-async fn remove(api: Api<ConfigMap>, removal: Removal) {
-    let keys = removal.keys.into_iter().map(|key| (key, Value::Null));
-    let patch = Patch::Merge(json!({
-        "metadata": { "resourceVersion": removal.resource_version },
-        "data": Value::Object(keys.collect::<Map<_, _>>()),
-    }));
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let patched = api.patch(CONFLICTS_NAME, &params, &patch);
-    match timeout(REMOVAL_TIMEOUT, patched).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "cannot remove conflict reports"),
-        Err(late) => tracing::debug!(%late, "cannot remove conflict reports"),
-    }
-    sleep(REMOVAL_TIMEOUT).await;
-}
-
-/// Waits for what is under way, for ever if that is nothing.
-async fn done<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a time, for ever if there is none.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

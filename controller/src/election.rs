@@ -12,8 +12,9 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use crate::waiting::{done, until};
 use crate::watch::{Seen, watch};
 use ferrolb_kube::clock::{Clock, identity};
 
@@ -128,25 +129,13 @@ impl ByLease {
         self.send_due();
         let deadline = self.elector.poll_timeout();
         let deadline = deadline.map(|(at, _)| self.clock.timer(at));
-        let written = async {
-            match self.write.as_mut() {
-                Some(write) => write.await,
-                None => std::future::pending().await,
-            }
-        };
-        let overdue = async {
-            match deadline {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Some(seen) = self.seen.next() => self.take_seen(seen),
-            lease = written => {
+            lease = done(&mut self.write) => {
                 self.write = None;
                 self.take_written(lease);
             }
-            () = overdue => {}
+            () = until(deadline) => {}
         }
         self.send_due();
     }

@@ -28,7 +28,7 @@ mod tests;
 mod vote;
 
 pub use ballot::{Ballot, Entry, Found};
-pub use deaths::{Action, DeadNodes, Look, Looked, Notice, Outcome, Removal, Write};
+pub use deaths::{Action, DeadNodes, Look, Looked, Notice, Outcome, Write};
 pub use judge::{NodeFacts, Verdict, judge};
 #[cfg(feature = "k8s")]
 pub use k8s::{ignores_dead_nodes, node_facts, service_facts, slice_facts, votes_view};

@@ -40,6 +40,7 @@ pub mod names;
 pub mod own_address;
 pub mod ownership;
 mod reason;
+pub mod removal;
 pub mod report;
 pub mod source;
 pub mod subnet;

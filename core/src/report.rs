@@ -11,6 +11,7 @@ mod word;
 pub use announcement::{Announcement, By};
 pub use word::Word;
 
+use crate::config::objects::{Finding, Severity};
 use crate::dead::DeadNodesStatus;
 use crate::keep::shown::KeepingStatus;
 use crate::source::Source;
@@ -113,6 +114,20 @@ pub struct ObjectStatus {
     pub reason: String,
     /// For people.
     pub message: String,
+}
+
+impl From<&Finding> for ObjectStatus {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            kind: finding.object.kind.to_string(),
+            namespace: finding.object.namespace.clone(),
+            name: finding.object.name.clone(),
+            refused: finding.severity == Severity::Refused,
+            former_in_force: finding.former_in_force,
+            reason: finding.reason.to_string(),
+            message: finding.text(),
+        }
+    }
 }
 
 /// A Reason with its sentence.

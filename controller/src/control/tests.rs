@@ -5,6 +5,8 @@ use ferrolb_kube::scripted::{ApiServer, Fault};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::rights::Rights;
 

@@ -11,18 +11,18 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::watches::{Known, Watches, names};
 use super::{Start, look, writer};
 use crate::notice::{self, author};
+use crate::removal::remove;
+use crate::waiting::{done, until};
 
 /// Writes at once: of 60 pods they take 0.27 s, one at a time 0.9 s.
 const WRITES: usize = 8;
 /// An Event that takes longer is given up.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a removal, whether it succeeded or not.
-const PAUSE: Duration = Duration::from_secs(5);
 /// Where Events about Nodes are: they have no namespace of their own.
 const EVENTS_OF_NODES: &str = "default";
 
@@ -87,7 +87,7 @@ pub(super) async fn run(
                 task.dead.handle_written(&write, outcome, task.clock.now());
             }
             Some(()) = task.events.next() => {}
-            () = ended(&mut task.removal) => task.removal = None,
+            () = done(&mut task.removal) => task.removal = None,
             () = until(due) => task.dead.handle_timeout(task.clock.now()),
             () = until(removal) => task.remove(),
         }
@@ -239,26 +239,7 @@ impl Task {
         tracing::info!(entries = ?removal.keys, "removing votes that are out of date");
         let client = self.start.client.clone();
         let api = Api::<ConfigMap>::namespaced(client, &self.start.namespace);
-        let removed = async move {
-            writer::remove(api, removal).await;
-            sleep(PAUSE).await;
-        };
+        let removed = remove(api, VOTES_NAME, removal, writer::PATIENCE);
         self.removal = Some(removed.boxed());
-    }
-}
-
-/// Waits for what is under way, for ever if that is nothing.
-async fn ended(work: &mut Option<BoxFuture<'static, ()>>) {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for a time, for ever if there is none.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -5,17 +5,17 @@
 
 use std::time::Duration;
 
-use ferrolb_core::dead::{Action, Outcome, POD_REASON, Removal, VOTES_NAME, Write};
+use ferrolb_core::dead::{Action, Outcome, POD_REASON, Write};
 use ferrolb_core::names::FIELD_MANAGER;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 /// A write that takes longer is given up.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 fn params() -> PatchParams {
     PatchParams {
@@ -121,20 +121,6 @@ fn is_to_be_restored(pod: &Pod) -> bool {
         && condition("Ready").is_some_and(is_marked)
         && is_true("ContainersReady")
         && gates.all(|gate| is_true(&gate.condition_type))
-}
-
-/// Removes votes that are out of date.
-pub(super) async fn remove(api: Api<ConfigMap>, removal: Removal) {
-    let keys = removal.keys.into_iter().map(|key| (key, Value::Null));
-    let patch = Patch::Merge(json!({
-        "metadata": { "resourceVersion": removal.resource_version },
-        "data": Value::Object(keys.collect::<Map<_, _>>()),
-    }));
-    match timeout(PATIENCE, api.patch(VOTES_NAME, &params(), &patch)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "cannot remove votes"),
-        Err(late) => tracing::debug!(%late, "cannot remove votes"),
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::report::DeadNodesStatus;
 use super::serving::Serving;
 use super::vote::{Process, VotesView};
 use crate::names::event::EventReason;
+use crate::removal::Removal;
 use crate::{Instant, Reason};
 
 mod death;
@@ -26,7 +27,6 @@ mod words;
 
 use death::{Death, Phase};
 use entries::Entries;
-pub use entries::Removal;
 pub use words::{Action, Look, Looked, Notice, Outcome, Write};
 
 /// The replica that does not lead gives the other one so long.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::bail;
 use ferrolb_core::Instant;
-use ferrolb_core::config::objects::{Finding, Kind, ObjectRef, ObjectView, Objects, Severity};
+use ferrolb_core::config::objects::{Finding, Kind, ObjectRef, ObjectView, Objects};
 use ferrolb_core::config::{
     Checked, CheckedFile, Config, NotConfigured, Outcome, apply_manifests, check_manifests,
 };
@@ -98,7 +98,7 @@ pub(super) fn applied(text: &str, there: &There, election: &Election) -> anyhow:
         is_of_file || !known.contains(finding)
     };
     let findings = applied.compiled.findings.iter();
-    let findings: Vec<_> = findings.filter(is_told).map(status_of).collect();
+    let findings: Vec<_> = findings.filter(is_told).map(ObjectStatus::from).collect();
     let text = there.configured.text.as_ref();
     let text = text.map(|(id, outcome)| (id.as_str(), outcome));
     let judged = there.judge(text, applied.pools, &applied.compiled.config, election);
@@ -256,18 +256,5 @@ pub(super) fn config_of(outcome: &Outcome) -> Result<Config, (&'static str, Stri
         Outcome::NotConfigured(NotConfigured::Empty) => Ok(Config::default()),
         Outcome::NotConfigured(why) => Err(("not_configured", why.to_string())),
         Outcome::Refused(problems) => Err(("refused", problems.to_string())),
-    }
-}
-
-/// As `/status` has it.
-fn status_of(finding: &Finding) -> ObjectStatus {
-    ObjectStatus {
-        kind: finding.object.kind.to_string(),
-        namespace: finding.object.namespace.clone(),
-        name: finding.object.name.clone(),
-        refused: finding.severity == Severity::Refused,
-        former_in_force: finding.former_in_force,
-        reason: finding.reason.to_string(),
-        message: finding.text(),
     }
 }

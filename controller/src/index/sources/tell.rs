@@ -171,16 +171,7 @@ impl Index {
     pub(in crate::index) fn object_statuses(&self) -> Vec<ObjectStatus> {
         let objects = self.sourcing.iter().flat_map(|it| &it.objects);
         let findings = objects.flat_map(|it| &it.findings);
-        let status = |finding: &Finding| ObjectStatus {
-            kind: finding.object.kind.to_string(),
-            namespace: finding.object.namespace.clone(),
-            name: finding.object.name.clone(),
-            refused: finding.severity == Severity::Refused,
-            former_in_force: finding.former_in_force,
-            reason: finding.reason.to_string(),
-            message: finding.text(),
-        };
-        findings.map(status).collect()
+        findings.map(ObjectStatus::from).collect()
     }
 
     /// Where what is in force comes from, and the addresses for which a change to objects waits.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::Instant;
 use crate::dead::LIFETIME;
 use crate::dead::vote::{MOST_VOTERS, Opinion, Unreadable, Vote, VotesView, decode};
+use crate::removal::Removal;
 
 /// An entry counts at least so long from when it was first seen: a node's clock may be wrong. One that
 /// is nobody's, or cannot be read, stays as long, for people to see.
@@ -26,15 +27,6 @@ struct Entry {
     votes: Vec<Vote>,
     seen: Instant,
     until: Instant,
-}
-
-/// Entries to remove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// Of the `ConfigMap` that they were seen in: one that has changed since is left alone.
-    pub resource_version: String,
-    /// Their keys.
-    pub keys: Vec<String>,
 }
 
 impl Entries {
