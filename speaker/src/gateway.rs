@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::StreamExt as _;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia};
-use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder};
+use rtnetlink::{Handle, MulticastGroup};
 
 use crate::links::AbortOnDrop;
+use crate::routes;
 
 /// Calls `found` with all default gateways, now and after each event, until that fails.
 pub async fn watch(found: &mut dyn FnMut(Vec<IpAddr>)) -> anyhow::Error {
@@ -62,21 +63,8 @@ fn concerns_default(payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
 }
 
 async fn list(handle: &Handle) -> anyhow::Result<Vec<IpAddr>> {
-    let questions = [
-        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-    ];
-    let mut gateways = Vec::new();
-    for question in questions {
-        let routes: Vec<_> = handle
-            .route()
-            .get(question)
-            .execute()
-            .try_collect()
-            .await
-            .context("cannot list routes")?;
-        gateways.extend(routes.iter().flat_map(default_gateways));
-    }
+    let routes = routes::all(handle).await?;
+    let mut gateways: Vec<_> = routes.iter().flat_map(default_gateways).collect();
     gateways.sort_unstable();
     gateways.dedup();
     Ok(gateways)

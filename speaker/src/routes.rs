@@ -39,25 +39,25 @@ pub async fn list(
     handle: &Handle,
     networks: &BTreeSet<IpNetwork>,
 ) -> anyhow::Result<BTreeMap<IpNetwork, Vec<LinkId>>> {
+    let all = all(handle).await?;
+    let routes = all.iter().filter_map(direct);
+    Ok(in_order(
+        routes.filter(|route| networks.contains(&route.network)),
+    ))
+}
+
+/// Every route of the kernel, of both families.
+pub(crate) async fn all(handle: &Handle) -> anyhow::Result<Vec<RouteMessage>> {
     let mut routes = Vec::new();
     for question in [
         RouteMessageBuilder::<Ipv4Addr>::new().build(),
         RouteMessageBuilder::<Ipv6Addr>::new().build(),
     ] {
-        let all: Vec<_> = handle
-            .route()
-            .get(question)
-            .execute()
-            .try_collect()
-            .await
-            .context("cannot list routes")?;
-        routes.extend(all.iter().filter_map(direct));
+        let listed = handle.route().get(question).execute();
+        let listed: Vec<_> = listed.try_collect().await.context("cannot list routes")?;
+        routes.extend(listed);
     }
-    Ok(in_order(
-        routes
-            .into_iter()
-            .filter(|route| networks.contains(&route.network)),
-    ))
+    Ok(routes)
 }
 
 /// A route without a gateway.
