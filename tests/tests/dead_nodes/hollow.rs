@@ -248,20 +248,8 @@ fn forged_votes_on_a_node_that_lives_mark_nobody() -> Result<()> {
         "since": k8s_openapi::jiff::Timestamp::now().to_string(), "with": "n1", "opinion": "dead",
     }] });
     let vote = vote.to_string();
-    let forged =
-        json!({ "data": { "n1": vote, "n3": vote, "n9": "nonsense", "n4": "x".repeat(20_000) } });
-    let patch = [
-        "-n",
-        NAMESPACE,
-        "patch",
-        "configmap",
-        "ferrolb-votes",
-        "--type=merge",
-        "-p",
-    ];
-    cluster
-        .lab
-        .kubectl(&[&patch[..], &[&forged.to_string()]].concat())?;
+    let forged = json!({ "n1": vote, "n3": vote, "n9": "nonsense", "n4": "x".repeat(20_000) });
+    super::write_votes(&cluster.lab, &forged)?;
     nobody_is_marked(&cluster, LONG)?;
     ensure!(
         events(&cluster)?.contains("node_answers"),

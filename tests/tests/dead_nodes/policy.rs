@@ -246,16 +246,7 @@ fn a_speaker_writes_its_own_vote_and_no_other(lab: &Lab) -> Result<()> {
     };
     let forged = || Ok(of(Some("n1"), json!({ "n2": "x" }))?.0 == 422);
     wait_until(PATIENCE, forged, || Ok(())).context("the policy is not in force")?;
-    lab.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "patch",
-        "configmap",
-        "ferrolb-votes",
-        "--type=merge",
-        "-p",
-        r#"{"data":{"n2":"theirs"}}"#,
-    ])?;
+    super::write_votes(lab, &json!({ "n2": "theirs" }))?;
     for (why, node, data, code) in [
         ("its own", Some("n1"), json!({ "n1": "mine" }), 200),
         (

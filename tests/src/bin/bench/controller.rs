@@ -5,22 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ferrolb_tests::Lab;
 use ferrolb_tests::daemon::{Daemon, NAMESPACE};
-use ferrolb_tests::{Lab, NodeKind, kube_proxy};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::figures::millis;
+use crate::many::{CLIENTS, create_services, memory_of, quiet_lab};
 
 /// Addresses for more Services than are made.
 const POOL: &str = "10.200.0.0/16";
-/// Creations at once.
-const CLIENTS: usize = 8;
 /// How many are created at once.
 const CROWD: usize = 1_000;
 /// Before memory is read: what was freed is given back by then.
@@ -39,12 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let lab = Lab::builder("bench-controller")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    // It would use the cores that are measured.
-    lab.stop(&kube_proxy::process_name(lab.host("n1")?))?;
+    let lab = quiet_lab("bench-controller")?;
     let controller = lab.start_daemon(&Daemon::controller("cp"))?;
     lab.apply(&format!(
         r#"{{ "apiVersion": "v1", "kind": "ConfigMap",
@@ -130,23 +122,7 @@ impl<'a> Bench<'a> {
 
     /// Creates them, some at a time; all are acknowledged when it returns.
     async fn create(&self, names: &[String]) -> Result<()> {
-        let created = futures::stream::iter(names).map(|name| {
-            let service = serde_json::from_value(json!({
-                "metadata": { "name": name },
-                "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                          "selector": { "app": name }, "ports": [{ "port": 80 }] },
-            }));
-            async move {
-                let service: Service = service?;
-                self.api.create(&PostParams::default(), &service).await?;
-                anyhow::Ok(())
-            }
-        });
-        created
-            .buffer_unordered(CLIENTS)
-            .try_collect::<Vec<()>>()
-            .await
-            .map(drop)
+        create_services(&self.api, names.iter().cloned()).await
     }
 
     /// Takes what the watch shows until so many Services have an address; when the last one got it.
@@ -212,19 +188,10 @@ impl<'a> Bench<'a> {
     async fn memory(&self) -> Result<()> {
         tokio::time::sleep(SETTLE).await;
         let process = self.lab.alive(self.controller).context("no controller")?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-        let value = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key));
-            let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-            kib.and_then(|kib| kib.trim().parse::<f64>().ok())
-                .unwrap_or_default()
-                / 1_024.0
-        };
+        let [now, peak] = memory_of(process.pid())?;
         println!(
-            "memory with {} Services: VmRSS {:.1} MiB, peak {:.1} MiB",
-            self.served.len(),
-            value("VmRSS:"),
-            value("VmHWM:")
+            "memory with {} Services: VmRSS {now:.1} MiB, peak {peak:.1} MiB",
+            self.served.len()
         );
         Ok(())
     }

@@ -12,6 +12,7 @@ mod failover;
 mod figures;
 mod idle;
 mod logs;
+mod many;
 mod objects;
 mod plugin;
 mod stress;

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::daemon::{Daemon, NAMESPACE};
-use ferrolb_tests::{Lab, NodeKind, kube_proxy, manifests};
-use futures::{StreamExt, TryStreamExt};
+use ferrolb_tests::{Lab, manifests};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -14,9 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::figures::{pause, spread};
+use crate::many::{create_services, memory_of, quiet_lab};
 
-/// Creations at once.
-const CLIENTS: usize = 8;
 /// Before memory is read: what was freed is given back by then.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Only daemons that do not work take longer.
@@ -50,12 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let lab = Lab::builder("bench-objects")
-        .nodes(1)
-        .kind(NodeKind::Hollow)
-        .start()?;
-    // It would use the cores that are measured.
-    lab.stop(&kube_proxy::process_name(lab.host("n1")?))?;
+    let lab = quiet_lab("bench-objects")?;
     let daemons = [Daemon::controller("cp"), Daemon::speaker("n1")];
     let names = [
         lab.start_daemon(&daemons[0])?,
@@ -126,22 +119,8 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn create_services(&self) -> Result<()> {
         let api: Api<Service> = Api::default_namespaced(self.client.clone());
-        let created = futures::stream::iter(0..self.args.services).map(|number| {
-            let api = api.clone();
-            async move {
-                let service = serde_json::from_value(json!({
-                    "metadata": { "name": format!("web-{number}") },
-                    "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                              "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
-                }))?;
-                api.create(&PostParams::default(), &service).await?;
-                anyhow::Ok(())
-            }
-        });
-        created
-            .buffer_unordered(CLIENTS)
-            .try_collect::<Vec<()>>()
-            .await?;
+        let names = (0..self.args.services).map(|number| format!("web-{number}"));
+        create_services(&api, names).await?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let all = api.list(&ListParams::default()).await?;
@@ -227,19 +206,9 @@ impl Bench<'_> {
         let mut resident = [0.0; 2];
         for (name, resident) in self.names.iter().zip(&mut resident) {
             let process = self.lab.alive(name).context("it has ended")?;
-            let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-            let value = |key: &str| {
-                let line = status.lines().find_map(|line| line.strip_prefix(key));
-                let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-                kib.and_then(|kib| kib.trim().parse::<f64>().ok())
-                    .unwrap_or_default()
-                    / 1_024.0
-            };
-            *resident = value("VmRSS:");
-            println!(
-                "{form}: {name}: VmRSS {resident:.1} MiB, peak {:.1} MiB",
-                value("VmHWM:")
-            );
+            let [now, peak] = memory_of(process.pid())?;
+            *resident = now;
+            println!("{form}: {name}: VmRSS {now:.1} MiB, peak {peak:.1} MiB");
         }
         println!("{form}: target for the controller: at most 16 MiB");
         Ok(resident)

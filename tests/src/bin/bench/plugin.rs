@@ -1,7 +1,7 @@
 //! How soon the plugin says how FerroLB is: while all is well, with a node cut off, and where there are many
 //! Services and nodes. Beside each, `kubectl get services` in the same cluster.
 
-use std::fs;
+use std::ops::Range;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,16 @@ use ferrolb_tests::net::CONTROL_PLANE;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{self, PATIENCE};
 use ferrolb_tests::{Lab, NodeKind};
-use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::figures::{millis, pause, spread};
+use crate::figures::{pause, spread};
+use crate::many::{create_services, memory_of};
 
 /// Addresses for all of them.
 const POOL: &str = "10.200.0.0/16";
-/// Requests at once.
-const CLIENTS: usize = 8;
 /// Between two looks at a process's memory.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -50,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                      "metadata": {{ "name": "config", "namespace": "{NAMESPACE}" }},
                      "data": {{ "config": "address-pools: [{{name: a, protocol: layer2, addresses: [{POOL}]}}]" }} }}"#
             ))?;
-            create_services(lab, 1)?;
+            create(lab, 0..1)?;
             served(lab, 1)?;
             println!("3 nodes, 1 Service, all is well");
             measure(lab, args.rounds, Some(0))?;
@@ -62,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             lab.heal("n3")?;
 
             println!("{} Services, and {} nodes without a kubelet beside the 3", args.services, args.nodes);
-            create_services(lab, args.services)?;
+            create(lab, 1..args.services)?;
             create_nodes(lab, args.nodes)?;
             served(lab, args.services)?;
             measure(lab, args.rounds.min(5), None)
@@ -80,7 +78,7 @@ fn measure(lab: &Lab, rounds: usize, code: Option<i32>) -> Result<()> {
     ];
     for (name, args) in commands {
         let mut times = Vec::new();
-        let mut memory = 0;
+        let mut memory = 0.0_f64;
         for _ in 0..rounds {
             let mut command = if name.contains("ferrolb") {
                 lab.host(CONTROL_PLANE)?.command(&plugin.to_string_lossy())
@@ -102,7 +100,7 @@ fn measure(lab: &Lab, rounds: usize, code: Option<i32>) -> Result<()> {
         println!(
             "  {name:<26} {} ms, {:.1} MiB at most",
             spread(times),
-            memory as f64 / 1_024.0
+            memory
         );
     }
     Ok(())
@@ -111,8 +109,8 @@ fn measure(lab: &Lab, rounds: usize, code: Option<i32>) -> Result<()> {
 struct Ran {
     status: ExitStatus,
     time: Duration,
-    /// KiB of resident memory, at most.
-    memory: u64,
+    /// MiB of resident memory, at most.
+    memory: f64,
 }
 
 /// Runs it to its end, and looks at its memory (`VmHWM` of `/proc/PID/status`) meanwhile.
@@ -123,8 +121,7 @@ fn watched(mut command: Command) -> Result<Ran> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut child = command.spawn().context("cannot start it")?;
-    let page = format!("/proc/{}/status", child.id());
-    let mut memory = 0;
+    let mut memory = 0.0_f64;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Ran {
@@ -133,41 +130,24 @@ fn watched(mut command: Command) -> Result<Ran> {
                 memory,
             });
         }
-        let text = fs::read_to_string(&page).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        memory = memory.max(peak.unwrap_or(0));
+        // Gone, or not there yet: what was seen before counts.
+        let [_, peak] = memory_of(child.id()).unwrap_or_default();
+        memory = memory.max(peak);
         pause(LOOK);
     }
 }
 
-/// Services without pods, up to so many.
-fn create_services(lab: &Lab, count: usize) -> Result<()> {
+/// Services without pods, of these numbers.
+fn create(lab: &Lab, numbers: Range<usize>) -> Result<()> {
     let begin = Instant::now();
+    let count = numbers.len();
     lab.api(async |client: Client| {
-        let api: Api<Service> = Api::default_namespaced(client);
-        let create = |n: usize| {
-            let api = api.clone();
-            async move {
-                let service: Service = serde_json::from_value(json!({
-                    "metadata": { "name": format!("s-{n}") },
-                    "spec": { "type": "LoadBalancer", "ports": [{ "port": 80 }] },
-                }))?;
-                match api.create(&PostParams::default(), &service).await {
-                    Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-                    created => created.map(drop).map_err(anyhow::Error::from),
-                }
-            }
-        };
-        futures::stream::iter((0..count).map(create))
-            .buffer_unordered(CLIENTS)
-            .try_collect::<Vec<_>>()
-            .await
-            .map(drop)
+        let names = numbers.map(|n| format!("s-{n}"));
+        create_services(&Api::default_namespaced(client), names).await
     })?;
     println!(
         "  ({count} Services created in {:.1} s)",
-        millis(begin.elapsed()) / 1_000.0
+        begin.elapsed().as_secs_f64()
     );
     Ok(())
 }
