@@ -235,8 +235,8 @@ impl Walk<'_> {
             .chapter(&format!("Move the other pods away from {node}"));
         self.scene.stage.tell(
             "A dead node's pods stay in kube-proxy's rotation for most of a minute, until \
-             Kubernetes notices; no load balancer of this kind can change that. So that the next \
-             step shows the address alone, they leave first.",
+             Kubernetes notices. FerroLB can take them out at once (deadNodes.endpoints: remove, \
+             off by default). So that the next step shows the address alone, they leave first.",
         );
         self.scene
             .kubectl(&["taint", "node", node, "walk=moved:NoSchedule"])?;
