@@ -117,7 +117,7 @@ impl ApiServer {
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
         });
         std::fs::write(&path, config.to_string()).context("cannot write a kubeconfig")?;
-        let client = crate::client::connect(Some(&path)).await;
+        let client = crate::client::connect(Some(&path), crate::client::Patience::USUAL).await;
         std::fs::remove_file(&path).context("cannot remove the kubeconfig")?;
         client
     }

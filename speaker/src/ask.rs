@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use ferrolb_core::announce::{Assignment, Link, LinkId, carrying};
 use ferrolb_core::wire::MacAddr;
-use ferrolb_kube::client;
+use ferrolb_kube::client::{self, Patience};
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
@@ -81,7 +81,7 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
 /// The cluster, as soon as all of it is known.
 async fn known(args: &Args) -> anyhow::Result<View> {
     let me = args.node_name.clone().unwrap_or_default();
-    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref(), Patience::USUAL).await?;
     let (labels, wanted) = watch::Labels::channel();
     let mut inputs = watch::all(
         &client,

@@ -83,7 +83,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     })?;
     let (tell_gateways, gateways) = latest::channel(Vec::new());
     let ended_netlink = netlink::spawn(peers.clone(), tell_gateways, args.interfaces.clone())?;
-    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref(), args.patience()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
     let conflicts = Conflicts::spawn(
