@@ -98,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .to_string(),
         commit: figures::commit(&root)?,
         machine: figures::machine()?,
+        load: figures::load(),
         kubernetes: String::new(),
         rounds: args.rounds,
         idle_seconds: args.seconds,

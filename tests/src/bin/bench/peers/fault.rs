@@ -56,7 +56,7 @@ impl Fault {
     }
 
     /// Whether another node has to take over.
-    const fn moves(self) -> bool {
+    pub(crate) const fn moves(self) -> bool {
         !matches!(self, Self::Kill | Self::Rolling)
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Run {
     pub(crate) date: String,
     pub(crate) commit: String,
     pub(crate) machine: String,
+    /// What else the machine did when it began: processes that run or want to, of the last minute.
+    pub(crate) load: Option<f64>,
     pub(crate) kubernetes: String,
     pub(crate) rounds: usize,
     /// How long it was looked at while it had nothing to do.
@@ -154,6 +156,12 @@ pub(crate) fn machine() -> Result<String> {
         kib / 1_048_576.0,
         kernel.trim()
     ))
+}
+
+/// Processes that run or want to, on average over the last minute.
+pub(crate) fn load() -> Option<f64> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// What is checked out, and whether anything was changed since.
