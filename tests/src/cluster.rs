@@ -23,7 +23,7 @@ pub const ASK: Duration = Duration::from_millis(300);
 /// watch does so for itself.
 const READY: Duration = Duration::from_secs(60);
 /// For what takes milliseconds when the machine is idle.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A cluster with pool, controller and a speaker on every node, and an ear on the LAN.
 pub struct Cluster {

@@ -56,6 +56,7 @@ pub fn install(lab: &Lab, values: &str) -> Result<SocketAddr> {
             .args(["--values", "-"]),
         &format!("{CONFIG}\n{values}"),
     )?;
+    walk::wait_installed(lab)?;
     lab.apply(WEB)?;
     lab.kubectl(&["rollout", "status", "daemonset/web", "--timeout=90s"])?;
     Ok(SocketAddr::new(IpAddr::V4(external_ip(lab, "web")?), PORT))

@@ -60,7 +60,7 @@ impl Module {
     fn first_build(self) -> &'static str {
         match self {
             Self::Kubernetes => "about 10 minutes",
-            Self::CoreDns => "about 3 minutes",
+            Self::CoreDns => "about 1 minute",
             Self::MetalLb => "about 1 minute",
             Self::MetalLbObjects => "about 3 minutes",
             Self::KubeVip => "about 5 minutes",

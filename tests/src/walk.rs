@@ -68,7 +68,18 @@ pub fn images() -> Result<Vec<Image>> {
 pub fn install(lab: &Lab) -> Result<()> {
     lab.load_images(&images()?)?;
     let mut helm = lab.helm_command()?;
-    stdout_of(in_workspace(&mut helm).args(INSTALL), "").map(drop)
+    stdout_of(in_workspace(&mut helm).args(INSTALL), "")?;
+    wait_installed(lab)
+}
+
+/// Waits until each pod of FerroLB is ready. `helm --wait` is content when all speakers but one are: so many may be
+/// missing in an update.
+pub fn wait_installed(lab: &Lab) -> Result<()> {
+    for workload in ["deployment/ferrolb-controller", "daemonset/ferrolb-speaker"] {
+        let status = ["rollout", "status", workload, "--timeout=120s"];
+        lab.kubectl(&[&["-n", "metallb-system"], &status[..]].concat())?;
+    }
+    Ok(())
 }
 
 /// Applies the application and its Services, and waits until it is ready.

@@ -73,6 +73,7 @@ fn on_a_lab(
         let mut helm = lab.helm_command()?;
         let install = [&walk::INSTALL[..], &WITH_KEEPER].concat();
         ferrolb_tests::command::stdout_of(walk::in_workspace(&mut helm).args(install), "")?;
+        walk::wait_installed(lab)?;
         lab.apply(SERVICES)?;
         lab.kubectl(&["rollout", "status", "daemonset/echo", "--timeout=120s"])?;
         let all = addresses(lab)?;

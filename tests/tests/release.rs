@@ -203,6 +203,7 @@ fn a_cluster_is_installed_from_a_registry_and_pulls_the_images_by_digest() -> Re
             "--set",
             &format!("speaker.image.repository={place}/speaker"),
         ])?;
+        walk::wait_installed(lab)?;
         pods_run_the_images(lab, &place, &said)?;
 
         // The same objects without helm.
@@ -215,10 +216,7 @@ fn a_cluster_is_installed_from_a_registry_and_pulls_the_images_by_digest() -> Re
         ])?;
         let overlay = overlay(&place, &said)?;
         lab.kubectl(&["apply", "-k", &overlay.path().to_string_lossy()])?;
-        for workload in ["deployment/ferrolb-controller", "daemonset/ferrolb-speaker"] {
-            let status = ["rollout", "status", workload, "--timeout=120s"];
-            lab.kubectl(&[&["--namespace=metallb-system"], &status[..]].concat())?;
-        }
+        walk::wait_installed(lab)?;
         pods_run_the_images(lab, &place, &said)
     })
 }

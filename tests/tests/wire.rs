@@ -30,7 +30,7 @@ const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x64, 0, 0, 0, 0, 0, 0x200);
 const BOTH: [IpAddr; 2] = [IpAddr::V4(VIP), IpAddr::V6(VIP6)];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// For what takes milliseconds when the machine is idle.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A cluster whose speakers all see each other, and a pod on every node.
 fn start(name: &str, nodes: u8, addresses: &str) -> Result<Cluster> {

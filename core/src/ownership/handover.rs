@@ -39,6 +39,8 @@ struct Give {
     next: Instant,
     to: Option<NodeId>,
     tries: u32,
+    /// The first time that `to` declined.
+    declined_at: Option<Instant>,
     /// Who refused, declined or was silent; once all have, everybody is asked again, after a pause.
     tried: BTreeSet<NodeId>,
     /// Those of them that cannot take it.
@@ -259,9 +261,19 @@ impl Handover {
         }
     }
 
-    pub(super) fn handle_decline(&mut self, from: NodeId, vips: &[IpAddr], now: Instant) {
+    /// H3: it may hear of the order in a moment, and is the one that the order is for. So it is asked again, at
+    /// intervals that double, before another one is.
+    pub(super) fn handle_decline(&mut self, from: NodeId, vips: &[IpAddr], ctx: Ctx<'_>) {
+        let Ctx { now, settings, .. } = ctx;
         for vip in vips {
-            if let Some(give) = self.give_to(from, *vip) {
+            let Some(give) = self.give_to(from, *vip) else {
+                continue;
+            };
+            let for_so_long = now.saturating_since(*give.declined_at.get_or_insert(now));
+            if for_so_long < settings.hear_orders {
+                give.tries = 0;
+                give.next = now + for_so_long.max(settings.give_retry);
+            } else {
                 (give.to, give.next) = (None, now);
             }
         }
@@ -363,6 +375,7 @@ impl Give {
             next: now,
             to: None,
             tries: 0,
+            declined_at: None,
             tried: BTreeSet::new(),
             unable: BTreeSet::new(),
             pause: Duration::ZERO,
@@ -384,7 +397,7 @@ impl Give {
         if !stays {
             let next = successors.iter().copied();
             self.to = next.clone().find(|id| !self.tried.contains(id));
-            self.tries = 0;
+            (self.tries, self.declined_at) = (0, None);
             if self.to.is_none() {
                 self.tried.clear();
                 self.unable.clear();

@@ -310,7 +310,7 @@ impl Ownership {
             }
             Message::Give(gives) => self.handover.handle_give(from, &gives),
             Message::Offer(offers) => self.handover.handle_offer(from, &offers),
-            Message::Decline(vips) => self.handover.handle_decline(from, &vips, now),
+            Message::Decline(vips) => self.handover.handle_decline(from, &vips, step.ctx()),
             Message::Refuse(vips) => self.handover.handle_refuse(from, &vips, now),
             Message::Yield(vips) => self.reminders.add(vips),
         }

@@ -85,6 +85,9 @@ pub struct Settings {
     pub must_give_pause: Duration,
     /// and for whom may keep it.
     pub may_give_pause: Duration,
+    /// Speakers hear of an order within so long of each other: who declines an address meanwhile is asked again before
+    /// another one is (H3).
+    pub hear_orders: Duration,
     /// A preferred node has an address back once it has been well for so long without interruption (H4): longer
     /// than any other rule waits for a node that comes and goes.
     pub take_back: Duration,
@@ -205,6 +208,7 @@ pub const FAST: Settings = Settings {
     give_limit: Duration::from_millis(2_000),
     must_give_pause: Duration::from_millis(100),
     may_give_pause: Duration::from_millis(1_000),
+    hear_orders: Duration::from_millis(1_000),
     take_back: Duration::from_secs(30),
     take_back_pause: Duration::from_millis(1_000),
     hellos: [
@@ -340,6 +344,7 @@ impl Settings {
             && self.tell_the_dead.as_micros() <= self.beat.as_micros()
             && self.give_retry.as_micros() <= self.must_give_pause.as_micros()
             && self.must_give_pause.as_micros() <= self.may_give_pause.as_micros()
+            && self.give_retry.as_micros() < self.hear_orders.as_micros()
             && self.must_give_pause.as_micros() < self.give_limit.as_micros()
             && self.recontact.as_micros() < self.slowly.as_micros()
             && self.recontact.as_micros() < self.mute.as_micros()

@@ -152,6 +152,53 @@ fn orders_while_speakers_restart_move_each_address_once_each_at_most() {
     }
 }
 
+/// Whoever is the best hears of the order last: `kubectl ferrolb plan drain` has named it, and the others are as
+/// good in their own eyes.
+#[test]
+fn an_address_goes_to_the_best_one_though_it_hears_of_the_order_last() {
+    for (seed, lag) in seeds(30).flat_map(|seed| [20, 200, 700].map(|lag| (seed, lag))) {
+        let mut world = World::settled([3, 4, 5][(seed % 3) as usize], VIPS, seed, &FAST);
+        world.api_lag = ms(lag);
+        let owner = world.owners(vip(0))[0];
+        world.inflict(Fault::Cordon(owner, true));
+        world.run(ms(3_000));
+        for n in 0..VIPS {
+            let (_, candidates) = &world.truth.wanted[&vip(n)];
+            let best = candidates[0].node;
+            let owners = world.owners(vip(n));
+            let is_moved = world.moves_of(vip(n)) > 0;
+            assert!(
+                !is_moved || owners.len() == 1 && world.hosts[owners[0]].id == best,
+                "seed {seed}, heard of within {lag} ms: {owners:?}, not {best:?} of {candidates:?}"
+            );
+        }
+        assert_eq!(world.moves_of(vip(0)), 1, "seed {seed}, {lag} ms");
+        world.assert_sound(seed);
+    }
+}
+
+/// Its connection to the API server hangs.
+#[test]
+fn an_address_goes_to_the_next_one_after_a_second_where_the_best_hears_of_no_order() {
+    for seed in seeds(12) {
+        let mut world = World::settled(3, VIPS, seed, &FAST);
+        let owner = world.owners(vip(0))[0];
+        let (_, candidates) = &world.truth.wanted[&vip(0)];
+        let own = world.hosts[owner].id;
+        let others: Vec<_> = candidates.iter().map(|one| one.node).collect();
+        let best = others.into_iter().find(|id| *id != own);
+        let deaf = world.hosts.iter().position(|host| Some(host.id) == best);
+        let deaf = deaf.expect("three may have it");
+        world.hosts[deaf].api_at = world.now + ms(60_000);
+        world.inflict(Fault::Cordon(owner, true));
+        world.run(ms(900));
+        assert_eq!(world.owners(vip(0)), [owner], "seed {seed}: not yet");
+        world.run(ms(1_100));
+        assert_eq!(world.owners(vip(0)), [3 - owner - deaf], "seed {seed}");
+        assert_eq!(world.dark, [], "seed {seed}");
+    }
+}
+
 /// The best one cannot take it, and only it knows: the second best does not wait for it for ever.
 #[test]
 fn whoever_is_second_best_serves_where_the_best_refuses() {

@@ -37,6 +37,6 @@ mod tests {
     fn the_image_has_the_version_that_is_built() {
         let (_, version) = COREDNS.rsplit_once(':').unwrap();
         let go_mod = include_str!("../../tools/coredns/go.mod");
-        assert!(go_mod.contains(&format!("github.com/coredns/coredns {version} ")));
+        assert!(go_mod.contains(&format!("github.com/coredns/coredns {version}\n")));
     }
 }
