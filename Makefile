@@ -115,6 +115,11 @@ bench: build ## Failover, idle cost, answers to ARP, the controller's and the pl
 	    cargo run --quiet --locked -p ferrolb-tests --bin bench -- $$area; \
 	done
 
+.PHONY: bench-peers
+bench-peers: setup build ## FerroLB beside MetalLB, kube-vip and keepalived, into docs/benchmarks (root, an idle machine, an hour). ROUNDS= of each fault, IDLE= seconds without anything to do
+	cargo build --quiet --locked -p ferrolb-tests --bin lab
+	cargo run --quiet --locked -p ferrolb-tests --bin bench -- peers $(ROUNDS:%=--rounds %) $(IDLE:%=--seconds %)
+
 .PHONY: stress
 stress: build ## What must not move an address, each of eight faults for half an hour (root)
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- stress

@@ -27,12 +27,16 @@ pub enum Module {
     MetalLb,
     /// The same of a release that objects configure.
     MetalLbObjects,
+    /// kube-vip, beside which FerroLB is measured.
+    KubeVip,
     /// What checks a dashboard against Grafana's schema.
     Grafana,
 }
 
 /// The Go module of `MetalLB`.
 pub const METALLB: &str = "go.universe.tf/metallb";
+/// The Go module of kube-vip.
+pub const KUBE_VIP: &str = "github.com/kube-vip/kube-vip";
 
 impl Module {
     fn name(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Module {
             Self::CoreDns => "coredns",
             Self::MetalLb => "metallb",
             Self::MetalLbObjects => "metallb-objects",
+            Self::KubeVip => "kube-vip",
             Self::Grafana => "grafana",
         }
     }
@@ -58,6 +63,7 @@ impl Module {
             Self::CoreDns => "about 1 minute",
             Self::MetalLb => "about 1 minute",
             Self::MetalLbObjects => "about 3 minutes",
+            Self::KubeVip => "about 5 minutes",
             Self::Grafana => "about 20 seconds",
         }
     }

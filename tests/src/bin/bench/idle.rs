@@ -89,19 +89,13 @@ impl Usage {
         // 14th and 15th of all.
         let (_, fields) = stat.rsplit_once(')').context("no stat")?;
         let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-        let mut on_cpu = Duration::ZERO;
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-            let nanos = schedstat.split(' ').next().unwrap_or_default().parse()?;
-            on_cpu += Duration::from_nanos(nanos);
-        }
         let status = file("status")?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|rest| rest.trim().strip_suffix(" kB"));
         Ok(Self {
             at: Instant::now(),
             ticks: ticks.map(str::parse::<u64>).sum::<Result<_, _>>()?,
-            on_cpu,
+            on_cpu: on_cpu(pid)?,
             network: counters(&file("net/snmp")?, &file("net/dev")?),
             resident_kib: resident.context("no VmRSS")?.parse()?,
         })
@@ -130,6 +124,17 @@ impl Usage {
             rate("eth0 received")?,
         ))
     }
+}
+
+/// How long the threads of a process have run, as the scheduler counts.
+pub(crate) fn on_cpu(pid: i32) -> Result<Duration> {
+    let mut time = Duration::ZERO;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let nanos = schedstat.split(' ').next().unwrap_or_default().parse()?;
+        time += Duration::from_nanos(nanos);
+    }
+    Ok(time)
 }
 
 /// `/proc/net/snmp`: a line of names and one of values for each protocol; `/proc/net/dev`: sixteen

@@ -14,6 +14,7 @@ mod idle;
 mod logs;
 mod many;
 mod objects;
+mod peers;
 mod plugin;
 mod stress;
 
@@ -41,6 +42,8 @@ enum Area {
     Plugin(plugin::Args),
     /// What MetalLB's objects cost beside a ConfigMap, and how soon a changed one is in force
     Objects(objects::Args),
+    /// FerroLB beside MetalLB, kube-vip and keepalived: faults, Services, costs
+    Peers(peers::Args),
 }
 
 fn main() -> Result<()> {
@@ -52,5 +55,6 @@ fn main() -> Result<()> {
         Area::Controller(args) => controller::run(&args),
         Area::Plugin(args) => plugin::run(&args),
         Area::Objects(args) => objects::run(&args),
+        Area::Peers(args) => peers::run(&args),
     }
 }
