@@ -9,6 +9,7 @@ use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
 use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
 use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use ferrolb_kube::trimmed::Trimmed;
 use ferrolb_kube::watch::{Event, NOT_SELECTABLE, Watched, or_else, or_none, renewed, told, watch};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
@@ -205,14 +206,16 @@ fn reports_data(data: &Texts) -> Texts {
 fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream<'static, Input> {
     let begin = move |labels: Arc<LabelNames>| {
         let names = Arc::clone(&labels);
-        let read = move |key: &ServiceKey, node: Option<&Node>| {
-            let view = node.and_then(node_view).map(|view| NodeView {
-                labels: view.labels.only(&names),
-                ..view
-            });
+        let read = move |key: &ServiceKey, node: Option<&Trimmed<Node>>| {
+            let view = node
+                .and_then(|Trimmed(node)| node_view(node))
+                .map(|view| NodeView {
+                    labels: view.labels.only(&names),
+                    ..view
+                });
             (key.name.clone(), view)
         };
-        let nodes = watch(Api::<Node>::all(client.clone()), None, read);
+        let nodes = watch(Api::all(client.clone()), None, read);
         let events = told("Nodes", nodes).map(Input::Node);
         with(Labelled::Nodes, labels, events)
     };
@@ -262,10 +265,15 @@ fn services(
 
 /// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).
 fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<EndpointSliceView>)>> {
-    let slices = Api::<EndpointSlice>::all(client.clone());
-    let slices = watch(slices, None, |key, slice: Option<&EndpointSlice>| {
-        vec![(key.clone(), slice.and_then(endpoint_slice_view))]
-    });
+    let slices = Api::<Trimmed<EndpointSlice>>::all(client.clone());
+    let slices = watch(
+        slices,
+        None,
+        |key, slice: Option<&Trimmed<EndpointSlice>>| {
+            let view = slice.and_then(|Trimmed(slice)| endpoint_slice_view(slice));
+            vec![(key.clone(), view)]
+        },
+    );
     let endpoints = Api::<Endpoints>::all(client.clone());
     let endpoints = watch(endpoints, None, |key, endpoints: Option<&Endpoints>| {
         let views = endpoints_views(endpoints.unwrap_or(&Endpoints::default()));
