@@ -32,7 +32,7 @@ use crate::pieces::{ListBody, Piece};
 
 mod lasting;
 
-pub use lasting::{NOT_SELECTABLE, NOT_THERE, Watched, or_else, or_none, renewed, told};
+pub use lasting::{NOT_SELECTABLE, NOT_THERE, Told, Watched, or_else, or_none, renewed, told};
 
 /// A watch is begun anew after this many seconds, as a guard against one that has silently died; it
 /// costs one request and no list.
@@ -141,6 +141,22 @@ where
     watch_kind(api, K::kind(&()).into_owned(), fields, read)
 }
 
+/// The same of the objects that `labels` selects.
+pub fn watch_labelled<K, T, F>(
+    api: Api<K>,
+    labels: Option<String>,
+    read: F,
+) -> impl Stream<Item = Result<Event<T>, Error>> + Send + use<K, T, F>
+where
+    K: Resource<DynamicType = ()> + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+    F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
+{
+    let kind = K::kind(&()).into_owned();
+    let fields = None;
+    watch_selected(api, kind, Selected { fields, labels }, read)
+}
+
 /// The same of objects whose kind is known while the program runs. `kind` is its name, for the log.
 pub fn watch_kind<K, T, F>(
     api: Api<K>,
@@ -153,10 +169,31 @@ where
     T: Send,
     F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
 {
+    let labels = None;
+    watch_selected(api, kind, Selected { fields, labels }, read)
+}
+
+/// Selectors, in the API server's words.
+struct Selected {
+    fields: Option<String>,
+    labels: Option<String>,
+}
+
+fn watch_selected<K, T, F>(
+    api: Api<K>,
+    kind: String,
+    selected: Selected,
+    read: F,
+) -> impl Stream<Item = Result<Event<T>, Error>> + Send + use<K, T, F>
+where
+    K: Resource + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+    F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
+{
     let watch = Watch {
         request: kube::core::Request::new(api.resource_url()),
         client: api.into_client(),
-        fields,
+        selected,
         reader: Reader {
             read,
             kind,
@@ -174,7 +211,7 @@ where
 struct Watch<K, F> {
     client: Client,
     request: kube::core::Request,
-    fields: Option<String>,
+    selected: Selected,
     reader: Reader<K, F>,
     state: State,
 }
@@ -253,7 +290,8 @@ where
             return Ok(None);
         };
         let params = ListParams {
-            field_selector: self.fields.clone(),
+            field_selector: self.selected.fields.clone(),
+            label_selector: self.selected.labels.clone(),
             limit: u32::try_from(limit).ok(),
             continue_token: from,
             ..ListParams::default()
@@ -308,7 +346,8 @@ where
         };
         let version = version.clone();
         let params = WatchParams {
-            field_selector: self.fields.clone(),
+            field_selector: self.selected.fields.clone(),
+            label_selector: self.selected.labels.clone(),
             timeout: Some(WATCH_SECONDS),
             ..WatchParams::default()
         };
