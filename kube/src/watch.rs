@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Begin ──Init──▶ Listing ──InitApply…──▶ Listed ──▶ Watching ──Apply, Delete…
-//!    ▲               │ page after page       ▲          │ 60 s are over, or the connection
+//!    ▲               │ page after page       ▲          │ its time is over, or the connection
 //!    └── refused, or the version is too old ─┴──────────┘
 //! ```
 //!
@@ -28,17 +28,15 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use crate::backoff::spread;
 use crate::pieces::{ListBody, Piece};
 
 mod lasting;
+mod length;
 
+use self::length::{Length, SILENCE};
 pub use lasting::{NOT_SELECTABLE, NOT_THERE, Told, Watched, or_else, or_none, renewed, told};
 
-/// A watch is begun anew after this many seconds, as a guard against one that has silently died; it
-/// costs one request and no list.
-const WATCH_SECONDS: u32 = 60;
-/// Nothing at all for so long: the connection is dead.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// A watch that ends sooner by a fault of the connection has failed.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// Objects of the first page, and the most of a later one.
@@ -201,6 +199,7 @@ where
             object: std::marker::PhantomData,
         },
         state: State::Begin,
+        length: Length::new(spread()),
     };
     unfold(watch, |mut watch| async move {
         let event = watch.next().await;
@@ -214,6 +213,7 @@ struct Watch<K, F> {
     selected: Selected,
     reader: Reader<K, F>,
     state: State,
+    length: Length,
 }
 
 enum State {
@@ -348,7 +348,7 @@ where
         let params = WatchParams {
             field_selector: self.selected.fields.clone(),
             label_selector: self.selected.labels.clone(),
-            timeout: Some(WATCH_SECONDS),
+            timeout: Some(self.length.next()),
             ..WatchParams::default()
         };
         let request = self.request.watch(&params, &version);
@@ -388,6 +388,11 @@ where
                         self.go_on();
                         Err(error)
                     }
+                    // Of a bookmark alone nothing is told.
+                    Ok(None) => {
+                        self.length.handle_bookmark();
+                        Ok(None)
+                    }
                     told => told,
                 }
             }
@@ -400,6 +405,9 @@ where
                 self.go_on();
                 if is_short {
                     return Err(Error::Broken(error));
+                }
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.length.handle_silence();
                 }
                 info!(%error, "watch interrupted, resuming");
                 Ok(None)
