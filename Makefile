@@ -128,6 +128,10 @@ bench-peers: setup build ## FerroLB beside MetalLB, kube-vip and keepalived, int
 	cargo build --quiet --locked -p ferrolb-tests --bin lab
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- peers $(ROUNDS:%=--rounds %) $(IDLE:%=--seconds %)
 
+.PHONY: bench-scale
+bench-scale: build ## What a speaker costs at 1,000 nodes and 10,000 Services, in a lab (root, 20 minutes)
+	cargo run --quiet --locked -p ferrolb-tests --bin bench -- scale
+
 .PHONY: stress
 stress: build ## What must not move an address, each of eight faults for half an hour (root)
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- stress
