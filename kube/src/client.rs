@@ -105,7 +105,8 @@ fn build(config: Config, patience: Patience) -> anyhow::Result<Client> {
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
