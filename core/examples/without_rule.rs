@@ -110,6 +110,8 @@ fn judge(copy: &Path, test: &str) -> Result<String> {
         &["--test", "ownership"]
     };
     let output = Command::new(env!("CARGO"))
+        // Compiled for each rule, and run once.
+        .args(["--config", "profile.dev.package.ferrolb-core.opt-level=1"])
         .args(["test", "--offline", "--quiet", "-p", "ferrolb-core"])
         .args(target)
         .args(["--", test])
