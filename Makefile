@@ -96,10 +96,18 @@ check-%:
 TEST := cargo test --workspace --features ferrolb-core/k8s --locked
 # What depends on how kube-proxy forwards.
 PROXY_TESTS := walk failover install addon keep_connections
+# What depends on the version of Kubernetes.
+KUBERNETES_TESTS := walk failover install addon
+KUBERNETES_VERSIONS := $(sort 1.34 $(patsubst tests/tools/kubernetes-%,%,$(wildcard tests/tools/kubernetes-*)))
+ifneq ($(filter-out $(KUBERNETES_VERSIONS),$(KUBERNETES)),)
+$(error KUBERNETES=$(KUBERNETES): labs run Kubernetes $(KUBERNETES_VERSIONS); a version is a folder in tests/tools)
+endif
+# With either of them, these tests alone.
+CHOSEN_TESTS := $(sort $(if $(PROXY),$(PROXY_TESTS)) $(if $(KUBERNETES),$(KUBERNETES_TESTS)))
 
 .PHONY: test
-test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes). PROXY=nftables: those of forwarding, in that mode of kube-proxy
-	$(PROXY:%=FERROLB_PROXY=%) $(TEST) --no-fail-fast $(if $(PROXY),$(PROXY_TESTS:%=--test %)) -- --test-threads=1
+test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes). PROXY=nftables: those of forwarding, in that mode of kube-proxy. KUBERNETES=1.31: walk, failover, install and addon with that version
+	$(PROXY:%=FERROLB_PROXY=%) $(KUBERNETES:%=FERROLB_KUBERNETES=%) $(TEST) --no-fail-fast $(CHOSEN_TESTS:%=--test %) -- --test-threads=1
 
 .PHONY: test-nftables
 test-nftables: build ## One test with kube-proxy in nftables mode: traffic and failover (root, a minute)
@@ -119,6 +127,10 @@ bench: build ## Failover, idle cost, answers to ARP, the controller's and the pl
 bench-peers: setup build ## FerroLB beside MetalLB, kube-vip and keepalived, into docs/benchmarks (root, an idle machine, an hour). ROUNDS= of each fault, IDLE= seconds without anything to do
 	cargo build --quiet --locked -p ferrolb-tests --bin lab
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- peers $(ROUNDS:%=--rounds %) $(IDLE:%=--seconds %)
+
+.PHONY: bench-scale
+bench-scale: build ## What a speaker costs at 1,000 nodes and 10,000 Services, in a lab (root, 20 minutes)
+	cargo run --quiet --locked -p ferrolb-tests --bin bench -- scale
 
 .PHONY: stress
 stress: build ## What must not move an address, each of eight faults for half an hour (root)

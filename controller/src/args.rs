@@ -6,6 +6,7 @@ use clap::Parser;
 use ferrolb_core::names::LEASE_NAME;
 use ferrolb_core::source::{Choice, Source};
 use ferrolb_kube::args::{Shared, address};
+use ferrolb_kube::client::Patience;
 
 use crate::dead::Endpoints;
 
@@ -72,6 +73,15 @@ impl Args {
         self.config_source != ConfigSource::Configmap
     }
 
+    /// How long to wait for an API server that is silent: with pods to take out of rotation, less.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        match self.dead_nodes {
+            Endpoints::Leave => Patience::USUAL,
+            Endpoints::Remove => Patience::SHORT,
+        }
+    }
+
     /// Fills in what was not given, from the environment. `environment` looks a variable up.
     ///
     /// # Errors
@@ -102,5 +112,15 @@ mod tests {
         assert_eq!(node_ip(&[]), Some("fd00::1".parse().unwrap()));
         let flag = node_ip(&["--node-ip=192.168.64.11"]);
         assert_eq!(flag, Some("192.168.64.11".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_silent_api_server_is_given_less_time_only_where_dead_nodes_endpoints_are_removed() {
+        let patience = |args: &[&str]| {
+            let args = Args::try_parse_from([&["controller"], args].concat()).unwrap();
+            args.patience()
+        };
+        assert_eq!(patience(&[]), Patience::USUAL);
+        assert_eq!(patience(&["--dead-nodes=remove"]), Patience::SHORT);
     }
 }

@@ -17,6 +17,7 @@ use ferrolb_kube::backoff::delay;
 use ferrolb_kube::clock::Clock;
 use ferrolb_kube::events::Author;
 use ferrolb_kube::objects::{Told, watch_objects};
+use ferrolb_kube::trimmed::Trimmed;
 use ferrolb_kube::watch::Event;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
@@ -602,7 +603,7 @@ fn watch_map<V: Send + 'static>(
     watch("ConfigMaps", api, &fields, view).boxed()
 }
 
-fn node_addresses(node: &Node) -> Option<NodeAddresses> {
+fn node_addresses(Trimmed(node): &Trimmed<Node>) -> Option<NodeAddresses> {
     let view = node_view(node)?;
     Some(NodeAddresses {
         node: view.name,

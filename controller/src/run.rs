@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let args = args.complete(|name| std::env::var(name).ok())?;
     let namespace = args.shared.namespace();
-    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref(), args.patience()).await?;
     let metrics = Metrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);

@@ -19,4 +19,5 @@ pub mod port;
 #[cfg(any(test, feature = "scripted"))]
 pub mod scripted;
 pub mod store;
+pub mod trimmed;
 pub mod watch;

@@ -20,7 +20,7 @@ use tokio::sync::watch as latest;
 use tokio::time::sleep;
 
 use self::http::{already_exists, answer, head, read_request, status};
-use self::paths::{is_collection, is_in, names, parameter};
+use self::paths::{has_labels, is_collection, is_in, names, parameter};
 
 /// How a request goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl ApiServer {
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
         });
         std::fs::write(&path, config.to_string()).context("cannot write a kubeconfig")?;
-        let client = crate::client::connect(Some(&path)).await;
+        let client = crate::client::connect(Some(&path), crate::client::Patience::USUAL).await;
         std::fs::remove_file(&path).context("cannot remove the kubeconfig")?;
         client
     }
@@ -312,8 +312,9 @@ impl State {
 
     fn since(&self, version: u64, path: &str, query: &str) -> Vec<(u64, &'static str, Value)> {
         let history = self.history.iter();
-        let news = history.filter(|(at, one, kind, _)| {
-            *at > version && (*kind == "BOOKMARK" || is_in(one, path, query))
+        let news = history.filter(|(at, one, kind, object)| {
+            let is_selected = || is_in(one, path, query) && has_labels(object, query);
+            *at > version && (*kind == "BOOKMARK" || is_selected())
         });
         let news = news.map(|(at, _, kind, object)| (*at, *kind, object.clone()));
         news.collect()
@@ -372,7 +373,8 @@ impl State {
 
     fn list(&self, path: &str, query: &str) -> Value {
         let objects = self.objects.iter();
-        let items = objects.filter(|(one, _)| is_in(one, path, query));
+        let items =
+            objects.filter(|(one, object)| is_in(one, path, query) && has_labels(object, query));
         let items: Vec<_> = items.map(|(_, object)| object).collect();
         json!({
             "kind": "List", "apiVersion": "v1",

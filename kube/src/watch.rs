@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Begin ──Init──▶ Listing ──InitApply…──▶ Listed ──▶ Watching ──Apply, Delete…
-//!    ▲               │ page after page       ▲          │ 60 s are over, or the connection
+//!    ▲               │ page after page       ▲          │ its time is over, or the connection
 //!    └── refused, or the version is too old ─┴──────────┘
 //! ```
 //!
@@ -28,17 +28,15 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use crate::backoff::spread;
 use crate::pieces::{ListBody, Piece};
 
 mod lasting;
+mod length;
 
-pub use lasting::{NOT_SELECTABLE, NOT_THERE, Watched, or_else, or_none, renewed, told};
+use self::length::{Length, SILENCE};
+pub use lasting::{NOT_SELECTABLE, NOT_THERE, Told, Watched, or_else, or_none, renewed, told};
 
-/// A watch is begun anew after this many seconds, as a guard against one that has silently died; it
-/// costs one request and no list.
-const WATCH_SECONDS: u32 = 60;
-/// Nothing at all for so long: the connection is dead.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 5);
 /// A watch that ends sooner by a fault of the connection has failed.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// Objects of the first page, and the most of a later one.
@@ -141,6 +139,22 @@ where
     watch_kind(api, K::kind(&()).into_owned(), fields, read)
 }
 
+/// The same of the objects that `labels` selects.
+pub fn watch_labelled<K, T, F>(
+    api: Api<K>,
+    labels: Option<String>,
+    read: F,
+) -> impl Stream<Item = Result<Event<T>, Error>> + Send + use<K, T, F>
+where
+    K: Resource<DynamicType = ()> + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+    F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
+{
+    let kind = K::kind(&()).into_owned();
+    let fields = None;
+    watch_selected(api, kind, Selected { fields, labels }, read)
+}
+
 /// The same of objects whose kind is known while the program runs. `kind` is its name, for the log.
 pub fn watch_kind<K, T, F>(
     api: Api<K>,
@@ -153,10 +167,31 @@ where
     T: Send,
     F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
 {
+    let labels = None;
+    watch_selected(api, kind, Selected { fields, labels }, read)
+}
+
+/// Selectors, in the API server's words.
+struct Selected {
+    fields: Option<String>,
+    labels: Option<String>,
+}
+
+fn watch_selected<K, T, F>(
+    api: Api<K>,
+    kind: String,
+    selected: Selected,
+    read: F,
+) -> impl Stream<Item = Result<Event<T>, Error>> + Send + use<K, T, F>
+where
+    K: Resource + Debug + DeserializeOwned + Send + 'static,
+    T: Send,
+    F: Fn(&ServiceKey, Option<&K>) -> T + Send + 'static,
+{
     let watch = Watch {
         request: kube::core::Request::new(api.resource_url()),
         client: api.into_client(),
-        fields,
+        selected,
         reader: Reader {
             read,
             kind,
@@ -164,6 +199,7 @@ where
             object: std::marker::PhantomData,
         },
         state: State::Begin,
+        length: Length::new(spread()),
     };
     unfold(watch, |mut watch| async move {
         let event = watch.next().await;
@@ -174,9 +210,10 @@ where
 struct Watch<K, F> {
     client: Client,
     request: kube::core::Request,
-    fields: Option<String>,
+    selected: Selected,
     reader: Reader<K, F>,
     state: State,
+    length: Length,
 }
 
 enum State {
@@ -253,7 +290,8 @@ where
             return Ok(None);
         };
         let params = ListParams {
-            field_selector: self.fields.clone(),
+            field_selector: self.selected.fields.clone(),
+            label_selector: self.selected.labels.clone(),
             limit: u32::try_from(limit).ok(),
             continue_token: from,
             ..ListParams::default()
@@ -308,8 +346,9 @@ where
         };
         let version = version.clone();
         let params = WatchParams {
-            field_selector: self.fields.clone(),
-            timeout: Some(WATCH_SECONDS),
+            field_selector: self.selected.fields.clone(),
+            label_selector: self.selected.labels.clone(),
+            timeout: Some(self.length.next()),
             ..WatchParams::default()
         };
         let request = self.request.watch(&params, &version);
@@ -349,6 +388,11 @@ where
                         self.go_on();
                         Err(error)
                     }
+                    // Of a bookmark alone nothing is told.
+                    Ok(None) => {
+                        self.length.handle_bookmark();
+                        Ok(None)
+                    }
                     told => told,
                 }
             }
@@ -361,6 +405,9 @@ where
                 self.go_on();
                 if is_short {
                     return Err(Error::Broken(error));
+                }
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.length.handle_silence();
                 }
                 info!(%error, "watch interrupted, resuming");
                 Ok(None)

@@ -11,6 +11,7 @@ use ferrolb_core::cordon::Cordon;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::ownership::{CALM, FAST, PORT, Preference, Settings};
 use ferrolb_kube::args::{Shared, variable};
+use ferrolb_kube::client::Patience;
 use kube::Client;
 
 use crate::votes::Votes;
@@ -188,6 +189,15 @@ impl Args {
         Some(keep::Options { socket, longest })
     }
 
+    /// How long to wait for an API server that is silent: with a vote to write, less.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        match self.dead_nodes {
+            DeadNodes::Leave => Patience::USUAL,
+            DeadNodes::Remove => Patience::SHORT,
+        }
+    }
+
     /// Whoever tells the controller of dead nodes.
     #[must_use]
     pub fn votes(&self, client: &Client, namespace: &str) -> Option<Votes> {
@@ -334,6 +344,9 @@ mod tests {
         assert_eq!(default.dead_nodes, DeadNodes::Leave);
         assert_eq!(default.dead_nodes_after, ferrolb_core::dead::AFTER);
         assert_eq!(default.settings().votes_after, None);
+        assert_eq!(default.patience(), Patience::USUAL);
+        let asked = parse(&["--dead-nodes=remove"], &node).unwrap();
+        assert_eq!(asked.patience(), Patience::SHORT);
         let after = |text: &str| {
             let after = format!("--dead-nodes-after={text}");
             let args = parse(&["--dead-nodes=remove", &after], &node)?;

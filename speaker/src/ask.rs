@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use ferrolb_core::announce::{Assignment, Link, LinkId, carrying};
 use ferrolb_core::wire::MacAddr;
-use ferrolb_kube::client;
+use ferrolb_kube::client::{self, Patience};
+use ferrolb_kube::clock::Clock;
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
@@ -21,6 +22,9 @@ use crate::{links, port, watch};
 
 /// The API server tells everything within seconds, or not at all.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Watches that are to begin later are begun this often.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks, prints what comes of it, and fails if it is not as it should be.
 pub fn ask(args: Args) -> anyhow::Result<()> {
@@ -81,13 +85,13 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
 /// The cluster, as soon as all of it is known.
 async fn known(args: &Args) -> anyhow::Result<View> {
     let me = args.node_name.clone().unwrap_or_default();
-    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
-    let (labels, wanted) = watch::Labels::channel();
+    let client = client::connect(args.shared.kubeconfig.as_deref(), Patience::USUAL).await?;
+    let (steering, steered) = watch::Steering::channel();
     let mut inputs = watch::all(
         &client,
         args.shared.namespace(),
         (&args.shared.config, &args.shared.compiled),
-        wanted,
+        steered,
     );
     let mut view = View::new(
         me,
@@ -95,11 +99,17 @@ async fn known(args: &Args) -> anyhow::Result<View> {
         args.shared.source(),
         args.exclude_label,
     );
+    let clock = Clock::start();
+    let dirty = &mut Dirty::default();
     while view.missing().is_some() {
-        let input = inputs.next().await.context("the watches have ended")?;
-        view.handle(input, &mut Dirty::default());
+        if let Ok(input) = timeout(LOOK, inputs.next()).await {
+            view.handle(input.context("the watches have ended")?, dirty);
+        }
         if let Some(names) = view.poll_labels() {
-            labels.set(names);
+            steering.set_labels(names);
+        }
+        while let Some(order) = view.poll_order(dirty, clock.now()) {
+            steering.order(order);
         }
     }
     Ok(view)

@@ -31,6 +31,7 @@ pub mod pulse;
 pub mod question;
 pub mod routes;
 pub mod run;
+pub mod slices;
 mod speaker;
 mod status;
 pub mod survey;

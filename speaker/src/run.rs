@@ -83,7 +83,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     })?;
     let (tell_gateways, gateways) = latest::channel(Vec::new());
     let ended_netlink = netlink::spawn(peers.clone(), tell_gateways, args.interfaces.clone())?;
-    let client = client::connect(args.shared.kubeconfig.as_deref()).await?;
+    let client = client::connect(args.shared.kubeconfig.as_deref(), args.patience()).await?;
     let events = Events::spawn(client.clone(), me.clone());
     let counters = Arc::clone(&metrics);
     let conflicts = Conflicts::spawn(
@@ -94,7 +94,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         counters,
     );
     let (monitored_at, host) = latest::channel(args.shared.host);
-    let (labels, wanted_labels) = watch::Labels::channel();
+    let (steering, steered) = watch::Steering::channel();
     let view = View::new(
         me.clone(),
         args.shared.class(),
@@ -115,7 +115,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         votes: args.votes(&client, namespace),
         metrics: Arc::clone(&metrics),
         readiness: readiness.clone(),
-        labels,
+        steering,
         monitored_at,
     };
     let speaker = Speaker::new(me, clock, view, ways);
@@ -126,7 +126,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
             &client,
             namespace,
             (&args.shared.config, &args.shared.compiled),
-            wanted_labels,
+            steered,
         ),
         notices,
         heard,

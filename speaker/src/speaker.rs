@@ -39,7 +39,7 @@ use crate::status;
 use crate::unannounced::{Unannounced, Untold, is_told_by};
 use crate::view::{Dirty, View};
 use crate::votes::Votes;
-use crate::watch::{Input, Labels};
+use crate::watch::{Input, Steering};
 use crate::wire::{Heard, Wire};
 
 /// What nobody needs any more is looked for this often.
@@ -62,8 +62,8 @@ pub(crate) struct Ways {
     pub(crate) votes: Option<Votes>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
-    /// Names of the labels that Services and Nodes are watched with.
-    pub(crate) labels: Labels,
+    /// What is watched.
+    pub(crate) steering: Steering,
     /// The address of the monitoring port, if it has one of its own.
     pub(crate) monitored_at: latest::Sender<Option<IpAddr>>,
 }
@@ -136,6 +136,8 @@ impl Speaker {
             self.tell_what_is_missing();
             let untold = self.unannounced.poll_timeout().filter(|_| self.joined);
             let untold = untold.map(|at| at.saturating_since(self.clock.now()));
+            let steered = self.view.poll_timeout();
+            let steered = steered.map(|at| at.saturating_since(self.clock.now()));
             let unreported = self.gateways.poll_timeout();
             let unreported = unreported.map(|at| at.saturating_since(self.clock.now()));
             tokio::select! {
@@ -162,6 +164,7 @@ impl Speaker {
                     dirty.reports = true;
                 }
                 () = wait_for(unreported) => self.report_gateways(),
+                () = wait_for(steered) => {}
                 _ = show.tick() => self.ways.metrics.gauges().show(&self.status().await),
                 () = wait_for(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
@@ -173,6 +176,9 @@ impl Speaker {
                         self.see(input, &mut dirty);
                     }
                 }
+            }
+            while let Some(order) = self.view.poll_order(&mut dirty, self.clock.now()) {
+                self.ways.steering.order(order);
             }
             if self.view.missing().is_none() {
                 self.follow(dirty);
@@ -187,7 +193,7 @@ impl Speaker {
         self.view.handle(input, dirty);
         if let Some(names) = self.view.poll_labels() {
             info!(labels = ?names, "listing again, with the labels that selectors use");
-            self.ways.labels.set(names);
+            self.ways.steering.set_labels(names);
         }
     }
 

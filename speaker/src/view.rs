@@ -1,28 +1,33 @@
 //! Everything that the speaker knows of the cluster, and what follows from it.
 
 mod cordon;
+mod ours;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ferrolb_core::Reason;
 use ferrolb_core::address::Family;
 use ferrolb_core::advertise::Advertised;
 use ferrolb_core::compiled::Unread;
 use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::cordon::Cordon;
+use ferrolb_core::cover::Order;
 use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
 use ferrolb_core::in_force::{Effect, InForce, Reader};
 use ferrolb_core::labels::{Labelled, NamedLabels};
 use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
 use ferrolb_core::source::Source;
-use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use ferrolb_core::spread::Spread;
+use ferrolb_core::view::{NodeView, ServiceKey, ServiceView};
+use ferrolb_core::{Instant, Reason};
 use tracing::{debug, info, warn};
 
 use ferrolb_kube::watch::Event;
 
+use self::ours::Ours;
 use crate::peers::Wish;
+use crate::slices::Slices;
 use crate::watch::{Input, Read};
 use ferrolb_kube::store::{Changed, Store};
 
@@ -48,9 +53,9 @@ pub struct View {
     services: Store<ServiceKey, ServiceView>,
     /// The Services of each address.
     services_of: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
-    slices: Store<ServiceKey, EndpointSliceView>,
-    /// The slices of each Service.
-    slices_of: BTreeMap<ServiceKey, BTreeSet<ServiceKey>>,
+    slices: Slices,
+    /// The slices of all Services of ours have been listed.
+    slices_listed: bool,
     nodes: Store<String, NodeView>,
     config_map: Store<(), BTreeMap<String, String>>,
     compiled: Store<(), Read>,
@@ -77,14 +82,15 @@ impl View {
         source: String,
         exclude_label: ExcludeLabel,
     ) -> Self {
+        let slices = Slices::new(Spread::of_name(&me));
         Self {
             me,
             class,
             exclude_label,
             services: Store::default(),
             services_of: BTreeMap::new(),
-            slices: Store::default(),
-            slices_of: BTreeMap::new(),
+            slices,
+            slices_listed: false,
             nodes: Store::default(),
             config_map: Store::default(),
             compiled: Store::default(),
@@ -108,13 +114,16 @@ impl View {
                     self.service_changed(&changed, dirty);
                 }
                 if is_listed {
+                    self.slices.handle_listed();
                     dirty.all |= self.labels_are_known(Labelled::Services);
                 }
+                self.look_for_slices();
             }
-            Input::Slice(event) => {
-                for changed in self.slices.handle(event) {
-                    self.slice_changed(changed, dirty);
+            Input::Slice(told) => {
+                for service in self.slices.handle(told) {
+                    dirty.addresses.extend(self.addresses_of(&service));
                 }
+                self.look_for_slices();
             }
             Input::Labels(kind, names) => {
                 *self.labels_coming.of_mut(kind) = names.as_ref().clone();
@@ -168,6 +177,11 @@ impl View {
             dirty.addresses.insert(*address);
         }
         let now = self.services.views().get(key);
+        let [was_ours, is_ours] = [before.as_ref(), now]
+            .map(|view| view.is_some_and(|view| view.is_for(self.class.as_deref())));
+        if was_ours != is_ours {
+            self.slices.handle_service(is_ours);
+        }
         for address in now.iter().flat_map(|now| &now.assigned) {
             let services = self.services_of.entry(*address).or_default();
             services.insert(key.clone());
@@ -175,27 +189,28 @@ impl View {
         }
     }
 
-    fn slice_changed(
-        &mut self,
-        Changed { key, before }: Changed<ServiceKey, EndpointSliceView>,
-        dirty: &mut Dirty,
-    ) {
-        if let Some(before) = before {
-            if let Some(slices) = self.slices_of.get_mut(&before.service) {
-                slices.remove(&key);
-                if slices.is_empty() {
-                    self.slices_of.remove(&before.service);
-                }
-            }
-            dirty.addresses.extend(self.addresses_of(&before.service));
+    fn look_for_slices(&mut self) {
+        if !self.slices_listed {
+            let wanted = Ours::of(&self.services, self.class.as_deref(), &self.nodes);
+            self.slices_listed = self.slices.is_complete(&wanted);
         }
-        if let Some(slice) = self.slices.views().get(&key) {
-            self.slices_of
-                .entry(slice.service.clone())
-                .or_default()
-                .insert(key);
-            dirty.addresses.extend(self.addresses_of(&slice.service));
+    }
+
+    /// What has to be done next with the watches of `EndpointSlices`; adds to `dirty` what changes by it.
+    pub fn poll_order(&mut self, dirty: &mut Dirty, now: Instant) -> Option<Order> {
+        let wanted = Ours::of(&self.services, self.class.as_deref(), &self.nodes);
+        let mut changed = Vec::new();
+        let order = self.slices.poll_order(&wanted, &mut changed, now);
+        for service in changed {
+            dirty.addresses.extend(self.addresses_of(&service));
         }
+        order
+    }
+
+    /// When to ask for the next order, if nothing happens until then.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.slices.poll_timeout()
     }
 
     fn addresses_of(&self, service: &ServiceKey) -> impl Iterator<Item = IpAddr> {
@@ -335,7 +350,7 @@ impl View {
     pub fn missing(&self) -> Option<&'static str> {
         [
             (self.services.listed(), "the list of Services"),
-            (self.slices.listed(), "the list of EndpointSlices"),
+            (self.slices_listed, "the list of EndpointSlices"),
             (self.nodes.listed(), "the list of Nodes"),
             (self.config_map.listed(), "the ConfigMap"),
             (self.compiled.listed(), "the compiled configuration"),
@@ -445,8 +460,7 @@ impl View {
     }
 
     fn backend<'a>(&'a self, service: &'a ServiceView, address: IpAddr) -> Backend<'a> {
-        let slices = self.slices_of.get(&service.key).into_iter().flatten();
-        let slices = slices.filter_map(|slice| self.slices.views().get(slice));
+        let slices = self.slices.of(&service.key);
         Backend::of(service, slices, Family::of(address))
     }
 }

@@ -1,20 +1,26 @@
 //! What the speaker watches: objects in, views out.
 
+mod slices;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ferrolb_core::compiled::{self, Compiled, Unread};
-use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views, node_view, service_view};
+use ferrolb_core::cover::Order;
+use ferrolb_core::k8s::{node_view, service_view};
 use ferrolb_core::labels::{LabelNames, Labelled, NamedLabels};
 use ferrolb_core::names::{CONFIG_KEY, CONFLICTS_NAME};
 use ferrolb_core::text::LONGEST_VALUE;
-use ferrolb_core::view::{EndpointSliceView, NodeView, ServiceKey, ServiceView};
+use ferrolb_core::view::{NodeView, ServiceKey, ServiceView};
+use ferrolb_kube::trimmed::Trimmed;
 use ferrolb_kube::watch::{Event, NOT_SELECTABLE, Watched, or_else, or_none, renewed, told, watch};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Node, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Service};
 use kube::{Api, Client};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch as latest;
+
+use crate::slices::Told;
 
 /// What the API server tells. Keys are namespace and name of the object.
 #[derive(Debug)]
@@ -26,7 +32,7 @@ pub enum Input {
     /// A Service.
     Service(Event<(ServiceKey, Option<ServiceView>)>),
     /// An `EndpointSlice`, or one family of an Endpoints object.
-    Slice(Event<(ServiceKey, Option<EndpointSliceView>)>),
+    Slice(Told),
     /// The objects of that kind are listed anew, with their labels of these names.
     Labels(Labelled, Arc<LabelNames>),
     /// A Node.
@@ -48,7 +54,7 @@ impl Input {
     pub const fn is_unreadable(&self) -> bool {
         match self {
             Self::Service(event) => event.is_unreadable(),
-            Self::Slice(event) => event.is_unreadable(),
+            Self::Slice(told) => told.event.is_unreadable(),
             Self::Node(event) => event.is_unreadable(),
             Self::Compiled(event) => event.is_unreadable(),
             Self::Config(event) | Self::Reports(event) => event.is_unreadable(),
@@ -57,35 +63,45 @@ impl Input {
     }
 }
 
-/// Which labels Services and Nodes are listed with.
+/// What the watches are told: which labels Services and Nodes are listed with, and which
+/// `EndpointSlices` are watched.
 #[derive(Debug)]
-pub struct Labels {
+pub struct Steering {
     services: latest::Sender<Arc<LabelNames>>,
     nodes: latest::Sender<Arc<LabelNames>>,
+    slices: UnboundedSender<Order>,
 }
 
-/// The other end of [`Labels`].
+/// The other end of [`Steering`].
 #[derive(Debug)]
-pub struct WantedLabels {
+pub struct Steered {
     services: latest::Receiver<Arc<LabelNames>>,
     nodes: latest::Receiver<Arc<LabelNames>>,
+    slices: UnboundedReceiver<Order>,
 }
 
-impl Labels {
-    /// None, to begin with.
+impl Steering {
+    /// No labels and no slices, to begin with.
     #[must_use]
-    pub fn channel() -> (Self, WantedLabels) {
-        let (services, wanted_services) = latest::channel(Arc::default());
-        let (nodes, wanted_nodes) = latest::channel(Arc::default());
-        let wanted = WantedLabels {
-            services: wanted_services,
-            nodes: wanted_nodes,
+    pub fn channel() -> (Self, Steered) {
+        let (services, of_services) = latest::channel(Arc::default());
+        let (nodes, of_nodes) = latest::channel(Arc::default());
+        let (slices, of_slices) = mpsc::unbounded_channel();
+        let steered = Steered {
+            services: of_services,
+            nodes: of_nodes,
+            slices: of_slices,
         };
-        (Self { services, nodes }, wanted)
+        let steering = Self {
+            services,
+            nodes,
+            slices,
+        };
+        (steering, steered)
     }
 
     /// Has each kind listed anew whose labels are others.
-    pub fn set(&self, names: NamedLabels) {
+    pub fn set_labels(&self, names: NamedLabels) {
         for (sender, names) in [(&self.services, names.services), (&self.nodes, names.nodes)] {
             sender.send_if_modified(|former| {
                 let is_news = **former != names;
@@ -94,18 +110,24 @@ impl Labels {
             });
         }
     }
+
+    /// Begins or ends a watch of slices.
+    pub fn order(&self, order: Order) {
+        // Without an end there is nothing that could be watched.
+        let _ = self.slices.send(order);
+    }
 }
 
 /// Of the one `ConfigMap` that is watched.
 type Data = Event<((), Option<BTreeMap<String, String>>)>;
 
-/// Everything that the speaker watches, Services and Nodes with those labels that `labels` names at the
-/// time. It never ends: what fails is tried again.
+/// Everything that the speaker watches, as it is `steered` at the time. It never ends: what fails is tried
+/// again.
 pub fn all(
     client: &Client,
     namespace: &str,
     (config, compiled): (&str, &str),
-    labels: WantedLabels,
+    steered: Steered,
 ) -> BoxStream<'static, Input> {
     let configs = config_map(client, namespace, config, config_data);
     let configs = told("ConfigMap", configs).map(Input::Config);
@@ -130,9 +152,11 @@ pub fn all(
          announced",
     );
     stream::select_all([
-        services(client.clone(), labels.services),
-        slices(client).map(Input::Slice).boxed(),
-        nodes(client.clone(), labels.nodes),
+        services(client.clone(), steered.services),
+        slices::watches(client.clone(), steered.slices)
+            .map(Input::Slice)
+            .boxed(),
+        nodes(client.clone(), steered.nodes),
         configs.boxed(),
         told("compiled configuration", compiled)
             .map(Input::Compiled)
@@ -205,14 +229,16 @@ fn reports_data(data: &Texts) -> Texts {
 fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream<'static, Input> {
     let begin = move |labels: Arc<LabelNames>| {
         let names = Arc::clone(&labels);
-        let read = move |key: &ServiceKey, node: Option<&Node>| {
-            let view = node.and_then(node_view).map(|view| NodeView {
-                labels: view.labels.only(&names),
-                ..view
-            });
+        let read = move |key: &ServiceKey, node: Option<&Trimmed<Node>>| {
+            let view = node
+                .and_then(|Trimmed(node)| node_view(node))
+                .map(|view| NodeView {
+                    labels: view.labels.only(&names),
+                    ..view
+                });
             (key.name.clone(), view)
         };
-        let nodes = watch(Api::<Node>::all(client.clone()), None, read);
+        let nodes = watch(Api::all(client.clone()), None, read);
         let events = told("Nodes", nodes).map(Input::Node);
         with(Labelled::Nodes, labels, events)
     };
@@ -258,44 +284,4 @@ fn services(
         with(Labelled::Services, labels, events)
     };
     renewed(labels, begin)
-}
-
-/// `EndpointSlices`; Endpoints, where the role allows no slices (minikube's addon).
-fn slices(client: &Client) -> BoxStream<'static, Event<(ServiceKey, Option<EndpointSliceView>)>> {
-    let slices = Api::<EndpointSlice>::all(client.clone());
-    let slices = watch(slices, None, |key, slice: Option<&EndpointSlice>| {
-        vec![(key.clone(), slice.and_then(endpoint_slice_view))]
-    });
-    let endpoints = Api::<Endpoints>::all(client.clone());
-    let endpoints = watch(endpoints, None, |key, endpoints: Option<&Endpoints>| {
-        let views = endpoints_views(endpoints.unwrap_or(&Endpoints::default()));
-        let of_family = |(suffix, view)| {
-            let name = format!("{}{suffix}", key.name);
-            let namespace = key.namespace.clone();
-            (ServiceKey { namespace, name }, view)
-        };
-        views.map(of_family).to_vec()
-    });
-    let slices = or_else(
-        slices.map(|event| event.map(split)),
-        &[403],
-        endpoints.map(|event| event.map(split)),
-        "EndpointSlices are forbidden, reading Endpoints",
-    );
-    told("EndpointSlices", slices)
-        .flat_map(stream::iter)
-        .boxed()
-}
-
-/// One event for each view of an object.
-fn split<T>(event: Event<Vec<T>>) -> Vec<Event<T>> {
-    let each = |views: Vec<T>, event: fn(T) -> Event<T>| views.into_iter().map(event).collect();
-    match event {
-        Event::Apply(views) => each(views, Event::Apply),
-        Event::Delete(views) => each(views, Event::Delete),
-        Event::Init => vec![Event::Init],
-        Event::InitApply(views) => each(views, Event::InitApply),
-        Event::InitDone => vec![Event::InitDone],
-        Event::Unreadable(views) => each(views, Event::Unreadable),
-    }
 }

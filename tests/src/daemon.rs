@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_yaml::Value;
 
 use crate::command::stdout_of;
-use crate::control_plane::pki;
+use crate::control_plane::{api_server_of, pki};
 use crate::image::{Architecture, existing};
 use crate::lab::Lab;
 use crate::net::CONTROL_PLANE;
@@ -130,7 +130,7 @@ impl Lab {
         let account = self.account(daemon.component)?;
         let token = self.token(&account)?;
         let kubeconfig = self.state().subdir("kubeconfigs")?.join(&name);
-        let (ca, server) = (pki(self)?.ca(), self.host(CONTROL_PLANE)?);
+        let (ca, server) = (pki(self)?.ca(), api_server_of(self, host)?);
         write_kubeconfig(&kubeconfig, &ca, server, &Identity::Token(token))?;
         let mut spec = host
             .process(&name, "setpriv")

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::control_plane::user_kubeconfig;
+use crate::control_plane::kubeconfig_on;
 use crate::lab::Lab;
 use crate::net::{Host, POD_CIDR_V4, POD_CIDR_V6};
 use crate::preflight::Program;
@@ -77,7 +77,7 @@ impl ProxyMode {
 
 /// kube-proxy of a node.
 pub fn process(lab: &Lab, node: &Host) -> Result<ProcessSpec> {
-    let kubeconfig = user_kubeconfig(lab, "system:kube-proxy", None)?;
+    let kubeconfig = kubeconfig_on(lab, node, "system:kube-proxy", None)?;
     let program = lab.tools().binary("kube-proxy")?;
     let mode = lab.plan().proxy;
     let strict_arp = (mode == ProxyMode::Ipvs).then(|| "--ipvs-strict-arp".to_owned());

@@ -12,7 +12,9 @@ use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::command::stdout_of;
+use crate::control_plane::Placement;
 use crate::kube_proxy::ProxyMode;
+use crate::kubernetes::Version;
 use crate::net::{CLIENT, CONTROL_PLANE, Host, Network};
 use crate::preflight::Program;
 use crate::real;
@@ -48,11 +50,12 @@ impl fmt::Display for NodeKind {
 
 impl NodeKind {
     /// The programs that nodes of this kind need.
-    pub fn modules(self) -> &'static [Module] {
-        match self {
-            Self::Real => &[Module::Kubernetes, Module::CoreDns],
-            Self::Hollow => &[Module::Kubernetes],
+    pub fn modules(self, kubernetes: Version) -> Vec<Module> {
+        let mut modules = kubernetes.modules();
+        if self == Self::Real {
+            modules.push(Module::CoreDns);
         }
+        modules
     }
 
     /// What nodes of this kind run beside what every lab runs.
@@ -74,6 +77,12 @@ pub struct Plan {
     /// How its kube-proxies forward.
     #[serde(default)]
     pub proxy: ProxyMode,
+    /// Its Kubernetes.
+    #[serde(default)]
+    pub kubernetes: Version,
+    /// Where etcd, API server, controller manager and scheduler run.
+    #[serde(default)]
+    pub control_plane: Placement,
     /// Its LAN.
     pub network: Network,
 }
@@ -114,7 +123,7 @@ impl Lab {
     pub fn attach(name: &str) -> Result<Self> {
         let state = State::open(name)?;
         let plan: Plan = state.read_json("lab.json")?;
-        let tools = Tools::ensure(plan.kind.modules())?;
+        let tools = Tools::ensure(&plan.kind.modules(plan.kubernetes))?;
         Ok(Self::new(Arc::new(state), plan, tools, Ownership::Detached))
     }
 

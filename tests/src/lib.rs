@@ -36,6 +36,7 @@ mod failure;
 pub mod hollow;
 pub mod image;
 pub mod kube_proxy;
+pub mod kubernetes;
 pub mod lab;
 pub mod leftovers;
 pub mod lifetime;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::kubernetes::Version;
 use crate::progress::Step;
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod tests;
 pub enum Module {
     /// etcd, the control plane, kubelet, kube-proxy, kubectl, helm.
     Kubernetes,
+    /// The control plane, kubelet, kube-proxy and kubectl of another version.
+    Components(Version),
     /// The cluster's DNS server.
     CoreDns,
     /// `MetalLB`'s two daemons, of the last release that a `ConfigMap` configures.
@@ -41,7 +44,10 @@ pub const KUBE_VIP: &str = "github.com/kube-vip/kube-vip";
 impl Module {
     fn name(self) -> &'static str {
         match self {
-            Self::Kubernetes => "kubernetes",
+            Self::Kubernetes | Self::Components(Version::V1_34) => "kubernetes",
+            Self::Components(Version::V1_31) => "kubernetes-1.31",
+            Self::Components(Version::V1_33) => "kubernetes-1.33",
+            Self::Components(Version::V1_35) => "kubernetes-1.35",
             Self::CoreDns => "coredns",
             Self::MetalLb => "metallb",
             Self::MetalLbObjects => "metallb-objects",
@@ -59,7 +65,7 @@ impl Module {
     /// What a person should expect, measured on two cores.
     fn first_build(self) -> &'static str {
         match self {
-            Self::Kubernetes => "about 10 minutes",
+            Self::Kubernetes | Self::Components(_) => "about 10 minutes",
             Self::CoreDns => "about 1 minute",
             Self::MetalLb => "about 1 minute",
             Self::MetalLbObjects => "about 3 minutes",
@@ -71,7 +77,7 @@ impl Module {
     /// Flags of the linker. Without a version, components of Kubernetes report v0.0.0 and some
     /// refuse to start.
     fn ldflags(self, go_mod: &str) -> Result<String> {
-        if self != Self::Kubernetes {
+        if !matches!(self, Self::Kubernetes | Self::Components(_)) {
             return Ok("-s -w".to_owned());
         }
         let version = required_version(go_mod, "k8s.io/kubernetes")?;

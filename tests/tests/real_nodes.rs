@@ -186,10 +186,7 @@ fn a_speaker_outlives_another_lease_of_its_node() -> Result<()> {
             let it = members.find(|member| member["node"] == "n2");
             Ok(it.is_some_and(|it| it["address"] == new.to_string() && it["standing"] == "live"))
         };
-        let begin = std::time::Instant::now();
-        let done = wait_until(KEY_COMES, followed, || Ok(())).context("n1 does not follow n2");
-        println!("followed after {:?}", begin.elapsed());
-        done
+        wait_until(KEY_COMES, followed, || Ok(())).context("n1 does not follow n2")
     })
 }
 

@@ -7,6 +7,7 @@ use ferrolb_core::dead::{
     service_facts, slice_facts, votes_view,
 };
 use ferrolb_core::view::ServiceKey;
+use ferrolb_kube::trimmed::Trimmed;
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -29,7 +30,8 @@ pub(super) struct Watches {
 
 impl Watches {
     pub(super) fn begin(client: &Client, namespace: &str) -> Self {
-        let nodes = Api::<Node>::all(client.clone());
+        let nodes = Api::<Trimmed<Node>>::all(client.clone());
+        let node_facts = |Trimmed(node): &Trimmed<Node>| node_facts(node);
         let services = Api::<Service>::all(client.clone());
         let namespaces = Api::<Namespace>::all(client.clone());
         let slices = Api::<EndpointSlice>::all(client.clone());

@@ -1,5 +1,7 @@
 //! What a request's path and query name.
 
+use serde_json::Value;
+
 /// Namespace and name.
 pub(super) fn names(path: &str) -> [&str; 2] {
     let mut parts = path.rsplit('/');
@@ -39,8 +41,37 @@ pub(super) fn is_in(one: &str, path: &str, query: &str) -> bool {
     (whole == path || is_of_all()) && selected.is_none_or(|selected| selected == name)
 }
 
+/// Whether its labels are selected: by `key in (one,other)`, or by pairs `key=value`.
+pub(super) fn has_labels(object: &Value, query: &str) -> bool {
+    let Some(selector) = parameter(query, "labelSelector") else {
+        return true;
+    };
+    let label = |key: &str| object["metadata"]["labels"][key].as_str();
+    match selector.split_once(" in (") {
+        Some((key, values)) => {
+            let mut values = values.trim_end_matches(')').split(',');
+            label(key).is_some_and(|label| values.any(|value| value == label))
+        }
+        None => selector.split(',').all(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            label(key) == Some(value)
+        }),
+    }
+}
+
 pub(super) fn parameter(query: &str, key: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.find(|(one, _)| *one == key)?.1;
-    Some(value.replace("%3D", "=").replace("%3d", "="))
+    let value = pairs.find(|(one, _)| *one == key)?.1.replace('+', " ");
+    let codes = [
+        ("%3D", "="),
+        ("%2F", "/"),
+        ("%28", "("),
+        ("%29", ")"),
+        ("%2C", ","),
+    ];
+    Some(codes.iter().fold(value, |value, (code, character)| {
+        value
+            .replace(code, character)
+            .replace(&code.to_lowercase(), character)
+    }))
 }

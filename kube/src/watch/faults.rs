@@ -193,6 +193,34 @@ async fn from_a_bookmark_on_nothing_is_listed_again_however_much_is_forgotten() 
 }
 
 #[tokio::test]
+async fn a_watch_is_long_where_bookmarks_come_and_short_where_none_do() {
+    let mut bench = Bench::new().await;
+    assert_eq!(bench.listed().await, ["a"]);
+    bench.watches_again(0).await;
+    bench.api.hang_up();
+    bench.watches_again(1).await;
+    bench.api.bookmark();
+    bench.api.set(&path("b"), json!({}));
+    assert_eq!(bench.next().await, Event::Apply("b ".to_owned()));
+    bench.api.hang_up();
+    bench.watches_again(2).await;
+    let asked = bench.api.asked(WATCHED);
+    let seconds = |line: &String| {
+        let (_, rest) = line.split_once("timeoutSeconds=").unwrap();
+        let number = rest.split('&').next().unwrap();
+        number.parse::<u32>().unwrap()
+    };
+    let lengths: Vec<_> = asked.iter().map(seconds).collect();
+    assert!(lengths[..2].iter().all(|one| *one <= 60), "{lengths:?}");
+    assert!((300..=600).contains(&lengths[2]), "{lengths:?}");
+    assert!(
+        asked
+            .iter()
+            .all(|line| line.contains("allowWatchBookmarks=true"))
+    );
+}
+
+#[tokio::test]
 async fn while_the_server_stalls_nothing_is_told_and_nothing_is_taken_back() {
     let mut bench = Bench::new().await;
     bench.api.script(WATCHED, Fault::Stalled);

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::{Error, Event};
-use crate::backoff::delay;
+use crate::backoff::{spread, spread_delay};
 
 /// With these an API server answers that forbids to read objects, or has no such kind.
 pub const NOT_THERE: &[u16] = &[403, 404];
@@ -141,10 +141,10 @@ fn patient<T: Told + Send + 'static>(
     let events = Box::pin(events);
     // How often it has failed in a row, and whether that has been waited for.
     stream::unfold(
-        (events, 0_u32, true),
-        move |(mut events, failures, has_waited)| async move {
+        (events, 0_u32, true, spread()),
+        move |(mut events, failures, has_waited, mut spread)| async move {
             if !has_waited {
-                sleep(delay(failures)).await;
+                sleep(spread_delay(failures, &mut spread)).await;
             }
             let event = events.next().await?;
             let failures = match &event {
@@ -167,7 +167,7 @@ fn patient<T: Told + Send + 'static>(
                 }
             };
             let has_to_wait = event.is_err();
-            Some((event, (events, failures, !has_to_wait)))
+            Some((event, (events, failures, !has_to_wait, spread)))
         },
     )
 }

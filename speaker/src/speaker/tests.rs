@@ -121,7 +121,7 @@ impl Running {
             Arc::clone(&metrics),
         );
         let (monitored_at, _) = latest::channel(None);
-        let (labels, wanted_labels) = Labels::channel();
+        let (steering, steered) = Steering::channel();
         let (questions, asked) = mpsc::channel(1);
         let (gateways, told_gateways) = latest::channel(Vec::new());
         let source = format!("{NAMESPACE}/config");
@@ -135,16 +135,11 @@ impl Running {
             votes: None,
             metrics: Arc::clone(&metrics),
             readiness: Readiness::waiting_for("the API server"),
-            labels,
+            steering,
             monitored_at,
         };
         let sources = Sources {
-            inputs: watch::all(
-                &client,
-                NAMESPACE,
-                ("config", "ferrolb-config"),
-                wanted_labels,
-            ),
+            inputs: watch::all(&client, NAMESPACE, ("config", "ferrolb-config"), steered),
             notices,
             heard,
             questions: asked,
@@ -239,7 +234,7 @@ async fn whatever_the_api_server_does_at_first_the_address_is_announced_and_one_
     let lan = Lan::default();
     let api = api(&[1]).await;
     api.script("GET /api/v1/services", Fault::Refused(500));
-    api.script("endpointslices?limit", Fault::BrokenOff);
+    api.script("endpointslices?", Fault::BrokenOff);
     api.script("GET /api/v1/nodes", Fault::Late(Duration::from_millis(200)));
     api.script("configmaps?", Fault::AnswerLost);
     let speaker = Running::new(&lan, &api, 1).await;
@@ -251,6 +246,67 @@ async fn whatever_the_api_server_does_at_first_the_address_is_announced_and_one_
     assert_eq!(api.all("/events/")[0]["reason"], "nodeAssigned");
     until("its series", async || speaker.has_series()).await;
     assert_eq!(speaker.status().await.waiting_for, None);
+}
+
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+
+fn slice_of(service: &str) -> Value {
+    json!({
+        "metadata": { "labels": { "kubernetes.io/service-name": service } },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": ["10.1.0.1"], "conditions": { "ready": true } }],
+    })
+}
+
+#[tokio::test]
+async fn only_slices_of_services_of_ours_are_asked_for_and_a_new_service_is_served_at_once() {
+    let lan = Lan::default();
+    let api = api(&[1]).await;
+    api.set(&format!("{SLICES}/foreign-1"), slice_of("foreign"));
+    let speaker = Running::new(&lan, &api, 1).await;
+    assert_eq!(settle(&[&speaker]).await, 1);
+    let mut second = api.get(WEB).unwrap();
+    second["status"]["loadBalancer"]["ingress"][0]["ip"] = address(201).to_string().into();
+    api.set(&WEB.replace("/web", "/new"), second);
+    api.set(&format!("{SLICES}/new-1"), slice_of("new"));
+    until("the new one is announced", async || {
+        let status = speaker.status().await;
+        status
+            .vip(address(201))
+            .is_some_and(|vip| vip.announced_here)
+    })
+    .await;
+    let asked = api.asked("endpointslices?");
+    assert_eq!(asked.len(), 4, "a list and a watch for each: {asked:?}");
+    for (request, name) in asked.iter().zip(["web", "web", "new", "new"]) {
+        let selector = format!("service-name+in+%28{name}%29&");
+        assert!(request.contains(&selector), "{request}");
+    }
+    // Nothing is missed on either.
+    api.delete(SLICE);
+    until("the first one has no endpoint", async || {
+        let status = speaker.status().await;
+        let line = status.vip(vip());
+        line.and_then(|line| line.reason.clone()) == Some(Reason::NoEndpoint.into())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_slices_are_forbidden_endpoints_are_read() {
+    let lan = Lan::default();
+    let api = api(&[1]).await;
+    for _ in 0..8 {
+        api.script("endpointslices?", Fault::Refused(403));
+    }
+    api.set(
+        "/api/v1/namespaces/shop/endpoints/web",
+        json!({ "subsets": [{ "addresses": [{ "ip": "10.1.0.1", "nodeName": "n1" }] }] }),
+    );
+    let speaker = Running::new(&lan, &api, 1).await;
+    assert_eq!(settle(&[&speaker]).await, 1);
+    assert_eq!(api.asked("endpoints?").len(), 2, "a list and a watch");
+    assert_eq!(api.asked("endpointslices?").len(), 1);
 }
 
 /// The pool has 192.168.64.200 to .207.

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use ferrolb_core::compiled::Compiled;
 use ferrolb_core::config::{LabelSelector, Layer2Advertisement, Outcome, Scope};
 use ferrolb_core::conflict::Cause;
+use ferrolb_core::cover::WatchId;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
 use ferrolb_core::source::Memory;
+use ferrolb_core::view::EndpointSliceView;
+
+use crate::slices::Told;
 
 use super::*;
 
@@ -28,6 +32,9 @@ const POOLS: &str = "address-pools:
 struct Cluster {
     view: View,
     dirty: Dirty,
+    now: Instant,
+    /// What had to be done with the watches of slices.
+    orders: Vec<Order>,
 }
 
 impl Cluster {
@@ -41,9 +48,10 @@ impl Cluster {
         let mut cluster = Self {
             view,
             dirty: Dirty::default(),
+            now: Instant::START,
+            orders: Vec::new(),
         };
         cluster.take(Input::Service(Event::Init));
-        cluster.take(Input::Slice(Event::Init));
         cluster.take(Input::Node(Event::Init));
         cluster.take(Input::Config(Event::Init));
         cluster.take(Input::Reports(Event::Init));
@@ -59,9 +67,8 @@ impl Cluster {
             json!({}),
             ADDRESS,
         ))));
-        cluster.take(Input::Slice(Event::InitApply(slice("web-1", "web", true))));
         cluster.take(Input::Service(Event::InitDone));
-        cluster.take(Input::Slice(Event::InitDone));
+        cluster.list_slices(0, [slice("web-1", "web", true)]);
         cluster.take(Input::Node(Event::InitDone));
         cluster.take(Input::Config(Event::InitDone));
         cluster.take(Input::Compiled(Event::InitDone));
@@ -71,9 +78,29 @@ impl Cluster {
 
     fn take(&mut self, input: Input) {
         self.view.handle(input, &mut self.dirty);
+        self.poll();
         if let Some(names) = self.view.poll_labels() {
             self.list_anew(&names);
         }
+    }
+
+    fn poll(&mut self) {
+        while let Some(order) = self.view.poll_order(&mut self.dirty, self.now) {
+            self.orders.push(order);
+        }
+    }
+
+    /// What a watch of slices tells at first.
+    fn list_slices<const N: usize>(
+        &mut self,
+        watch: WatchId,
+        slices: [(ServiceKey, Option<EndpointSliceView>); N],
+    ) {
+        self.take(told(watch, Event::Init));
+        for slice in slices {
+            self.take(told(watch, Event::InitApply(slice)));
+        }
+        self.take(told(watch, Event::InitDone));
     }
 
     /// What the watches of Services and Nodes do when other labels are wanted.
@@ -178,6 +205,15 @@ fn merge(value: &mut Value, change: Value) {
         }
         (value, change) => *value = change,
     }
+}
+
+/// What one of the watches of slices tells.
+fn told(watch: WatchId, event: Event<(ServiceKey, Option<EndpointSliceView>)>) -> Input {
+    Input::Slice(Told {
+        watch,
+        is_of_all: false,
+        event,
+    })
 }
 
 fn slice(name: &str, service: &str, ready: bool) -> (ServiceKey, Option<EndpointSliceView>) {
@@ -559,7 +595,7 @@ fn without_any_configuration_only_our_controllers_addresses_are_announced() {
 fn only_what_an_event_touches_is_decided_anew() {
     let mut cluster = Cluster::new(Some(POOLS));
     assert!(cluster.dirty().all, "the lists are complete");
-    cluster.take(Input::Slice(Event::Apply(slice("web-1", "web", false))));
+    cluster.take(told(0, Event::Apply(slice("web-1", "web", false))));
     let dirty = cluster.dirty();
     assert!(!dirty.all && dirty.addresses == [ADDRESS.parse().unwrap()].into());
     assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
@@ -584,11 +620,149 @@ fn only_what_an_event_touches_is_decided_anew() {
 fn a_slice_that_moves_to_another_service_leaves_the_first_one() {
     let mut cluster = Cluster::new(Some(POOLS));
     cluster.dirty();
-    cluster.take(Input::Slice(Event::Apply(slice("web-1", "other", true))));
+    cluster.take(told(0, Event::Apply(slice("web-1", "other", true))));
     assert_eq!(cluster.dirty().addresses, [ADDRESS.parse().unwrap()].into());
     assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
-    cluster.take(Input::Slice(Event::Delete(slice("web-1", "other", true))));
-    assert_eq!(cluster.view.slices_of, BTreeMap::new());
+    cluster.take(told(0, Event::Delete(slice("web-1", "other", true))));
+    assert_eq!(cluster.view.slices.services(), 0);
+}
+
+#[test]
+fn slices_of_services_of_the_same_name_in_other_namespaces_are_neither_counted_nor_kept() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let (_, foreign) = slice("web-1", "web", true);
+    let mut foreign = foreign.unwrap();
+    foreign.service.namespace = "bank".into();
+    let bank = ServiceKey {
+        namespace: "bank".into(),
+        name: "web-1".into(),
+    };
+    cluster.take(told(0, Event::Apply((bank, Some(foreign)))));
+    assert_eq!(cluster.view.slices.services(), 1);
+    cluster.take(told(0, Event::Delete(slice("web-1", "web", true))));
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
+}
+
+/// A second Service at another address, which needs a watch of its own at first.
+fn other_service() -> Input {
+    let (_, other) = service(json!({ "metadata": { "name": "other" } }), "192.168.64.201");
+    Input::Service(Event::Apply((key("other"), other)))
+}
+
+#[test]
+fn no_address_is_lost_while_the_watches_of_slices_are_replaced() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let only = |names: &str| Some(format!("kubernetes.io/service-name in ({names})"));
+    assert_eq!(cluster.orders, [Order::Open(0, only("web"))]);
+    cluster.take(other_service());
+    while cluster.orders.len() < 2 {
+        cluster.now = cluster.view.poll_timeout().unwrap();
+        cluster.poll();
+    }
+    assert_eq!(cluster.orders[1], Order::Open(1, only("other")));
+    let other = "192.168.64.201".parse().unwrap();
+    assert_eq!(cluster.view.wish(other), Err(Reason::NoEndpoint));
+    cluster.dirty();
+    cluster.list_slices(1, [slice("other-1", "other", true)]);
+    assert!(cluster.dirty().addresses.contains(&other));
+    assert!(cluster.view.wish(other).is_ok());
+    // Minutes later both become one, which lists what was before the newest change.
+    cluster.now = cluster.view.poll_timeout().unwrap();
+    cluster.poll();
+    assert_eq!(cluster.orders[2], Order::Open(2, only("other,web")));
+    cluster.take(told(0, Event::Apply(slice("web-2", "web", true))));
+    cluster.take(told(0, Event::Delete(slice("web-1", "web", true))));
+    let other_slices = || slice("other-1", "other", true);
+    cluster.take(told(2, Event::Init));
+    cluster.take(told(2, Event::InitApply(slice("web-1", "web", false))));
+    cluster.take(told(2, Event::InitApply(other_slices())));
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.dirty();
+    cluster.take(told(2, Event::InitDone));
+    assert_eq!(cluster.may(), Ok(()), "the former watch still speaks");
+    assert_eq!(cluster.orders[3..], [Order::Close(1)]);
+    cluster.take(told(2, Event::Apply(slice("web-2", "web", true))));
+    cluster.take(told(2, Event::Delete(slice("web-1", "web", true))));
+    assert!(!cluster.dirty().all);
+    cluster.now = cluster.view.poll_timeout().unwrap();
+    cluster.poll();
+    assert_eq!(cluster.orders[4..], [Order::Close(0)]);
+    let web: IpAddr = ADDRESS.parse().unwrap();
+    assert!(
+        !cluster.dirty().addresses.contains(&web),
+        "nothing has changed"
+    );
+    assert_eq!(cluster.may(), Ok(()));
+    // What a closed one still tells is not heard.
+    cluster.take(told(0, Event::Delete(slice("web-2", "web", true))));
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.take(told(2, Event::Delete(slice("web-2", "web", true))));
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
+    assert!(cluster.view.wish(other).is_ok());
+}
+
+#[test]
+fn what_a_former_watch_had_missed_is_noticed_when_it_is_closed() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    cluster.take(other_service());
+    while cluster.orders.len() < 3 {
+        cluster.now = cluster.view.poll_timeout().unwrap();
+        cluster.poll();
+        if cluster.orders.len() == 2 {
+            cluster.list_slices(1, []);
+        }
+    }
+    cluster.list_slices(2, []);
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.dirty();
+    while !cluster.orders.contains(&Order::Close(0)) {
+        cluster.now = cluster.view.poll_timeout().unwrap();
+        cluster.poll();
+    }
+    assert_eq!(cluster.dirty().addresses, [ADDRESS.parse().unwrap()].into());
+    assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
+}
+
+#[test]
+fn where_endpoints_are_read_a_new_service_needs_no_watch() {
+    let mut cluster = Cluster::new(Some(POOLS));
+    let of_all = |event| {
+        Input::Slice(Told {
+            watch: 0,
+            is_of_all: true,
+            event,
+        })
+    };
+    cluster.take(of_all(Event::Init));
+    for name in ["web", "other"] {
+        let slice = slice(&format!("{name}-ipv4"), name, true);
+        cluster.take(of_all(Event::InitApply(slice)));
+    }
+    cluster.take(of_all(Event::InitDone));
+    assert_eq!(cluster.may(), Ok(()));
+    cluster.take(other_service());
+    assert!(cluster.view.wish("192.168.64.201".parse().unwrap()).is_ok());
+    assert_eq!(cluster.orders.len(), 1);
+}
+
+#[test]
+fn without_services_of_ours_no_slices_are_waited_for() {
+    let class = Some("example.com/other".to_owned());
+    let mut view = View::new(
+        "n1".to_owned(),
+        class,
+        SOURCE.to_owned(),
+        ExcludeLabel::Prefer,
+    );
+    let dirty = &mut Dirty::default();
+    view.handle(Input::Service(Event::Init), dirty);
+    let other = service(json!({}), ADDRESS);
+    view.handle(Input::Service(Event::InitApply(other)), dirty);
+    assert_eq!(view.poll_order(dirty, Instant::START), None);
+    assert_eq!(view.missing(), Some("the list of Services"));
+    view.handle(Input::Service(Event::InitDone), dirty);
+    assert_eq!(view.poll_order(dirty, Instant::START), None);
+    assert_eq!(view.missing(), Some("the list of Nodes"));
 }
 
 #[test]
@@ -715,8 +889,6 @@ fn a_speaker_that_starts_waits_for_the_labels_of_nodes() {
     for input in [
         Input::Service(Event::Init),
         Input::Service(Event::InitDone),
-        Input::Slice(Event::Init),
-        Input::Slice(Event::InitDone),
         Input::Node(Event::Init),
         Input::Node(Event::InitDone),
         Input::Reports(Event::Init),

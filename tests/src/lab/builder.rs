@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::{Lab, NodeKind, Ownership, Plan};
+use crate::control_plane::Placement;
 use crate::kube_proxy::ProxyMode;
+use crate::kubernetes::Version;
 use crate::net::{Network, lan_address};
 use crate::progress::Progress;
 use crate::state::{State, remove_dead_labs};
@@ -33,6 +35,8 @@ pub struct Builder {
     kind: NodeKind,
     like_minikube: bool,
     proxy: Option<ProxyMode>,
+    kubernetes: Option<Version>,
+    control_plane: Placement,
     exactly: bool,
     detached: bool,
     progress: Progress,
@@ -46,6 +50,8 @@ impl Builder {
             kind: NodeKind::Real,
             like_minikube: false,
             proxy: None,
+            kubernetes: None,
+            control_plane: Placement::default(),
             exactly: false,
             detached: false,
             progress: Progress::Quiet,
@@ -79,6 +85,22 @@ impl Builder {
         }
     }
 
+    /// Its Kubernetes; when not said, as [`CHOICE`](crate::kubernetes::CHOICE) says.
+    pub fn kubernetes(self, version: Version) -> Self {
+        Self {
+            kubernetes: Some(version),
+            ..self
+        }
+    }
+
+    /// Where its control plane runs; on a host of its own when not said.
+    pub fn control_plane(self, control_plane: Placement) -> Self {
+        Self {
+            control_plane,
+            ..self
+        }
+    }
+
     /// The lab is named exactly as said, without the pid.
     pub fn named_exactly(self) -> Self {
         Self {
@@ -107,9 +129,10 @@ impl Builder {
             bail!("a lab has 1 to {MAX_NODES} nodes, not {}", self.nodes);
         }
         let proxy = self.proxy.map_or_else(ProxyMode::chosen, Ok)?;
+        let kubernetes = self.kubernetes.map_or_else(Version::chosen, Ok)?;
         preflight::check(&[self.kind.programs(), proxy.programs()].concat())?;
         proxy.check_kernel()?;
-        let tools = Tools::ensure(self.kind.modules())?;
+        let tools = Tools::ensure(&self.kind.modules(kubernetes))?;
         for (dead, removed) in remove_dead_labs()? {
             match removed {
                 Ok(()) => self
@@ -129,6 +152,8 @@ impl Builder {
             kind: self.kind,
             like_minikube: self.like_minikube,
             proxy,
+            kubernetes,
+            control_plane: self.control_plane,
             network,
         };
         // Owned until it is up: an error on the way removes it.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::containerd;
 use super::machine::{Machine, cgroup_of};
-use crate::control_plane::{DNS_SERVICE_IP, pki, user_kubeconfig};
+use crate::control_plane::{DNS_SERVICE_IP, kubeconfig_on, pki};
 use crate::net::Host;
 use crate::pki::Certificate;
 
@@ -22,7 +22,7 @@ pub(super) fn start(machine: &Machine<'_>) -> Result<()> {
         lab, host, config, ..
     } = machine;
     let user = format!("system:node:{}", host.name);
-    let kubeconfig = user_kubeconfig(lab, &user, Some("system:nodes"))?;
+    let kubeconfig = kubeconfig_on(lab, host, &user, Some("system:nodes"))?;
     let file = config.join("kubelet.yaml");
     // JSON is YAML.
     fs::write(&file, format!("{:#}\n", configuration(machine)?))
@@ -63,6 +63,8 @@ fn configuration(machine: &Machine<'_>) -> Result<Value> {
         "cgroupRoot": cgroup_of(host),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
+        // From 1.35 on the kubelet refuses cgroup v1 otherwise; 1.31 is the first that knows the field.
+        "failCgroupV1": false,
         "clusterDomain": "cluster.local",
         "clusterDNS": [DNS_SERVICE_IP],
         "resolvConf": resolver,

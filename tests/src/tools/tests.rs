@@ -1,19 +1,22 @@
+use clap::ValueEnum;
+
 use super::*;
 
 #[test]
-fn the_version_of_kubernetes_is_read_from_go_mod() {
-    let go_mod = fs::read_to_string(Module::Kubernetes.source().join("go.mod")).unwrap();
-    let version = required_version(&go_mod, "k8s.io/kubernetes").unwrap();
-    let flags = Module::Kubernetes.ldflags(&go_mod).unwrap();
-    assert!(version.starts_with("v1."), "{version}");
-    assert!(
-        flags.contains(&format!("component-base/version.gitVersion={version} ")),
-        "{flags}"
-    );
-    assert!(
-        flags.contains("client-go/pkg/version.gitMajor=1 "),
-        "{flags}"
-    );
+fn each_version_of_kubernetes_has_a_go_module_that_requires_it_and_its_programs_say_so() {
+    for version in Version::value_variants() {
+        let module = version.modules()[0];
+        let go_mod = fs::read_to_string(module.source().join("go.mod")).unwrap();
+        let required = required_version(&go_mod, "k8s.io/kubernetes").unwrap();
+        assert!(required.starts_with(&format!("v{version}.")), "{required}");
+        let flags = module.ldflags(&go_mod).unwrap();
+        let said = format!("component-base/version.gitVersion={required} ");
+        assert!(flags.contains(&said), "{flags}");
+        let minor = version
+            .to_string()
+            .replace("1.", "client-go/pkg/version.gitMinor=");
+        assert!(flags.contains(&minor), "{flags}");
+    }
 }
 
 #[test]

@@ -16,8 +16,10 @@ use self::scene::Scene;
 use crate::figures::{pause, spread};
 use crate::logs::Logs;
 
+mod capture;
 mod crowd;
 mod fault;
+mod on_nodes;
 mod scene;
 mod traffic;
 
@@ -43,6 +45,16 @@ pub(crate) struct Args {
     /// each. None if faults are named, unless this is given
     #[arg(long)]
     traffic: Option<usize>,
+
+    /// Only this: a node's death that runs a third of the control plane, one round each with pods left in rotation
+    /// and taken out of it, and with the controller manager's leader there or elsewhere: a quarter of an hour
+    #[arg(long)]
+    control_plane: bool,
+
+    /// Only this: what is on the wire at a node's death whose pods are taken out of rotation, and when a connection
+    /// is kept while its address moves, line by line
+    #[arg(long, conflicts_with = "control_plane")]
+    capture: bool,
 }
 
 /// Rounds of what takes a minute of silence each.
@@ -59,6 +71,12 @@ struct Round {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.capture {
+        return capture::run();
+    }
+    if args.control_plane {
+        return on_nodes::run();
+    }
     let faults = match &args.fault[..] {
         [] => Fault::value_variants(),
         some => some,

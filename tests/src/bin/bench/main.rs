@@ -16,6 +16,7 @@ mod many;
 mod objects;
 mod peers;
 mod plugin;
+mod scale;
 mod stress;
 
 /// Measures in a lab of its own. Needs root, release binaries (`make build`) and an idle machine.
@@ -44,6 +45,8 @@ enum Area {
     Objects(objects::Args),
     /// FerroLB beside MetalLB, kube-vip and keepalived: faults, Services, costs
     Peers(peers::Args),
+    /// What a speaker costs in a large cluster, and what a thousand of them cost its API server
+    Scale(scale::Args),
 }
 
 fn main() -> Result<()> {
@@ -56,5 +59,6 @@ fn main() -> Result<()> {
         Area::Plugin(args) => plugin::run(&args),
         Area::Objects(args) => objects::run(&args),
         Area::Peers(args) => peers::run(&args),
+        Area::Scale(args) => scale::run(&args),
     }
 }

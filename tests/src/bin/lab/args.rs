@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use ferrolb_tests::kube_proxy::ProxyMode;
+use ferrolb_tests::kubernetes::Version;
 
 /// A whole Kubernetes cluster on this machine, without a container engine.
 ///
@@ -190,6 +191,12 @@ pub(crate) struct UpArgs {
     /// The mode of kube-proxy [default: $FERROLB_PROXY, else iptables]
     #[arg(long, value_enum, value_name = "MODE")]
     pub(crate) proxy: Option<ProxyMode>,
+    /// The version of Kubernetes [default: $FERROLB_KUBERNETES, else 1.34]
+    #[arg(long, value_enum, value_name = "VERSION")]
+    pub(crate) kubernetes: Option<Version>,
+    /// etcd, API server, controller manager and scheduler on every node, instead of a host of their own
+    #[arg(long)]
+    pub(crate) control_plane_on_nodes: bool,
     /// Stay, and remove the lab on Ctrl-C
     #[arg(long)]
     pub(crate) foreground: bool,

@@ -9,10 +9,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use ferrolb_core::wire::Message;
 use ferrolb_tests::book;
+use ferrolb_tests::control_plane::Placement;
 use ferrolb_tests::daemon::Daemon;
 use ferrolb_tests::demo;
 use ferrolb_tests::echo;
 use ferrolb_tests::image::{Architecture, digest_of, hex, id_of, sbom};
+use ferrolb_tests::kubernetes::Version;
 use ferrolb_tests::lab::{Lab, NodeKind, Plan};
 use ferrolb_tests::lifetime;
 use ferrolb_tests::manifests;
@@ -22,7 +24,7 @@ use ferrolb_tests::progress::{Progress, readable};
 use ferrolb_tests::reference;
 use ferrolb_tests::release::{self as releases, Registry};
 use ferrolb_tests::state::{State, lab_names, remove_dead_labs, remove_lab};
-use ferrolb_tests::tools::{Module, Tools};
+use ferrolb_tests::tools::Tools;
 use ferrolb_tests::walk;
 
 use crate::args::{Args, Command as Verb, Component, UpArgs};
@@ -66,7 +68,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         } => daemon(name, component, &host, &args)?,
         Verb::Logs { process, follow } => return logs(name, process.as_deref(), follow),
         Verb::Decode { file } => decode(&file)?,
-        Verb::Build => drop(Tools::ensure(&[Module::Kubernetes, Module::CoreDns])?),
+        Verb::Build => drop(Tools::ensure(&NodeKind::Real.modules(Version::chosen()?))?),
         Verb::Load => Lab::attach(name)?.load_images(&walk::images()?)?,
         Verb::Images { directory } => images(&directory)?,
         Verb::Manifests { directory } => manifests::write(&directory)?,
@@ -103,6 +105,14 @@ fn start(name: &str, args: &UpArgs) -> Result<()> {
     let builder = match args.proxy {
         Some(proxy) => builder.proxy(proxy),
         None => builder,
+    };
+    let builder = match args.kubernetes {
+        Some(version) => builder.kubernetes(version),
+        None => builder,
+    };
+    let builder = match args.control_plane_on_nodes {
+        true => builder.control_plane(Placement::OnNodes),
+        false => builder,
     };
     let lab = match args.foreground {
         true => builder.named_exactly().start()?,
