@@ -321,11 +321,16 @@ fn services(run: &Run) -> Vec<Panel> {
                 }),
             },
         ),
-        panel(run, "ARP answers a second (more is better)", |contender| {
-            contender
-                .arp
-                .map(|arp| (arp.address, format!("{:.0}", arp.address)))
-        }),
+        panel(
+            run,
+            "ARP answers, % of those of the node's kernel (more is better)",
+            |contender| {
+                contender.arp.map(|arp| {
+                    let share = arp.address / arp.kernel * 100.0;
+                    (share, format!("{share:.0}"))
+                })
+            },
+        ),
     ]
 }
 
