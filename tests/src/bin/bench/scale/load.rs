@@ -1,5 +1,6 @@
 //! Objects as a large cluster has them, and what happens to them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -8,16 +9,18 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::core::Request;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::many::CLIENTS;
 
 /// Changes that are under way at once.
 const CHANGES: usize = 16;
+/// Nothing has changed for so long: it will not.
+const QUIET: Duration = Duration::from_secs(10);
 /// What a kubelet lists at most.
 const IMAGES: usize = 50;
 const SELECTOR: &str = "kubernetes.io/service-name in (web)";
@@ -93,8 +96,20 @@ impl Load {
     }
 
     pub(super) async fn nodes(&self, count: usize) -> Result<()> {
-        self.create(&Api::<Node>::all(self.client.clone()), count, node)
-            .await
+        let api = Api::<Node>::all(self.client.clone());
+        self.create(&api, count, node).await?;
+        // The controller manager writes to each of them, some thirty in a second.
+        let mut before = BTreeSet::new();
+        loop {
+            let all = api.list_metadata(&ListParams::default()).await?;
+            let versions = all.iter().filter_map(ResourceExt::resource_version);
+            let now: BTreeSet<_> = versions.collect();
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+            sleep(QUIET).await;
+        }
     }
 
     /// Changes one slice after the other, so many in a second; how many in all.
