@@ -187,8 +187,7 @@ impl Lab {
         let rights = rights_of(&rendered)?;
         let namespace =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
-        // kubectl before 1.34 takes all of it for JSON where the first object is.
-        let mut yaml = serde_yaml::to_string(&namespace)?;
+        let mut yaml = format!("{namespace}\n");
         let mut accounts = BTreeMap::new();
         for object in rights {
             let head: Head = serde_yaml::from_value(object.clone())?;
