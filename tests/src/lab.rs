@@ -254,7 +254,13 @@ impl Lab {
 
     /// `kubectl apply` of this YAML.
     pub fn apply(&self, yaml: &str) -> Result<String> {
-        stdout_of(self.kubectl_command()?.args(["apply", "-f", "-"]), yaml)
+        let mut kubectl = self.kubectl_command()?;
+        kubectl.args(["apply", "-f", "-"]);
+        // Where the first document is JSON, a kubectl before 1.34 takes those that follow for JSON, too.
+        match yaml.contains("\n---\n") {
+            true => stdout_of(&mut kubectl, &format!("---\n{yaml}")),
+            false => stdout_of(&mut kubectl, yaml),
+        }
     }
 
     fn children(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {

@@ -21,8 +21,9 @@ use crate::figures::pause;
 const SILENT: Duration = Duration::from_secs(100);
 /// For these spans after the death, in seconds, the share of connections that failed is shown.
 const SPANS: [(u64, u64); 6] = [(0, 1), (1, 2), (2, 5), (5, 20), (20, 60), (60, 100)];
-/// In which there are 25 new connections.
-const SPAN: Duration = Duration::from_millis(500);
+/// In which there are 100 new connections.
+const CALM: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(100);
 /// Longer than a Lease of 15 s and the two seconds between two looks at it.
 const LEADS_WITHIN: Duration = Duration::from_secs(60);
 /// A new leader has its informers filled.
@@ -31,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 pub(crate) fn run() -> Result<()> {
     let spans = SPANS.map(|(from, to)| format!("{from}\u{2013}{to} s"));
     println!(
-        "| deadNodes.endpoints | leads on the node | a fifth or more fails until, s after the death | failed, % in {} |",
+        "| deadNodes.endpoints | leads on the node | a third fails until, s after the death | failed, % in {} |",
         spans.join(" | ")
     );
     println!("|{}", " --- |".repeat(3 + SPANS.len()));
@@ -65,9 +66,13 @@ fn round(lab: &Lab, name: &str, values: &str, leads: bool) -> Result<()> {
         let (failed, all) = report.within(cut, from, to);
         format!("{:.1}", 100.0 * failed as f64 / all.max(1) as f64)
     });
+    let until = in_rotation(&report, cut);
     println!(
-        "| {name} | {leaders} | {:.1} | {} |",
-        in_rotation(&report, cut).as_secs_f64(),
+        "| {name} | {leaders} | {} | {} |",
+        until.map_or_else(
+            || "the end".to_owned(),
+            |until| format!("{:.1}", until.as_secs_f64())
+        ),
         shares.join(" | ")
     );
     Ok(())
@@ -75,18 +80,16 @@ fn round(lab: &Lab, name: &str, values: &str, leads: bool) -> Result<()> {
 
 /// How long the dead pod was in rotation: of three, it had a third of the connections. The last one that fails
 /// does not tell: whoever comes again from a source port with which it failed fails once more, for two minutes.
-fn in_rotation(report: &ConnectReport, cut: Instant) -> Duration {
-    let mut until = Duration::ZERO;
+fn in_rotation(report: &ConnectReport, cut: Instant) -> Option<Duration> {
     let mut from = Duration::ZERO;
     while from < SILENT {
-        let to = from + SPAN;
-        let (failed, all) = report.within(cut, from, to);
-        if 5 * failed >= all && failed > 0 {
-            until = to;
+        let (failed, all) = report.within(cut, from, from + CALM);
+        if 10 * failed < all {
+            return Some(from);
         }
-        from = to;
+        from += STEP;
     }
-    until
+    None
 }
 
 /// Makes the controller manager of this node the leading one. The name that stands in the Lease is the

@@ -84,7 +84,7 @@ impl Death {
                 ..
             } if *target == self.dead.1 => Some(format!("ARP, who has {name}{when}{silence}")),
             Content::Arp { sender, target, .. } if *sender == self.vip && sender == target => {
-                Some(format!("ARP: {sender} is here, as each minute"))
+                Some(format!("ARP: {sender} is here, said again"))
             }
             Content::Icmp {
                 kind: ECHO_REQUEST,
@@ -186,7 +186,7 @@ impl Telling {
         match (after(self.gone), after(self.voted)) {
             (false, _) => "",
             (true, false) => ", once more before the vote",
-            (true, true) => ", is it back?",
+            (true, true) => ", in case it is back",
         }
     }
 }
