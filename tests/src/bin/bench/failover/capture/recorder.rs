@@ -28,7 +28,9 @@ impl Recorder {
             let _ = std::fs::remove_file(&file);
             let path = file.display().to_string();
             let spec = lab.host(host)?.process(&name, "tcpdump");
-            let args = ["-i", "eth0", "-Q", "out", "-U", "-Z", "root", "-w", &path];
+            // Each frame at once: what the kernel still holds back when it is stopped would be lost.
+            let options = ["-i", "eth0", "-Q", "out", "--immediate-mode", "-U"];
+            let args = [&options[..], &["-Z", "root", "-w", &path]].concat();
             lab.spawn(spec.args(args))?;
             captures.push((name, file));
         }
