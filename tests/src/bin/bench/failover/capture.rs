@@ -4,12 +4,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use ferrolb_tests::Lab;
+use ferrolb_tests::cluster::SOON;
 use ferrolb_tests::rotation::{install, victim, wait_until_all_ready};
+use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::answering_macs;
 
 use self::heard::Heard;
@@ -115,7 +119,9 @@ fn kept_connection(lab: &Lab, target: SocketAddr, vip: Ipv4Addr) -> Result<()> {
     let old = owner(lab, vip)?;
     let nodes = lab.nodes();
     let new = nodes.iter().find(|node| node.name != old);
-    let new = new.context("there is one node")?.name.clone();
+    let (new, its) = new
+        .map(|node| (node.name.clone(), node.mac))
+        .context("there is one node")?;
     let hosts = lab.network().hosts();
     let recorder = Recorder::start(lab, hosts.iter().map(|host| &host.name))?;
     let heard = Heard::start(lab)?;
@@ -123,7 +129,9 @@ fn kept_connection(lab: &Lab, target: SocketAddr, vip: Ipv4Addr) -> Result<()> {
     kept.set_read_timeout(Some(PATIENCE))?;
     kept.set_nodelay(true)?;
     let port = kept.local_addr()?.port();
-    let asked = thread::spawn(move || ask(&mut kept, BEFORE + AFTER_MOVE));
+    let enough = Arc::<AtomicBool>::default();
+    let of_thread = Arc::clone(&enough);
+    let asked = thread::spawn(move || ask(&mut kept, &of_thread));
     pause(BEFORE);
     let zero = Zero(SystemTime::now());
     lab.kubectl(&[
@@ -132,6 +140,10 @@ fn kept_connection(lab: &Lab, target: SocketAddr, vip: Ipv4Addr) -> Result<()> {
         "web",
         &format!("ferrolb.io/move-to={new}"),
     ])?;
+    let has_moved = || Ok(answering_macs(lab, vip)? == [its]);
+    wait_until(SOON, has_moved, || Ok(())).context("the address does not move")?;
+    pause(AFTER_MOVE);
+    enough.store(true, Ordering::Relaxed);
     let answers = asked
         .join()
         .map_err(|_| anyhow::anyhow!("asking ended"))??;
@@ -148,9 +160,9 @@ fn kept_connection(lab: &Lab, target: SocketAddr, vip: Ipv4Addr) -> Result<()> {
 }
 
 /// Redis answers each PING; how many it answered. One that it does not answer is an error.
-fn ask(stream: &mut TcpStream, time: Duration) -> Result<u32> {
-    let (begun, mut answers) = (Instant::now(), 0);
-    while begun.elapsed() < time {
+fn ask(stream: &mut TcpStream, enough: &AtomicBool) -> Result<u32> {
+    let mut answers = 0;
+    while !enough.load(Ordering::Relaxed) {
         stream
             .write_all(b"PING\r\n")
             .context("the connection broke")?;
