@@ -95,7 +95,7 @@ check-%:
 
 TEST := cargo test --workspace --features ferrolb-core/k8s --locked
 # What depends on how kube-proxy forwards.
-PROXY_TESTS := walk failover install addon keep_connections
+PROXY_TESTS := walk failover install addon dead_nodes keep_connections
 # What depends on the version of Kubernetes.
 KUBERNETES_TESTS := walk failover install addon
 KUBERNETES_VERSIONS := $(sort 1.34 $(patsubst tests/tools/kubernetes-%,%,$(wildcard tests/tools/kubernetes-*)))

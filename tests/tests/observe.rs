@@ -133,9 +133,12 @@ fn what_does_not_come_is_reported_with_what_came() {
 fn a_capture_can_be_read_by_tcpdump_and_by_ourselves() {
     let lan = Lan::create("capture");
     let observer = lan.observe();
-    lan.ask(lan.n1().ipv4);
+    let deadline = Instant::now() + SOON;
+    while lan.ask(lan.n1().ipv4).is_empty() {
+        assert!(Instant::now() < deadline, "nobody answers");
+    }
     observer
-        .wait_for(|frame| !frame.outgoing, Instant::now() + SOON)
+        .wait_for(|frame| !frame.outgoing, deadline)
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("frames.pcap");
