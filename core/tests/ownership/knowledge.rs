@@ -150,6 +150,12 @@ fn a_winner_that_never_knew_of_the_other_claim_has_the_last_word_too() {
             lose_records(&mut world, paths);
             let order = want_one(&mut world);
             world.run_until(|world| world.owners(vip(0)).len() == 2);
+            // Both have announced it, the second one last.
+            let is_asked_for = |world: &World| {
+                let mut hosts = world.hosts.iter();
+                hosts.any(|host| host.asking.contains_key(&vip(0)))
+            };
+            world.run_until(|world| !is_asked_for(world));
             let paths = to(&world, &order[..1]);
             lose_records(&mut world, paths);
             if lost_once {
