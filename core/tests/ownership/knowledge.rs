@@ -42,6 +42,12 @@ fn all_know_the_owner(world: &World) -> bool {
     (0..world.hosts.len()).all(|host| world.owner_known_to(host, vip(0)) == owner)
 }
 
+/// C9: its owner has asked whether anybody has it, and announced it. The record says so.
+fn is_probed(world: &World) -> bool {
+    let mut hosts = world.hosts.iter();
+    !hosts.any(|host| host.asking.contains_key(&vip(0)))
+}
+
 /// Otherwise the next in turn would claim it too, and the client would be moved to and fro.
 #[test]
 fn a_claim_whose_record_is_lost_is_known_to_all_before_the_next_ones_turn() {
@@ -75,6 +81,7 @@ fn what_one_other_member_learned_gets_around_among_sixty_within_250_ms() {
         let eligible = (0..hosts).map(|host| host == owner).collect();
         world.inflict(Fault::WantOn(vip(0), eligible));
         world.run_until(|world| !world.owners(vip(0)).is_empty());
+        world.run_until(is_probed);
         let began = world.now;
         // The record and its repetition; what is repaired from the second member's copy is not lost.
         world.run(ms(20));
@@ -151,11 +158,7 @@ fn a_winner_that_never_knew_of_the_other_claim_has_the_last_word_too() {
             let order = want_one(&mut world);
             world.run_until(|world| world.owners(vip(0)).len() == 2);
             // Both have announced it, the second one last.
-            let is_asked_for = |world: &World| {
-                let mut hosts = world.hosts.iter();
-                hosts.any(|host| host.asking.contains_key(&vip(0)))
-            };
-            world.run_until(|world| !is_asked_for(world));
+            world.run_until(is_probed);
             let paths = to(&world, &order[..1]);
             lose_records(&mut world, paths);
             if lost_once {
