@@ -176,12 +176,20 @@ fn who_announces_what_a_better_rank_owns_is_corrected_at_once() {
         assert_eq!(world.owners(vip), [best], "seed {seed}");
         world.inflict(Fault::Start(other));
         world.run(ms(600));
-        world.inflict(Fault::Cut(best, other, true));
+        let cut = |world: &mut World, is_cut| {
+            world.inflict(Fault::Cut(best, other, is_cut));
+            world.inflict(Fault::Cut(other, best, is_cut));
+        };
+        cut(&mut world, true);
         while world.owners(vip).len() == 1 {
             world.run(Duration::from_micros(50));
             assert!(world.now < Instant::from_millis(30_000), "seed {seed}");
         }
-        world.inflict(Fault::Cut(best, other, false));
+        // Its questions are over, and nobody has heard them (C9).
+        world.run(ms(200));
+        assert!(world.hosts[other].asking.contains_key(&vip), "seed {seed}");
+        cut(&mut world, false);
+        world.run_until(|world| !world.hosts[other].asking.contains_key(&vip));
         world.run(ms(5));
         assert_eq!(world.owners(vip), [best], "seed {seed}");
         world.check("at once");

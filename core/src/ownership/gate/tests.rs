@@ -512,7 +512,7 @@ fn an_epoch_that_leaps_makes_no_owner_and_after_the_last_one_comes_another() {
     let keys = keys(false);
     let (mut speaker, now) = owner(&keys);
     let records = Message::Records(vec![entry(&[
-        (vip(), claim(u32::MAX)),
+        (vip(), claim(1 << 30)),
         (address(9), claim(u32::MAX)),
     ])]);
     let said = datagram(&keys, &header(1), &records);
