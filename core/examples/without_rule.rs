@@ -111,7 +111,7 @@ fn judge(copy: &Path, test: &str) -> Result<String> {
     };
     let output = Command::new(env!("CARGO"))
         // Compiled for each rule, and run once.
-        .args(["--config", "profile.dev.package.ferrolb-core.opt-level=1"])
+        .args(["--config", "profile.dev.package.ferrolb-core.opt-level=0"])
         .args(["test", "--offline", "--quiet", "-p", "ferrolb-core"])
         .args(target)
         .args(["--", test])

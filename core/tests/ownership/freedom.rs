@@ -228,6 +228,8 @@ fn where_nobody_hears_anybody_the_probes_decide_who_announces() {
             world.inflict(Fault::Start(host));
         }
         world.run(ms(10_000));
+        // A lesser one may ask first.
+        world.api_lag = ms([20, 200][(seed % 2) as usize]);
         for n in 0..6 {
             world.inflict(Fault::Want(vip(n), true));
         }
