@@ -199,6 +199,22 @@ fn an_address_goes_to_the_next_one_after_a_second_where_the_best_hears_of_no_ord
     }
 }
 
+/// The best one hears of the order late: the second best knows that it is not its own.
+#[test]
+fn a_second_best_that_knows_a_better_one_does_not_take_the_address() {
+    for seed in seeds(12) {
+        let mut world = World::settled(3, VIPS, seed, &FAST);
+        let owner = world.owners(vip(0))[0];
+        let best = (owner + 1) % 3;
+        world.hosts[best].api_at = world.now + ms(1_800);
+        world.inflict(Fault::MoveTo(vip(0), Some(best)));
+        world.inflict(Fault::Cordon(owner, true));
+        world.run(ms(4_000));
+        assert_eq!(world.owners(vip(0)), [best], "seed {seed}");
+        assert_eq!(world.moves_of(vip(0)), 1, "seed {seed}: {:#?}", world.moves);
+    }
+}
+
 /// The best one cannot take it, and only it knows: the second best does not wait for it for ever.
 #[test]
 fn whoever_is_second_best_serves_where_the_best_refuses() {
