@@ -23,9 +23,6 @@ use crate::{links, port, watch};
 /// The API server tells everything within seconds, or not at all.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
-/// Watches that are to begin later are begun this often.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// Asks, prints what comes of it, and fails if it is not as it should be.
 pub fn ask(args: Args) -> anyhow::Result<()> {
     let args = args.complete(|name| std::env::var(name).ok())?;
@@ -102,7 +99,9 @@ async fn known(args: &Args) -> anyhow::Result<View> {
     let clock = Clock::start();
     let dirty = &mut Dirty::default();
     while view.missing().is_some() {
-        if let Ok(input) = timeout(LOOK, inputs.next()).await {
+        let due = view.poll_timeout();
+        let due = due.map_or(KNOWN_WITHIN, |at| at.saturating_since(clock.now()));
+        if let Ok(input) = timeout(due, inputs.next()).await {
             view.handle(input.context("the watches have ended")?, dirty);
         }
         if let Some(names) = view.poll_labels() {

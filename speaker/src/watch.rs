@@ -86,6 +86,8 @@ impl Steering {
     pub fn channel() -> (Self, Steered) {
         let (services, of_services) = latest::channel(Arc::default());
         let (nodes, of_nodes) = latest::channel(Arc::default());
+        // Without a bound: `core::cover` gives a few orders in minutes, and each is carried out before anything else
+        // is told.
         let (slices, of_slices) = mpsc::unbounded_channel();
         let steered = Steered {
             services: of_services,
