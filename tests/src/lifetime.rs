@@ -359,9 +359,7 @@ impl<'a> Lifetime<'a> {
 
     /// Waits until each speaker has been replaced.
     pub fn speakers_are_ready(&self) -> Result<()> {
-        let speakers = ["rollout", "status", "daemonset/ferrolb-speaker"];
-        let speakers = [&["-n", NAMESPACE], &speakers[..], &["--timeout=120s"]].concat();
-        self.scene.quietly(&speakers).map(drop)
+        walk::wait_rolled_out(self.scene.lab, walk::SPEAKERS)
     }
 
     /// The node that announces the address of the echo, and load on that.

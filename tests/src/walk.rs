@@ -32,6 +32,9 @@ pub const INSTALL: [&str; 9] = [
     "120s",
 ];
 
+/// The DaemonSet of the chart.
+pub const SPEAKERS: &str = "daemonset/ferrolb-speaker";
+
 /// The Deployments of the walk.
 pub const DEPLOYMENTS: [&str; 2] = ["deployment/redis", "deployment/test"];
 
@@ -75,11 +78,15 @@ pub fn install(lab: &Lab) -> Result<()> {
 /// Waits until each pod of FerroLB is ready. `helm --wait` is content when all speakers but one are: so many may be
 /// missing in an update.
 pub fn wait_installed(lab: &Lab) -> Result<()> {
-    for workload in ["deployment/ferrolb-controller", "daemonset/ferrolb-speaker"] {
-        let status = ["rollout", "status", workload, "--timeout=120s"];
-        lab.kubectl(&[&["-n", "metallb-system"], &status[..]].concat())?;
-    }
-    Ok(())
+    wait_rolled_out(lab, "deployment/ferrolb-controller")?;
+    wait_rolled_out(lab, SPEAKERS)
+}
+
+/// Waits until each pod of a workload of FerroLB is there, of its newest form, and ready.
+pub fn wait_rolled_out(lab: &Lab, workload: &str) -> Result<()> {
+    let status = ["rollout", "status", workload, "--timeout=120s"];
+    lab.kubectl(&[&["-n", "metallb-system"], &status[..]].concat())
+        .map(drop)
 }
 
 /// Applies the application and its Services, and waits until it is ready.

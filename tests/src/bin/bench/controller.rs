@@ -14,7 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use crate::figures::millis;
-use crate::many::{CLIENTS, create_services, memory_of, quiet_lab};
+use crate::many::{CLIENTS, create_services, quiet_lab};
+use crate::process::{memory_of, pid_of};
 
 /// Addresses for more Services than are made.
 const POOL: &str = "10.200.0.0/16";
@@ -187,8 +188,7 @@ impl<'a> Bench<'a> {
 
     async fn memory(&self) -> Result<()> {
         tokio::time::sleep(SETTLE).await;
-        let process = self.lab.alive(self.controller).context("no controller")?;
-        let [now, peak] = memory_of(process.pid())?;
+        let [now, peak] = memory_of(pid_of(self.lab, self.controller)?)?;
         println!(
             "memory with {} Services: VmRSS {now:.1} MiB, peak {peak:.1} MiB",
             self.served.len()

@@ -1,7 +1,6 @@
 //! What speakers cost that have nothing to do: four hollow nodes with twenty addresses.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -9,15 +8,13 @@ use ferrolb_tests::cluster::Cluster;
 use ferrolb_tests::daemon::Daemon;
 
 use crate::figures::pause;
+use crate::process::{USER_HZ, file_of, memory_of, on_cpu, pid_of, ticks_of};
 
 const NODES: [&str; 4] = ["n1", "n2", "n3", "n4"];
 const POOL: &str = "192.168.64.200-192.168.64.219";
 const VIPS: u32 = 20;
 /// What was begun when the last address came has ended by then.
 const SETTLE: Duration = Duration::from_secs(10);
-
-/// Ticks per second in /proc: 100 wherever we build for, whatever the kernel's own clock is.
-const USER_HZ: f64 = 100.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +32,7 @@ struct Usage {
     on_cpu: Duration,
     /// Counters of the namespace, in which nothing else speaks UDP or ICMP.
     network: BTreeMap<String, u64>,
-    resident_kib: u64,
+    resident_mib: f64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -50,14 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     cluster.wait_until_announced(VIPS)?;
     pause(SETTLE);
-    let pids = NODES.map(|node| {
-        let speaker = Daemon::speaker(node).process_name();
-        cluster.lab.alive(&speaker).map(|id| id.pid())
-    });
-    let pids: Vec<_> = pids
-        .into_iter()
-        .collect::<Option<_>>()
-        .context("a speaker has ended")?;
+    let pids = NODES.map(|node| pid_of(&cluster.lab, &Daemon::speaker(node).process_name()));
+    let pids = pids.into_iter().collect::<Result<Vec<_>>>()?;
     let read_all = || {
         pids.iter()
             .copied()
@@ -80,24 +71,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 impl Usage {
     fn read(pid: i32) -> Result<Self> {
-        let file = |name: &str| {
-            let path = format!("/proc/{pid}/{name}");
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
-        };
-        let stat = file("stat")?;
-        // proc(5): the fields after the command, which may hold spaces; utime and stime are the
-        // 14th and 15th of all.
-        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
-        let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-        let status = file("status")?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let [resident_mib, _] = memory_of(pid)?;
         Ok(Self {
             at: Instant::now(),
-            ticks: ticks.map(str::parse::<u64>).sum::<Result<_, _>>()?,
+            ticks: ticks_of(pid)?,
             on_cpu: on_cpu(pid)?,
-            network: counters(&file("net/snmp")?, &file("net/dev")?),
-            resident_kib: resident.context("no VmRSS")?.parse()?,
+            network: counters(&file_of(pid, "net/snmp")?, &file_of(pid, "net/dev")?),
+            resident_mib,
         })
     }
 
@@ -117,24 +97,13 @@ impl Usage {
             "{:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {icmp:.1} | {:.1} | {:.1}",
             (self.ticks - before.ticks) as f64 / USER_HZ / seconds * 100.0,
             (self.on_cpu - before.on_cpu).as_secs_f64() / seconds * 100.0,
-            self.resident_kib as f64 / 1024.0,
+            self.resident_mib,
             rate("Udp OutDatagrams")?,
             rate("Udp InDatagrams")?,
             rate("eth0 sent")?,
             rate("eth0 received")?,
         ))
     }
-}
-
-/// How long the threads of a process have run, as the scheduler counts.
-pub(crate) fn on_cpu(pid: i32) -> Result<Duration> {
-    let mut time = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
-        let nanos = schedstat.split(' ').next().unwrap_or_default().parse()?;
-        time += Duration::from_nanos(nanos);
-    }
-    Ok(time)
 }
 
 /// `/proc/net/snmp`: a line of names and one of values for each protocol; `/proc/net/dev`: sixteen

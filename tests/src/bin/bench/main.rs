@@ -16,6 +16,7 @@ mod many;
 mod objects;
 mod peers;
 mod plugin;
+mod process;
 mod scale;
 mod stress;
 

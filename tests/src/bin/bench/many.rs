@@ -1,7 +1,6 @@
-//! What the areas with many Services have in common.
+//! What the areas with many objects have in common.
 
-use std::fmt::Display;
-use std::fs;
+use std::fmt::Debug;
 
 use anyhow::Result;
 use ferrolb_tests::{Lab, NodeKind, kube_proxy};
@@ -9,7 +8,9 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// Creations at once.
 pub(crate) const CLIENTS: usize = 8;
@@ -26,30 +27,28 @@ pub(crate) async fn create_services(
     api: &Api<Service>,
     names: impl IntoIterator<Item = String>,
 ) -> Result<()> {
-    let created = futures::stream::iter(names).map(|name| async move {
-        let service: Service = serde_json::from_value(json!({
+    let service = |name: String| {
+        json!({
             "metadata": { "name": name },
             "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
                       "selector": { "app": name }, "ports": [{ "port": 80 }] },
-        }))?;
-        api.create(&PostParams::default(), &service).await?;
-        anyhow::Ok(())
-    });
-    created
-        .buffer_unordered(CLIENTS)
-        .try_collect::<Vec<()>>()
-        .await
-        .map(drop)
+        })
+    };
+    create_all(api, names.into_iter().map(service)).await
 }
 
-/// Resident memory of a process, and what it was at most, in MiB: `VmRSS` and `VmHWM`.
-pub(crate) fn memory_of(pid: impl Display) -> Result<[f64; 2]> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    Ok(["VmRSS:", "VmHWM:"].map(|key| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.trim().parse::<f64>().ok())
-            .unwrap_or_default()
-            / 1_024.0
-    }))
+/// Creates objects, some of them at once.
+pub(crate) async fn create_all<K>(
+    api: &Api<K>,
+    objects: impl IntoIterator<Item = Value>,
+) -> Result<()>
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
+    let created = futures::stream::iter(objects).map(async |object| {
+        let object: K = serde_json::from_value(object)?;
+        api.create(&PostParams::default(), &object).await?;
+        anyhow::Ok(())
+    });
+    created.buffer_unordered(CLIENTS).try_collect::<()>().await
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::figures::{pause, spread};
-use crate::many::{create_services, memory_of, quiet_lab};
+use crate::many::{create_services, quiet_lab};
+use crate::process::{memory_of, pid_of};
 
 /// Before memory is read: what was freed is given back by then.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -205,8 +206,7 @@ impl Bench<'_> {
         sleep(SETTLE * 2).await;
         let mut resident = [0.0; 2];
         for (name, resident) in self.names.iter().zip(&mut resident) {
-            let process = self.lab.alive(name).context("it has ended")?;
-            let [now, peak] = memory_of(process.pid())?;
+            let [now, peak] = memory_of(pid_of(self.lab, name)?)?;
             *resident = now;
             println!("{form}: {name}: VmRSS {now:.1} MiB, peak {peak:.1} MiB");
         }

@@ -17,7 +17,8 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use crate::figures::{pause, spread};
-use crate::many::{create_services, memory_of};
+use crate::many::create_services;
+use crate::process::memory_of;
 
 /// Addresses for all of them.
 const POOL: &str = "10.200.0.0/16";

@@ -6,7 +6,7 @@ mod usage;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ferrolb_tests::cluster::Cluster;
 use ferrolb_tests::control_plane::API_SERVER;
 use ferrolb_tests::daemon::Daemon;
@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use self::load::Load;
 use self::usage::{Usage, dispatched};
 use crate::many::create_services;
+use crate::process::pid_of;
 
 /// For 65,536 addresses.
 const POOL: &str = "10.200.0.0/16";
@@ -192,17 +193,11 @@ impl Bench<'_> {
             self.cluster.wait_until_ready(node)?;
         }
         sleep(SETTLE).await;
-        let pid = |name: &str| {
-            let process = lab
-                .alive(name)
-                .with_context(|| format!("{name} has ended"))?;
-            anyhow::Ok(process.pid())
-        };
         let speakers = nodes
             .iter()
-            .map(|node| pid(&Daemon::speaker(node).process_name()));
+            .map(|node| pid_of(lab, &Daemon::speaker(node).process_name()));
         let speakers: Vec<_> = speakers.collect::<Result<_>>()?;
-        let server = pid(API_SERVER)?;
+        let server = pid_of(lab, API_SERVER)?;
         let read = || {
             let usages = speakers.iter().map(|pid| Usage::read(*pid));
             let usages: Vec<_> = usages.collect::<Result<_>>()?;

@@ -9,22 +9,19 @@ use ferrolb_tests::cluster::{Cluster, SOON};
 use ferrolb_tests::daemon::NAMESPACE;
 use ferrolb_tests::kube_proxy;
 use ferrolb_tests::wait::wait_until;
-use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use super::CALM;
 use super::scene::NODES;
 use crate::figures::{pause, spread};
+use crate::many::create_all;
 
 const POOL: &str = "10.200.0.0/16";
 /// Dies. The pod is on n1, which never announces.
 const VICTIM: &str = "n2";
 const OTHERS: [&str; 2] = ["n3", "n4"];
-/// Creations at once.
-const CLIENTS: usize = 8;
 /// For a thousand Services on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What a node says that may announce what another one does. The stopped kube-proxy is missed after a
@@ -58,22 +55,16 @@ pub(crate) fn run(counts: &[u16], rounds: usize) -> Result<()> {
 }
 
 fn create(cluster: &Cluster, from: u16, to: u16) -> Result<()> {
+    let service = |number| {
+        json!({
+            "metadata": { "name": format!("web-{number}") },
+            "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+                      "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
+        })
+    };
     cluster.lab.api(async |client| {
         let api: Api<Service> = Api::default_namespaced(client);
-        let created = futures::stream::iter(from..to).map(|number| {
-            let service = serde_json::from_value(json!({
-                "metadata": { "name": format!("web-{number}") },
-                "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                          "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
-            }));
-            let api = &api;
-            async move {
-                let service: Service = service?;
-                api.create(&PostParams::default(), &service).await?;
-                anyhow::Ok(())
-            }
-        });
-        created.buffer_unordered(CLIENTS).try_collect::<()>().await
+        create_all(&api, (from..to).map(service)).await
     })
 }
 

@@ -14,6 +14,7 @@ use ferrolb_tests::observe::{ConnectReport, http_get};
 use ferrolb_tests::rotation::{REMOVE, connections_while_cut, install, victim};
 use ferrolb_tests::wait::wait_until;
 
+use super::traffic::{headings, shares};
 use crate::figures::pause;
 
 /// A new leader of the controller manager has waited 15 s for the old one's Lease, and then watches a node for
@@ -30,10 +31,9 @@ const LEADS_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_secs(5);
 
 pub(crate) fn run() -> Result<()> {
-    let spans = SPANS.map(|(from, to)| format!("{from}\u{2013}{to} s"));
     println!(
         "| deadNodes.endpoints | leads on the node | a third fails until, s after the death | failed, % in {} |",
-        spans.join(" | ")
+        headings(&SPANS)
     );
     println!("|{}", " --- |".repeat(3 + SPANS.len()));
     for (name, values) in [("leave", ""), ("remove", REMOVE)] {
@@ -60,20 +60,16 @@ fn round(lab: &Lab, name: &str, values: &str, leads: bool) -> Result<()> {
         [] => "nothing".to_owned(),
         some => some.join(", "),
     };
-    let (report, cut) = connections_while_cut(lab, target, &node, SILENT)?;
-    let shares = SPANS.map(|(from, to)| {
-        let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
-        let (failed, all) = report.within(cut, from, to);
-        format!("{:.1}", 100.0 * failed as f64 / all.max(1) as f64)
-    });
-    let until = in_rotation(&report, cut);
+    let reports = [connections_while_cut(lab, target, &node, SILENT)?];
+    let [(report, cut)] = &reports;
+    let until = in_rotation(report, *cut);
     println!(
         "| {name} | {leaders} | {} | {} |",
         until.map_or_else(
             || "the end".to_owned(),
             |until| format!("{:.1}", until.as_secs_f64())
         ),
-        shares.join(" | ")
+        shares(&reports, &SPANS)
     );
     Ok(())
 }

@@ -22,10 +22,9 @@ pub(crate) fn run(rounds: usize) -> Result<()> {
     if rounds == 0 {
         return Ok(());
     }
-    let spans = SPANS.map(|(from, to)| format!("{from}\u{2013}{to} s"));
     println!(
         "\n| deadNodes.endpoints | rounds | last new connection that fails, ms after the death | failed, % in {} |",
-        spans.join(" | ")
+        headings(&SPANS)
     );
     println!("|{}", " --- |".repeat(3 + SPANS.len()));
     for (name, values) in [("leave", ""), ("remove", REMOVE)] {
@@ -51,18 +50,35 @@ fn show(name: &str, reports: &[(ConnectReport, Instant)]) {
     let last = reports
         .iter()
         .filter_map(|(report, cut)| report.last_failed(*cut));
-    let shares = SPANS.map(|(from, to)| {
-        let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
+    let shares = shares(reports, &SPANS);
+    println!(
+        "| {name} | {} | {} | {} |",
+        reports.len(),
+        spread(last.collect()),
+        shares
+    );
+}
+
+/// From when to when, in seconds after the death.
+type Span = (u64, u64);
+
+/// The headings of columns for these spans.
+pub(super) fn headings(spans: &[Span]) -> String {
+    let spans = spans
+        .iter()
+        .map(|(from, to)| format!("{from}\u{2013}{to} s"));
+    spans.collect::<Vec<_>>().join(" | ")
+}
+
+/// What goes into them: how many per cent of new connections failed, over all reports.
+pub(super) fn shares(reports: &[(ConnectReport, Instant)], spans: &[Span]) -> String {
+    let share = |(from, to): &Span| {
+        let (from, to) = (Duration::from_secs(*from), Duration::from_secs(*to));
         let of = reports
             .iter()
             .map(|(report, cut)| report.within(*cut, from, to));
         let (failed, all) = of.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         format!("{:.1}", 100.0 * failed as f64 / all.max(1) as f64)
-    });
-    println!(
-        "| {name} | {} | {} | {} |",
-        reports.len(),
-        spread(last.collect()),
-        shares.join(" | ")
-    );
+    };
+    spans.iter().map(share).collect::<Vec<_>>().join(" | ")
 }

@@ -14,8 +14,7 @@ use super::figures::{Api, Arp, Cost, Figure};
 use super::peer::{NODES, VIP};
 use super::scene::Scene;
 use crate::figures::pause;
-use crate::idle::on_cpu;
-use crate::many::memory_of;
+use crate::process::{memory_of, on_cpu, pid_of};
 
 /// What was begun when the last address came has ended by then.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -33,10 +32,10 @@ const TURN: Duration = Duration::from_secs(1);
 pub(crate) fn idle(scene: &Scene<'_>, seconds: u64, others: f64) -> Result<(Cost, Api)> {
     let lab = scene.lab();
     pause(SETTLE);
-    let nodes = NODES.map(|node| Ok((node, pid(lab, &scene.peer.daemon(node))?)));
+    let nodes = NODES.map(|node| Ok((node, pid_of(lab, &scene.peer.daemon(node))?)));
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
     let controller = scene.peer.controller();
-    let controller = controller.map(|name| pid(lab, name)).transpose()?;
+    let controller = controller.map(|name| pid_of(lab, name)).transpose()?;
     let hosts: Vec<_> = nodes
         .iter()
         .copied()
@@ -179,13 +178,6 @@ impl Received {
     fn sum(&self) -> u64 {
         self.0.values().map(|(first, last)| last - first).sum()
     }
-}
-
-fn pid(lab: &Lab, name: &str) -> Result<i32> {
-    let id = lab
-        .alive(name)
-        .with_context(|| format!("{name} has ended"))?;
-    Ok(id.pid())
 }
 
 /// A process and those that it has started.

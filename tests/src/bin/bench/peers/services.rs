@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ferrolb_tests::observe::{Frame, arp_ask};
-use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use kube::api::PostParams;
 
 use super::figures::{AtOnce, Services};
 use super::peer::{IDLE, idle_address};
 use super::scene::Scene;
 use crate::figures::{millis, pause};
-use crate::many::CLIENTS;
+use crate::many::create_all;
 
 const AT_ONCE: u8 = 200;
 /// How long a question is open.
@@ -88,16 +86,12 @@ pub(crate) fn at_once(scene: &Scene<'_>) -> Result<AtOnce> {
 fn create(scene: &Scene<'_>, services: &[(String, Ipv4Addr)]) -> Result<()> {
     scene.lab().api(async |client| {
         let api: Api<Service> = Api::default_namespaced(client);
-        let created = futures::stream::iter(services).map(|(name, address)| {
-            let service = serde_json::from_value(scene.service(name, *address));
-            let api = &api;
-            async move {
-                let service: Service = service?;
-                api.create(&PostParams::default(), &service).await?;
-                anyhow::Ok(())
-            }
-        });
-        created.buffer_unordered(CLIENTS).try_collect::<()>().await
+        let services = services.iter();
+        create_all(
+            &api,
+            services.map(|(name, address)| scene.service(name, *address)),
+        )
+        .await
     })
 }
 

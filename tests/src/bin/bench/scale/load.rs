@@ -7,15 +7,14 @@ use anyhow::{Context, Result};
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::api::{ListParams, Patch, PatchParams, WatchParams};
 use kube::core::Request;
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::many::CLIENTS;
+use crate::many::create_all;
 
 /// Changes that are under way at once.
 const CHANGES: usize = 16;
@@ -34,30 +33,6 @@ impl Load {
         Self { client }
     }
 
-    async fn create<K>(
-        &self,
-        api: &Api<K>,
-        count: usize,
-        object: impl Fn(usize) -> Value,
-    ) -> Result<()>
-    where
-        K: Resource<DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + serde::Serialize
-            + std::fmt::Debug,
-    {
-        let objects = (0..count).map(object);
-        let created = futures::stream::iter(objects).map(async |object| {
-            let object: K = serde_json::from_value(object)?;
-            api.create(&PostParams::default(), &object).await?;
-            anyhow::Ok(())
-        });
-        let created = created.buffer_unordered(CLIENTS);
-        created.try_collect::<Vec<()>>().await?;
-        Ok(())
-    }
-
     fn slices_api(&self) -> Api<EndpointSlice> {
         Api::default_namespaced(self.client.clone())
     }
@@ -68,21 +43,19 @@ impl Load {
 
     /// A Service of type `LoadBalancer` whose endpoint nobody but this bench makes.
     pub(super) async fn service_with_endpoint(&self, name: &str) -> Result<()> {
-        let service = |_| {
-            json!({
-                "metadata": { "name": name },
-                "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                          "ports": [{ "port": 80 }] },
-            })
-        };
-        self.create(&self.services_api(), 1, service).await?;
-        let slice = |_| slice(&format!("{name}-1"), name, 1);
-        self.create(&self.slices_api(), 1, slice).await
+        let service = json!({
+            "metadata": { "name": name },
+            "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+                      "ports": [{ "port": 80 }] },
+        });
+        create_all(&self.services_api(), [service]).await?;
+        let slice = slice(&format!("{name}-1"), name, 1);
+        create_all(&self.slices_api(), [slice]).await
     }
 
     pub(super) async fn slices(&self, count: usize, endpoints: usize) -> Result<()> {
         let object = |number| slice(&foreign(number), &foreign(number), endpoints);
-        self.create(&self.slices_api(), count, object).await
+        create_all(&self.slices_api(), (0..count).map(object)).await
     }
 
     pub(super) async fn services(&self, count: usize) -> Result<()> {
@@ -92,12 +65,12 @@ impl Load {
                 "spec": { "clusterIP": "None", "ports": [{ "port": 80 }] },
             })
         };
-        self.create(&self.services_api(), count, object).await
+        create_all(&self.services_api(), (0..count).map(object)).await
     }
 
     pub(super) async fn nodes(&self, count: usize) -> Result<()> {
         let api = Api::<Node>::all(self.client.clone());
-        self.create(&api, count, node).await?;
+        create_all(&api, (0..count).map(node)).await?;
         // The controller manager writes to each of them, some thirty in a second.
         let mut before = BTreeSet::new();
         loop {

@@ -1,13 +1,8 @@
 //! What a process has used, and what an API server has carried out for the daemons.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 
-use crate::many::memory_of;
-
-/// Ticks per second in /proc: 100 wherever we build for.
-const USER_HZ: f64 = 100.0;
+use crate::process::{USER_HZ, file_of, memory_of, ticks_of};
 
 /// What a process had used up by then.
 pub(super) struct Usage {
@@ -20,16 +15,7 @@ pub(super) struct Usage {
 
 impl Usage {
     pub(super) fn read(pid: i32) -> Result<Self> {
-        let file = |name: &str| {
-            let path = format!("/proc/{pid}/{name}");
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
-        };
-        let stat = file("stat")?;
-        // proc(5): the fields after the command, which may hold spaces; utime and stime are the 14th and
-        // 15th of all.
-        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
-        let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-        let dev = file("net/dev")?;
+        let dev = file_of(pid, "net/dev")?;
         let link = dev
             .lines()
             .find_map(|line| line.trim().strip_prefix("eth0:"));
@@ -37,7 +23,7 @@ impl Usage {
         let [resident_mib, _] = memory_of(pid)?;
         Ok(Self {
             resident_mib,
-            ticks: ticks.map(str::parse::<u64>).sum::<Result<_, _>>()?,
+            ticks: ticks_of(pid)?,
             received: received.context("no eth0")?.parse()?,
         })
     }
