@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::epoch::next_epoch;
+use super::epoch::{epoch_age, is_newer};
 use super::model::Stage;
 use super::node::mix;
 use super::scene::is_reserved_to_another;
@@ -155,18 +155,25 @@ impl Ownership {
         }
     }
 
-    /// The member whose claim on `vip` this node's own is the next one after. None if this node has none, if
-    /// nobody announced the address just before, or if whoever did has given it up long since.
+    /// The member that announced `vip` before this node took it: of those that are there, else of those that have
+    /// gone, the one with the newest claim before this node's own. That may be several epochs older: a process that
+    /// restarts counts on from what it has heard of itself, and others have heard of more. None if this node has no
+    /// claim, or if nobody else has one.
     #[must_use]
     pub fn giver_of(&self, vip: IpAddr) -> Option<NodeId> {
         let own = self.claims.get(vip)?;
-        let mut claims = self.common.members.iter().filter_map(|(id, member)| {
+        let others = self
+            .common
+            .members
+            .iter()
+            .filter(|(id, _)| *id != self.common.me);
+        let earlier = others.filter_map(|(id, member)| {
             let claim = member.record.claims.get(&vip)?;
-            (id != self.common.me).then_some((id, claim))
+            let is_earlier = !claim.asking && is_newer(own.epoch, claim.epoch);
+            let has_gone = !(member.is_live() || member.is_held());
+            is_earlier.then(|| ((has_gone, epoch_age(own.epoch, claim.epoch)), id))
         });
-        claims
-            .find(|(_, claim)| !claim.asking && next_epoch(claim.epoch) == own.epoch)
-            .map(|(id, _)| id)
+        earlier.min().map(|(_, id)| id)
     }
 
     /// The process of a member that is live: its boot and incarnation.

@@ -11,7 +11,7 @@ use ferrolb_core::ownership::{Cause, FAST, KernelAnswer, Leaving};
 use crate::faults::Fault;
 use crate::network::Station;
 use crate::seeds;
-use crate::world::{Vip, World, ms};
+use crate::world::{Vip, World, ms, vip};
 
 const HOSTS: usize = 4;
 const VIPS: usize = 6;
@@ -178,6 +178,41 @@ fn every_planned_move_is_kept_by_the_new_owner_and_a_dead_old_owner_by_nobody_fo
             keepers.to(&world, old),
             [],
             "seed {seed}, left before: {leaves}"
+        );
+        keepers.assert_sound(&world, seed);
+    }
+}
+
+/// Its process has forgotten how often each address has moved, and the others have not.
+#[test]
+fn a_node_whose_speaker_has_restarted_since_the_last_move_is_the_old_owner_as_well() {
+    for (seed, restarted_first) in seeds(10).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut world = World::settled(HOSTS, VIPS, seed, &FAST);
+        for host in [0, 1, 2, 0, 3, 1] {
+            world.inflict(Fault::MoveTo(vip(0), Some(host)));
+            world.run(ms(1_000));
+        }
+        world.inflict(Fault::MoveTo(vip(0), None));
+        let old = 1;
+        assert_eq!(world.owners(vip(0)), [old], "seed {seed}");
+        let mut all = vec![0, 2, 3];
+        all.insert(if restarted_first { 0 } else { 3 }, old);
+        for host in all {
+            world.inflict(Fault::Leave(host, Leaving::Restarting));
+            world.run(ms(300));
+            world.inflict(Fault::Start(host));
+            world.run(ms(2_000));
+        }
+        assert_eq!(world.owners(vip(0)), [old], "seed {seed}");
+        let moved = world.hosts[old].announcing.clone();
+        let mut keepers = Keepers::new(&world);
+        world.inflict(Fault::Cordon(old, true));
+        keepers.run(&mut world, ms(600));
+        let kept = keepers.to(&world, old);
+        assert_eq!(
+            kept.len(),
+            moved.len(),
+            "seed {seed}: {kept:?} of {moved:?}"
         );
         keepers.assert_sound(&world, seed);
     }
