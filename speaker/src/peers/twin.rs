@@ -105,10 +105,16 @@ impl Speaker {
         progress.get(&vip()) == Some(&Progress::Announced)
     }
 
-    async fn hears(&self, others: usize) -> bool {
+    /// Whether it hears this many others, and has heard from the owner itself that it announces. Who has
+    /// not rightly takes the address of a dead owner as a new one.
+    async fn knows(&self, others: usize, owner: u8) -> bool {
         let status = self.peers.status().await.unwrap();
         let live = status.members.iter().filter(|one| one.is_live());
+        let seen = status.vips.get(&vip());
         live.count() == others + 1
+            && seen.is_some_and(|seen| {
+                seen.owner == Some(name(owner)) && seen.ownership.is_some_and(|one| !one.asking)
+            })
     }
 
     /// What a main thread does with it.
@@ -135,26 +141,29 @@ impl Speaker {
     }
 }
 
-/// Waits until exactly one of them announces, and all hear each other; tells which one.
+/// Waits until exactly one of them announces, all hear each other, and all know it; tells which one.
 async fn settle(speakers: &mut [Speaker]) -> u8 {
     let began = Instant::now();
     loop {
         let mut owners = Vec::new();
-        let mut all_heard = true;
-        let others = speakers.len() - 1;
         for speaker in &mut *speakers {
             speaker.relay();
             if speaker.announces().await {
                 owners.push(speaker.number);
             }
-            all_heard &= speaker.hears(others).await;
         }
-        if let ([owner], true) = (&owners[..], all_heard) {
-            return *owner;
+        if let [owner] = owners[..] {
+            let mut all_know = true;
+            for speaker in &*speakers {
+                all_know &= speaker.knows(speakers.len() - 1, owner).await;
+            }
+            if all_know {
+                return owner;
+            }
         }
         assert!(
             began.elapsed() < SOON,
-            "announced by {owners:?}, all heard: {all_heard}"
+            "announced by {owners:?}, not known to all"
         );
         sleep(Duration::from_millis(20)).await;
     }
