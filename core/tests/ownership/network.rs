@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Tell = 4,
     Records = 7,
     Yield = 11,
+    Offer = 12,
 }
 
 /// The network's faults. All start healthy.

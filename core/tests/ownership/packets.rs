@@ -25,8 +25,11 @@ impl World {
                     return;
                 };
                 let firewalled = &self.network.firewalled;
+                let is_unknown = self.asks_nobody.contains(&target)
+                    && bytes.get(3) == Some(&(Kind::Offer as u8));
                 if firewalled.contains(&host)
                     || firewalled.contains(&target)
+                    || is_unknown
                     || self.network.loses(host, target, &bytes)
                 {
                     return;

@@ -275,17 +275,21 @@ fn a_link_that_flaps_costs_no_vote() {
 
 #[test]
 fn a_voter_that_was_stopped_does_not_vote_on_what_it_missed() {
-    for (stop, back) in [
-        (150, 200),
-        (350, 300),
-        (600, 400),
-        (2_000, 420),
-        (6_000, 5_000),
+    for (found, stop, back) in [
+        (130, 150, 200),
+        (130, 350, 300),
+        (130, 600, 400),
+        (130, 2_000, 420),
+        (130, 6_000, 5_000),
+        // D5: everybody was asked, and has answered.
+        (500, 300, 50),
+        (500, 2_000, 1_000),
+        (560, 2_000, 100),
     ] {
         for seed in seeds(5) {
             let mut world = settled(5, seed, &VOTING);
             world.inflict(split(&[0, 0, 0, 0, 1]));
-            world.run(ms(130));
+            world.run(ms(found));
             // All who found it, at once: nobody is left who hears it and tells them.
             for host in 0..4 {
                 world.inflict(Fault::Stop(host, ms(stop)));
@@ -300,7 +304,8 @@ fn a_voter_that_was_stopped_does_not_vote_on_what_it_missed() {
             }
             world.run(ms(5_000));
             if stop > back || back < 300 {
-                assert_no_votes(&world, &format!("{stop} ms, back {back}, seed {seed}"));
+                let what = format!("{found} ms, then {stop} ms, back {back}, seed {seed}");
+                assert_no_votes(&world, &what);
             }
         }
     }
