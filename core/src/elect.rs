@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::Reason;
 use crate::address::Family;
 use crate::advertise::Layer2;
+use crate::ownership::{Candidate, Candidates, NodeId};
 use crate::view::{EndpointSliceView, EndpointView, NodeView, ServiceView, TrafficPolicy};
 
 /// A node's place in the order for one address; the lowest is the first.
@@ -132,6 +133,16 @@ impl Tier {
         self.unpreferred
     }
 
+    /// `node` as a candidate with it.
+    #[must_use]
+    pub const fn candidate(self, node: NodeId) -> Candidate {
+        Candidate {
+            tier: self.drawbacks,
+            unpreferred: self.unpreferred,
+            node,
+        }
+    }
+
     /// The gravest drawback.
     #[must_use]
     pub fn drawback(self) -> Option<Reason> {
@@ -204,22 +215,35 @@ impl<'a> Standings<'a> {
         reasons.max_by_key(place)
     }
 
+    /// The nodes that may, by name.
+    pub fn able(&self) -> impl Iterator<Item = (&'a str, Tier)> {
+        let all = self.0.iter();
+        all.filter_map(|(name, standing)| Some((*name, standing.ok()?)))
+    }
+
     /// The nodes that may, best tier first (of one's drawbacks the most preferred), then by rank for
     /// `address`.
-    #[must_use]
-    pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {
-        let may = self
-            .0
-            .iter()
-            .filter_map(|(name, standing)| Some((*name, standing.ok()?)));
-        let mut ranked: Vec<_> = may
+    pub fn ranked(&self, address: IpAddr) -> impl Iterator<Item = (&'a str, Tier)> + use<'a> {
+        let mut ranked: Vec<_> = self
+            .able()
             .map(|(name, tier)| (tier, rank(name, address), name))
             .collect();
         ranked.sort_unstable();
-        ranked
-            .into_iter()
-            .map(|(tier, _, name)| (name, tier))
-            .collect()
+        ranked.into_iter().map(|(tier, _, name)| (name, tier))
+    }
+
+    /// The same in the order in which they take the address: those after the first few have one of their
+    /// own ([`Candidates`]).
+    #[must_use]
+    pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {
+        let ranked: Vec<_> = self.ranked(address).collect();
+        let of = |&(name, tier): &(&'a str, Tier)| (NodeId::of(name), (name, tier));
+        let nodes: BTreeMap<_, _> = ranked.iter().map(of).collect();
+        let candidates = ranked
+            .iter()
+            .map(|(name, tier)| tier.candidate(NodeId::of(name)));
+        let candidates = Candidates::of(address, candidates);
+        candidates.in_order().map(|one| nodes[&one.node]).collect()
     }
 }
 

@@ -52,6 +52,7 @@
 
 mod beats;
 mod blocked;
+mod candidates;
 mod claims;
 mod consent;
 mod contact;
@@ -92,7 +93,8 @@ mod witness;
 
 use std::time::Duration;
 
-pub use interface::{Candidate, Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Wanted};
+pub use candidates::{Candidate, Candidates, Lists};
+pub use interface::{Cause, Event, Identity, KernelAnswer, Leaving, Transmit, Wanted};
 pub use key_ring::{KeyProblem, KeyRing};
 pub use model::Verdict;
 pub use node::NodeId;

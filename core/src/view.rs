@@ -11,7 +11,7 @@ use crate::labels::Labels;
 use crate::names::{ADOPTED_MANAGERS, HAND_EDITS};
 
 /// Namespace and name of a Service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ServiceKey {
     /// `metadata.namespace`
     pub namespace: String,

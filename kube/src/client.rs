@@ -28,6 +28,10 @@ pub struct Patience {
     probes: u32,
 }
 
+/// Bytes of an answer that a connection keeps. It grows with what comes, and never shrinks: without a limit
+/// to 400 KiB for each, after one large list.
+const READ_BUFFER: usize = 64 * 1024;
+
 impl Patience {
     /// A dead API server is noticed 5 s + 3 × 2 s after its last sign of life.
     pub const USUAL: Self = Self {
@@ -90,8 +94,9 @@ fn build(config: Config, patience: Patience) -> anyhow::Result<Client> {
     let https = config
         .rustls_https_connector_with_connector(connector(patience))
         .context("cannot set up TLS for the API server")?;
-    let hyper =
-        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(https);
+    let hyper = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http1_max_buf_size(READ_BUFFER)
+        .build::<_, Body>(https);
     // No retry layer: watches have their own back-off, and a write is decided anew.
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

@@ -84,19 +84,20 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
     fn replace(&mut self) -> Vec<Changed<K, V>> {
         self.listed = true;
         let fresh = self.fresh.take().unwrap_or_default();
-        let gone: Vec<_> = self
-            .views
-            .keys()
-            .filter(|key| !fresh.contains_key(*key))
-            .cloned()
-            .collect();
-        let gone = gone.into_iter().map(|key| (key, None));
-        let fresh = fresh.into_iter().map(|(key, view)| (key, Some(view)));
-        gone.chain(fresh)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter_map(|(key, view)| self.set(key, view))
-            .collect()
+        let mut former = std::mem::replace(&mut self.views, fresh);
+        let mut others = Vec::new();
+        for (key, view) in &self.views {
+            let before = former.remove(key);
+            if before.as_ref() != Some(view) {
+                let key = key.clone();
+                others.push(Changed { key, before });
+            }
+        }
+        let gone = former.into_iter().map(|(key, before)| Changed {
+            key,
+            before: Some(before),
+        });
+        gone.chain(others).collect()
     }
 }
 

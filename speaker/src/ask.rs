@@ -46,7 +46,7 @@ pub fn ask(args: Args) -> anyhow::Result<()> {
     let mut told = Vec::new();
     let mut questions = BTreeMap::new();
     for address in view.addresses() {
-        match view.wish(address) {
+        match view.wish(address, None) {
             Err(reason) => told.push(format!("{address}: {}", reason.explanation().what)),
             Ok(_) if here.contains(&address) => told.push(format!(
                 "{address}: announced from this node; another node has to ask"

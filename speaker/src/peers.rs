@@ -26,7 +26,7 @@ use ferrolb_core::Reason;
 use ferrolb_core::announce;
 use ferrolb_core::dead;
 use ferrolb_core::keep::End;
-use ferrolb_core::ownership::{Candidate, Leaving, Settings};
+use ferrolb_core::ownership::{Candidates, Leaving, Settings};
 use ferrolb_core::vip::Standing;
 use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as channel, oneshot};
@@ -47,8 +47,8 @@ pub struct Wish {
     pub may: Result<(), Reason>,
     /// Why any other node should rather do so.
     pub drawback: Option<Reason>,
-    /// The nodes that may, in their order.
-    pub candidates: Arc<[Candidate]>,
+    /// The nodes that may.
+    pub candidates: Candidates,
     /// Names of the links that it may be announced on; empty means any.
     pub interfaces: BTreeSet<String>,
     /// Whether another host had it when a speaker looked last.

@@ -15,7 +15,7 @@ use ferrolb_core::announce::Event;
 use ferrolb_core::conflict::MOST_REPORTS;
 use ferrolb_core::keep::End;
 use ferrolb_core::names::CONFLICTS_NAME;
-use ferrolb_core::ownership::Cause;
+use ferrolb_core::ownership::{Cause, Lists};
 use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceKey;
 use ferrolb_kube::admin::Readiness;
@@ -89,6 +89,8 @@ pub(crate) struct Speaker {
     joined: bool,
     /// Who may announce each address, or why nobody should.
     wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
+    /// The candidates that these have.
+    lists: Lists,
     told_wishes: bool,
     /// What this node announces, by the wire thread's word, and the Services whose series say so.
     announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
@@ -108,6 +110,7 @@ impl Speaker {
             unannounced: Unannounced::default(),
             joined: false,
             wishes: BTreeMap::new(),
+            lists: Lists::default(),
             told_wishes: false,
             announced: BTreeMap::new(),
             retired: Default::default(),
@@ -403,7 +406,15 @@ impl Speaker {
             self.unannounced
                 .set(address, nobody, !self.told_wishes, now);
             let is_there = self.view.services_at(address).next().is_some();
-            let wish = is_there.then(|| self.view.wish(address));
+            let before = self
+                .wishes
+                .get(&address)
+                .and_then(|wish| wish.as_ref().ok());
+            let before = before.map(|wish| &wish.candidates);
+            let mut wish = is_there.then(|| self.view.wish(address, before));
+            if let Some(Ok(wish)) = &mut wish {
+                self.lists.share(&mut wish.candidates);
+            }
             if self.wishes.get(&address) != wish.as_ref() {
                 changed = true;
                 debug!(%address, ?wish, "candidates for the address");
@@ -423,6 +434,7 @@ impl Speaker {
                 wishes.filter_map(|(address, wish)| Some((*address, wish.as_ref().ok()?.clone())));
             self.ways.peers.set_wishes(wishes.collect());
             self.told_wishes = true;
+            self.lists.forget_unused();
         }
         // After the wishes: whoever joins without them gives up what it had.
         if dirty.nodes || dirty.all {

@@ -64,7 +64,7 @@ mod tests {
         Wish {
             may: Ok(()),
             drawback: Some(Reason::NodeLeaving),
-            candidates: [].into(),
+            candidates: Default::default(),
             interfaces: Default::default(),
             in_conflict: false,
         }

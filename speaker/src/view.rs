@@ -13,10 +13,10 @@ use ferrolb_core::config;
 use ferrolb_core::conflict::{self, MOST_REPORTS, Report};
 use ferrolb_core::cordon::Cordon;
 use ferrolb_core::cover::Order;
-use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, standings};
+use ferrolb_core::elect::{Backend, ExcludeLabel, Standings, Tier, standings};
 use ferrolb_core::in_force::{Effect, InForce, Reader};
 use ferrolb_core::labels::{Labelled, NamedLabels};
-use ferrolb_core::ownership::{Candidate, Leaving, NodeId};
+use ferrolb_core::ownership::{Candidates, Leaving, NodeId};
 use ferrolb_core::source::Source;
 use ferrolb_core::spread::Spread;
 use ferrolb_core::view::{NodeView, ServiceKey, ServiceView};
@@ -50,13 +50,16 @@ pub struct View {
     me: String,
     class: Option<String>,
     exclude_label: ExcludeLabel,
-    services: Store<ServiceKey, ServiceView>,
+    /// Apart from the keys: a tree of them keeps half its places free.
+    services: Store<ServiceKey, Box<ServiceView>>,
     /// The Services of each address.
-    services_of: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    services_of: BTreeSet<(IpAddr, ServiceKey)>,
     slices: Slices,
     /// The slices of all Services of ours have been listed.
     slices_listed: bool,
     nodes: Store<String, NodeView>,
+    /// Of the Nodes: each is a hash, and every address has a list of them.
+    ids: BTreeMap<String, NodeId>,
     config_map: Store<(), BTreeMap<String, String>>,
     compiled: Store<(), Read>,
     /// Where the configuration comes from, as far as the controller has said.
@@ -88,10 +91,11 @@ impl View {
             class,
             exclude_label,
             services: Store::default(),
-            services_of: BTreeMap::new(),
+            services_of: BTreeSet::new(),
             slices,
             slices_listed: false,
             nodes: Store::default(),
+            ids: BTreeMap::new(),
             config_map: Store::default(),
             compiled: Store::default(),
             source: Source::ConfigMap,
@@ -110,6 +114,7 @@ impl View {
         match input {
             Input::Service(event) => {
                 let is_listed = matches!(event, Event::InitDone);
+                let event = event.map(|(key, view)| (key, view.map(Box::new)));
                 for changed in self.services.handle(event) {
                     self.service_changed(&changed, dirty);
                 }
@@ -131,7 +136,14 @@ impl View {
             Input::Node(event) => {
                 let is_listed = matches!(event, Event::InitDone);
                 let event = self.note_cordon(event);
-                let changed = !self.nodes.handle(event).is_empty();
+                let changes = self.nodes.handle(event);
+                let changed = !changes.is_empty();
+                for Changed { key, .. } in changes {
+                    match self.nodes.views().contains_key(&key) {
+                        true => self.ids.insert(key.clone(), NodeId::of(&key)),
+                        false => self.ids.remove(&key),
+                    };
+                }
                 dirty.nodes |= changed;
                 dirty.all |= changed;
                 if is_listed {
@@ -164,16 +176,11 @@ impl View {
 
     fn service_changed(
         &mut self,
-        Changed { key, before }: &Changed<ServiceKey, ServiceView>,
+        Changed { key, before }: &Changed<ServiceKey, Box<ServiceView>>,
         dirty: &mut Dirty,
     ) {
         for address in before.iter().flat_map(|before| &before.assigned) {
-            if let Some(services) = self.services_of.get_mut(address) {
-                services.remove(key);
-                if services.is_empty() {
-                    self.services_of.remove(address);
-                }
-            }
+            self.services_of.remove(&(*address, key.clone()));
             dirty.addresses.insert(*address);
         }
         let now = self.services.views().get(key);
@@ -183,8 +190,7 @@ impl View {
             self.slices.handle_service(is_ours);
         }
         for address in now.iter().flat_map(|now| &now.assigned) {
-            let services = self.services_of.entry(*address).or_default();
-            services.insert(key.clone());
+            self.services_of.insert((*address, key.clone()));
             dirty.addresses.insert(*address);
         }
     }
@@ -372,13 +378,19 @@ impl View {
 
     /// Every address that is in the status of a Service.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.services_of.keys().copied()
+        let all = self.services_of.iter().map(|(address, _)| *address);
+        // In order.
+        let mut last = None;
+        all.filter(move |address| last.replace(*address) != Some(*address))
     }
 
     /// The Services of an address that are ours.
     pub fn services_at(&self, address: IpAddr) -> impl Iterator<Item = &ServiceView> {
-        let keys = self.services_of.get(&address).into_iter().flatten();
-        keys.filter_map(|key| self.services.views().get(key))
+        let first = (address, ServiceKey::default());
+        let of_it = self.services_of.range(first..);
+        let of_it = of_it.take_while(move |(of, _)| *of == address);
+        of_it
+            .filter_map(|(_, key)| Some(&**self.services.views().get(key)?))
             .filter(|service| service.class == self.class)
     }
 
@@ -407,22 +419,22 @@ impl View {
         }
     }
 
-    /// Who may announce `address`; `Err` if nobody should.
-    pub fn wish(&self, address: IpAddr) -> Result<Wish, Reason> {
+    /// Who may announce `address`; `Err` if nobody should. Where the candidates are those `before`, their
+    /// order is not worked out anew.
+    pub fn wish(&self, address: IpAddr, before: Option<&Candidates>) -> Result<Wish, Reason> {
         let (standings, advertised) = self.standings(address)?;
-        let candidates = standings.candidates(address).into_iter();
-        let candidates = candidates.map(|(name, tier)| Candidate {
-            node: NodeId::of(name),
-            tier: tier.number(),
-            unpreferred: tier.unpreferred(),
-        });
+        let candidate = |(name, tier): (&str, Tier)| tier.candidate(self.id_of(name));
+        let candidates = match before {
+            Some(before) if before.are(standings.able().map(candidate)) => before.clone(),
+            _ => Candidates::of(address, standings.ranked(address).map(candidate)),
+        };
         let own = standings.of(&self.me);
         let me = self.nodes.views().get(&self.me);
         let planned = me.and_then(|me| advertised.plan(me).layer2);
         Ok(Wish {
             may: own.map(drop),
             drawback: own.ok().and_then(|tier| tier.drawback()),
-            candidates: candidates.collect(),
+            candidates,
             // One that may not announce tells the others what it sees on the links of those who may.
             interfaces: planned.unwrap_or_else(|| advertised.layer2().interfaces()),
             in_conflict: self.in_conflict.contains(&address),
@@ -444,6 +456,13 @@ impl View {
             // A node's own address, or another load balancer's.
             Err(_) => None,
         }
+    }
+
+    fn id_of(&self, node: &str) -> NodeId {
+        self.ids
+            .get(node)
+            .copied()
+            .unwrap_or_else(|| NodeId::of(node))
     }
 
     fn standings(&self, address: IpAddr) -> Result<(Standings<'_>, Advertised<'_>), Reason> {

@@ -216,6 +216,35 @@ fn preferred_nodes_come_first_among_those_that_are_as_good() {
     }
 }
 
+#[test]
+fn of_many_nodes_the_first_come_by_rank_and_the_others_as_speakers_take_it() {
+    let names: Vec<_> = (0..60).map(|number| format!("n{number}")).collect();
+    let nodes = nodes(&names.join(" "));
+    let endpoints = endpoints("*");
+    let backends = [Backend {
+        policy: TrafficPolicy::Cluster,
+        endpoints: endpoints.iter().collect(),
+        move_to: None,
+    }];
+    let anywhere = Layer2::Anywhere;
+    let standings = standings(
+        address(),
+        &backends,
+        &anywhere,
+        &nodes,
+        ExcludeLabel::Prefer,
+    );
+    let standings = standings.unwrap();
+    let ranked: Vec<_> = standings.ranked(address()).collect();
+    let order = standings.candidates(address());
+    assert_eq!(order[..16], ranked[..16]);
+    assert_ne!(order, ranked);
+    let candidate = |&(name, tier): &(&str, Tier)| tier.candidate(NodeId::of(name));
+    let candidates = Candidates::of(address(), ranked.iter().map(candidate));
+    let taken: Vec<_> = candidates.in_order().copied().collect();
+    assert_eq!(order.iter().map(candidate).collect::<Vec<_>>(), taken);
+}
+
 /// By the hashes above the order for the address is n2, n1, n3.
 #[test]
 fn candidates_come_by_tier_and_then_by_rank() {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::interface::{Candidate, Wanted};
+use super::candidates::{Candidate, Candidates};
+use super::interface::Wanted;
 use super::node::NodeId;
 
 #[derive(Debug, Clone, Default)]
@@ -33,14 +34,12 @@ impl Demand {
 
     /// Whoever may announce it, the best first; nobody if it is not wanted.
     pub(super) fn candidates(&self, vip: IpAddr) -> impl Iterator<Item = &Candidate> {
-        let wanted = self.get(vip).into_iter();
-        wanted.flat_map(|wanted| wanted.candidates.iter())
+        self.of(vip).into_iter().flat_map(Candidates::in_order)
     }
 
     /// How `id` stands for it, if it may announce it.
     pub(super) fn candidate(&self, vip: IpAddr, id: NodeId) -> Option<Candidate> {
-        let mut candidates = self.candidates(vip);
-        candidates.find(|one| one.node == id).copied()
+        self.of(vip)?.get(id)
     }
 
     /// Whether it lies on a subnet of this node.
@@ -50,7 +49,10 @@ impl Demand {
 
     /// Whether `id` is a candidate, and before `other` if that is one too.
     pub(super) fn ranks_before(&self, vip: IpAddr, id: NodeId, other: NodeId) -> bool {
-        let mut order = self.candidates(vip).map(|one| one.node);
-        order.find(|one| [id, other].contains(one)) == Some(id)
+        self.of(vip).is_some_and(|all| all.has_before(id, other))
+    }
+
+    fn of(&self, vip: IpAddr) -> Option<&Candidates> {
+        self.get(vip).map(|wanted| &wanted.candidates)
     }
 }

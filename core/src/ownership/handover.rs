@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use preferred::Preferred;
 
+use super::candidates::Candidate;
 use super::claims::Claims;
 use super::consent::{Consent, agrees};
 use super::context::{Ctx, Step};
 use super::epoch::is_newer;
-use super::interface::{Candidate, Cause};
+use super::interface::Cause;
 use super::model::{Offer, Stage, Why};
 use super::node::NodeId;
 use super::scene::Scene;

@@ -1,12 +1,12 @@
 //! What a driver hands in, what it has to carry out, and the words for both.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
 use super::NodeId;
+use super::candidates::Candidates;
 use super::model::Verdict;
 use crate::Reason;
 use crate::wire::MacAddr;
@@ -32,20 +32,8 @@ pub struct Wanted {
     pub eligible: bool,
     /// Whether it lies on a subnet of a link that this node may announce it on.
     pub on_subnet: bool,
-    /// The nodes that may, as far as this one can tell: best tier first, then the most preferred, then by rank.
-    pub candidates: Arc<[Candidate]>,
-}
-
-/// A node that may answer for an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The node.
-    pub node: NodeId,
-    /// A live owner hands over to a node of a lower tier: one that is cordoned to one that is not.
-    pub tier: u8,
-    /// How far its weights are behind those of all preferred nodes together; zero where none are set. Within a
-    /// tier a live owner hands over to a node with less, once that has been well for a while (H4).
-    pub unpreferred: u32,
+    /// The nodes that may, as far as this one can tell.
+    pub candidates: Candidates,
 }
 
 /// Why this speaker goes.

@@ -96,7 +96,7 @@ impl Bench {
         let wanted = Wanted {
             eligible: true,
             on_subnet: true,
-            candidates: candidates.iter().map(candidate).collect(),
+            candidates: Candidates::of(vip(), candidates.iter().map(candidate)),
         };
         self.speaker.set_wanted([(vip(), wanted)].into());
     }

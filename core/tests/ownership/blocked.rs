@@ -169,8 +169,9 @@ fn who_announces_what_a_better_rank_owns_is_corrected_at_once() {
         let mut world = World::new(2, 1, seed, &FAST);
         block_all(&mut world);
         let vip = world.vips()[0];
-        let (_, candidates) = &world.truth.wanted[&vip];
-        let [best, other] = [0, 1].map(|place| world.station(candidates[place].node));
+        let [best, other] = world.order_of(vip)[..] else {
+            unreachable!("both may have it")
+        };
         world.inflict(Fault::Start(best));
         world.run(ms(8_000));
         assert_eq!(world.owners(vip), [best], "seed {seed}");

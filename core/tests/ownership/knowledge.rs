@@ -29,9 +29,7 @@ fn lose_records(world: &mut World, paths: Vec<(Station, Station)>) {
 /// The hosts in the order in which they may claim `vip(0)`, once it is wanted.
 fn want_one(world: &mut World) -> Vec<Station> {
     world.inflict(Fault::Want(vip(0), true));
-    let (_, candidates) = &world.truth.wanted[&vip(0)];
-    let order = candidates.iter().map(|one| world.station(one.node));
-    order.collect()
+    world.order_of(vip(0))
 }
 
 fn all_know_the_owner(world: &World) -> bool {
@@ -182,7 +180,13 @@ fn who_learns_that_one_has_yielded_waits_to_hear_to_whom() {
     for seed in seeds(10) {
         let mut world = settled(3, seed);
         let (_, order) = world.offer(vip(0), vec![true; 3]);
-        let [best, owner, other] = [0, 1, 2].map(|place| world.station(order[place].node));
+        let order: Vec<_> = order
+            .in_order()
+            .map(|one| world.station(one.node))
+            .collect();
+        let [best, owner, other] = order[..] else {
+            unreachable!("all three may have it")
+        };
         let paths = to(&world, &[best, owner, other]);
         lose_records(&mut world, paths);
         let eligible = (0..3).map(|host| host != best).collect();

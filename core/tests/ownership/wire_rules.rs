@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ferrolb_core::ownership::{
-    Candidate, Event, FAST, Identity, Key, Keys, NodeId, Ownership, Transmit, Wanted,
+    Candidate, Candidates, Event, FAST, Identity, Key, Keys, NodeId, Ownership, Transmit, Wanted,
 };
 use ferrolb_core::wire::MacAddr;
 use ferrolb_core::{Instant, Reason};
@@ -146,7 +146,7 @@ fn a_datagram_of_metallb_is_named() {
 fn every_deadline_has_a_reason_and_every_claim_an_event() {
     let mut one = speaker(1, 10, &Keys::default());
     let vip: IpAddr = "192.168.64.4".parse().expect("an address");
-    let candidates = ["n1", "n2"].map(equal).into();
+    let candidates = Candidates::of(vip, ["n1", "n2"].map(equal));
     one.set_wanted(
         [(
             vip,
@@ -190,7 +190,7 @@ fn of_two_speakers_under_one_name_one_falls_quiet_and_says_so() {
     let (mut one, mut two) = (speaker_at(1, 1, 10, &keys), speaker_at(1, 3, 20, &keys));
     let mut other = speaker(2, 30, &keys);
     for speaker in [&mut one, &mut two] {
-        let candidates = [equal("n1")].into();
+        let candidates = Candidates::of(vip, [equal("n1")]);
         speaker.set_wanted(
             [(
                 vip,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ferrolb_core::Instant;
 use ferrolb_core::elect::rank;
 use ferrolb_core::ownership::{
-    Candidate, Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing, Verdict,
-    Wanted,
+    Candidate, Candidates, Cause, Event, KernelAnswer, Keys, NodeId, Ownership, Settings, Standing,
+    Verdict, Wanted,
 };
 use ferrolb_core::wire::MacAddr;
 use ipnetwork::IpNetwork;
@@ -108,7 +108,7 @@ pub(crate) enum Happening {
 /// What the API says: which addresses are wanted, and who may announce them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
-    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Arc<[Candidate]>)>,
+    pub(crate) wanted: BTreeMap<Vip, (Vec<bool>, Candidates)>,
 }
 
 /// An address got another owner, as the client's neighbour table sees it.
@@ -136,7 +136,7 @@ pub(crate) struct World {
     pub(crate) keys: Keys,
     /// Hosts whose speakers have another version of the protocol.
     pub(crate) newer: BTreeSet<Station>,
-    /// Hosts whose speakers neither make offers nor answer them (H3).
+    /// Hosts whose speakers neither make offers nor answer them (H3), from before they start.
     pub(crate) asks_nobody: BTreeSet<Station>,
     /// What a host cannot announce, and the API does not know.
     pub(crate) unable: BTreeSet<(Vip, Station)>,
@@ -266,7 +266,7 @@ impl World {
         }
     }
 
-    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Arc<[Candidate]>) {
+    pub(crate) fn offer(&self, vip: Vip, eligible: Vec<bool>) -> (Vec<bool>, Candidates) {
         let mut hosts: Vec<&Host> = self
             .hosts
             .iter()
@@ -288,8 +288,7 @@ impl World {
             tier: tier(host),
             unpreferred: unpreferred(host),
         });
-        let candidates = candidates.collect();
-        (eligible, candidates)
+        (eligible, Candidates::of(vip, candidates))
     }
 
     pub(crate) fn is_eligible(&self, vip: Vip, host: Station) -> bool {
@@ -304,6 +303,13 @@ impl World {
             .iter()
             .position(|host| host.id == id)
             .expect("every member is a host")
+    }
+
+    /// Those who may announce it, the best first.
+    pub(crate) fn order_of(&self, vip: Vip) -> Vec<Station> {
+        let (_, candidates) = &self.truth.wanted[&vip];
+        let order = candidates.in_order().map(|one| self.station(one.node));
+        order.collect()
     }
 
     /// Whom the speaker of `host` takes for the owner of `vip`.
@@ -328,9 +334,9 @@ impl World {
 
     /// The node of the best rank announces, for each address that is wanted, and nobody else.
     pub(crate) fn assert_the_best_rank_owns(&self, seed: u64) {
-        for (vip, (_, candidates)) in &self.truth.wanted {
-            let best = self.station(candidates[0].node);
-            assert_eq!(self.owners(*vip), [best], "seed {seed}: {vip}");
+        for vip in self.vips() {
+            let best = self.order_of(vip)[0];
+            assert_eq!(self.owners(vip), [best], "seed {seed}: {vip}");
         }
     }
 
@@ -472,7 +478,7 @@ impl World {
                     on_subnet: !self.off_subnet.contains(&host),
                     candidates: match self.knows_no_weights.contains(&host) {
                         true => self.without_weights(vip, candidates),
-                        false => Arc::clone(candidates),
+                        false => candidates.clone(),
                     },
                 },
             )
@@ -486,15 +492,15 @@ impl World {
         }
     }
 
-    fn without_weights(&self, vip: Vip, candidates: &[Candidate]) -> Arc<[Candidate]> {
-        let without = candidates.iter().map(|one| Candidate {
+    fn without_weights(&self, vip: Vip, candidates: &Candidates) -> Candidates {
+        let without = candidates.all().map(|one| Candidate {
             unpreferred: 0,
             ..*one
         });
         let mut without: Vec<_> = without.collect();
         let name = |id: NodeId| &self.hosts[self.station(id)].name;
         without.sort_by_key(|one| (one.tier, rank(name(one.node), vip)));
-        without.into()
+        Candidates::of(vip, without)
     }
 
     fn subnets_of(&self, host: Station) -> Vec<(IpNetwork, IpAddr)> {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ferrolb_core::Instant;
 use ferrolb_core::announce::{Assignment, Link, LinkId, carrying, on_a_subnet, standing_by};
@@ -99,7 +98,7 @@ impl<N: Network> Driver<N> {
             let wanted = ownership::Wanted {
                 eligible: self.standing(*vip, wish).may.is_ok(),
                 on_subnet: on_subnet.next().unwrap_or(false),
-                candidates: Arc::clone(&wish.candidates),
+                candidates: wish.candidates.clone(),
             };
             (*vip, wanted)
         });
@@ -231,6 +230,8 @@ fn has(link: &Link, address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ferrolb_core::ownership::Candidates;
+
     use super::*;
 
     fn link(name: &str, carrier: bool, prefixes: &[&str]) -> Link {
@@ -265,7 +266,7 @@ mod tests {
         Wish {
             may: Ok(()),
             drawback: None,
-            candidates: [].into(),
+            candidates: Candidates::default(),
             interfaces: interface.map(str::to_owned).into_iter().collect(),
             in_conflict: false,
         }

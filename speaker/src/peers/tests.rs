@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ferrolb_core::announce::{self, Link, LinkId};
 use ferrolb_core::own_address::LocalAddress;
-use ferrolb_core::ownership::{FAST, NodeId, PORT};
+use ferrolb_core::ownership::{Candidate, FAST, NodeId, PORT};
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::wire::MacAddr;
 use tokio::time::timeout;
@@ -69,12 +69,14 @@ impl Lan {
         let wish = Wish {
             may: Ok(()),
             drawback: None,
-            candidates: [Candidate {
-                node,
-                tier: 0,
-                unpreferred: 0,
-            }]
-            .into(),
+            candidates: Candidates::of(
+                self.vip(),
+                [Candidate {
+                    node,
+                    tier: 0,
+                    unpreferred: 0,
+                }],
+            ),
             interfaces: BTreeSet::new(),
             in_conflict: false,
         };

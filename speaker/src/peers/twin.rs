@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use ferrolb_core::announce::{Event, Progress, Settings as Pace};
-use ferrolb_core::ownership::{Cause, FAST, NodeId, PORT};
+use ferrolb_core::ownership::{Candidate, Cause, FAST, NodeId, PORT};
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -41,7 +41,7 @@ fn wishes(nodes: &[u8]) -> BTreeMap<IpAddr, Wish> {
     let wish = Wish {
         may: Ok(()),
         drawback: None,
-        candidates: candidates.collect(),
+        candidates: Candidates::of(vip(), candidates),
         interfaces: BTreeSet::new(),
         in_conflict: false,
     };

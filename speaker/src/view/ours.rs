@@ -6,14 +6,14 @@ use ferrolb_kube::store::Store;
 
 /// The Services whose endpoints are needed: those of our class.
 pub(super) struct Ours<'a> {
-    services: &'a Store<ServiceKey, ServiceView>,
+    services: &'a Store<ServiceKey, Box<ServiceView>>,
     class: Option<&'a str>,
     nodes: usize,
 }
 
 impl<'a> Ours<'a> {
     pub(super) fn of(
-        services: &'a Store<ServiceKey, ServiceView>,
+        services: &'a Store<ServiceKey, Box<ServiceView>>,
         class: Option<&'a str>,
         nodes: &Store<String, NodeView>,
     ) -> Self {

@@ -9,6 +9,7 @@ use ferrolb_core::config::{LabelSelector, Layer2Advertisement, Outcome, Scope};
 use ferrolb_core::conflict::Cause;
 use ferrolb_core::cover::WatchId;
 use ferrolb_core::k8s::{endpoint_slice_view, node_view, service_view};
+use ferrolb_core::ownership::Candidate;
 use ferrolb_core::source::Memory;
 use ferrolb_core::view::EndpointSliceView;
 
@@ -106,7 +107,7 @@ impl Cluster {
     /// What the watches of Services and Nodes do when other labels are wanted.
     fn list_anew(&mut self, names: &NamedLabels) {
         let services = self.view.services.views().clone().into_iter();
-        let services = services.map(|(key, view)| (key, Some(view)));
+        let services = services.map(|(key, view)| (key, Some(*view)));
         let services = services.map(Event::InitApply).map(Input::Service);
         self.list(
             Labelled::Services,
@@ -146,7 +147,7 @@ impl Cluster {
     fn wish(&self) -> Result<Wish, Reason> {
         let service = self.view.services.views().get(&key("web"));
         let address = service.and_then(|service| service.assigned.first());
-        self.view.wish(*address.expect("an address"))
+        self.view.wish(*address.expect("an address"), None)
     }
 
     /// Whether this node may.
@@ -239,7 +240,7 @@ fn a_services_address_in_a_layer2_pool_is_announced_on_the_pools_links() {
     let want = Wish {
         may: Ok(()),
         drawback: None,
-        candidates: ["n2", "n1", "n3"].map(equal).into(),
+        candidates: Candidates::of(ADDRESS.parse().unwrap(), ["n2", "n1", "n3"].map(equal)),
         interfaces: ["lan0".to_owned()].into(),
         in_conflict: false,
     };
@@ -305,7 +306,10 @@ fn only_a_node_that_is_about_to_go_hands_over_when_it_is_told_to_stop() {
         assert_eq!(cluster.view.leaving(), Leaving::Draining, "{marks}");
         let wish = cluster.wish().unwrap();
         assert_eq!(wish.drawback, Some(drawback), "{marks}");
-        assert_eq!(wish.candidates.last().unwrap().node, NodeId::of("n2"));
+        assert_eq!(
+            wish.candidates.in_order().last().unwrap().node,
+            NodeId::of("n2")
+        );
     }
     cluster.take(Input::Node(Event::Delete(("n2".into(), None))));
     assert_eq!(
@@ -340,7 +344,7 @@ fn two_services_at_one_address_are_one_wish() {
         "the other one has no endpoint, and says nothing"
     );
     cluster.take(Input::Service(Event::Delete((key("web"), None))));
-    assert_eq!(cluster.view.wish(address), Err(Reason::NoEndpoint));
+    assert_eq!(cluster.view.wish(address, None), Err(Reason::NoEndpoint));
     cluster.take(Input::Service(Event::Delete((key("other"), None))));
     assert_eq!(cluster.view.addresses().count(), 0);
 }
@@ -561,7 +565,7 @@ fn what_no_host_can_have_is_left_out_of_a_configuration_and_announced_by_nobody(
         json!({}),
         "127.0.0.2",
     ))));
-    let wish = cluster.view.wish("127.0.0.2".parse().unwrap());
+    let wish = cluster.view.wish("127.0.0.2".parse().unwrap(), None);
     assert_eq!(wish.err(), Some(Reason::AddressOutsidePools));
 }
 
@@ -661,11 +665,11 @@ fn no_address_is_lost_while_the_watches_of_slices_are_replaced() {
     }
     assert_eq!(cluster.orders[1], Order::Open(1, only("other")));
     let other = "192.168.64.201".parse().unwrap();
-    assert_eq!(cluster.view.wish(other), Err(Reason::NoEndpoint));
+    assert_eq!(cluster.view.wish(other, None), Err(Reason::NoEndpoint));
     cluster.dirty();
     cluster.list_slices(1, [slice("other-1", "other", true)]);
     assert!(cluster.dirty().addresses.contains(&other));
-    assert!(cluster.view.wish(other).is_ok());
+    assert!(cluster.view.wish(other, None).is_ok());
     // Minutes later both become one, which lists what was before the newest change.
     cluster.now = cluster.view.poll_timeout().unwrap();
     cluster.poll();
@@ -698,7 +702,7 @@ fn no_address_is_lost_while_the_watches_of_slices_are_replaced() {
     assert_eq!(cluster.may(), Ok(()));
     cluster.take(told(2, Event::Delete(slice("web-2", "web", true))));
     assert_eq!(cluster.may(), Err(Reason::NoEndpoint));
-    assert!(cluster.view.wish(other).is_ok());
+    assert!(cluster.view.wish(other, None).is_ok());
 }
 
 #[test]
@@ -741,7 +745,12 @@ fn where_endpoints_are_read_a_new_service_needs_no_watch() {
     cluster.take(of_all(Event::InitDone));
     assert_eq!(cluster.may(), Ok(()));
     cluster.take(other_service());
-    assert!(cluster.view.wish("192.168.64.201".parse().unwrap()).is_ok());
+    assert!(
+        cluster
+            .view
+            .wish("192.168.64.201".parse().unwrap(), None)
+            .is_ok()
+    );
     assert_eq!(cluster.orders.len(), 1);
 }
 
@@ -839,7 +848,7 @@ fn a_configuration_waits_for_the_labels_of_nodes_and_the_last_good_one_stays_unt
     assert_eq!(names.services, Default::default());
     assert_eq!(view.poll_labels(), None, "asked for once");
     let may = |view: &View| {
-        view.wish(ADDRESS.parse().unwrap())
+        view.wish(ADDRESS.parse().unwrap(), None)
             .and_then(|wish| wish.may)
     };
     assert_eq!(may(view), Ok(()), "nothing has moved");

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::Instant;
+use crate::ownership::candidates::Candidate;
 use crate::ownership::context::Ctx;
 use crate::ownership::demand::Demand;
-use crate::ownership::interface::Candidate;
 use crate::ownership::members::Member;
 use crate::ownership::model::Stage;
 use crate::ownership::node::NodeId;

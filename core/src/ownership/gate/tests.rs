@@ -6,7 +6,8 @@ use super::super::model::{Claim, Death, Entry, Life, Stage};
 use super::super::numbers::{LAST_INC, LAST_SEQ};
 use super::super::wire::seal;
 use super::super::{
-    Candidate, Event, FAST, Identity, Key, Keys, Ownership, Standing, Transmit, Verdict, Wanted,
+    Candidate, Candidates, Event, FAST, Identity, Key, Keys, Ownership, Standing, Transmit,
+    Verdict, Wanted,
 };
 use super::*;
 use crate::wire::MacAddr;
@@ -51,12 +52,14 @@ fn owner(keys: &Keys) -> (Ownership, Instant) {
     let wanted = Wanted {
         eligible: true,
         on_subnet: true,
-        candidates: [Candidate {
-            node,
-            tier: 0,
-            unpreferred: 0,
-        }]
-        .into(),
+        candidates: Candidates::of(
+            vip(),
+            [Candidate {
+                node,
+                tier: 0,
+                unpreferred: 0,
+            }],
+        ),
     };
     speaker.set_wanted([(vip(), wanted)].into());
     let mut now = Instant::START;
