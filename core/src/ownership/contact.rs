@@ -4,7 +4,7 @@
 use super::beats::ping;
 use super::context::{Ctx, Step};
 use super::interface::Event;
-use super::members::Way;
+use super::members::{Member, Way};
 use super::node::NodeId;
 use super::own;
 use super::reminders::Reminders;
@@ -109,17 +109,20 @@ impl Contact {
         }
         self.next_round = step.now + step.settings.recontact;
         let ctx = step.ctx();
-        let absent = ctx.members.index().absent.iter();
+        if ctx.members.index().absent.is_empty() {
+            return;
+        }
+        // Of thousands, one look at each in turn takes less time than looking each one up.
+        let absent = ctx.members.iter().filter(|(_, member)| member.is_absent());
         let mut due: Vec<(Instant, NodeId)> = absent
-            .map(|&id| {
-                let member = ctx.members.get(id);
-                let tried_at = member.and_then(|member| member.tried_at);
-                (tried_at.unwrap_or_default(), id)
-            })
-            .filter(|&(tried_at, id)| is_mine_to_contact(id, ctx) && is_due(id, tried_at, ctx))
+            .filter_map(|(id, member)| Some((tried_at_if_due(member, ctx)?, id)))
             .collect();
         due.sort_unstable();
-        for (_, id) in due.into_iter().take(PER_ROUND) {
+        // Whose it is to try takes longer to find out, and thousands may be absent.
+        let due = due.into_iter();
+        let mine = due.filter(|(_, id)| is_mine_to_contact(*id, ctx));
+        let mine: Vec<_> = mine.take(PER_ROUND).collect();
+        for (_, id) in mine {
             step.members.note_tried(id, step.now);
             let member = step.members.get(id);
             let known = member.filter(|member| member.standing.is_heard_of());
@@ -143,10 +146,10 @@ fn is_mine_to_contact(id: NodeId, ctx: Ctx<'_>) -> bool {
         .contains(&ctx.me)
 }
 
-fn is_due(id: NodeId, tried_at: Instant, ctx: Ctx<'_>) -> bool {
-    let is_long_away = ctx
-        .members
-        .get(id)
-        .is_some_and(|member| ctx.now >= member.since + ctx.settings.long_away);
-    !is_long_away || ctx.now >= tried_at + ctx.settings.slowly
+/// When it was tried last, if it is time to try again.
+fn tried_at_if_due(member: &Member, ctx: Ctx<'_>) -> Option<Instant> {
+    let tried_at = member.tried_at.unwrap_or_default();
+    let is_long_away = ctx.now >= member.since + ctx.settings.long_away;
+    let is_due = !is_long_away || ctx.now >= tried_at + ctx.settings.slowly;
+    is_due.then_some(tried_at)
 }

@@ -76,6 +76,10 @@ impl Members {
         self.all.iter().map(|(&id, member)| (id, member))
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) const fn index(&self) -> &Index {
         &self.index
     }

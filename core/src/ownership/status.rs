@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::epoch::{epoch_age, is_newer};
 use super::model::Stage;
-use super::node::mix;
 use super::scene::is_reserved_to_another;
 use super::subnets::lacks_subnet;
 use super::{NodeId, Ownership, Standing};
@@ -66,24 +65,9 @@ impl Ownership {
     /// the time of the last datagram aside.
     #[must_use]
     pub fn version(&self) -> (u64, usize, usize) {
-        let index = self.common.members.index();
-        let unheard = self
-            .common
-            .members
-            .iter()
-            .filter(|(_, one)| !one.standing.is_heard_of());
-        let stations = unheard.map(|(id, one)| {
-            one.kernel
-                .mac()
-                .octets()
-                .into_iter()
-                .fold(id.0, |hash, octet| mix(hash ^ u64::from(octet)))
-        });
-        (
-            index.digest() ^ stations.fold(0, |sum, one| sum ^ one),
-            index.live.len(),
-            self.common.members.iter().count(),
-        )
+        let members = &self.common.members;
+        let index = members.index();
+        (index.shown(), index.live.len(), members.count())
     }
 
     /// Every member, this one included.

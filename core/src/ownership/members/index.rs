@@ -21,6 +21,8 @@ pub(in super::super) struct Index {
     /// All that count for the majority (C3).
     pub(in super::super) known: usize,
     pub(in super::super) buckets: [u64; BUCKETS],
+    /// A digest of the stations that only kernels tell of: no record has them.
+    pub(super) stations: u64,
     vips: BTreeMap<IpAddr, Claims>,
     /// The subnets that other members tell of, each with how many do (S1).
     subnets: BTreeMap<IpNetwork, usize>,
@@ -34,7 +36,8 @@ struct Claims {
     floor: u32,
     /// Nobody claimed it and nobody wanted it when that was last looked at.
     is_idle: bool,
-    by_member: BTreeMap<NodeId, Claim>,
+    /// One of them, as a rule: a tree would take a dozen places for each address.
+    by_member: Vec<(NodeId, Claim)>,
 }
 
 /// What has to follow from changes of the table.
@@ -62,6 +65,7 @@ impl Default for Index {
             reserving: BTreeSet::new(),
             known: 0,
             buckets: [0; BUCKETS],
+            stations: 0,
             vips: BTreeMap::new(),
             subnets: BTreeMap::new(),
             changes: Changes::default(),
@@ -75,6 +79,11 @@ impl Index {
         self.buckets
             .iter()
             .fold(0, |digest, bucket| digest ^ bucket)
+    }
+
+    /// Differs whenever something is shown of a member that was not shown before.
+    pub(in super::super) fn shown(&self) -> u64 {
+        self.digest() ^ self.stations
     }
 
     pub(in super::super) const fn bucket_of(id: NodeId) -> usize {
@@ -99,20 +108,26 @@ impl Index {
 
     pub(super) fn claims(&self, vip: IpAddr) -> impl Iterator<Item = (NodeId, Claim)> {
         let claims = self.vips.get(&vip).into_iter();
-        claims.flat_map(|claims| claims.by_member.iter().map(|(&id, &claim)| (id, claim)))
+        claims.flat_map(|claims| claims.by_member.iter().copied())
     }
 
     pub(super) fn set_claim(&mut self, vip: IpAddr, by: NodeId, claim: Option<Claim>) {
         let claims = self.vips.entry(vip).or_default();
-        match claim {
-            Some(claim) => {
-                if claims.floor == 0 || is_newer(claim.epoch, claims.floor) {
-                    claims.floor = claim.epoch;
-                }
-                claims.is_idle = false;
-                claims.by_member.insert(by, claim);
+        if let Some(claim) = claim {
+            if claims.floor == 0 || is_newer(claim.epoch, claims.floor) {
+                claims.floor = claim.epoch;
             }
-            None => drop(claims.by_member.remove(&by)),
+            claims.is_idle = false;
+        }
+        let place = claims.by_member.binary_search_by_key(&by, |(id, _)| *id);
+        match (place, claim) {
+            (Ok(place), Some(claim)) => claims.by_member[place].1 = claim,
+            (Ok(place), None) => drop(claims.by_member.remove(place)),
+            (Err(place), Some(claim)) => {
+                claims.by_member.reserve_exact(1);
+                claims.by_member.insert(place, (by, claim));
+            }
+            (Err(_), None) => {}
         }
     }
 
@@ -135,6 +150,7 @@ impl Index {
     ) {
         for member in [before, after].into_iter().flatten() {
             self.buckets[Self::bucket_of(id)] ^= member.hash(id);
+            self.stations ^= member.station_hash(id);
         }
         self.follow_standing(id, before, after);
         self.follow_record(id, before, after, is_own);

@@ -103,6 +103,15 @@ impl Member {
         }
     }
 
+    /// Of the station that its kernel alone tells of; zero if its record does.
+    pub(super) fn station_hash(&self, id: NodeId) -> u64 {
+        if self.standing.is_heard_of() {
+            return 0;
+        }
+        let octets = self.kernel.mac().octets().into_iter();
+        octets.fold(id.0, |hash, octet| mix(hash ^ u64::from(octet)))
+    }
+
     /// Counts as present: known, not gone, not lost.
     pub(in super::super) fn is_live(&self) -> bool {
         self.standing == Standing::Live

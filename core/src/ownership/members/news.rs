@@ -60,10 +60,14 @@ impl Members {
         answer: KernelAnswer,
         now: Instant,
     ) -> bool {
-        self.get_mut(id).is_some_and(|member| {
-            let said = member.standing.is_heard_of().then_some(member.record.mac);
-            member.kernel.proves(answer, said, now)
-        })
+        let Some(member) = self.all.get_mut(&id) else {
+            return false;
+        };
+        let said = member.standing.is_heard_of().then_some(member.record.mac);
+        let before = member.station_hash(id);
+        let is_proof = member.kernel.proves(answer, said, now);
+        self.index.stations ^= before ^ member.station_hash(id);
+        is_proof
     }
 
     /// Whether its kernel answers nothing (L13).
