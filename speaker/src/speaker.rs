@@ -93,7 +93,7 @@ pub(crate) struct Speaker {
     lists: Lists,
     told_wishes: bool,
     /// What this node announces, by the wire thread's word, and the Services whose series say so.
-    announced: BTreeMap<IpAddr, BTreeSet<ServiceKey>>,
+    announced: BTreeMap<IpAddr, Vec<ServiceKey>>,
     /// Addresses that no Service has had since the last look, and since the one before.
     retired: [BTreeSet<IpAddr>; 2],
 }
@@ -265,7 +265,7 @@ impl Speaker {
                 // A speaker that was back in time has changed nothing that users could see.
                 let is_news = cause != Cause::Restart;
                 if let Entry::Vacant(silent) = self.announced.entry(vip) {
-                    silent.insert(BTreeSet::new());
+                    silent.insert(Vec::new());
                     if is_news {
                         self.write_events(vip);
                     }
@@ -459,7 +459,8 @@ impl Speaker {
         };
         let services = self.view.services_at(address);
         let now: BTreeSet<ServiceKey> = services.map(|service| service.key.clone()).collect();
-        for key in told.symmetric_difference(&now) {
+        let before = std::mem::take(told).into_iter().collect();
+        for key in now.symmetric_difference(&before) {
             self.ways
                 .metrics
                 .set_announced(key, address, &self.me, now.contains(key));
@@ -471,7 +472,7 @@ impl Speaker {
         let links = wish.map(|wish| &wish.interfaces);
         let links = links.unwrap_or(&NO_LINKS);
         self.ways.l2_statuses.set(address, &now, links);
-        *told = now;
+        *told = now.into_iter().collect();
     }
 }
 

@@ -18,7 +18,6 @@ use tokio::time::sleep;
 
 use self::load::Load;
 use self::usage::{Usage, dispatched};
-use crate::many::create_services;
 use crate::process::pid_of;
 
 /// For 65,536 addresses.
@@ -102,7 +101,7 @@ struct State<'a> {
 impl Bench<'_> {
     async fn run(&self) -> Result<()> {
         let args = self.args;
-        self.load.service_with_endpoint("web").await?;
+        self.load.served(0..1).await?;
         self.await_addresses(1).await?;
         // It has nothing to do until the last part, and its requests would be counted.
         let controller = Daemon::controller("cp").process_name();
@@ -150,9 +149,7 @@ impl Bench<'_> {
         }
         if args.addresses > 0 {
             self.cluster.lab.start(&controller)?;
-            let api: Api<Service> = Api::default_namespaced(self.client.clone());
-            let names = (1..args.addresses).map(|number| format!("web-{number}"));
-            create_services(&api, names).await?;
+            self.load.served(1..args.addresses).await?;
             self.await_addresses(args.addresses).await?;
             self.cluster.lab.stop(&controller)?;
             let what = format!("and {} addresses", args.addresses);

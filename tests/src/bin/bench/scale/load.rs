@@ -1,6 +1,7 @@
 //! Objects as a large cluster has them, and what happens to them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,7 +23,7 @@ const CHANGES: usize = 16;
 const QUIET: Duration = Duration::from_secs(10);
 /// What a kubelet lists at most.
 const IMAGES: usize = 50;
-const SELECTOR: &str = "kubernetes.io/service-name in (web)";
+const SELECTOR: &str = "kubernetes.io/service-name in (web-0)";
 
 pub(super) struct Load {
     client: Client,
@@ -41,16 +42,19 @@ impl Load {
         Api::default_namespaced(self.client.clone())
     }
 
-    /// A Service of type `LoadBalancer` whose endpoint nobody but this bench makes.
-    pub(super) async fn service_with_endpoint(&self, name: &str) -> Result<()> {
-        let service = json!({
-            "metadata": { "name": name },
-            "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-                      "ports": [{ "port": 80 }] },
-        });
-        create_all(&self.services_api(), [service]).await?;
-        let slice = slice(&format!("{name}-1"), name, 1);
-        create_all(&self.slices_api(), [slice]).await
+    /// Services of type `LoadBalancer` whose one endpoint nobody but this bench makes.
+    pub(super) async fn served(&self, numbers: Range<usize>) -> Result<()> {
+        let name = |number| format!("web-{number}");
+        let service = |number| {
+            json!({
+                "metadata": { "name": name(number) },
+                "spec": { "type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+                          "ports": [{ "port": 80 }] },
+            })
+        };
+        let slice = |number| slice(&name(number), &name(number), 1);
+        create_all(&self.slices_api(), numbers.clone().map(slice)).await?;
+        create_all(&self.services_api(), numbers.map(service)).await
     }
 
     pub(super) async fn slices(&self, count: usize, endpoints: usize) -> Result<()> {
