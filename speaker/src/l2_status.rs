@@ -366,6 +366,18 @@ mod tests {
         }
     }
 
+    /// How often they have been asked for, once nobody asks any more.
+    async fn asked(server: &ApiServer) -> usize {
+        let mut before = None;
+        loop {
+            let asked = server.asked("servicel2statuses").len();
+            if before.replace(asked) == Some(asked) {
+                return asked;
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+
     #[tokio::test]
     async fn the_node_that_announces_is_told_and_nothing_is_written_twice() {
         let server = ApiServer::start().await.unwrap();
@@ -378,12 +390,12 @@ mod tests {
         assert_eq!(object["metadata"]["labels"][LABEL_NODE], "n1");
         assert_eq!(object["metadata"]["labels"][LABEL_NAMESPACE], "shop");
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "uid-1");
-        let asked = server.asked("servicel2statuses").len();
+        let before = asked(&server).await;
         // The same again, and the second address of a Service that has a status.
         n1.set(address(1), &keys(&["web", "api"]), &none);
         n1.set(address(2), &keys(&["web"]), &none);
         sleep(Duration::from_millis(200)).await;
-        assert_eq!(server.asked("servicel2statuses").len(), asked);
+        assert_eq!(asked(&server).await, before);
         n1.set(address(1), &keys(&["web"]), &eth0);
         until(&server, &[("n1", "web", "eth0")]).await;
         // It moves: whoever has it now deletes what the other one wrote, even if that is dead.
@@ -410,7 +422,9 @@ mod tests {
         server.script("servicel2statuses", Fault::Refused(403));
         let n1 = speaker(&server, "n1").await;
         n1.set(address(1), &keys(&["web"]), &BTreeSet::new());
-        sleep(Duration::from_millis(300)).await;
+        while server.asked("servicel2statuses").is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
         n1.set(address(2), &keys(&["api"]), &BTreeSet::new());
         sleep(Duration::from_millis(300)).await;
         assert_eq!(server.asked("servicel2statuses").len(), 1);

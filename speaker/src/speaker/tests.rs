@@ -305,7 +305,10 @@ async fn where_slices_are_forbidden_endpoints_are_read() {
     );
     let speaker = Running::new(&lan, &api, 1).await;
     assert_eq!(settle(&[&speaker]).await, 1);
-    assert_eq!(api.asked("endpoints?").len(), 2, "a list and a watch");
+    until("a list and a watch", async || {
+        api.asked("endpoints?").len() == 2
+    })
+    .await;
     assert_eq!(api.asked("endpointslices?").len(), 1);
 }
 
