@@ -23,6 +23,7 @@ pub mod keys;
 pub mod kube_proxy;
 pub mod l2_status;
 pub mod links;
+mod mailbox;
 pub mod metrics;
 pub mod netlink;
 pub mod peers;

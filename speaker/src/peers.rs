@@ -17,7 +17,7 @@ mod twin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,7 @@ pub use status::{Seen, Status};
 
 use crate::keep::Keeper;
 use crate::links::Interfaces;
+use crate::mailbox::{self, Tells, mailbox};
 use crate::metrics::Metrics;
 use crate::port::{Network, Waker};
 use crate::pulse::Pulse;
@@ -109,11 +110,27 @@ enum Command {
     Status(oneshot::Sender<Status>),
 }
 
+impl Tells for Command {
+    fn supersedes(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Nodes(_), Self::Nodes(_))
+            | (Self::Wishes(_), Self::Wishes(_))
+            | (Self::Interfaces(_), Self::Interfaces(_))
+            | (Self::Gateways(_), Self::Gateways(_))
+            | (Self::Keys(_), Self::Keys(_))
+            | (Self::Doubtful(_), Self::Doubtful(_)) => true,
+            // One for each address, in the pace of the wire thread.
+            (Self::Announced(vip), Self::Announced(earlier)) => vip == earlier,
+            // A few: a process leaves once, and one question is asked at a time.
+            _ => false,
+        }
+    }
+}
+
 /// The way to the peers' thread.
 #[derive(Debug, Clone)]
 pub struct Peers {
-    commands: mpsc::Sender<Command>,
-    waker: Arc<Waker>,
+    commands: mailbox::Sender<Command>,
 }
 
 /// What the peers' thread needs to begin.
@@ -145,15 +162,14 @@ impl Peers {
         start: Start<N>,
     ) -> anyhow::Result<(Self, channel::UnboundedReceiver<FromPeers>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
-        let (commands, received) = mpsc::channel();
+        let (commands, received) = mailbox(waker);
         // The main thread takes each as it comes; what is told is bounded by what changes.
         let (tell, told) = channel::unbounded_channel();
         thread::Builder::new()
             .name("peers".to_owned())
             .spawn(move || run(start, &received, tell, woken))
             .context("cannot start the peers' thread")?;
-        let waker = Arc::new(waker);
-        Ok((Self { commands, waker }, told))
+        Ok((Self { commands }, told))
     }
 
     /// Every Node of the cluster with its addresses.
@@ -205,14 +221,13 @@ impl Peers {
 
     fn send(&self, command: Command) {
         // A thread that has ended has told why.
-        let _ = self.commands.send(command);
-        self.waker.wake();
+        self.commands.send(command);
     }
 }
 
 fn run<N: Network>(
     start: Start<N>,
-    commands: &mpsc::Receiver<Command>,
+    commands: &mailbox::Receiver<Command>,
     tell: channel::UnboundedSender<FromPeers>,
     woken: UnixDatagram,
 ) {

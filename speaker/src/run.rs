@@ -59,8 +59,9 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let pulse = Pulse::default();
     let metrics = Arc::new(Metrics::new());
     let readiness = Readiness::waiting_for("the API server");
+    let network = Kernel::default();
     let (wire, heard) = Wire::spawn(
-        Kernel,
+        network.clone(),
         args.announce(),
         clock,
         pulse.clone(),
@@ -71,7 +72,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         Keeper::new(options, metrics, clock.now())
     });
     let (peers, notices) = Peers::spawn(Start {
-        network: Kernel,
+        network,
         me: me.clone(),
         port: args.peers_port(),
         settings: args.settings(),

@@ -23,6 +23,7 @@ use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as events, oneshot};
 use tracing::{debug, info, trace, warn};
 
+use crate::mailbox::{self, Tells, mailbox};
 use crate::metrics::Metrics;
 use crate::port::{Frames, Groups, MAX_FRAME, Network, Poll, Waker, prefer_soon_to_long};
 use crate::pulse::Pulse;
@@ -55,11 +56,23 @@ enum Command {
     Stop(mpsc::Sender<()>),
 }
 
+impl Tells for Command {
+    fn supersedes(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Links(_), Self::Links(_))
+            | (Self::ClusterNodes(_), Self::ClusterNodes(_))
+            | (Self::AnnounceAgain, Self::AnnounceAgain) => true,
+            // Between two of them an address may be another node's, and then it is announced anew. The peers'
+            // thread gives one in each of its turns.
+            _ => false,
+        }
+    }
+}
+
 /// The way to the wire thread.
 #[derive(Debug, Clone)]
 pub struct Wire {
-    commands: mpsc::Sender<Command>,
-    waker: Arc<Waker>,
+    commands: mailbox::Sender<Command>,
 }
 
 impl Wire {
@@ -73,7 +86,7 @@ impl Wire {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<(Self, events::UnboundedReceiver<Heard>)> {
         let (waker, woken) = Waker::new().context("cannot make a socket pair")?;
-        let (commands, received) = mpsc::channel();
+        let (commands, received) = mailbox(waker);
         // The main thread takes each as it comes; frames of others cause at most one for each Vip and link in
         // the pace of the announcer.
         let (events, heard) = events::unbounded_channel();
@@ -99,11 +112,7 @@ impl Wire {
             .name("wire".to_owned())
             .spawn(move || driver.run(&received))
             .context("cannot start the wire thread")?;
-        let wire = Self {
-            commands,
-            waker: Arc::new(waker),
-        };
-        Ok((wire, heard))
+        Ok((Self { commands }, heard))
     }
 
     /// The Vips to announce from now on.
@@ -143,8 +152,7 @@ impl Wire {
 
     fn send(&self, command: Command) {
         // The thread ends only when it was told to: then nobody cares for its commands.
-        let _ = self.commands.send(command);
-        self.waker.wake();
+        self.commands.send(command);
     }
 }
 
@@ -177,14 +185,14 @@ struct Driver<N: Network> {
 }
 
 impl<N: Network> Driver<N> {
-    fn run(mut self, commands: &mpsc::Receiver<Command>) {
+    fn run(mut self, commands: &mailbox::Receiver<Command>) {
         if let Err(error) = prefer_soon_to_long() {
             debug!(%error, "cannot request short scheduler slices");
         }
         let mut readable = Vec::new();
-        loop {
+        while let Some(commands) = commands.take() {
             let mut changed = false;
-            for command in commands.try_iter() {
+            for command in commands {
                 match command {
                     Command::Stop(_silent) => return,
                     Command::Progress(answer) => {

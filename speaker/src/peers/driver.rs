@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ferrolb_core::announce::{Assignment, ClusterNodes, Link, LinkId};
@@ -29,6 +29,7 @@ use super::socket::PeerSocket;
 use super::{Command, FromPeers, Start, Wish};
 use crate::keep::Keeper;
 use crate::links::Interfaces;
+use crate::mailbox;
 use crate::metrics::Metrics;
 use crate::port::{Network, Poll};
 use crate::pulse::Pulse;
@@ -132,14 +133,10 @@ impl<N: Network> Driver<N> {
     }
 
     /// Returns when nobody sends commands any more.
-    pub(super) fn run(&mut self, commands: &mpsc::Receiver<Command>) -> anyhow::Result<()> {
-        loop {
-            loop {
-                match commands.try_recv() {
-                    Ok(command) => self.obey(command),
-                    Err(mpsc::TryRecvError::Empty) => break,
-                    Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
-                }
+    pub(super) fn run(&mut self, commands: &mailbox::Receiver<Command>) -> anyhow::Result<()> {
+        while let Some(commands) = commands.take() {
+            for command in commands {
+                self.obey(command);
             }
             self.socket.handle_timeout(self.clock.now())?;
             // L3: whatever has arrived counts before any timer does.
@@ -161,6 +158,7 @@ impl<N: Network> Driver<N> {
             }
             self.wait();
         }
+        Ok(())
     }
 
     fn obey(&mut self, command: Command) {

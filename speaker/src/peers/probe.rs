@@ -367,7 +367,11 @@ mod tests {
     /// Needs root.
     #[test]
     fn a_kernel_answers_echoes_and_says_that_nobody_listens() {
-        let mut prober = Prober::new(crate::port::Kernel, 0xfe11, ferrolb_core::ownership::PORT);
+        let mut prober = Prober::new(
+            crate::port::Kernel::default(),
+            0xfe11,
+            ferrolb_core::ownership::PORT,
+        );
         for own in ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().unwrap()) {
             if std::net::UdpSocket::bind((own, 0)).is_err() {
                 continue;

@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn at(own: IpAddr, port: u16, now: Instant) -> PeerSocket<Kernel> {
-        let mut socket = PeerSocket::new(Kernel, port);
+        let mut socket = PeerSocket::new(Kernel::default(), port);
         follow(
             &mut socket,
             &mut OwnAddresses::default(),
@@ -306,7 +306,7 @@ mod tests {
     fn sockets_follow_the_nodes_addresses_and_the_former_one_is_heard_while_a_link_has_it() {
         let [first, second] = [1, 2].map(|host| loopback(3, host));
         let (start, mut own) = (Instant::from_millis(1), OwnAddresses::default());
-        let mut socket = PeerSocket::new(Kernel, PORT);
+        let mut socket = PeerSocket::new(Kernel::default(), PORT);
         let both: IpAddr = Ipv6Addr::LOCALHOST.into();
         let steps: [(&[IpAddr], &[IpAddr], &[IpAddr]); 6] = [
             (&[first], &[first], &[first]),
@@ -348,7 +348,7 @@ mod tests {
             return;
         };
         let start = Instant::from_millis(1);
-        let mut socket = PeerSocket::new(Kernel, PORT + 2);
+        let mut socket = PeerSocket::new(Kernel::default(), PORT + 2);
         let both = [own, Ipv6Addr::LOCALHOST.into()];
         follow(
             &mut socket,

@@ -44,10 +44,16 @@ impl Lan {
         let (clock, pulse) = (Clock::start(), Pulse::default());
         let metrics = Arc::new(Metrics::new());
         let settings = announce::Settings::default();
-        let (wire, heard) =
-            Wire::spawn(Kernel, settings, clock, pulse.clone(), Arc::clone(&metrics)).unwrap();
+        let (wire, heard) = Wire::spawn(
+            Kernel::default(),
+            settings,
+            clock,
+            pulse.clone(),
+            Arc::clone(&metrics),
+        )
+        .unwrap();
         let start = Start {
-            network: Kernel,
+            network: Kernel::default(),
             me: me.clone(),
             port: PORT,
             settings: FAST,

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
 
 use ferrolb_core::address::Family;
 use ferrolb_core::announce::LinkId;
@@ -16,6 +18,8 @@ use super::{IcmpSocket, MAX_FRAME, MAX_ICMP, PacketSocket, sources};
 
 /// Received frames of each interface. `/sys` may be that of another network namespace.
 const COUNTERS: &str = "/proc/net/dev";
+/// Bytes of it that are read: a line of 130 for each of thousands of interfaces.
+const MAX_COUNTERS: u64 = 1024 * 1024;
 
 /// Where sockets come from.
 pub trait Network: Clone + Debug + Send + 'static {
@@ -88,8 +92,11 @@ pub trait Echo: AsFd + Debug + Send {
 }
 
 /// The network of this network namespace.
-#[derive(Debug, Clone, Copy)]
-pub struct Kernel;
+#[derive(Debug, Clone, Default)]
+pub struct Kernel {
+    /// Opening it takes longer than reading it, and while members are absent it is read all the time.
+    counters: Arc<OnceLock<File>>,
+}
 
 impl Network for Kernel {
     type Frames = PacketSocket;
@@ -137,7 +144,20 @@ impl Network for Kernel {
     }
 
     fn counters(&self) -> String {
-        std::fs::read_to_string(COUNTERS).unwrap_or_default()
+        let read = || {
+            let mut file = match self.counters.get() {
+                Some(file) => file,
+                None => {
+                    let file = File::open(COUNTERS)?;
+                    self.counters.get_or_init(|| file)
+                }
+            };
+            file.rewind()?;
+            let mut text = String::new();
+            file.take(MAX_COUNTERS).read_to_string(&mut text)?;
+            io::Result::Ok(text)
+        };
+        read().unwrap_or_default()
     }
 }
 
