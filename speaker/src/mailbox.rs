@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::port::Waker;
 
 /// Something to tell.
-pub(crate) trait Tells: Send {
-    /// Whether what `earlier` tells no longer counts.
-    fn supersedes(&self, earlier: &Self) -> bool;
+pub(crate) trait Tells: Send + Sized {
+    /// Takes the place of `earlier` if what that tells no longer counts; else gives itself back.
+    fn replace(self, earlier: &mut Self) -> Option<Self>;
 }
 
 struct Untaken<T> {
@@ -51,12 +51,10 @@ impl<T: Tells> Sender<T> {
         if untaken.is_closed {
             return;
         }
+        // In its place: what was told first is taken first.
         let mut all = untaken.all.iter_mut();
-        match all.find(|earlier| what.supersedes(earlier)) {
-            // In its place: what was told first is taken first.
-            Some(earlier) => *earlier = what,
-            None => untaken.all.push(what),
-        }
+        let new = all.try_fold(what, |what, earlier| what.replace(earlier));
+        untaken.all.extend(new);
         drop(untaken);
         self.waker.wake();
     }
@@ -125,8 +123,12 @@ mod tests {
     }
 
     impl Tells for Told {
-        fn supersedes(&self, earlier: &Self) -> bool {
-            matches!((self, earlier), (Self::Level(_), Self::Level(_)))
+        fn replace(self, earlier: &mut Self) -> Option<Self> {
+            match (&self, &*earlier) {
+                (Self::Level(_), Self::Level(_)) => *earlier = self,
+                _ => return Some(self),
+            }
+            None
         }
     }
 

@@ -47,7 +47,7 @@ pub struct Heard {
 
 /// What other threads tell this one.
 enum Command {
-    Assignment(BTreeMap<IpAddr, Assignment>),
+    Wanted(Wanted),
     Links(BTreeMap<LinkId, Link>),
     ClusterNodes(ClusterNodes),
     AnnounceAgain,
@@ -56,15 +56,41 @@ enum Command {
     Stop(mpsc::Sender<()>),
 }
 
+/// The Vips to announce.
+#[derive(Default)]
+struct Wanted {
+    all: BTreeMap<IpAddr, Assignment>,
+    /// Those that meanwhile were not to be announced: another node may have had them, and they are announced
+    /// as new ones.
+    afresh: BTreeSet<IpAddr>,
+}
+
+impl Wanted {
+    /// Takes the place of an earlier one that was not followed.
+    fn after(mut self, earlier: Self) -> Self {
+        let is_new = |vip: &&IpAddr| !earlier.all.contains_key(*vip);
+        let new: Vec<_> = self.all.keys().filter(is_new).copied().collect();
+        self.afresh.extend(earlier.afresh);
+        self.afresh.extend(new);
+        self.afresh.retain(|vip| self.all.contains_key(vip));
+        self
+    }
+}
+
 impl Tells for Command {
-    fn supersedes(&self, earlier: &Self) -> bool {
-        match (self, earlier) {
-            (Self::Links(_), Self::Links(_))
-            | (Self::ClusterNodes(_), Self::ClusterNodes(_))
-            | (Self::AnnounceAgain, Self::AnnounceAgain) => true,
-            // Between two of them an address may be another node's, and then it is announced anew. The peers'
-            // thread gives one in each of its turns.
-            _ => false,
+    fn replace(self, earlier: &mut Self) -> Option<Self> {
+        match (self, &mut *earlier) {
+            (Self::Wanted(now), Self::Wanted(before)) => {
+                *before = now.after(std::mem::take(before));
+                None
+            }
+            (now @ (Self::Links(_) | Self::ClusterNodes(_) | Self::AnnounceAgain), before)
+                if std::mem::discriminant(&now) == std::mem::discriminant(before) =>
+            {
+                *before = now;
+                None
+            }
+            (now, _) => Some(now),
         }
     }
 }
@@ -117,7 +143,11 @@ impl Wire {
 
     /// The Vips to announce from now on.
     pub fn set_wanted(&self, wanted: BTreeMap<IpAddr, Assignment>) {
-        self.send(Command::Assignment(wanted));
+        let wanted = Wanted {
+            all: wanted,
+            afresh: BTreeSet::new(),
+        };
+        self.send(Command::Wanted(wanted));
     }
 
     /// The links of this node.
@@ -231,7 +261,14 @@ impl<N: Network> Driver<N> {
     fn obey(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Assignment(wanted) => self.announcer.set_wanted(wanted, now),
+            Command::Wanted(Wanted { all, afresh }) => {
+                if !afresh.is_empty() {
+                    let mut others = all.clone();
+                    others.retain(|vip, _| !afresh.contains(vip));
+                    self.announcer.set_wanted(others, now);
+                }
+                self.announcer.set_wanted(all, now);
+            }
             Command::Links(links) => {
                 // A socket's filter holds the link's hardware address.
                 let mac = |links: &BTreeMap<LinkId, Link>, id| links.get(&id).map(|link| link.mac);

@@ -382,3 +382,25 @@ async fn told_to_stop_it_is_silent_at_once_at_each_stage() {
         assert!(bench.wire.progress().await.is_empty(), "{stage}");
     }
 }
+
+#[test]
+fn of_orders_that_nobody_followed_the_last_counts_and_what_was_given_up_between_is_announced_anew()
+{
+    let wanted = |vips: &[u8]| Wanted {
+        all: vips
+            .iter()
+            .map(|vip| (address(*vip), Assignment::default()))
+            .collect(),
+        afresh: BTreeSet::new(),
+    };
+    let steps: [&[u8]; 4] = [&[1, 2, 3], &[2], &[1, 2], &[1, 2, 4]];
+    let last = steps
+        .into_iter()
+        .map(wanted)
+        .reduce(|before, now| now.after(before))
+        .unwrap();
+    let all: Vec<_> = last.all.into_keys().collect();
+    assert_eq!(all, [1, 2, 4].map(address));
+    // The one that another node may have had, and a new one.
+    assert_eq!(last.afresh, [1, 4].map(address).into());
+}
