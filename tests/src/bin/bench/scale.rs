@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// Speakers of the cluster that the requests are extrapolated to.
 const SPEAKERS: f64 = 1_000.0;
 
-/// All sizes at their defaults take about twenty minutes. A size of 0 leaves its part out.
+/// All sizes at their defaults take about forty minutes. A size of 0 leaves its part out.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Real speakers, each on a hollow node
