@@ -129,7 +129,7 @@ bench-peers: setup build ## FerroLB beside MetalLB, kube-vip and keepalived, int
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- peers $(ROUNDS:%=--rounds %) $(IDLE:%=--seconds %)
 
 .PHONY: bench-scale
-bench-scale: build ## What a speaker costs at 1,000 nodes and 10,000 Services, in a lab (root, 20 minutes)
+bench-scale: build ## What a speaker costs at 1,000 nodes and 10,000 Services, in a lab (root, 40 minutes)
 	cargo run --quiet --locked -p ferrolb-tests --bin bench -- scale
 
 .PHONY: stress

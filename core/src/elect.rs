@@ -236,14 +236,11 @@ impl<'a> Standings<'a> {
     /// own ([`Candidates`]).
     #[must_use]
     pub fn candidates(&self, address: IpAddr) -> Vec<(&'a str, Tier)> {
-        let ranked: Vec<_> = self.ranked(address).collect();
-        let of = |&(name, tier): &(&'a str, Tier)| (NodeId::of(name), (name, tier));
-        let nodes: BTreeMap<_, _> = ranked.iter().map(of).collect();
-        let candidates = ranked
-            .iter()
-            .map(|(name, tier)| tier.candidate(NodeId::of(name)));
-        let candidates = Candidates::of(address, candidates);
-        candidates.in_order().map(|one| nodes[&one.node]).collect()
+        let of = |(name, tier): (&'a str, Tier)| (tier.candidate(NodeId::of(name)), (name, tier));
+        let ranked: Vec<_> = self.ranked(address).map(of).collect();
+        let candidates = Candidates::of(address, ranked.iter().map(|(one, _)| *one));
+        let nodes: BTreeMap<_, _> = ranked.into_iter().collect();
+        candidates.in_order().map(|one| nodes[one]).collect()
     }
 }
 

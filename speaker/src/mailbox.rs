@@ -11,8 +11,14 @@ use crate::port::Waker;
 
 /// Something to tell.
 pub(crate) trait Tells: Send + Sized {
-    /// Takes the place of `earlier` if what that tells no longer counts; else gives itself back.
-    fn replace(self, earlier: &mut Self) -> Option<Self>;
+    /// Whether what `earlier` tells no longer counts.
+    fn supersedes(&self, earlier: &Self) -> bool;
+
+    /// This in the place of `earlier`, which it supersedes and which nobody has taken.
+    fn after(self, earlier: Self) -> Self {
+        drop(earlier);
+        self
+    }
 }
 
 struct Untaken<T> {
@@ -51,10 +57,15 @@ impl<T: Tells> Sender<T> {
         if untaken.is_closed {
             return;
         }
-        // In its place: what was told first is taken first.
-        let mut all = untaken.all.iter_mut();
-        let new = all.try_fold(what, |what, earlier| what.replace(earlier));
-        untaken.all.extend(new);
+        let all = &mut untaken.all;
+        match all.iter().position(|earlier| what.supersedes(earlier)) {
+            // In its place: what was told first is taken first.
+            Some(place) => {
+                let earlier = all.remove(place);
+                all.insert(place, what.after(earlier));
+            }
+            None => all.push(what),
+        }
         drop(untaken);
         self.waker.wake();
     }
@@ -123,12 +134,8 @@ mod tests {
     }
 
     impl Tells for Told {
-        fn replace(self, earlier: &mut Self) -> Option<Self> {
-            match (&self, &*earlier) {
-                (Self::Level(_), Self::Level(_)) => *earlier = self,
-                _ => return Some(self),
-            }
-            None
+        fn supersedes(&self, earlier: &Self) -> bool {
+            matches!((self, earlier), (Self::Level(_), Self::Level(_)))
         }
     }
 

@@ -111,8 +111,8 @@ enum Command {
 }
 
 impl Tells for Command {
-    fn replace(self, earlier: &mut Self) -> Option<Self> {
-        let is_same_kind = match (&self, &*earlier) {
+    fn supersedes(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
             (Self::Nodes(_), Self::Nodes(_))
             | (Self::Wishes(_), Self::Wishes(_))
             | (Self::Interfaces(_), Self::Interfaces(_))
@@ -123,12 +123,7 @@ impl Tells for Command {
             (Self::Announced(vip), Self::Announced(earlier)) => vip == earlier,
             // A few: a process leaves once, and one question is asked at a time.
             _ => false,
-        };
-        if !is_same_kind {
-            return Some(self);
         }
-        *earlier = self;
-        None
     }
 }
 

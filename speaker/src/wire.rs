@@ -57,7 +57,6 @@ enum Command {
 }
 
 /// The Vips to announce.
-#[derive(Default)]
 struct Wanted {
     all: BTreeMap<IpAddr, Assignment>,
     /// Those that meanwhile were not to be announced: another node may have had them, and they are announced
@@ -78,19 +77,20 @@ impl Wanted {
 }
 
 impl Tells for Command {
-    fn replace(self, earlier: &mut Self) -> Option<Self> {
-        match (self, &mut *earlier) {
-            (Self::Wanted(now), Self::Wanted(before)) => {
-                *before = now.after(std::mem::take(before));
-                None
-            }
-            (now @ (Self::Links(_) | Self::ClusterNodes(_) | Self::AnnounceAgain), before)
-                if std::mem::discriminant(&now) == std::mem::discriminant(before) =>
-            {
-                *before = now;
-                None
-            }
-            (now, _) => Some(now),
+    fn supersedes(&self, earlier: &Self) -> bool {
+        matches!(
+            (self, earlier),
+            (Self::Wanted(_), Self::Wanted(_))
+                | (Self::Links(_), Self::Links(_))
+                | (Self::ClusterNodes(_), Self::ClusterNodes(_))
+                | (Self::AnnounceAgain, Self::AnnounceAgain)
+        )
+    }
+
+    fn after(self, earlier: Self) -> Self {
+        match (self, earlier) {
+            (Self::Wanted(now), Self::Wanted(before)) => Self::Wanted(now.after(before)),
+            (now, _) => now,
         }
     }
 }

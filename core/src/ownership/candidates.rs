@@ -53,11 +53,8 @@ impl Candidates {
         let first = first.iter().map(place).collect();
         let turn = match vip {
             IpAddr::V4(vip) => mix(u64::from(u32::from(vip))),
-            IpAddr::V6(vip) => vip.to_bits().to_be_bytes().chunks(8).fold(0, |turn, half| {
-                mix(half
-                    .iter()
-                    .fold(turn, |sum, byte| sum << 8 ^ u64::from(*byte)))
-            }),
+            // The last 64 bits differ within a subnet.
+            IpAddr::V6(vip) => mix(vip.to_bits() as u64),
         };
         Self {
             all: all.into(),
