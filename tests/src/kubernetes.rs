@@ -89,12 +89,15 @@ mod tests {
         }
     }
 
-    /// What `make test` would do, and its complaint.
+    /// What `make test` would do, and its complaint. The tests themselves may run under `make`, which is
+    /// nothing to this one.
     fn make_test(choice: &str) -> (String, String) {
         let mut make = std::process::Command::new("make");
         make.args(["--dry-run", "test", choice])
-            .current_dir(crate::workspace())
-            .env_remove("MAKEFLAGS");
+            .current_dir(crate::workspace());
+        for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"] {
+            make.env_remove(variable);
+        }
         let output = make.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (text(&output.stdout), text(&output.stderr))
