@@ -106,7 +106,7 @@ endif
 CHOSEN_TESTS := $(sort $(if $(PROXY),$(PROXY_TESTS)) $(if $(KUBERNETES),$(KUBERNETES_TESTS)))
 
 .PHONY: test
-test: build build-arm64 ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes). PROXY=nftables: those of forwarding, in that mode of kube-proxy. KUBERNETES=1.31: walk, failover, install and addon with that version
+test: build $(if $(CHOSEN_TESTS),,build-arm64) ## All tests, unit to a real cluster (root; the first build of Kubernetes takes minutes). PROXY=nftables: those of forwarding, in that mode of kube-proxy. KUBERNETES=1.31: walk, failover, install and addon with that version
 	$(PROXY:%=FERROLB_PROXY=%) $(KUBERNETES:%=FERROLB_KUBERNETES=%) $(TEST) --no-fail-fast $(CHOSEN_TESTS:%=--test %) -- --test-threads=1
 
 .PHONY: test-nftables
