@@ -247,8 +247,8 @@ fn verdict(view: &ServiceView, wanted: Option<&str>, now: Timestamp) -> Adopted 
         },
     };
     Adopted {
-        namespace: view.key.namespace.clone(),
-        name: view.key.name.clone(),
+        namespace: view.key.namespace.to_string(),
+        name: view.key.name.to_string(),
         manager: manager.map(str::to_owned),
         addresses: view.assigned.iter().map(ToString::to_string).collect(),
         outcome,

@@ -153,10 +153,10 @@ fn target(text: &str, namespace: &str) -> anyhow::Result<Target> {
     if !text.contains('/') {
         bail!("{text} is neither an address nor svc/NAME");
     }
-    Ok(Target::Service(ServiceKey {
-        namespace: namespace.to_owned(),
-        name: name_of(text)?.to_owned(),
-    }))
+    Ok(Target::Service(ServiceKey::new(
+        namespace.to_owned(),
+        name_of(text)?.to_owned(),
+    )))
 }
 
 /// Every Service at the address, or at those of the Service: an address moves for all of them.
@@ -202,8 +202,8 @@ fn answer(
     node: Option<&str>,
 ) -> anyhow::Result<Answer> {
     let asking = services.iter().map(|service| Asking {
-        namespace: service.key.namespace.clone(),
-        name: service.key.name.clone(),
+        namespace: service.key.namespace.to_string(),
+        name: service.key.name.to_string(),
         before: service.move_to.clone(),
     });
     let (addresses, note) = match node {

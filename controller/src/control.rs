@@ -423,7 +423,7 @@ impl Control {
         self.metrics.updates.inc();
         match seen {
             Seen::Applied(map) => self.index.set_config(Some(&map)),
-            Seen::Deleted(key) if key.name == self.config_name => self.index.set_config(None),
+            Seen::Deleted(key) if *key.name == *self.config_name => self.index.set_config(None),
             Seen::Deleted(_) => {}
             Seen::Listed { views, unreadable } => {
                 // A ConfigMap that cannot be decoded exists all the same.
@@ -454,7 +454,7 @@ impl Control {
     fn take_reports(&mut self, seen: Seen<ReportsView>) {
         let reports = match seen {
             Seen::Applied(reports) => Some(reports),
-            Seen::Deleted(key) if key.name != CONFLICTS_NAME => return,
+            Seen::Deleted(key) if *key.name != *CONFLICTS_NAME => return,
             Seen::Deleted(_) => None,
             // A ConfigMap that cannot be decoded exists all the same.
             Seen::Listed { unreadable, .. } if !unreadable.is_empty() => return,

@@ -104,10 +104,10 @@ fn listed(service: &Service) -> Option<(ServiceKey, Box<[IpAddr]>)> {
     if addresses.is_empty() || spec.type_.as_deref() == Some("LoadBalancer") {
         return None;
     }
-    let key = ServiceKey {
-        namespace: service.metadata.namespace.clone()?,
-        name: service.metadata.name.clone()?,
-    };
+    let key = ServiceKey::new(
+        service.metadata.namespace.clone()?,
+        service.metadata.name.clone()?,
+    );
     Some((key, addresses))
 }
 

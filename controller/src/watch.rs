@@ -85,7 +85,7 @@ where
     F: Fn(&K) -> Option<V> + Clone + Send + 'static,
 {
     let events = told(what, viewed(api, None, view));
-    let by_name = |event: Event<Viewed<V>>| event.map(|(key, view)| (key.name, view));
+    let by_name = |event: Event<Viewed<V>>| event.map(|(key, view)| (key.name.to_string(), view));
     events.map(by_name).boxed()
 }
 

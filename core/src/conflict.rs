@@ -291,10 +291,7 @@ impl Report {
             .service
             .split_once('/')
             .ok_or_else(|| Unreadable::Service(fields.service.clone()))?;
-        let service = ServiceKey {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let service = ServiceKey::new(namespace.to_owned(), name.to_owned());
         let service = Some(service).filter(|one| !one.name.is_empty());
         let text = fields.time;
         let time = text.parse();
@@ -336,10 +333,7 @@ mod tests {
             address: address.parse().unwrap(),
             cause: Cause::Host(MacAddr(0x02, 0, 0xc0, 0xa8, 0x40, 0x64)),
             node: "n1".to_owned(),
-            service: Some(ServiceKey {
-                namespace: "shop".to_owned(),
-                name: "web".to_owned(),
-            }),
+            service: Some(ServiceKey::new("shop", "web")),
             time: "2026-11-25T18:00:00Z".parse().unwrap(),
             announced: false,
         }
@@ -422,10 +416,7 @@ mod tests {
                     .unwrap(),
             ),
             node: "n".repeat(LONGEST_NAME),
-            service: Some(ServiceKey {
-                namespace: "s".repeat(63),
-                name: "w".repeat(63),
-            }),
+            service: Some(ServiceKey::new("s".repeat(63), "w".repeat(63))),
             time: "2026-11-25T18:00:00.123456789Z".parse().unwrap(),
             ..report("1111:2222:3333:4444:5555:6666:7777:8880")
         };

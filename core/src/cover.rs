@@ -78,7 +78,7 @@ impl Scope {
         let Self::Services(services) = self else {
             return None;
         };
-        let names: BTreeSet<_> = services.iter().map(|key| key.name.as_str()).collect();
+        let names: BTreeSet<_> = services.iter().map(|key| &*key.name).collect();
         let names: Vec<_> = names.into_iter().collect();
         Some(format!("{LABEL_SERVICE_NAME} in ({})", names.join(",")))
     }
@@ -445,7 +445,7 @@ fn fits(wanted: &impl Wanted, bytes: usize) -> bool {
     let mut names = BTreeSet::new();
     let mut taken = 0;
     wanted.all().all(|key| {
-        if names.insert(key.name.as_str()) {
+        if names.insert(&*key.name) {
             taken += key.name.len() + COMMA;
         }
         taken <= bytes

@@ -42,10 +42,7 @@ const MAX_MANAGER: usize = 128;
 #[must_use]
 pub fn service_view(service: &Service) -> Option<ServiceView> {
     let meta = &service.metadata;
-    let key = ServiceKey {
-        namespace: meta.namespace.clone()?,
-        name: meta.name.clone()?,
-    };
+    let key = ServiceKey::new(meta.namespace.clone()?, meta.name.clone()?);
     let spec = service.spec.as_ref();
     let annotations = meta.annotations.as_ref();
     let mut asked = Asked::default();
@@ -158,10 +155,10 @@ impl Asked {
 #[must_use]
 pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
     let meta = &slice.metadata;
-    let service = ServiceKey {
-        namespace: meta.namespace.clone()?,
-        name: meta.labels.as_ref()?.get(LABEL_SERVICE_NAME)?.clone(),
-    };
+    let service = ServiceKey::new(
+        meta.namespace.clone()?,
+        meta.labels.as_ref()?.get(LABEL_SERVICE_NAME)?.clone(),
+    );
     let family = match slice.address_type.as_str() {
         "IPv4" => Family::V4,
         "IPv6" => Family::V6,
@@ -186,7 +183,6 @@ pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
         })
         .collect::<Vec<_>>();
     Some(EndpointSliceView {
-        name: meta.name.clone()?,
         service,
         family,
         endpoints: distinct(endpoints.into_iter()),
@@ -199,14 +195,10 @@ pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
 #[must_use]
 pub fn endpoints_views(endpoints: &Endpoints) -> [(&'static str, Option<EndpointSliceView>); 2] {
     [(Family::V4, "-ipv4"), (Family::V6, "-ipv6")]
-        .map(|(family, suffix)| (suffix, endpoints_view(endpoints, family, suffix)))
+        .map(|(family, suffix)| (suffix, endpoints_view(endpoints, family)))
 }
 
-fn endpoints_view(
-    endpoints: &Endpoints,
-    family: Family,
-    suffix: &str,
-) -> Option<EndpointSliceView> {
+fn endpoints_view(endpoints: &Endpoints, family: Family) -> Option<EndpointSliceView> {
     let namespace = endpoints.metadata.namespace.clone()?;
     let name = endpoints.metadata.name.clone()?;
     let subsets = endpoints.subsets.iter().flatten();
@@ -231,9 +223,8 @@ fn endpoints_view(
         serving: ready,
     });
     Some(EndpointSliceView {
-        name: format!("{name}{suffix}"),
         endpoints: distinct(endpoints),
-        service: ServiceKey { namespace, name },
+        service: ServiceKey::new(namespace, name),
         family,
     })
 }

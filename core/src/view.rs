@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,13 +11,23 @@ use crate::address::Family;
 use crate::labels::Labels;
 use crate::names::{ADOPTED_MANAGERS, HAND_EDITS};
 
-/// Namespace and name of a Service.
+/// Namespace and name of a Service. A Service is known by it in many places, so copies share the texts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ServiceKey {
     /// `metadata.namespace`
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// `metadata.name`
-    pub name: String,
+    pub name: Arc<str>,
+}
+
+impl ServiceKey {
+    /// Of these two.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
 }
 
 /// `namespace/name`
@@ -201,8 +212,6 @@ impl EndpointView {
 /// family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSliceView {
-    /// `metadata.name`, within the Service's namespace.
-    pub name: String,
     /// The Service that it belongs to (label `kubernetes.io/service-name`).
     pub service: ServiceKey,
     /// `addressType`

@@ -41,8 +41,8 @@ impl Object {
         Self {
             api_version: "v1",
             kind: "Service",
-            namespace: view.key.namespace.clone(),
-            name: view.key.name.clone(),
+            namespace: view.key.namespace.to_string(),
+            name: view.key.name.to_string(),
             uid: view.uid.clone(),
             resource_version: (!version.is_empty()).then(|| version.clone()),
         }

@@ -9,7 +9,8 @@ use crate::watch::Event;
 #[derive(Debug)]
 pub struct Store<K, V> {
     views: BTreeMap<K, V>,
-    fresh: Option<BTreeMap<K, V>>,
+    /// In the API server's order.
+    fresh: Option<Vec<(K, V)>>,
     listed: bool,
 }
 
@@ -51,19 +52,20 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
             Event::Apply((key, view)) => self.set(key, view).into_iter().collect(),
             Event::Delete((key, _)) => self.set(key, None).into_iter().collect(),
             Event::Init => {
-                self.fresh = Some(BTreeMap::new());
+                self.fresh = Some(Vec::new());
                 Vec::new()
             }
             Event::InitApply((key, view)) => {
                 if let (Some(fresh), Some(view)) = (&mut self.fresh, view) {
-                    fresh.insert(key, view);
+                    fresh.push((key, view));
                 }
                 Vec::new()
             }
             Event::InitDone => self.replace(),
             Event::Unreadable((key, _)) => {
                 if let (Some(fresh), Some(view)) = (&mut self.fresh, self.views.get(&key)) {
-                    fresh.insert(key, view.clone());
+                    let view = view.clone();
+                    fresh.push((key, view));
                 }
                 Vec::new()
             }
@@ -84,6 +86,8 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
     fn replace(&mut self) -> Vec<Changed<K, V>> {
         self.listed = true;
         let fresh = self.fresh.take().unwrap_or_default();
+        // A tree that is made of a whole list has no places free; one that grows in order, half of them.
+        let fresh = fresh.into_iter().collect();
         let mut former = std::mem::replace(&mut self.views, fresh);
         let mut others = Vec::new();
         for (key, view) in &self.views {

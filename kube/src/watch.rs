@@ -580,10 +580,7 @@ where
 }
 
 fn key(namespace: Option<String>, name: Option<String>) -> ServiceKey {
-    ServiceKey {
-        namespace: namespace.unwrap_or_default(),
-        name: name.unwrap_or_default(),
-    }
+    ServiceKey::new(namespace.unwrap_or_default(), name.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -103,9 +103,9 @@ impl Gauges {
         self.kube_proxy_unhealthy.set(is_unhealthy.into());
     }
 
-    /// Shows a status. What is no longer so has no series.
-    pub fn show(&self, status: &SpeakerStatus) {
-        self.show_addresses(status);
+    /// Shows a status, and the addresses that belong to it. What is no longer so has no series.
+    pub fn show(&self, status: &SpeakerStatus, vips: impl IntoIterator<Item = VipStatus>) {
+        self.show_addresses(status, vips);
         let mut standings: BTreeMap<&str, i64> = BTreeMap::new();
         self.impaired.clear();
         for member in &status.members {
@@ -128,14 +128,14 @@ impl Gauges {
         self.isolated.set(status.isolated.into());
     }
 
-    fn show_addresses(&self, status: &SpeakerStatus) {
-        let mut counts: BTreeMap<(&str, Option<&str>), i64> = BTreeMap::new();
+    fn show_addresses(&self, status: &SpeakerStatus, vips: impl IntoIterator<Item = VipStatus>) {
+        let mut counts: BTreeMap<(&str, Option<Word>), i64> = BTreeMap::new();
         self.silent.clear();
-        for vip in &status.vips {
-            let key = match state_of(vip, status) {
+        for vip in vips {
+            let key = match state_of(&vip, status) {
                 State::Announced => ("announced", None),
                 State::Elsewhere => ("elsewhere", None),
-                State::NotTold { reason } => ("silent", reason.map(Word::as_str)),
+                State::NotTold { reason } => ("silent", reason.cloned()),
                 State::Silent { reason } => {
                     let known = reason.and_then(Word::reason);
                     let wanted = known.is_some_and(Reason::is_wanted_silence);
@@ -145,14 +145,14 @@ impl Gauges {
                         wanted: if wanted { "true" } else { "false" },
                     };
                     self.silent.get_or_create(&label).set(1);
-                    ("silent", reason.map(Word::as_str))
+                    ("silent", reason.cloned())
                 }
             };
             *counts.entry(key).or_default() += 1;
         }
         self.addresses.clear();
         for ((state, reason), count) in counts {
-            let reason = reason.unwrap_or_default().to_owned();
+            let reason = reason.as_ref().map(Word::to_string).unwrap_or_default();
             self.addresses
                 .get_or_create(&AddressState { state, reason })
                 .set(count);
@@ -218,7 +218,7 @@ mod tests {
         .unwrap()
     }
 
-    fn status(node: &str, vips: Vec<VipStatus>) -> SpeakerStatus {
+    fn status(node: &str) -> SpeakerStatus {
         SpeakerStatus {
             node: node.to_owned(),
             version: String::new(),
@@ -229,7 +229,7 @@ mod tests {
                 member("n2", "live", Some(Reason::PeerBlocked)),
                 member("n3", "gone", None),
             ],
-            vips,
+            vips: Vec::new(),
             keeping: None,
         }
     }
@@ -249,15 +249,13 @@ mod tests {
     fn a_speaker_shows_how_addresses_and_speakers_are() {
         let gauges = Gauges::default();
         gauges.set_kube_proxy_unhealthy(true);
-        gauges.show(&status(
-            "n1",
-            vec![
-                vip(1, Some("n1"), None),
-                vip(2, Some("n2"), Some(Reason::NotOwner)),
-                vip(3, Some("n1"), Some(Reason::AddressConflict)),
-                vip(4, None, Some(Reason::NodeAddress)),
-            ],
-        ));
+        let vips = [
+            vip(1, Some("n1"), None),
+            vip(2, Some("n2"), Some(Reason::NotOwner)),
+            vip(3, Some("n1"), Some(Reason::AddressConflict)),
+            vip(4, None, Some(Reason::NodeAddress)),
+        ];
+        gauges.show(&status("n1"), vips);
         assert_eq!(
             lines(&gauges),
             [
@@ -272,7 +270,7 @@ mod tests {
                 r#"ferrolb_members{standing="live"} 2"#,
             ]
         );
-        gauges.show(&status("n1", Vec::new()));
+        gauges.show(&status("n1"), []);
         assert!(!lines(&gauges).join("\n").contains("192.168"));
     }
 
@@ -287,7 +285,7 @@ mod tests {
         let mut all: Vec<String> = Vec::new();
         for node in ["n1", "n2"] {
             let gauges = Gauges::default();
-            gauges.show(&status(node, silent()));
+            gauges.show(&status(node), silent());
             let lines = lines(&gauges).into_iter();
             all.extend(lines.filter(|line| line.starts_with("ferrolb_address_silent{")));
         }
@@ -304,10 +302,10 @@ mod tests {
     #[test]
     fn who_has_not_learned_everything_yet_says_of_no_address_that_it_is_silent() {
         let gauges = Gauges::default();
-        let mut starting = status("n1", vec![vip(9, None, Some(Reason::NodeNotSelected))]);
+        let mut starting = status("n1");
         starting.waiting_for = Some("the other speakers".to_owned());
         starting.members.clear();
-        gauges.show(&starting);
+        gauges.show(&starting, [vip(9, None, Some(Reason::NodeNotSelected))]);
         assert!(
             !lines(&gauges)
                 .join("\n")

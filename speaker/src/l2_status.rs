@@ -225,7 +225,8 @@ impl Writer {
         }
         let links: Vec<_> = links.iter().map(|link| json!({ "name": link })).collect();
         let status = json!({ "status": {
-            "node": self.me, "serviceName": key.name, "serviceNamespace": key.namespace, "interfaces": links,
+            "node": self.me, "serviceName": &*key.name, "serviceNamespace": &*key.namespace,
+            "interfaces": links,
         } });
         let params = PatchParams {
             field_manager: Some(SPEAKER_COMPONENT.to_owned()),
@@ -307,10 +308,7 @@ mod tests {
     const PATH: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses";
 
     fn key(name: &str) -> ServiceKey {
-        ServiceKey {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }
+        ServiceKey::new("shop", name.to_owned())
     }
 
     fn keys(names: &[&str]) -> BTreeSet<ServiceKey> {

@@ -453,10 +453,7 @@ mod tests {
     fn metallbs_names_and_labels_are_kept_to_the_letter() {
         let metrics = Metrics::new();
         let ip: IpAddr = "192.168.64.200".parse().unwrap();
-        let key = ServiceKey {
-            namespace: "shop".into(),
-            name: "web".into(),
-        };
+        let key = ServiceKey::new("shop", "web");
         let lan: Arc<str> = "lan0".into();
         metrics.set_announced(&key, ip, "n1", true);
         metrics.frame_received(&lan, IpFamily::V4, FrameOutcome::Answered(ip));

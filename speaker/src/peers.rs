@@ -31,7 +31,7 @@ use ferrolb_core::vip::Standing;
 use ferrolb_kube::clock::Clock;
 use tokio::sync::{mpsc as channel, oneshot};
 
-pub use status::{Seen, Status};
+pub use status::{OnLinks, Seen, Status};
 
 use crate::keep::Keeper;
 use crate::links::Interfaces;
@@ -55,6 +55,9 @@ pub struct Wish {
     /// Whether another host had it when a speaker looked last.
     pub in_conflict: bool,
 }
+
+/// Of each Vip that somebody should announce. The main thread and this one have the same wishes.
+pub type Wishes = BTreeMap<IpAddr, Arc<Wish>>;
 
 impl Wish {
     /// Whether this node may, as far as the API tells.
@@ -100,7 +103,7 @@ pub enum FromPeers {
 
 enum Command {
     Nodes(BTreeMap<String, Vec<IpAddr>>),
-    Wishes(BTreeMap<IpAddr, Wish>),
+    Wishes(Wishes),
     Interfaces(Interfaces),
     Gateways(Vec<IpAddr>),
     Keys(BTreeMap<String, Vec<u8>>),
@@ -178,7 +181,7 @@ impl Peers {
     }
 
     /// All Vips that somebody should announce.
-    pub fn set_wishes(&self, wishes: BTreeMap<IpAddr, Wish>) {
+    pub fn set_wishes(&self, wishes: Wishes) {
         self.send(Command::Wishes(wishes));
     }
 

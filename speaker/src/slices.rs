@@ -1,6 +1,7 @@
 //! What is known of the endpoints of Services, from several watches at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ferrolb_core::Instant;
 use ferrolb_core::cover::{Cover, Order, Wanted, WatchId};
@@ -31,8 +32,8 @@ pub struct Slices {
 #[derive(Debug, Default)]
 struct Known {
     slices: Store<ServiceKey, EndpointSliceView>,
-    /// The slices of each Service; most have one.
-    of: BTreeMap<ServiceKey, Vec<ServiceKey>>,
+    /// The names of the slices of each Service, in order, so that two watches can be compared.
+    of: BTreeSet<(ServiceKey, Arc<str>)>,
 }
 
 impl Slices {
@@ -129,14 +130,20 @@ impl Slices {
     /// Of how many Services slices are kept, over all watches.
     #[cfg(test)]
     pub(crate) fn services(&self) -> usize {
-        self.known.values().map(|known| known.of.len()).sum()
+        let known = self.known.values();
+        let services = known.map(|known| {
+            let services: BTreeSet<_> = known.of.iter().map(|(service, _)| service).collect();
+            services.len()
+        });
+        services.sum()
     }
 }
 
 impl Known {
     fn of(&self, service: &ServiceKey) -> impl Iterator<Item = &EndpointSliceView> {
-        let slices = self.of.get(service).into_iter().flatten();
-        slices.filter_map(|slice| self.slices.views().get(slice))
+        let of_it = self.of.range((service.clone(), Arc::default())..);
+        let of_it = of_it.take_while(move |(of, _)| of == service);
+        of_it.filter_map(|(_, name)| self.slices.views().get(&slice_of(service, name)))
     }
 
     fn handle(&mut self, event: Event<(ServiceKey, Option<EndpointSliceView>)>) -> Vec<ServiceKey> {
@@ -146,10 +153,10 @@ impl Known {
             let now = self.slices.views().get(&key).map(|now| now.service.clone());
             if before != now {
                 if let Some(before) = &before {
-                    self.leaves(before, &key);
+                    self.of.remove(&(before.clone(), key.name.clone()));
                 }
                 if let Some(now) = &now {
-                    self.joins(now.clone(), key);
+                    self.of.insert((now.clone(), key.name));
                 }
                 services.extend(before);
             }
@@ -157,24 +164,9 @@ impl Known {
         }
         services
     }
+}
 
-    fn leaves(&mut self, service: &ServiceKey, slice: &ServiceKey) {
-        if let Some(slices) = self.of.get_mut(service) {
-            slices.retain(|one| one != slice);
-            if slices.is_empty() {
-                self.of.remove(service);
-            }
-        }
-    }
-
-    /// In the order of their names, so that two watches can be compared.
-    fn joins(&mut self, service: ServiceKey, slice: ServiceKey) {
-        let slices = self
-            .of
-            .entry(service)
-            .or_insert_with(|| Vec::with_capacity(1));
-        if let Err(at) = slices.binary_search(&slice) {
-            slices.insert(at, slice);
-        }
-    }
+/// A slice is in the namespace of its Service.
+fn slice_of(service: &ServiceKey, name: &Arc<str>) -> ServiceKey {
+    ServiceKey::new(service.namespace.clone(), name.clone())
 }

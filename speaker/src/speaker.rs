@@ -16,7 +16,7 @@ use ferrolb_core::conflict::MOST_REPORTS;
 use ferrolb_core::keep::End;
 use ferrolb_core::names::CONFLICTS_NAME;
 use ferrolb_core::ownership::{Cause, Lists};
-use ferrolb_core::report::SpeakerStatus;
+use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
 use ferrolb_kube::admin::Readiness;
 use ferrolb_kube::clock::Clock;
@@ -88,7 +88,7 @@ pub(crate) struct Speaker {
     gateways: Gateways,
     joined: bool,
     /// Who may announce each address, or why nobody should.
-    wishes: BTreeMap<IpAddr, Result<Wish, Reason>>,
+    wishes: BTreeMap<IpAddr, Result<Arc<Wish>, Reason>>,
     /// The candidates that these have.
     lists: Lists,
     told_wishes: bool,
@@ -168,7 +168,7 @@ impl Speaker {
                 }
                 () = wait_for(unreported) => self.report_gateways(),
                 () = wait_for(steered) => {}
-                _ = show.tick() => self.ways.metrics.gauges().show(&self.status().await),
+                _ = show.tick() => self.show_gauges().await,
                 () = wait_for(untold) => self.tell_unannounced().await,
                 Some(question) = questions.recv() => drop(question.send(self.status().await)),
                 input = inputs.next() => {
@@ -285,30 +285,46 @@ impl Speaker {
 
     /// Who is there, who announces what, and why this node does not.
     async fn status(&self) -> SpeakerStatus {
+        let (status, vips) = self.look().await;
+        SpeakerStatus {
+            vips: vips.collect(),
+            ..status
+        }
+    }
+
+    async fn show_gauges(&self) {
+        let (status, vips) = self.look().await;
+        self.ways.metrics.gauges().show(&status, vips);
+    }
+
+    /// The status without its addresses, and these one by one: of thousands, all lines together take more
+    /// memory than what is known of them.
+    async fn look(&self) -> (SpeakerStatus, impl Iterator<Item = VipStatus>) {
         let mut peers = self.ways.peers.status().await.unwrap_or_default();
         // After the peers' thread, which gives it its orders: so it knows of all that is this node's.
         let progress = self.ways.wire.progress().await;
-        let vips = self.wishes.iter().map(|(address, wish)| {
+        let mut seen = std::mem::take(&mut peers.vips);
+        let vips = self.wishes.iter().map(move |(address, wish)| {
             let services = self.view.services_at(*address);
             let services = services.map(|service| service.key.to_string()).collect();
-            let seen = peers.vips.remove(address);
             status::of_vip(
                 *address,
                 services,
-                wish,
-                seen,
+                wish.as_deref().map_err(|reason| *reason),
+                seen.remove(address),
                 progress.get(address).copied(),
             )
         });
-        SpeakerStatus {
+        let status = SpeakerStatus {
             node: self.me.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             waiting_for: self.missing().map(str::to_owned),
             isolated: peers.isolated,
             keeping: peers.keeping,
-            vips: vips.collect(),
+            vips: Vec::new(),
             members: peers.members,
-        }
+        };
+        (status, vips)
     }
 
     fn write_events(&self, vip: IpAddr) {
@@ -415,6 +431,7 @@ impl Speaker {
             if let Some(Ok(wish)) = &mut wish {
                 self.lists.share(&mut wish.candidates);
             }
+            let wish = wish.map(|wish| wish.map(Arc::new));
             if self.wishes.get(&address) != wish.as_ref() {
                 changed = true;
                 debug!(%address, ?wish, "candidates for the address");
@@ -430,8 +447,8 @@ impl Speaker {
         }
         if changed {
             let wishes = self.wishes.iter();
-            let wishes =
-                wishes.filter_map(|(address, wish)| Some((*address, wish.as_ref().ok()?.clone())));
+            let wishes = wishes
+                .filter_map(|(address, wish)| Some((*address, Arc::clone(wish.as_ref().ok()?))));
             self.ways.peers.set_wishes(wishes.collect());
             self.told_wishes = true;
             self.lists.forget_unused();

@@ -1,13 +1,14 @@
 //! What `/status` says of an address.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ferrolb_core::Reason;
 use ferrolb_core::announce::Progress;
 use ferrolb_core::report::{Announcement, By, VipStatus};
 use ferrolb_core::vip::{Knowledge, State};
 
-use crate::peers::{Seen, Wish};
+use crate::peers::{OnLinks, Seen, Wish};
 
 /// The line of `address`, which these `services` have: from who may announce it, or why nobody should;
 /// from what the peers' thread knows of it, if that knows it; and from what has become of it on the wire.
@@ -15,22 +16,25 @@ use crate::peers::{Seen, Wish};
 pub(crate) fn of_vip(
     address: IpAddr,
     services: Vec<String>,
-    wish: &Result<Wish, Reason>,
+    wish: Result<&Wish, Reason>,
     seen: Option<Seen>,
     progress: Option<Progress>,
 ) -> VipStatus {
-    let seen = wish.as_ref().ok().and(seen);
-    let known = wish.as_ref().map(|wish| Knowledge {
+    let seen = wish.ok().and(seen);
+    let known = wish.map(|wish| Knowledge {
         standing: seen
             .as_ref()
             .map_or_else(|| wish.standing(), |seen| seen.standing),
         ownership: seen.as_ref().and_then(|seen| seen.ownership),
         progress,
     });
-    let state = State::of(known.map_err(|reason| *reason));
-    let (owner, links, standby_links) = seen.map_or_else(Default::default, |seen| {
-        (seen.owner, seen.links, seen.standby_links)
-    });
+    let state = State::of(known);
+    let (owner, links) = seen.map_or_else(Default::default, |seen| (seen.owner, seen.links));
+    let owner = owner.as_deref().map(str::to_owned);
+    let OnLinks {
+        announcing: links,
+        standing_by: standby_links,
+    } = Arc::unwrap_or_clone(links);
     let announced_here = state.is_announced_here();
     let by_owner = owner.clone().filter(|_| state.announced_by.is_some());
     let announcement = by_owner.map(|node| Announcement {
@@ -82,15 +86,23 @@ mod tests {
                 asking: false,
                 reason,
             }),
-            owner: Some("n2".to_owned()),
-            links: vec!["eth0".to_owned()],
-            standby_links: vec!["wlan0".to_owned()],
+            owner: Some("n2".into()),
+            links: Arc::new(OnLinks {
+                announcing: vec!["eth0".to_owned()],
+                standing_by: vec!["wlan0".to_owned()],
+            }),
         }
     }
 
     fn said(wish: Result<Wish, Reason>, seen: Option<Seen>, progress: Option<Progress>) -> String {
         let address = IpAddr::from([192, 168, 64, 200]);
-        let status = of_vip(address, vec!["shop/web".to_owned()], &wish, seen, progress);
+        let status = of_vip(
+            address,
+            vec!["shop/web".to_owned()],
+            wish.as_ref().map_err(|reason| *reason),
+            seen,
+            progress,
+        );
         serde_json::to_string(&status).unwrap()
     }
 

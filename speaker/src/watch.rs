@@ -238,7 +238,7 @@ fn nodes(client: Client, labels: latest::Receiver<Arc<LabelNames>>) -> BoxStream
                     labels: view.labels.only(&names),
                     ..view
                 });
-            (key.name.clone(), view)
+            (key.name.to_string(), view)
         };
         let nodes = watch(Api::all(client.clone()), None, read);
         let events = told("Nodes", nodes).map(Input::Node);
@@ -273,6 +273,8 @@ fn services(
                 labels: view.labels.only(&names),
                 ..view
             });
+            // The same texts, for as long as it is known.
+            let key = view.as_ref().map_or(key, |view| &view.key);
             (key.clone(), view)
         };
         let by_type = Some("spec.type=LoadBalancer".to_owned());

@@ -15,7 +15,7 @@ pub(super) fn joined(heard: &Heard, addresses: &[Address]) -> Vec<Service> {
         addresses.iter().map(|one| (one.address, one)).collect();
     let views = heard.services.iter().flatten();
     let views: BTreeMap<_, _> = views
-        .map(|view| ((view.key.namespace.as_str(), view.key.name.as_str()), view))
+        .map(|view| ((&*view.key.namespace, &*view.key.name), view))
         .collect();
     let service = |status: ServiceStatus| {
         let view = views.get(&(status.namespace.as_str(), status.name.as_str()));
@@ -55,8 +55,8 @@ const fn is_answered(state: AddressState) -> bool {
 /// What is known without a controller.
 fn as_listed(view: &ServiceView) -> ServiceStatus {
     ServiceStatus {
-        namespace: view.key.namespace.clone(),
-        name: view.key.name.clone(),
+        namespace: view.key.namespace.to_string(),
+        name: view.key.name.to_string(),
         addresses: view.assigned.iter().map(ToString::to_string).collect(),
         pool: None,
         problem: None,

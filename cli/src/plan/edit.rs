@@ -15,6 +15,7 @@ use ferrolb_core::config::{Config, text_of};
 use ferrolb_core::k8s::namespace_view;
 use ferrolb_core::report::ObjectStatus;
 use ferrolb_core::source::Choice;
+use ferrolb_core::view::ServiceKey;
 use serde::Serialize;
 
 use self::applied::{Applied, There, applied};
@@ -154,7 +155,7 @@ async fn world(cluster: &Cluster, picture: &Picture) -> World {
     let served = status.map(|status| {
         let services = status.services.iter();
         services
-            .map(|one| (one.namespace.clone(), one.name.clone()))
+            .map(|one| ServiceKey::new(&*one.namespace, &*one.name))
             .collect()
     });
     World {

@@ -33,7 +33,7 @@ impl Control {
     pub(super) fn take_compiled(&mut self, seen: Seen<CompiledView>) {
         match seen {
             Seen::Applied(view) => self.index.handle_compiled(Some(view)),
-            Seen::Deleted(key) if key.name == self.compiled_name => {
+            Seen::Deleted(key) if *key.name == *self.compiled_name => {
                 self.index.handle_compiled(None)
             }
             Seen::Deleted(_) => {}
@@ -66,10 +66,10 @@ impl Control {
                 }
                 let change = match seen {
                     Seen::Applied(object) => Change::Applied(object.view),
-                    Seen::Deleted(key) => Change::Deleted(key.name),
+                    Seen::Deleted(key) => Change::Deleted(key.name.to_string()),
                     Seen::Listed { views, unreadable } => Change::Listed {
                         objects: views.into_iter().map(|object| object.view).collect(),
-                        unreadable: unreadable.into_iter().map(|key| key.name).collect(),
+                        unreadable: unreadable.iter().map(|key| key.name.to_string()).collect(),
                     },
                     Seen::Unreadable(_) => return self.take_unreadable(),
                 };

@@ -98,7 +98,7 @@ impl Task {
     fn take_votes(&mut self, seen: crate::watch::Seen<dead::VotesView>) {
         let votes = match Known::of(seen) {
             Some(Known::One(votes)) => Some(votes),
-            Some(Known::Gone(key)) if key.name == VOTES_NAME => None,
+            Some(Known::Gone(key)) if *key.name == *VOTES_NAME => None,
             Some(Known::All(votes)) => votes.into_iter().next(),
             Some(Known::Gone(_)) | None => return,
         };
@@ -113,7 +113,7 @@ impl Task {
         match known {
             Some(Known::All(nodes)) => self.dead.set_nodes(nodes.into_iter().collect(), now),
             Some(Known::One((name, facts))) => self.dead.set_node(name, Some(facts), now),
-            Some(Known::Gone(key)) => self.dead.set_node(key.name, None, now),
+            Some(Known::Gone(key)) => self.dead.set_node(key.name.to_string(), None, now),
             None => {}
         }
     }
@@ -144,7 +144,7 @@ impl Task {
         match known {
             Some(Known::All(all)) => serving.set_ignored_namespaces(names(all)),
             Some(Known::One(name)) => serving.set_ignored_namespace(name, true),
-            Some(Known::Gone(key)) => serving.set_ignored_namespace(key.name, false),
+            Some(Known::Gone(key)) => serving.set_ignored_namespace(key.name.to_string(), false),
             None => return,
         }
         self.dead.handle_namespaces(self.clock.now());

@@ -99,9 +99,9 @@ impl Index {
         let known = &mut self.network.service_ranges;
         match seen {
             Seen::Applied((name, ranges)) => drop(known.insert(name, ranges)),
-            Seen::Deleted(key) => drop(known.remove(&key.name)),
+            Seen::Deleted(key) => drop(known.remove(&*key.name)),
             Seen::Listed { views, unreadable } => {
-                known.retain(|name, _| unreadable.iter().any(|key| key.name == *name));
+                known.retain(|name, _| unreadable.iter().any(|key| *key.name == **name));
                 known.extend(views);
                 self.await_no_longer(Source::ServiceRanges);
             }

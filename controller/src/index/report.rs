@@ -71,8 +71,8 @@ fn service(entry: &Entry) -> Option<ServiceStatus> {
         Decision::Refuse(_) | Decision::Leave { .. } => None,
     };
     Some(ServiceStatus {
-        namespace: entry.view.key.namespace.clone(),
-        name: entry.view.key.name.clone(),
+        namespace: entry.view.key.namespace.to_string(),
+        name: entry.view.key.name.to_string(),
         addresses: decision
             .addresses()
             .iter()

@@ -25,10 +25,7 @@ fn map(outcome: Parsed) -> ConfigMapView {
 }
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "shop".to_owned(),
-        name: name.to_owned(),
-    }
+    ServiceKey::new("shop", name.to_owned())
 }
 
 pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {

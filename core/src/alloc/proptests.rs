@@ -304,10 +304,7 @@ impl World {
 }
 
 fn named(name: u8) -> ServiceKey {
-    ServiceKey {
-        namespace: "shop".to_owned(),
-        name: name.to_string(),
-    }
+    ServiceKey::new("shop", name.to_string())
 }
 
 fn addresses(range: &AddressRange) -> impl Iterator<Item = IpAddr> {

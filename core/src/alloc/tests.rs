@@ -35,10 +35,7 @@ pub(crate) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
 
 pub(crate) fn service(name: &str) -> ServiceView {
     ServiceView {
-        key: ServiceKey {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        },
+        key: ServiceKey::new("shop", name.to_owned()),
         uid: format!("uid-{name}"),
         created: None,
         resource_version: "1".to_owned(),
@@ -248,10 +245,7 @@ fn namespaces_and_service_selectors_both_restrict_a_pool() {
     let mut edge = service("b");
     edge.labels = [("tier", "edge")].into_iter().collect();
     assert_eq!(ensure(&mut allocator, &edge), "10.0.0.1");
-    edge.key = ServiceKey {
-        namespace: "other".to_owned(),
-        name: "b".to_owned(),
-    };
+    edge.key = ServiceKey::new("other", "b");
     assert_eq!(ensure(&mut allocator, &edge), "no_pool_matches");
 }
 
@@ -268,7 +262,7 @@ fn a_pool_that_selects_namespaces_by_label_never_matches_silently() {
     assert_eq!(refusal.reason, Reason::NoPoolMatches);
     assert!(refusal.text.contains("namespace-selectors"), "{refusal}");
     let mut named = service("b");
-    named.key.namespace = "named".to_owned();
+    named.key.namespace = "named".into();
     assert_eq!(
         ensure(&mut allocator, &named),
         "10.0.0.1",
@@ -638,7 +632,7 @@ fn a_search_in_a_full_pool_of_65536_addresses_is_no_scan() {
     let mut allocator = configured(vec![pool("big", &[("10.0.0.0", "10.0.255.255")])]);
     for index in 0..65_536_u32 {
         let mut view = service("x");
-        view.key.name = format!("s{index:05}");
+        view.key.name = format!("s{index:05}").into();
         assert!(!allocator.ensure(&view).addresses().is_empty());
     }
     let usage = allocator.usage();
@@ -646,7 +640,7 @@ fn a_search_in_a_full_pool_of_65536_addresses_is_no_scan() {
     // A scan would look at 65,536 addresses for each: 6.5 billion looks in all.
     for index in 0..100_000 {
         let mut view = service("y");
-        view.key.name = format!("w{}", index % 10);
+        view.key.name = format!("w{}", index % 10).into();
         assert_eq!(told(&allocator.ensure(&view)), "pool_exhausted");
     }
 }

@@ -23,10 +23,7 @@ impl Wanted for Services {
 }
 
 fn key(namespace: &str, name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    ServiceKey::new(namespace.to_owned(), name.to_owned())
 }
 
 fn secs(secs: u64) -> Instant {

@@ -21,10 +21,7 @@ const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 
 fn key(meta: &ObjectMeta) -> Option<ServiceKey> {
-    Some(ServiceKey {
-        namespace: meta.namespace.clone()?,
-        name: meta.name.clone()?,
-    })
+    Some(ServiceKey::new(meta.namespace.clone()?, meta.name.clone()?))
 }
 
 /// Whether a Service or a Namespace is annotated so that its pods are left alone.
@@ -77,10 +74,10 @@ pub fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
         return None;
     }
     let key = key(&slice.metadata)?;
-    let service = ServiceKey {
-        namespace: key.namespace.clone(),
-        name: labels.get(LABEL_SERVICE_NAME)?.clone(),
-    };
+    let service = ServiceKey::new(
+        key.namespace.clone(),
+        labels.get(LABEL_SERVICE_NAME)?.clone(),
+    );
     let endpoints = slice.endpoints.iter().filter_map(|endpoint| {
         let target = endpoint.target_ref.as_ref()?;
         if target.kind.as_deref() != Some("Pod") {
@@ -90,7 +87,7 @@ pub fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
         Some(Endpoint {
             pod: Pod {
                 // A slice names pods of its own namespace alone.
-                namespace: key.namespace.as_str().into(),
+                namespace: (&*key.namespace).into(),
                 name: target.name.as_deref()?.into(),
                 uid: target.uid.as_deref()?.into(),
             },

@@ -53,10 +53,7 @@ fn nodes(count: u8) -> BTreeMap<String, NodeFacts> {
 }
 
 fn service(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "shop".to_owned(),
-        name: name.to_owned(),
-    }
+    ServiceKey::new("shop", name.to_owned())
 }
 
 fn pod(name: &str) -> Pod {

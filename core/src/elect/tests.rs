@@ -453,11 +453,7 @@ fn a_shared_address_goes_to_a_node_that_serves_all_its_services_if_there_is_one(
 #[test]
 fn endpoints_are_judged_by_family() {
     let slice = |family, nodes| EndpointSliceView {
-        name: "web-x".into(),
-        service: ServiceKey {
-            namespace: "shop".into(),
-            name: "web".into(),
-        },
+        service: ServiceKey::new("shop", "web"),
         family,
         endpoints: endpoints(nodes),
     };

@@ -26,7 +26,7 @@ use super::deaths::Deaths;
 use super::flood::Flood;
 use super::probe::{Heard, Prober};
 use super::socket::PeerSocket;
-use super::{Command, FromPeers, Start, Wish};
+use super::{Command, FromPeers, Start, Wishes};
 use crate::keep::Keeper;
 use crate::links::Interfaces;
 use crate::mailbox;
@@ -66,7 +66,7 @@ pub(super) struct Driver<N: Network> {
     pub(super) ownership: Option<Ownership>,
     pub(super) nodes: Option<BTreeMap<String, Vec<IpAddr>>>,
     pub(super) names: BTreeMap<NodeId, String>,
-    pub(super) wishes: Option<BTreeMap<IpAddr, Wish>>,
+    pub(super) wishes: Option<Wishes>,
     pub(super) links: Option<BTreeMap<LinkId, Link>>,
     /// What the kernel has, and what of it is this node's own among speakers.
     pub(super) local: Vec<LocalAddress>,

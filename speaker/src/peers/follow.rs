@@ -14,7 +14,8 @@ use ipnetwork::IpNetwork;
 use tracing::{info, warn};
 
 use super::driver::Driver;
-use super::{FromPeers, Wish};
+use super::status::OnLinks;
+use super::{FromPeers, Wish, Wishes};
 use crate::port::Network;
 
 impl<N: Network> Driver<N> {
@@ -123,15 +124,17 @@ impl<N: Network> Driver<N> {
 
     /// The links that announce the Vip if this node does, and those in the same subnet that leave it
     /// to them.
-    pub(super) fn links_of(&self, vip: IpAddr, wish: &Wish) -> [Vec<String>; 2] {
+    pub(super) fn links_of(&self, vip: IpAddr, wish: &Wish) -> OnLinks {
         let Some(links) = &self.links else {
             return Default::default();
         };
         let wanted = self.on_links(vip, wish);
         let name = |id: LinkId| links.get(&id).map(|link| link.name.to_string());
-        let carrying = carrying(vip, &wanted, links).filter_map(name).collect();
         let standing_by = standing_by(vip, &wanted, links).into_iter();
-        [carrying, standing_by.filter_map(name).collect()]
+        OnLinks {
+            announcing: carrying(vip, &wanted, links).filter_map(name).collect(),
+            standing_by: standing_by.filter_map(name).collect(),
+        }
     }
 
     /// What other speakers are told of this node's links.
@@ -153,10 +156,7 @@ impl<N: Network> Driver<N> {
 /// The subnets of links, each with this node's address there, those of wanted addresses first; and
 /// whether these are all. A subnet is left out on which a pool's `interfaces` keep an address from
 /// the link that leads into it: for that address this node is as good as not there.
-fn subnets(
-    wishes: &BTreeMap<IpAddr, Wish>,
-    links: &BTreeMap<LinkId, Link>,
-) -> (Vec<(IpNetwork, IpAddr)>, bool) {
+fn subnets(wishes: &Wishes, links: &BTreeMap<LinkId, Link>) -> (Vec<(IpNetwork, IpAddr)>, bool) {
     let prefixes = links.values().flat_map(|link| &link.prefixes);
     let all: BTreeMap<IpNetwork, IpAddr> = prefixes
         .filter(|prefix| !is_host_or_link_local(prefix))
@@ -186,7 +186,7 @@ fn is_host_or_link_local(prefix: &IpNetwork) -> bool {
 /// this node's address in each.
 fn further_links(
     own: IpAddr,
-    wishes: &BTreeMap<IpAddr, Wish>,
+    wishes: &Wishes,
     links: &BTreeMap<LinkId, Link>,
 ) -> BTreeMap<IpNetwork, IpAddr> {
     let mut further = BTreeMap::new();
@@ -254,7 +254,7 @@ mod tests {
             link("down0", false, &["10.8.0.11/24"]),
         ];
         let links = (1..).map(LinkId).zip(links).collect();
-        let wishes = [(vip.parse().unwrap(), wish(interface))].into();
+        let wishes = [(vip.parse().unwrap(), wish(interface).into())].into();
         let own = "192.168.64.11".parse().unwrap();
         let further = further_links(own, &wishes, &links).into_iter();
         further
@@ -309,7 +309,8 @@ mod tests {
         ];
         for (wishes, expected, are_all) in rows {
             let wishes = wishes.into_iter();
-            let wishes = wishes.map(|(vip, interface)| (vip.parse().unwrap(), wish(interface)));
+            let wishes =
+                wishes.map(|(vip, interface)| (vip.parse().unwrap(), wish(interface).into()));
             let (told, all) = subnets(&wishes.collect(), &two);
             let told: Vec<String> = told
                 .iter()

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ferrolb_core::Instant;
 use ferrolb_core::keep::shown::KeepingStatus;
-use ferrolb_core::ownership::{self, Ownership};
+use ferrolb_core::ownership::{self, NodeId, Ownership};
 use ferrolb_core::report::MemberStatus;
 use ferrolb_core::vip::Standing;
 
@@ -34,21 +35,43 @@ pub struct Seen {
     /// Whose it is; `None` before this speaker knows the others.
     pub ownership: Option<ownership::VipStatus>,
     /// The owner's name.
-    pub owner: Option<String>,
-    /// The links that announce it if this node does.
-    pub links: Vec<String>,
-    /// The links into the same subnet that leave it to them.
-    pub standby_links: Vec<String>,
+    pub owner: Option<Arc<str>>,
+    /// Where it is announced, if this node does so.
+    pub links: Arc<OnLinks>,
+}
+
+/// Names of links. Thousands of Vips have the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnLinks {
+    /// Those that announce a Vip.
+    pub announcing: Vec<String>,
+    /// Those into the same subnet that leave it to them.
+    pub standing_by: Vec<String>,
+}
+
+/// What several Vips have in common is there once.
+#[derive(Default)]
+struct Shared {
+    names: BTreeMap<NodeId, Arc<str>>,
+    links: Arc<OnLinks>,
+}
+
+impl Shared {
+    /// Mostly those of the Vip before.
+    fn links(&mut self, links: OnLinks) -> Arc<OnLinks> {
+        if *self.links != links {
+            self.links = Arc::new(links);
+        }
+        Arc::clone(&self.links)
+    }
 }
 
 impl<N: Network> Driver<N> {
     pub(super) fn status(&self, now: Instant) -> Status {
         let members = self.ownership.iter().flat_map(Ownership::members);
-        let vips = self
-            .wishes
-            .iter()
-            .flatten()
-            .map(|(vip, wish)| (*vip, self.seen(*vip, wish, now)));
+        let mut shared = Shared::default();
+        let vips = self.wishes.iter().flatten();
+        let vips = vips.map(|(vip, wish)| (*vip, self.seen(*vip, wish, &mut shared, now)));
         Status {
             members: members
                 .map(|member| self.member_status(&member, now))
@@ -77,17 +100,21 @@ impl<N: Network> Driver<N> {
         }
     }
 
-    fn seen(&self, vip: IpAddr, wish: &Wish, now: Instant) -> Seen {
+    fn seen(&self, vip: IpAddr, wish: &Wish, shared: &mut Shared, now: Instant) -> Seen {
         let ownership = self.ownership.as_ref();
         let ownership = ownership.map(|ownership| ownership.vip_status(vip, now));
         let owner = ownership.and_then(|status| status.owner);
-        let [links, standby_links] = self.links_of(vip, wish);
+        let name_of = |node| self.name(node).into();
+        let names = &mut shared.names;
+        let owner = owner.map(|(node, _)| {
+            let name = names.entry(node).or_insert_with(|| name_of(node));
+            Arc::clone(name)
+        });
         Seen {
             standing: self.standing(vip, wish),
             ownership,
-            owner: owner.map(|(node, _)| self.name(node)),
-            links,
-            standby_links,
+            owner,
+            links: shared.links(self.links_of(vip, wish)),
         }
     }
 }

@@ -87,7 +87,12 @@ impl Lan {
             in_conflict: false,
         };
         let is_its = host == 1;
-        peers.set_wishes(is_its.then_some((self.vip(), wish)).into_iter().collect());
+        peers.set_wishes(
+            is_its
+                .then_some((self.vip(), Arc::new(wish)))
+                .into_iter()
+                .collect(),
+        );
         let nodes = [1, 2].map(|host| (format!("n{host}"), vec![self.address(host)]));
         peers.set_nodes(nodes.into());
         Speaker {

@@ -32,7 +32,7 @@ fn name(number: u8) -> String {
 }
 
 /// All of these nodes may, and the first is the best.
-fn wishes(nodes: &[u8]) -> BTreeMap<IpAddr, Wish> {
+fn wishes(nodes: &[u8]) -> Wishes {
     let candidates = nodes.iter().map(|number| Candidate {
         node: NodeId::of(&name(*number)),
         tier: 0,
@@ -45,7 +45,7 @@ fn wishes(nodes: &[u8]) -> BTreeMap<IpAddr, Wish> {
         interfaces: BTreeSet::new(),
         in_conflict: false,
     };
-    [(vip(), wish)].into()
+    [(vip(), Arc::new(wish))].into()
 }
 
 fn nodes(numbers: &[u8]) -> BTreeMap<String, Vec<IpAddr>> {
@@ -113,7 +113,8 @@ impl Speaker {
         let seen = status.vips.get(&vip());
         live.count() == others + 1
             && seen.is_some_and(|seen| {
-                seen.owner == Some(name(owner)) && seen.ownership.is_some_and(|one| !one.asking)
+                seen.owner == Some(name(owner).into())
+                    && seen.ownership.is_some_and(|one| !one.asking)
             })
     }
 

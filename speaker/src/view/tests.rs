@@ -161,10 +161,7 @@ fn labels(kind: Labelled, names: &NamedLabels) -> Input {
 }
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "shop".into(),
-        name: name.into(),
-    }
+    ServiceKey::new("shop", name)
 }
 
 fn data(config: &str) -> Option<BTreeMap<String, String>> {
@@ -637,10 +634,7 @@ fn slices_of_services_of_the_same_name_in_other_namespaces_are_neither_counted_n
     let (_, foreign) = slice("web-1", "web", true);
     let mut foreign = foreign.unwrap();
     foreign.service.namespace = "bank".into();
-    let bank = ServiceKey {
-        namespace: "bank".into(),
-        name: "web-1".into(),
-    };
+    let bank = ServiceKey::new("bank", "web-1");
     cluster.take(told(0, Event::Apply((bank, Some(foreign)))));
     assert_eq!(cluster.view.slices.services(), 1);
     cluster.take(told(0, Event::Delete(slice("web-1", "web", true))));

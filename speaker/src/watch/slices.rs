@@ -1,6 +1,7 @@
 //! The watches of `EndpointSlices`, of which `core::cover` says how many there are and what they select.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ferrolb_core::cover::{Order, WatchId};
 use ferrolb_core::k8s::{endpoint_slice_view, endpoints_views};
@@ -98,7 +99,11 @@ fn slices(
 ) -> impl Stream<Item = Part<(ServiceKey, Option<EndpointSliceView>)>> + Send + use<> {
     let slices = Api::all(client.clone());
     let view = |key: &ServiceKey, slice: Option<&Trimmed<EndpointSlice>>| {
-        let view = slice.and_then(|Trimmed(slice)| endpoint_slice_view(slice));
+        let mut view = slice.and_then(|Trimmed(slice)| endpoint_slice_view(slice));
+        if let Some(view) = &mut view {
+            // The same text, for as long as it is known.
+            view.service.namespace = Arc::clone(&key.namespace);
+        }
         vec![(key.clone(), view)]
     };
     let slices = watch_labelled(slices, selector, view);
@@ -108,7 +113,7 @@ fn slices(
         let of_family = |(suffix, view)| {
             let name = format!("{}{suffix}", key.name);
             let namespace = key.namespace.clone();
-            (ServiceKey { namespace, name }, view)
+            (ServiceKey::new(namespace, name), view)
         };
         views.map(of_family).to_vec()
     };

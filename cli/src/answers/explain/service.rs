@@ -119,8 +119,8 @@ impl ServiceAnswer {
         let mut events: Vec<_> = events.iter().map(happening).collect();
         in_order(&mut events);
         Self {
-            namespace: view.key.namespace.clone(),
-            name: view.key.name.clone(),
+            namespace: view.key.namespace.to_string(),
+            name: view.key.name.to_string(),
             addresses: view.assigned.iter().map(ToString::to_string).collect(),
             pool,
             announcements,
@@ -132,7 +132,7 @@ impl ServiceAnswer {
 
 fn decided<'a>(view: &ServiceView, status: &'a ControllerStatus) -> Option<&'a ServiceStatus> {
     let mut services = status.services.iter();
-    services.find(|one| one.namespace == view.key.namespace && one.name == view.key.name)
+    services.find(|one| *one.namespace == *view.key.namespace && *one.name == *view.key.name)
 }
 
 /// Its pods on nodes that are dead.

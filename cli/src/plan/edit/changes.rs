@@ -78,8 +78,8 @@ fn change(key: &ServiceKey, decision: &Decision, found: Found) -> Option<Change>
         _ => None,
     };
     Some(Change {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
         effect,
         addresses: decision
             .addresses()

@@ -16,7 +16,7 @@ pub(super) struct World {
     /// Labels by namespace; `None` where they cannot be read.
     pub(super) namespaces: Option<BTreeMap<String, Labels>>,
     /// Namespace and name of each Service that the controller serves; `None` if none said so.
-    pub(super) served: Option<BTreeSet<(String, String)>>,
+    pub(super) served: Option<BTreeSet<ServiceKey>>,
 }
 
 /// What is decided for each Service, before and after.
@@ -29,10 +29,7 @@ pub(super) struct Decided {
 
 pub(super) fn decide(election: &Election, world: &World, config: &Config) -> Decided {
     let is_served = |service: &&ServiceView| match &world.served {
-        Some(served) => {
-            let key = (service.key.namespace.clone(), service.key.name.clone());
-            served.contains(&key)
-        }
+        Some(served) => served.contains(&service.key),
         None => service.is_for(None),
     };
     let services = election.services.iter().filter(is_served);

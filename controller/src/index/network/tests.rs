@@ -6,10 +6,7 @@ use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceView;
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey {
-        namespace: "tenant".to_owned(),
-        name: name.to_owned(),
-    }
+    ServiceKey::new("tenant", name.to_owned())
 }
 
 fn address(text: &str) -> IpAddr {
@@ -121,10 +118,10 @@ fn ranges_of_services_and_pods_come_and_go() {
     index.apply(service("web", "1", &[]), Instant::START);
     assert_eq!(told(&updates(&mut index)), ["web 10.0.0.2"]);
     index.delete(&service("web", "1", &[]).key);
-    index.handle_network(Found::ServiceRanges(Seen::Deleted(ServiceKey {
-        namespace: String::new(),
-        name: "kubernetes".to_owned(),
-    })));
+    index.handle_network(Found::ServiceRanges(Seen::Deleted(ServiceKey::new(
+        String::new(),
+        "kubernetes",
+    ))));
     let node = NodeAddresses {
         node: "n1".to_owned(),
         addresses: Vec::new(),

@@ -11,10 +11,7 @@ use crate::notice::Notice;
 fn sharing(namespace: &str, name: &str, version: &str, port: u16, shown: &[&str]) -> ServiceView {
     let view = service(name, version, shown);
     ServiceView {
-        key: ServiceKey {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        },
+        key: ServiceKey::new(namespace.to_owned(), name.to_owned()),
         uid: format!("uid-{namespace}-{name}"),
         sharing_key: Some("k".to_owned()),
         ports: vec![(Protocol::Tcp, port)],

@@ -150,10 +150,10 @@ impl<'a> Choice<'a> {
 
     /// Why `pool` may not serve the Service.
     pub(super) fn unserved(&self, pool: &Pool) -> Option<String> {
-        let namespace = &self.view.key.namespace;
+        let namespace = &*self.view.key.namespace;
         let name = &pool.name;
         let unrestricted = pool.namespaces.is_empty() && pool.namespace_selectors.is_empty();
-        if !unrestricted && !pool.namespaces.contains(namespace) {
+        if !unrestricted && !pool.namespaces.iter().any(|one| one == namespace) {
             let selectors = &pool.namespace_selectors;
             let selected = self.surroundings.namespaces.as_ref().map(|namespaces| {
                 let labels = namespaces.get(namespace);

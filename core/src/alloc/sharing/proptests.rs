@@ -72,7 +72,7 @@ type Held = BTreeMap<ServiceKey, IpAddr>;
 
 fn key_of(number: u8) -> ServiceKey {
     ServiceKey {
-        namespace: format!("ns{}", number % 2),
+        namespace: format!("ns{}", number % 2).into(),
         ..service(&number.to_string()).key
     }
 }

@@ -431,7 +431,7 @@ fn what_a_refused_services_status_still_shows_is_shared_with_nobody() {
 
 fn of_namespace(namespace: &str, view: ServiceView) -> ServiceView {
     let key = ServiceKey {
-        namespace: namespace.to_owned(),
+        namespace: namespace.into(),
         ..view.key
     };
     ServiceView { key, ..view }

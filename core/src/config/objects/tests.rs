@@ -255,7 +255,7 @@ fn labelled(name: &str, all: &[(&str, &str)]) -> ServiceView {
 
 fn in_namespace(namespace: &str, name: &str) -> ServiceView {
     let mut view = service(name);
-    view.key.namespace = namespace.to_owned();
+    view.key.namespace = namespace.into();
     view
 }
 
