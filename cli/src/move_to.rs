@@ -204,7 +204,7 @@ fn answer(
     let asking = services.iter().map(|service| Asking {
         namespace: service.key.namespace.to_string(),
         name: service.key.name.to_string(),
-        before: service.move_to.clone(),
+        before: service.move_to.as_deref().map(str::to_owned),
     });
     let (addresses, note) = match node {
         Some(node) => (going(election, services, node)?, election.note),

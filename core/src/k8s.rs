@@ -65,15 +65,15 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
     let address_requests = address_requests(service, &mut asked);
     let status_entry = status_entry(meta.managed_fields.as_deref().unwrap_or_default());
     Some(ServiceView {
-        uid: meta.uid.clone().unwrap_or_default(),
+        uid: meta.uid.as_deref().unwrap_or_default().into(),
         created: meta.creation_timestamp.as_ref().map(|time| time.0),
-        resource_version: meta.resource_version.clone().unwrap_or_default(),
+        resource_version: meta.resource_version.as_deref().unwrap_or_default().into(),
         labels: meta.labels.iter().flatten().collect(),
         load_balancer: spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer"),
         class: spec
             .and_then(|spec| spec.load_balancer_class.as_deref())
             // The API server takes no longer one than 317 bytes.
-            .map(|class| shortened(class, LONGEST_VALUE)),
+            .map(|class| shortened(class, LONGEST_VALUE).into()),
         cluster_ips: cluster_ips(service),
         family_policy: match spec.and_then(|spec| spec.ip_family_policy.as_deref()) {
             Some("PreferDualStack") => FamilyPolicy::PreferDualStack,
@@ -87,12 +87,12 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         ports: ports(service),
         selector: spec
             .and_then(|spec| spec.selector.as_ref())
-            .map(|selector| as_key(&joined(selector)))
+            .map(|selector| as_key(&joined(selector)).into())
             .unwrap_or_default(),
         address_requests,
         requested_pool,
         sharing_key: annotated(annotations, annotation::ALLOW_SHARED_IP)
-            .map(|(_, key)| as_key(key)),
+            .map(|(_, key)| as_key(key).into()),
         allow_node_ports: annotations
             .and_then(|annotations| annotations.get(ALLOW_NODE_PORTS))
             .is_some_and(|value| value == "true"),
@@ -115,8 +115,8 @@ pub fn service_view(service: &Service) -> Option<ServiceView> {
         status_manager: status_entry
             .and_then(|entry| entry.manager.as_deref())
             // The API server takes no longer one.
-            .map(|manager| shortened(manager, MAX_MANAGER)),
-        too_long: asked.too_long,
+            .map(|manager| shortened(manager, MAX_MANAGER).into()),
+        too_long: asked.too_long.into(),
         status_written: status_entry
             .and_then(|entry| entry.time.as_ref())
             .map(|time| time.0),
@@ -145,8 +145,8 @@ impl Asked {
     }
 
     /// The name of something.
-    fn name(&mut self, asked: Option<(String, &str)>) -> Option<String> {
-        self.value(asked).map(|(_, name)| name.to_owned())
+    fn name(&mut self, asked: Option<(String, &str)>) -> Option<Box<str>> {
+        self.value(asked).map(|(_, name)| name.into())
     }
 }
 
@@ -317,7 +317,7 @@ fn cluster_ips(service: &Service) -> Vec<IpAddr> {
     distinct(texts.filter_map(|text| canonical(text)))
 }
 
-fn ports(service: &Service) -> Vec<(Protocol, u16)> {
+fn ports(service: &Service) -> Box<[(Protocol, u16)]> {
     let ports = service
         .spec
         .as_ref()
@@ -332,10 +332,10 @@ fn ports(service: &Service) -> Vec<(Protocol, u16)> {
         };
         Some((protocol, u16::try_from(port.port).ok()?))
     });
-    distinct(known)
+    distinct(known).into()
 }
 
-fn address_requests(service: &Service, asked: &mut Asked) -> Vec<AddressRequest> {
+fn address_requests(service: &Service, asked: &mut Asked) -> Box<[AddressRequest]> {
     let field = service
         .spec
         .as_ref()

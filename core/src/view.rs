@@ -93,17 +93,17 @@ pub struct ServiceView {
     /// Namespace and name.
     pub key: ServiceKey,
     /// `metadata.uid`: tells a re-created Service from its predecessor.
-    pub uid: String,
+    pub uid: Box<str>,
     /// `metadata.creationTimestamp`
     pub created: Option<Timestamp>,
     /// `metadata.resourceVersion` that this view was read at: the fence of every write.
-    pub resource_version: String,
+    pub resource_version: Box<str>,
     /// `metadata.labels`, for `service-selectors`.
     pub labels: Labels,
     /// Whether `spec.type` is `LoadBalancer`.
     pub load_balancer: bool,
     /// `spec.loadBalancerClass`
-    pub class: Option<String>,
+    pub class: Option<Box<str>>,
     /// `spec.clusterIPs`, valid addresses only: empty for a headless Service.
     pub cluster_ips: Vec<IpAddr>,
     /// `spec.ipFamilyPolicy`
@@ -111,28 +111,28 @@ pub struct ServiceView {
     /// `spec.externalTrafficPolicy`
     pub traffic_policy: TrafficPolicy,
     /// `spec.ports`, as protocol and port
-    pub ports: Vec<(Protocol, u16)>,
+    pub ports: Box<[(Protocol, u16)]>,
     /// `spec.selector` in one canonical text (`a=b,c=d`): the backend key of address sharing.
-    pub selector: String,
+    pub selector: Box<str>,
     /// Every request for addresses that the Service makes (two are a contradiction).
-    pub address_requests: Vec<AddressRequest>,
+    pub address_requests: Box<[AddressRequest]>,
     /// Annotation `address-pool`: the pool that the Service asks for.
-    pub requested_pool: Option<String>,
+    pub requested_pool: Option<Box<str>>,
     /// Annotation `allow-shared-ip`: its sharing key. An empty one shares with nobody, and counts for
     /// advertisements all the same.
-    pub sharing_key: Option<String>,
+    pub sharing_key: Option<Box<str>>,
     /// Annotation [`ALLOW_NODE_PORTS`](crate::names::ALLOW_NODE_PORTS): it may take ports that a
     /// node itself needs.
     pub allow_node_ports: bool,
     /// Annotation `ferrolb.io/move-to`: the node that shall announce its addresses.
-    pub move_to: Option<String>,
+    pub move_to: Option<Box<str>>,
     /// `status.loadBalancer.ingress[].ip`: canonical, without duplicates, in order.
     pub assigned: Vec<IpAddr>,
     /// Whether the status is exactly `assigned` and nothing else: no junk, no duplicate, no host
     /// name, no `ipMode` other than VIP. Otherwise it has to be written anew.
     pub status_is_canonical: bool,
     /// The manager that last wrote `status.loadBalancer` (`metadata.managedFields`).
-    pub status_manager: Option<String>,
+    pub status_manager: Option<Box<str>>,
     /// When it did so.
     pub status_written: Option<Timestamp>,
     /// Annotation `ferrolb.io/adopt-from`: the manager whose status may be taken over.
@@ -144,7 +144,7 @@ pub struct ServiceView {
     /// `spec.externalIPs`, the first few.
     pub external_ips: Box<[IpAddr]>,
     /// What the Service says at greater length than anybody reads: nothing of it is kept above.
-    pub too_long: Vec<TooLong>,
+    pub too_long: Box<[TooLong]>,
 }
 
 /// A value of more than [`LONGEST_VALUE`](crate::text::LONGEST_VALUE) bytes.
@@ -168,7 +168,7 @@ impl ServiceView {
     #[must_use]
     pub fn wants_the_same(&self, other: &Self) -> bool {
         let wish = |view: &Self| Self {
-            resource_version: String::new(),
+            resource_version: Box::default(),
             assigned: Vec::new(),
             status_is_canonical: true,
             status_manager: None,

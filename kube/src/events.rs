@@ -43,8 +43,8 @@ impl Object {
             kind: "Service",
             namespace: view.key.namespace.to_string(),
             name: view.key.name.to_string(),
-            uid: view.uid.clone(),
-            resource_version: (!version.is_empty()).then(|| version.clone()),
+            uid: view.uid.to_string(),
+            resource_version: (!version.is_empty()).then(|| version.to_string()),
         }
     }
 }

@@ -86,7 +86,6 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
     fn replace(&mut self) -> Vec<Changed<K, V>> {
         self.listed = true;
         let fresh = self.fresh.take().unwrap_or_default();
-        // A tree that is made of a whole list has no places free; one that grows in order, half of them.
         let fresh = fresh.into_iter().collect();
         let mut former = std::mem::replace(&mut self.views, fresh);
         let mut others = Vec::new();
@@ -103,6 +102,12 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
         });
         gone.chain(others).collect()
     }
+}
+
+/// Takes the free places out of a tree: one that grows in order has half of them free, one that is made of
+/// a whole list none.
+pub fn packed<T: Default + IntoIterator + FromIterator<T::Item>>(tree: &mut T) {
+    *tree = std::mem::take(tree).into_iter().collect();
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use ferrolb_core::report::{SpeakerStatus, VipStatus};
 use ferrolb_core::view::ServiceKey;
 use ferrolb_kube::admin::Readiness;
 use ferrolb_kube::clock::Clock;
+use ferrolb_kube::store::packed;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
@@ -444,6 +445,9 @@ impl Speaker {
                 };
             }
             self.follow_services(address);
+        }
+        if dirty.all {
+            packed(&mut self.wishes);
         }
         if changed {
             let wishes = self.wishes.iter();

@@ -29,7 +29,7 @@ use self::ours::Ours;
 use crate::peers::Wish;
 use crate::slices::Slices;
 use crate::watch::{Input, Read};
-use ferrolb_kube::store::{Changed, Store};
+use ferrolb_kube::store::{Changed, Store, packed};
 
 /// What has to be looked at anew.
 #[derive(Debug, Default)]
@@ -119,6 +119,8 @@ impl View {
                     self.service_changed(&changed, dirty);
                 }
                 if is_listed {
+                    // Thousands came in order.
+                    packed(&mut self.services_of);
                     self.slices.handle_listed();
                     dirty.all |= self.labels_are_known(Labelled::Services);
                 }
@@ -391,7 +393,7 @@ impl View {
         let of_it = of_it.take_while(move |(of, _)| *of == address);
         of_it
             .filter_map(|(_, key)| Some(&**self.services.views().get(key)?))
-            .filter(|service| service.class == self.class)
+            .filter(|service| service.class.as_deref() == self.class.as_deref())
     }
 
     /// The Nodes with their addresses.

@@ -22,7 +22,7 @@ impl Index {
             return;
         }
         // What was written has to be seen first: its address is not to be given to others.
-        let is_seen = entry.view.resource_version != update.resource_version;
+        let is_seen = *entry.view.resource_version != *update.resource_version;
         if is_seen || entry.writing == Writing::Idle {
             self.stop_loop(&update.key, now);
         }

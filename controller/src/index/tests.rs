@@ -31,18 +31,18 @@ fn key(name: &str) -> ServiceKey {
 pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {
     ServiceView {
         key: key(name),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         created: None,
-        resource_version: version.to_owned(),
+        resource_version: version.into(),
         labels: Labels::default(),
         load_balancer: true,
         class: None,
         cluster_ips: vec!["10.96.0.1".parse().unwrap()],
         family_policy: FamilyPolicy::SingleStack,
         traffic_policy: TrafficPolicy::Cluster,
-        ports: vec![(Protocol::Tcp, 80)],
-        selector: String::new(),
-        address_requests: Vec::new(),
+        ports: [(Protocol::Tcp, 80)].into(),
+        selector: Box::default(),
+        address_requests: Box::default(),
         requested_pool: None,
         sharing_key: None,
         allow_node_ports: false,
@@ -52,7 +52,7 @@ pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceVi
             .collect(),
         status_is_canonical: true,
         status_manager: None,
-        too_long: Vec::new(),
+        too_long: Box::default(),
         status_written: None,
         adopt_from: None,
         unknown_annotations: None,
@@ -257,7 +257,7 @@ fn an_answer_about_a_deleted_service_is_not_taken_for_its_successor() {
     let mut index = configured(vec![service("web", "1", &[])]);
     let sent = updates(&mut index);
     let successor = ServiceView {
-        uid: "another".to_owned(),
+        uid: "another".into(),
         ..service("web", "2", &[])
     };
     index.apply(successor, Instant::START);
@@ -290,7 +290,7 @@ fn a_changed_type_or_class_and_a_new_identity_free_the_address_too() {
         load_balancer: false,
         ..service("a", "9", &[])
     };
-    let class = Some("other.example/lb".to_owned());
+    let class = Some("other.example/lb".into());
     let other_class = ServiceView {
         class,
         ..service("a", "9", &["10.0.0.1"])
@@ -306,7 +306,7 @@ fn a_changed_type_or_class_and_a_new_identity_free_the_address_too() {
     }
     let mut index = configured(vec![service("b", "1", &["10.0.0.1"])]);
     let recreated = ServiceView {
-        uid: "another".to_owned(),
+        uid: "another".into(),
         ..service("b", "9", &[])
     };
     index.apply(recreated, Instant::START);
@@ -384,10 +384,11 @@ fn removing_all_pools_takes_no_address_away() {
 #[test]
 fn an_address_is_written_only_after_its_former_status_is_gone() {
     let move_away = |version: &str, assigned: &[&str]| ServiceView {
-        address_requests: vec![ferrolb_core::view::AddressRequest {
+        address_requests: [ferrolb_core::view::AddressRequest {
             source: "spec.loadBalancerIP".to_owned(),
             text: "10.0.0.2".to_owned(),
-        }],
+        }]
+        .into(),
         ..service("mover", version, assigned)
     };
     let mut index = configured(vec![service("mover", "1", &["10.0.0.1"])]);
@@ -453,14 +454,14 @@ fn who_follows_decides_and_says_nothing_and_decides_anew_when_it_leads() {
 
 fn by_rival(version: &str) -> ServiceView {
     ServiceView {
-        status_manager: Some("rival".to_owned()),
+        status_manager: Some("rival".into()),
         ..service("web", version, &["10.9.9.9"])
     }
 }
 
 fn ours(version: &str) -> ServiceView {
     ServiceView {
-        status_manager: Some("ferrolb-controller".to_owned()),
+        status_manager: Some("ferrolb-controller".into()),
         ..service("web", version, &["10.0.0.1"])
     }
 }
@@ -502,11 +503,11 @@ fn a_rival_of_any_kind_ends_in_no_write_war_and_our_status_is_tried_again_later(
     let emptied = |version: &str| service("web", version, &[]);
     let added_to = |version: &str| ServiceView {
         status_is_canonical: false,
-        status_manager: Some("rival".to_owned()),
+        status_manager: Some("rival".into()),
         ..service("web", version, &["10.0.0.1"])
     };
     let by_metallb = |version: &str| ServiceView {
-        status_manager: Some("controller".to_owned()),
+        status_manager: Some("controller".into()),
         ..service("web", version, &["10.9.9.9"])
     };
     type Rival<'a> = &'a dyn Fn(&str) -> ServiceView;
@@ -551,10 +552,11 @@ fn nodes_are_waited_for_where_they_can_be_read_and_a_nodes_address_is_told() {
     index.await_nodes();
     index.set_config(Some(&map(parse(POOL_OF_TWO))));
     let wants = ServiceView {
-        address_requests: vec![ferrolb_core::view::AddressRequest {
+        address_requests: [ferrolb_core::view::AddressRequest {
             source: "spec.loadBalancerIP".to_owned(),
             text: "10.0.0.1".to_owned(),
-        }],
+        }]
+        .into(),
         ..service("web", "1", &[])
     };
     let all = vec![service("a", "1", &[]), wants];

@@ -103,12 +103,12 @@ impl Index {
         let blocked = match &entry.writing {
             Writing::Idle => false,
             Writing::InFlight | Writing::Delayed => true,
-            Writing::Outdated(version) => *version == view.resource_version,
+            Writing::Outdated(version) => **version == *view.resource_version,
         };
         (!right && !blocked).then(|| Update {
             key: key.clone(),
-            uid: view.uid.clone(),
-            resource_version: view.resource_version.clone(),
+            uid: view.uid.to_string(),
+            resource_version: view.resource_version.to_string(),
             addresses: addresses.to_vec(),
             former: view.assigned.clone(),
             attempt: entry.attempt,
@@ -131,7 +131,7 @@ impl Index {
     /// What came of the write of `update`.
     pub fn handle_outcome(&mut self, update: &Update, outcome: &WriteOutcome, now: Instant) {
         let entry = self.services.get_mut(&update.key);
-        let Some(entry) = entry.filter(|entry| entry.view.uid == update.uid) else {
+        let Some(entry) = entry.filter(|entry| *entry.view.uid == *update.uid) else {
             return;
         };
         let outdated = || Writing::Outdated(update.resource_version.clone());

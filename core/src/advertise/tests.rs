@@ -83,7 +83,7 @@ fn labelled(app: &str) -> ServiceView {
 
 fn written_by(manager: Option<&str>) -> ServiceView {
     ServiceView {
-        status_manager: manager.map(str::to_owned),
+        status_manager: manager.map(Into::into),
         ..service("web")
     }
 }

@@ -14,11 +14,11 @@ use crate::view::{Protocol, ServiceKey, ServiceView, TrafficPolicy};
 /// How a Service uses its addresses, as far as sharing them is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Usage {
-    ports: Vec<(Protocol, u16)>,
-    sharing_key: Option<String>,
+    ports: Box<[(Protocol, u16)]>,
+    sharing_key: Option<Box<str>>,
     /// With policy Local the node's endpoints decide who gets the traffic, so both must have the same
     /// pods: its selector. `None` for policy Cluster.
-    local: Option<String>,
+    local: Option<Box<str>>,
 }
 
 /// Why two Services do not come to share an address. That of a port alone parts two that share one.
@@ -150,7 +150,7 @@ pub(super) struct Holdings {
     /// Derived: the keys of `users`.
     taken: Runs,
     /// Derived: the addresses under each sharing key.
-    shared: BTreeMap<String, BTreeSet<IpAddr>>,
+    shared: BTreeMap<Box<str>, BTreeSet<IpAddr>>,
 }
 
 impl Holdings {
@@ -254,7 +254,7 @@ impl Holdings {
         let Some(holding) = self.services.get(key) else {
             return false;
         };
-        if holding.usage.ports == wanted {
+        if holding.usage.ports == wanted.into() {
             return false;
         }
         let usage = holding.usage.with_ports_of(wanted);
@@ -289,7 +289,8 @@ impl Holdings {
 
     /// Whether one of `wanted` is no port that `key` uses so far.
     pub(super) fn lacks_port_of(&self, key: &ServiceKey, wanted: &[(Protocol, u16)]) -> bool {
-        self.usage(key).is_some_and(|usage| usage.ports != wanted)
+        self.usage(key)
+            .is_some_and(|usage| usage.ports != wanted.into())
     }
 
     fn note(&mut self, key: &Arc<ServiceKey>, holding: &Holding) {

@@ -20,7 +20,7 @@ pub(super) struct Request {
     /// Addresses asked for by name; keys are among `families`.
     pub(super) addresses: BTreeMap<Family, IpAddr>,
     /// The pool asked for by name.
-    pub(super) pool: Option<String>,
+    pub(super) pool: Option<Box<str>>,
 }
 
 impl Request {

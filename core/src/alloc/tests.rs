@@ -36,25 +36,25 @@ pub(crate) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
 pub(crate) fn service(name: &str) -> ServiceView {
     ServiceView {
         key: ServiceKey::new("shop", name.to_owned()),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").into(),
         created: None,
-        resource_version: "1".to_owned(),
+        resource_version: "1".into(),
         labels: Labels::default(),
         load_balancer: true,
         class: None,
         cluster_ips: vec![address("10.96.0.1")],
         family_policy: FamilyPolicy::SingleStack,
         traffic_policy: TrafficPolicy::Cluster,
-        ports: vec![(Protocol::Tcp, 80)],
-        selector: format!("app={name}"),
-        address_requests: Vec::new(),
+        ports: [(Protocol::Tcp, 80)].into(),
+        selector: format!("app={name}").into(),
+        address_requests: Box::default(),
         requested_pool: None,
         sharing_key: None,
         allow_node_ports: false,
         assigned: Vec::new(),
         status_is_canonical: true,
         status_manager: None,
-        too_long: Vec::new(),
+        too_long: Box::default(),
         status_written: None,
         adopt_from: None,
         unknown_annotations: None,
@@ -79,22 +79,22 @@ pub(super) fn asking(text: &str, view: ServiceView) -> ServiceView {
         text: text.to_owned(),
     };
     ServiceView {
-        address_requests: vec![request],
+        address_requests: [request].into(),
         ..view
     }
 }
 
 fn from_pool(pool: &str, view: ServiceView) -> ServiceView {
     ServiceView {
-        requested_pool: Some(pool.to_owned()),
+        requested_pool: Some(pool.into()),
         ..view
     }
 }
 
 pub(super) fn sharing(key: &str, port: u16, view: ServiceView) -> ServiceView {
     ServiceView {
-        sharing_key: Some(key.to_owned()),
-        ports: vec![(Protocol::Tcp, port)],
+        sharing_key: Some(key.into()),
+        ports: [(Protocol::Tcp, port)].into(),
         ..view
     }
 }
@@ -279,10 +279,11 @@ fn an_impossible_request_is_refused_with_its_reason() {
     ensure(&mut allocator, &service("holder"));
     let two_sources = {
         let mut view = asking("10.0.0.2", service("a"));
-        view.address_requests.push(AddressRequest {
+        let other = AddressRequest {
             source: "metallb.io/loadBalancerIPs".to_owned(),
             text: "10.0.0.3".to_owned(),
-        });
+        };
+        view.address_requests = [&view.address_requests[..], &[other]].concat().into();
         view
     };
     let headless = ServiceView {
@@ -407,7 +408,7 @@ fn with_policy_local_sharing_needs_the_same_backends() {
     let mut allocator = three();
     let local = |port, name: &str, selector: &str| ServiceView {
         traffic_policy: TrafficPolicy::Local,
-        selector: selector.to_owned(),
+        selector: selector.into(),
         ..sharing("k", port, service(name))
     };
     assert_eq!(
@@ -652,7 +653,7 @@ pub(super) fn at_node(allocator: &mut Allocator, address_of_node: &str) {
 
 pub(super) fn on_port(port: u16, view: ServiceView) -> ServiceView {
     ServiceView {
-        ports: vec![(Protocol::Tcp, port)],
+        ports: [(Protocol::Tcp, port)].into(),
         ..view
     }
 }
@@ -705,7 +706,7 @@ fn a_port_that_the_node_needs_is_not_taken_from_it_unless_the_service_insists() 
     };
     assert_eq!(ensure(&mut allocator, &insists), "10.0.0.4");
     let udp = ServiceView {
-        ports: vec![(Protocol::Udp, 22)],
+        ports: [(Protocol::Udp, 22)].into(),
         ..service("ssh")
     };
     assert_eq!(ensure(&mut allocator, &udp), "10.0.0.4");
@@ -754,7 +755,7 @@ fn namespace_selectors_choose_by_the_labels_of_the_namespace_where_those_are_kno
 fn written_by(manager: &str, assigned: &str, view: ServiceView) -> ServiceView {
     ServiceView {
         assigned: vec![address(assigned)],
-        status_manager: Some(manager.to_owned()),
+        status_manager: Some(manager.into()),
         ..view
     }
 }
@@ -832,10 +833,11 @@ fn who_rewrites_a_status_of_ours_is_overruled_until_we_give_in() {
 #[test]
 fn a_value_that_is_too_long_gives_nothing_and_takes_nothing_away() {
     let long = |service: ServiceView| ServiceView {
-        too_long: vec![TooLong {
+        too_long: [TooLong {
             source: "metallb.io/address-pool".to_owned(),
             bytes: 260_000,
-        }],
+        }]
+        .into(),
         ..service
     };
     let mut allocator = configured(vec![pool("a", &[("10.0.0.1", "10.0.0.9")])]);
@@ -857,7 +859,7 @@ fn a_value_that_is_too_long_gives_nothing_and_takes_nothing_away() {
 fn what_is_said_is_bounded_and_ends_with_what_to_do() {
     let wild = "\u{1}".repeat(1_024);
     let asks = |pool: &str, text: &str| ServiceView {
-        requested_pool: Some(pool.to_owned()).filter(|pool| !pool.is_empty()),
+        requested_pool: Some(pool).filter(|pool| !pool.is_empty()).map(Into::into),
         address_requests: Some(text)
             .filter(|text| !text.is_empty())
             .map(|text| AddressRequest {
@@ -884,7 +886,7 @@ fn what_is_said_is_bounded_and_ends_with_what_to_do() {
 fn two_services_of_ten_thousand_ports_share_unless_one_is_in_common() {
     let with = |name: &str, ports: std::ops::Range<u16>| ServiceView {
         ports: ports.map(|port| (Protocol::Udp, port)).collect(),
-        sharing_key: Some("k".to_owned()),
+        sharing_key: Some("k".into()),
         ..service(name)
     };
     let mut allocator = configured(vec![pool("a", &[("10.0.0.1", "10.0.0.9")])]);

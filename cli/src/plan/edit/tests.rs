@@ -27,7 +27,7 @@ const AS_IT_IS: &str =
 fn cluster() -> (Election, Picture) {
     let mut election = Election::fixture("", &[&WEB, &API]);
     for service in &mut election.services {
-        service.status_manager = ADOPTED_MANAGERS.first().map(|one| (*one).to_owned());
+        service.status_manager = ADOPTED_MANAGERS.first().map(|one| (*one).into());
     }
     let mut status = controller();
     status.services.truncate(2);

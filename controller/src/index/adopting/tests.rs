@@ -22,7 +22,7 @@ fn index() -> Index {
 
 fn by_k3s(version: &str, before_noon: i64, asks: bool) -> ServiceView {
     ServiceView {
-        status_manager: Some("k3s".to_owned()),
+        status_manager: Some("k3s".into()),
         status_written: Some(noon() - SignedDuration::from_mins(before_noon)),
         adopt_from: asks.then(|| "k3s".into()),
         ..service("web", version, &["192.168.64.11", "192.168.64.12"])
@@ -98,7 +98,7 @@ fn a_clock_that_was_never_told_takes_nothing_over() {
 fn who_rewrites_it_after_that_has_it_until_somebody_asks_anew() {
     let mut index = index();
     let ours = |version: &str| ServiceView {
-        status_manager: Some("ferrolb-controller".to_owned()),
+        status_manager: Some("ferrolb-controller".into()),
         adopt_from: Some("k3s".into()),
         ..service("web", version, &["10.0.0.1"])
     };

@@ -106,7 +106,7 @@ fn a_status_that_is_left_as_it_is_is_tried_again_when_the_service_or_the_configu
     server.write_all(second(1), webhook);
     server.writes();
     let edited = ServiceView {
-        ports: vec![(Protocol::Tcp, 81)],
+        ports: [(Protocol::Tcp, 81)].into(),
         ..webhook(service("web", "300", &["10.0.0.1"]))
     };
     server.index.apply(edited.clone(), second(2));
@@ -151,7 +151,7 @@ fn a_status_that_the_api_server_takes_and_does_not_change_is_not_written_for_eve
 #[test]
 fn a_node_whose_addresses_follow_a_service_cannot_chase_it_for_ever() {
     let ssh = |view: ServiceView| ServiceView {
-        ports: vec![(Protocol::Tcp, 22)],
+        ports: [(Protocol::Tcp, 22)].into(),
         ..view
     };
     let mut server = Server::new(ssh(service("web", "1", &[])));

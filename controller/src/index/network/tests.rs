@@ -86,7 +86,7 @@ fn who_holds_an_address_is_told_when_another_service_lists_it_and_when_that_is_o
 #[test]
 fn services_of_type_load_balancer_list_addresses_too_also_those_of_another_class() {
     let of_class = |name: &str, class: Option<&str>| ServiceView {
-        class: class.map(str::to_owned),
+        class: class.map(Into::into),
         external_ips: [address("10.0.0.1")].into(),
         ..service(name, "1", &["10.9.9.9"])
     };

@@ -12,9 +12,9 @@ fn sharing(namespace: &str, name: &str, version: &str, port: u16, shown: &[&str]
     let view = service(name, version, shown);
     ServiceView {
         key: ServiceKey::new(namespace.to_owned(), name.to_owned()),
-        uid: format!("uid-{namespace}-{name}"),
-        sharing_key: Some("k".to_owned()),
-        ports: vec![(Protocol::Tcp, port)],
+        uid: format!("uid-{namespace}-{name}").into(),
+        sharing_key: Some("k".into()),
+        ports: [(Protocol::Tcp, port)].into(),
         ..view
     }
 }
@@ -175,7 +175,7 @@ fn a_crowd_at_one_address_is_told_in_part_and_strangers_first() {
 fn two_that_are_edited_one_after_the_other_keep_their_statuses_and_both_are_warned_once() {
     let dns = |name, version, policy, port| ServiceView {
         traffic_policy: policy,
-        selector: "app=dns".to_owned(),
+        selector: "app=dns".into(),
         ..sharing("shop", name, version, port, &["10.0.0.1"])
     };
     let [cluster, local] = [TrafficPolicy::Cluster, TrafficPolicy::Local];
@@ -210,7 +210,7 @@ fn two_that_are_edited_one_after_the_other_keep_their_statuses_and_both_are_warn
 #[test]
 fn a_lodger_that_changes_its_key_to_and_fro_warns_its_host_once_a_minute() {
     let lodger = |version: &str, key: &str| ServiceView {
-        sharing_key: Some(key.to_owned()),
+        sharing_key: Some(key.into()),
         ..sharing("blog", "web", version, 81, &["10.0.0.1"])
     };
     let host = sharing("shop", "web", "1", 80, &["10.0.0.1"]);

@@ -21,7 +21,7 @@ fn time(text: &str) -> Timestamp {
 fn left_by_k3s(name: &str, assigned: &[&str]) -> ServiceView {
     ServiceView {
         assigned: assigned.iter().map(|one| address(one)).collect(),
-        status_manager: Some("k3s".to_owned()),
+        status_manager: Some("k3s".into()),
         status_written: Some(time(NOON)),
         ..service(name)
     }
@@ -90,7 +90,7 @@ fn a_status_with_a_host_name_alone_is_another_ones_too() {
     let mut allocator = three();
     let view = ServiceView {
         status_is_canonical: false,
-        status_manager: Some("aws-cloud-controller-manager".to_owned()),
+        status_manager: Some("aws-cloud-controller-manager".into()),
         ..left_by_k3s("web", &[])
     };
     let left = at(&mut allocator, "2026-11-29T13:00:00Z", &view);
@@ -137,7 +137,7 @@ fn addresses_in_other_statuses_are_restored_before_an_adopted_service_chooses() 
     let adopts = asking(left_by_k3s("a", &["192.168.64.11"]));
     let has = ServiceView {
         assigned: vec![address("10.0.0.1")],
-        status_manager: Some("ferrolb-controller".to_owned()),
+        status_manager: Some("ferrolb-controller".into()),
         ..service("b")
     };
     let verdict = adoption(&adopts, false, time("2026-11-29T13:00:00Z"));
@@ -188,7 +188,7 @@ fn a_managers_name_is_quoted_short_and_never_in_a_command_that_a_shell_would_tak
     let mut allocator = three();
     let name = format!("x; rm -rf ~ \u{1b}[31m{}", "y".repeat(500));
     let view = ServiceView {
-        status_manager: Some(name),
+        status_manager: Some(name.into()),
         ..left_by_k3s("web", &["192.168.64.11"])
     };
     let left = allocator.ensure(&view);
@@ -252,7 +252,7 @@ fn what_an_adoption_gives_is_not_in_use_before_its_status_has_shown_it_for_ten_s
         assert_eq!(decision.addresses(), [address("10.0.0.1")]);
         ServiceView {
             assigned: decision.addresses().to_vec(),
-            status_manager: Some("ferrolb-controller".to_owned()),
+            status_manager: Some("ferrolb-controller".into()),
             ..view
         }
     };

@@ -22,7 +22,7 @@ fn of_nodes(allow_node_ports: bool) -> Allocator {
 
 fn with(ports: &[(Protocol, u16)], insists: bool) -> ServiceView {
     ServiceView {
-        ports: ports.to_vec(),
+        ports: ports.to_vec().into(),
         allow_node_ports: insists,
         ..service("a")
     }

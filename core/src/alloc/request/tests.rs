@@ -8,10 +8,11 @@ fn both(field: &str, annotation: &str, view: ServiceView) -> Result<Vec<String>,
         text: text.to_owned(),
     };
     let view = ServiceView {
-        address_requests: vec![
+        address_requests: [
             request("spec.loadBalancerIP", field),
             request("metallb.universe.tf/loadBalancerIPs", annotation),
-        ],
+        ]
+        .into(),
         ..view
     };
     let request = Request::of(&view).map_err(|refusal| refusal.text)?;

@@ -155,12 +155,12 @@ impl World {
                 .iter()
                 .map(|port| (Protocol::Tcp, *port))
                 .collect(),
-            sharing_key: spec.key.map(|key| format!("k{key}")),
+            sharing_key: spec.key.map(|key| format!("k{key}").into()),
             traffic_policy: match spec.local {
                 true => TrafficPolicy::Local,
                 false => TrafficPolicy::Cluster,
             },
-            selector: format!("app={}", spec.selector),
+            selector: format!("app={}", spec.selector).into(),
             key,
             ..service("")
         }

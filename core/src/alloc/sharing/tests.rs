@@ -108,38 +108,38 @@ fn cluster(view: &mut ServiceView) {
 }
 
 fn key_renamed(view: &mut ServiceView) {
-    view.sharing_key = Some("renamed".to_owned());
+    view.sharing_key = Some("renamed".into());
 }
 
 fn other_pods(view: &mut ServiceView) {
-    view.selector = "app=other".to_owned();
+    view.selector = "app=other".into();
 }
 
 fn on_80(view: &mut ServiceView) {
-    view.ports = vec![(Protocol::Tcp, 80)];
+    view.ports = [(Protocol::Tcp, 80)].into();
 }
 
 fn on_443(view: &mut ServiceView) {
-    view.ports = vec![(Protocol::Tcp, 443)];
+    view.ports = [(Protocol::Tcp, 443)].into();
 }
 
 fn on_80_and_443(view: &mut ServiceView) {
-    view.ports = vec![(Protocol::Tcp, 80), (Protocol::Tcp, 443)];
+    view.ports = [(Protocol::Tcp, 80), (Protocol::Tcp, 443)].into();
 }
 
 fn on_8080(view: &mut ServiceView) {
-    view.ports = vec![(Protocol::Tcp, 8080)];
+    view.ports = [(Protocol::Tcp, 8080)].into();
 }
 
 fn on_8080_and_443(view: &mut ServiceView) {
-    view.ports = vec![(Protocol::Tcp, 8080), (Protocol::Tcp, 443)];
+    view.ports = [(Protocol::Tcp, 8080), (Protocol::Tcp, 443)].into();
 }
 
 /// Port 53 in both protocols, of one set of pods.
 fn dns(policy: TrafficPolicy) -> [ServiceView; 2] {
     let dns = |name, protocol| ServiceView {
-        ports: vec![(protocol, 53)],
-        selector: "app=dns".to_owned(),
+        ports: [(protocol, 53)].into(),
+        selector: "app=dns".into(),
         traffic_policy: policy,
         ..sharing("y", 53, service(name))
     };
@@ -574,7 +574,7 @@ fn with_policy_local_the_same_selector_in_another_namespace_means_other_pods() {
         let view = of_namespace(namespace, sharing("k", port, service(name)));
         ServiceView {
             traffic_policy: policy,
-            selector: selector.to_owned(),
+            selector: selector.into(),
             ..view
         }
     };

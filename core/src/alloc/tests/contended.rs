@@ -174,7 +174,7 @@ fn a_nodes_gateway_is_given_to_nobody_whoever_asks_for_it() {
     // By a key, or in a pool that needs none, the address of whom had it before is not shared either.
     let mut allocator = both();
     let keyed = |name, port| ServiceView {
-        sharing_key: Some("k".to_owned()),
+        sharing_key: Some("k".into()),
         ..on_port(port, service(name))
     };
     let mut former = keyed("former", 80);
@@ -291,7 +291,7 @@ fn whom_an_address_is_given_after_another_service_may_lose_it_and_who_lodges_wit
 
     let mut allocator = three();
     let sharing = |name, port| ServiceView {
-        sharing_key: Some("k".to_owned()),
+        sharing_key: Some("k".into()),
         ..on_port(port, service(name))
     };
     shown(&mut allocator, &sharing("a", 80));

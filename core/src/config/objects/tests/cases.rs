@@ -14,17 +14,18 @@ fn pools(all: &[(&'static str, Json)]) -> World {
 
 fn asking_for_pool(pool: &str, view: ServiceView) -> ServiceView {
     ServiceView {
-        requested_pool: Some(pool.to_owned()),
+        requested_pool: Some(pool.into()),
         ..view
     }
 }
 
 fn asking_for(address: &str, view: ServiceView) -> ServiceView {
     ServiceView {
-        address_requests: vec![AddressRequest {
+        address_requests: [AddressRequest {
             source: "metallb.io/loadBalancerIPs".to_owned(),
             text: address.to_owned(),
-        }],
+        }]
+        .into(),
         ..view
     }
 }
@@ -567,7 +568,7 @@ fn who_shares_an_address_by_key_is_not_announced_where_advertisements_choose_ser
         ),
     ]);
     let shared = |app: &str, key: Option<&str>| ServiceView {
-        sharing_key: key.map(str::to_owned),
+        sharing_key: key.map(Into::into),
         ..labelled("s", &[("app", app)])
     };
     let rows = [
