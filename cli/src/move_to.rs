@@ -153,10 +153,7 @@ fn target(text: &str, namespace: &str) -> anyhow::Result<Target> {
     if !text.contains('/') {
         bail!("{text} is neither an address nor svc/NAME");
     }
-    Ok(Target::Service(ServiceKey::new(
-        namespace.to_owned(),
-        name_of(text)?.to_owned(),
-    )))
+    Ok(Target::Service(ServiceKey::new(namespace, name_of(text)?)))
 }
 
 /// Every Service at the address, or at those of the Service: an address moves for all of them.

@@ -291,7 +291,7 @@ impl Report {
             .service
             .split_once('/')
             .ok_or_else(|| Unreadable::Service(fields.service.clone()))?;
-        let service = ServiceKey::new(namespace.to_owned(), name.to_owned());
+        let service = ServiceKey::new(namespace, name);
         let service = Some(service).filter(|one| !one.name.is_empty());
         let text = fields.time;
         let time = text.parse();

@@ -280,6 +280,7 @@ impl Ownership {
         }
         if changes.ring {
             self.watching.rewatch(self.join.is_joined(), step);
+            self.contact.soon(step.ctx());
         }
     }
 
@@ -408,7 +409,7 @@ impl Ownership {
             self.watching.due(),
             self.witness.due(),
             self.findings.due(settings),
-            self.contact.due(),
+            self.contact.due(ctx),
             self.blocked.due(ctx),
             self.links.due(),
             self.moved.due(),

@@ -308,7 +308,7 @@ mod tests {
     const PATH: &str = "/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses";
 
     fn key(name: &str) -> ServiceKey {
-        ServiceKey::new("shop", name.to_owned())
+        ServiceKey::new("shop", name)
     }
 
     fn keys(names: &[&str]) -> BTreeSet<ServiceKey> {

@@ -25,7 +25,7 @@ fn map(outcome: Parsed) -> ConfigMapView {
 }
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("shop", name.to_owned())
+    ServiceKey::new("shop", name)
 }
 
 pub(super) fn service(name: &str, version: &str, assigned: &[&str]) -> ServiceView {

@@ -93,7 +93,7 @@ impl ExternalIps {
 
     fn room_for(&self, place: &(Lister, ServiceKey)) -> usize {
         let (lister, key) = place;
-        let first = ServiceKey::new(key.namespace.clone(), String::new());
+        let first = ServiceKey::new(key.namespace.clone(), "");
         let neighbours = self
             .services
             .range((*lister, first)..)

@@ -254,7 +254,7 @@ impl Holdings {
         let Some(holding) = self.services.get(key) else {
             return false;
         };
-        if holding.usage.ports == wanted.into() {
+        if *holding.usage.ports == *wanted {
             return false;
         }
         let usage = holding.usage.with_ports_of(wanted);
@@ -289,8 +289,7 @@ impl Holdings {
 
     /// Whether one of `wanted` is no port that `key` uses so far.
     pub(super) fn lacks_port_of(&self, key: &ServiceKey, wanted: &[(Protocol, u16)]) -> bool {
-        self.usage(key)
-            .is_some_and(|usage| usage.ports != wanted.into())
+        self.usage(key).is_some_and(|usage| *usage.ports != *wanted)
     }
 
     fn note(&mut self, key: &Arc<ServiceKey>, holding: &Holding) {

@@ -243,7 +243,7 @@ impl World {
     fn view(&self, name: u8, spec: &Spec) -> ServiceView {
         let mut view = service(&name.to_string());
         view.key = named(name);
-        view.ports = vec![(Protocol::Tcp, PORTS[usize::from(spec.port)])].into();
+        view.ports = [(Protocol::Tcp, PORTS[usize::from(spec.port)])].into();
         view.sharing_key = spec.sharing.map(|key| format!("k{key}").into());
         view.requested_pool = spec.pool.map(|pool| format!("p{pool}").into());
         if spec.dual {

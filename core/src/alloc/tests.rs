@@ -35,7 +35,7 @@ pub(crate) fn pool(name: &str, ranges: &[(&str, &str)]) -> Pool {
 
 pub(crate) fn service(name: &str) -> ServiceView {
     ServiceView {
-        key: ServiceKey::new("shop", name.to_owned()),
+        key: ServiceKey::new("shop", name),
         uid: format!("uid-{name}").into(),
         created: None,
         resource_version: "1".into(),

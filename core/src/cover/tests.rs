@@ -23,7 +23,7 @@ impl Wanted for Services {
 }
 
 fn key(namespace: &str, name: &str) -> ServiceKey {
-    ServiceKey::new(namespace.to_owned(), name.to_owned())
+    ServiceKey::new(namespace, name)
 }
 
 fn secs(secs: u64) -> Instant {

@@ -53,7 +53,7 @@ fn nodes(count: u8) -> BTreeMap<String, NodeFacts> {
 }
 
 fn service(name: &str) -> ServiceKey {
-    ServiceKey::new("shop", name.to_owned())
+    ServiceKey::new("shop", name)
 }
 
 fn pod(name: &str) -> Pod {

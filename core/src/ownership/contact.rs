@@ -14,6 +14,9 @@ use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
 const PER_ROUND: usize = 2;
+/// The same in a round of those alone that are long away, of which there may be thousands. It is the same
+/// pace, with a tenth of the rounds.
+const PER_SLOW_ROUND: usize = 20;
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
 /// So often outbid within [`Settings::outbid`], a boot is another speaker under the same name.
@@ -107,21 +110,29 @@ impl Contact {
         if step.now < self.next_round {
             return;
         }
-        self.next_round = step.now + step.settings.recontact;
         let ctx = step.ctx();
+        let settings = ctx.settings;
         if ctx.members.index().absent.is_empty() {
+            self.next_round = ctx.now + settings.recontact;
             return;
         }
         // Of thousands, one look at each in turn takes less time than looking each one up.
         let absent = ctx.members.iter().filter(|(_, member)| member.is_absent());
+        let mut all_long_away = true;
         let mut due: Vec<(Instant, NodeId)> = absent
+            .inspect(|(_, member)| all_long_away &= is_long_away(member, ctx))
             .filter_map(|(id, member)| Some((tried_at_if_due(member, ctx)?, id)))
             .collect();
         due.sort_unstable();
+        let (pause, count) = match all_long_away {
+            true => (settings.slowly, PER_SLOW_ROUND),
+            false => (settings.recontact, PER_ROUND),
+        };
+        self.next_round = ctx.now + pause;
         // Whose it is to try takes longer to find out, and thousands may be absent.
         let due = due.into_iter();
         let mine = due.filter(|(_, id)| is_mine_to_contact(*id, ctx));
-        let mine: Vec<_> = mine.take(PER_ROUND).collect();
+        let mine: Vec<_> = mine.take(count).collect();
         for (_, id) in mine {
             step.members.note_tried(id, step.now);
             let member = step.members.get(id);
@@ -134,8 +145,14 @@ impl Contact {
         }
     }
 
-    pub(super) const fn due(&self) -> Option<(Instant, &'static str)> {
-        Some((self.next_round, "members to find again"))
+    /// Who is live has changed: those that are away since now are not to wait for those long away.
+    pub(super) fn soon(&mut self, ctx: Ctx<'_>) {
+        self.next_round = self.next_round.min(ctx.now + ctx.settings.recontact);
+    }
+
+    pub(super) fn due(&self, ctx: Ctx<'_>) -> Option<(Instant, &'static str)> {
+        let is_needed = !ctx.members.index().absent.is_empty();
+        is_needed.then_some((self.next_round, "members to find again"))
     }
 }
 
@@ -146,10 +163,13 @@ fn is_mine_to_contact(id: NodeId, ctx: Ctx<'_>) -> bool {
         .contains(&ctx.me)
 }
 
+fn is_long_away(member: &Member, ctx: Ctx<'_>) -> bool {
+    ctx.now >= member.since + ctx.settings.long_away
+}
+
 /// When it was tried last, if it is time to try again.
 fn tried_at_if_due(member: &Member, ctx: Ctx<'_>) -> Option<Instant> {
     let tried_at = member.tried_at.unwrap_or_default();
-    let is_long_away = ctx.now >= member.since + ctx.settings.long_away;
-    let is_due = !is_long_away || ctx.now >= tried_at + ctx.settings.slowly;
+    let is_due = !is_long_away(member, ctx) || ctx.now >= tried_at + ctx.settings.slowly;
     is_due.then_some(tried_at)
 }

@@ -75,12 +75,13 @@ pub(crate) struct Host {
     pub(crate) counters: Counters,
 }
 
-/// Packets of one speaker.
+/// Packets of one speaker, and what they and its timers wake it for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counters {
     pub(crate) sent: u64,
     pub(crate) received: u64,
     pub(crate) bytes: u64,
+    pub(crate) turns: u64,
 }
 
 #[derive(Clone)]
@@ -449,6 +450,7 @@ impl World {
             }
         }
         speaker.handle_timeout(now);
+        self.hosts[host].counters.turns += 1;
         let mut is_done = false;
         while let Some(event) = speaker.poll_event() {
             is_done |= self.carry_out(host, event);

@@ -21,6 +21,9 @@ const COUNTERS: &str = "/proc/net/dev";
 /// Bytes of it that are read: a line of 130 for each of thousands of interfaces.
 const MAX_COUNTERS: u64 = 1024 * 1024;
 
+/// Room for a few dozen interfaces.
+const FEW_COUNTERS: usize = 8 * 1024;
+
 /// Where sockets come from.
 pub trait Network: Clone + Debug + Send + 'static {
     /// Of one link and family.
@@ -153,7 +156,8 @@ impl Network for Kernel {
                 }
             };
             file.rewind()?;
-            let mut text = String::new();
+            // Each further read begins to list the interfaces anew.
+            let mut text = String::with_capacity(FEW_COUNTERS);
             file.take(MAX_COUNTERS).read_to_string(&mut text)?;
             io::Result::Ok(text)
         };

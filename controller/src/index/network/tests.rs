@@ -6,7 +6,7 @@ use ferrolb_core::names::event;
 use ferrolb_core::view::ServiceView;
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey::new("tenant", name.to_owned())
+    ServiceKey::new("tenant", name)
 }
 
 fn address(text: &str) -> IpAddr {
@@ -119,7 +119,7 @@ fn ranges_of_services_and_pods_come_and_go() {
     assert_eq!(told(&updates(&mut index)), ["web 10.0.0.2"]);
     index.delete(&service("web", "1", &[]).key);
     index.handle_network(Found::ServiceRanges(Seen::Deleted(ServiceKey::new(
-        String::new(),
+        "",
         "kubernetes",
     ))));
     let node = NodeAddresses {

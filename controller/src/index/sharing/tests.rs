@@ -11,7 +11,7 @@ use crate::notice::Notice;
 fn sharing(namespace: &str, name: &str, version: &str, port: u16, shown: &[&str]) -> ServiceView {
     let view = service(name, version, shown);
     ServiceView {
-        key: ServiceKey::new(namespace.to_owned(), name.to_owned()),
+        key: ServiceKey::new(namespace, name),
         uid: format!("uid-{namespace}-{name}").into(),
         sharing_key: Some("k".into()),
         ports: [(Protocol::Tcp, port)].into(),

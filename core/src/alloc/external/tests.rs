@@ -6,7 +6,7 @@ use super::*;
 use crate::view::FamilyPolicy;
 
 fn named(namespace: &str, name: &str) -> ServiceKey {
-    ServiceKey::new(namespace.to_owned(), name.to_owned())
+    ServiceKey::new(namespace, name)
 }
 
 fn lists(allocator: &mut Allocator, name: &str, addresses: &[&str]) -> BTreeSet<ServiceKey> {
