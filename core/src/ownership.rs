@@ -122,7 +122,7 @@ use presence::Presence;
 use reminders::Reminders;
 use scene::Scene;
 use settings::TIDY;
-use sync::Sync;
+use sync::{Sync, send_own_record};
 use watch::Watching;
 use witness::Witness;
 
@@ -356,11 +356,17 @@ impl Ownership {
     }
 
     fn publish_when_due(&mut self, now: Instant) {
+        let once_more = self.common.effects.take_record_to();
         if self.common.effects.take_publish() {
             let record = self.own_record();
             self.sync.publish(record, &mut self.common.step(now));
         } else if self.sync.repeat_when_due(&mut self.common.step(now)) {
             self.claims.repeat_yields(&mut self.common.step(now));
+        } else {
+            let step = &mut self.common.step(now);
+            once_more
+                .into_iter()
+                .for_each(|id| send_own_record(id, step));
         }
     }
 

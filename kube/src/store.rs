@@ -46,6 +46,11 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
         self.listed
     }
 
+    /// Takes the free places out of the tree that the views are in ([`packed`]).
+    pub fn pack(&mut self) {
+        packed(&mut self.views);
+    }
+
     /// Takes one event of the watch. `None` in it means an object that has no view.
     pub fn handle(&mut self, event: Event<(K, Option<V>)>) -> Vec<Changed<K, V>> {
         match event {

@@ -7,7 +7,7 @@ use ferrolb_core::Instant;
 use ferrolb_core::cover::{Cover, Order, Wanted, WatchId};
 use ferrolb_core::spread::Spread;
 use ferrolb_core::view::{EndpointSliceView, ServiceKey};
-use ferrolb_kube::store::{Changed, Store};
+use ferrolb_kube::store::{Changed, Store, packed};
 use ferrolb_kube::watch::Event;
 
 /// What one of the watches tells. The key is namespace and name of the object.
@@ -88,10 +88,20 @@ impl Slices {
         let known = self.known.entry(watch).or_default();
         let mut services = known.handle(event);
         if is_complete {
+            // Thousands came in order.
+            packed(&mut known.of);
             self.cover.handle_synced(watch);
         }
         services.retain(|service| self.cover.speaks_for(service) == Some(watch));
         services
+    }
+
+    /// Gives back what trees have free that grew in order.
+    pub fn pack(&mut self) {
+        for known in self.known.values_mut() {
+            known.slices.pack();
+            packed(&mut known.of);
+        }
     }
 
     /// What has to be done with the watches next; the Services whose slices may be others because of it go

@@ -45,6 +45,8 @@ use crate::wire::{Heard, Wire};
 
 /// What nobody needs any more is looked for this often.
 const TIDY: Duration = Duration::from_secs(60);
+/// So many more addresses are worth giving back what trees have free.
+const PACK: usize = 500;
 /// The gauges of the state are at most this old: Prometheus looks each 15 to 60 s.
 const SHOW: Duration = Duration::from_secs(10);
 /// A handover takes at most two seconds.
@@ -95,6 +97,8 @@ pub(crate) struct Speaker {
     told_wishes: bool,
     /// What this node announces, by the wire thread's word, and the Services whose series say so.
     announced: BTreeMap<IpAddr, Vec<ServiceKey>>,
+    /// How many addresses there were when trees were packed.
+    packed_at: usize,
     /// Addresses that no Service has had since the last look, and since the one before.
     retired: [BTreeSet<IpAddr>; 2],
 }
@@ -114,6 +118,7 @@ impl Speaker {
             lists: Lists::default(),
             told_wishes: false,
             announced: BTreeMap::new(),
+            packed_at: 0,
             retired: Default::default(),
         }
     }
@@ -161,6 +166,7 @@ impl Speaker {
                 Some(heard) = heard.recv() => self.hear(&heard),
                 _ = tidy.tick() => {
                     self.forget_retired();
+                    self.pack_if_grown();
                     dirty.reports = true;
                 }
                 Ok(()) = gateways.changed() => {
@@ -470,6 +476,16 @@ impl Speaker {
             if !self.wishes.contains_key(&address) {
                 self.ways.metrics.forget(address);
             }
+        }
+    }
+
+    fn pack_if_grown(&mut self) {
+        let count = self.wishes.len();
+        self.packed_at = self.packed_at.min(count);
+        if count > self.packed_at + PACK {
+            self.packed_at = count;
+            self.view.pack();
+            packed(&mut self.wishes);
         }
     }
 

@@ -176,6 +176,14 @@ impl View {
         dirty.all |= !complete_before && self.missing().is_none();
     }
 
+    /// Gives back what trees have free that grew in order: half of them, where addresses came one after the
+    /// other.
+    pub fn pack(&mut self) {
+        self.services.pack();
+        packed(&mut self.services_of);
+        self.slices.pack();
+    }
+
     fn service_changed(
         &mut self,
         Changed { key, before }: &Changed<ServiceKey, Box<ServiceView>>,

@@ -22,7 +22,6 @@ use super::model::Claim;
 use super::node::NodeId;
 use super::reminders::Reminders;
 use super::scene::{Scene, is_reserved_to_another};
-use super::sync::send_own_record;
 use crate::elect::rank;
 use crate::{Instant, Reason};
 
@@ -172,7 +171,7 @@ impl Claims {
             // They may not know this claim.
             others
                 .into_iter()
-                .for_each(|other| send_own_record(other, step));
+                .for_each(|other| step.send_record_to(other));
         }
         true
     }

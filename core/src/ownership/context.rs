@@ -139,6 +139,12 @@ impl Step<'_> {
         self.effects.publish();
     }
 
+    /// That member may not know the own record, which is sent to it at the end of this step: once, for
+    /// however many addresses that is asked.
+    pub(super) fn send_record_to(&mut self, id: NodeId) {
+        self.effects.send_record_to(id);
+    }
+
     /// Something has changed that decisions about these addresses rest on.
     pub(super) fn reconsider(&mut self, vips: impl IntoIterator<Item = IpAddr>) {
         self.effects.reconsider(vips);

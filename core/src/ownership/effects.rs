@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::interface::{Event, Transmit};
+use super::node::NodeId;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Effects {
@@ -15,6 +16,8 @@ pub(super) struct Effects {
     counter: u64,
     /// The own record changed (C7).
     publish: bool,
+    /// Members that are to have it once more.
+    record_to: BTreeSet<NodeId>,
     /// Addresses to be decided on again.
     reconsider: BTreeSet<IpAddr>,
 }
@@ -38,6 +41,10 @@ impl Effects {
         self.publish = true;
     }
 
+    pub(super) fn send_record_to(&mut self, id: NodeId) {
+        self.record_to.insert(id);
+    }
+
     pub(super) fn reconsider(&mut self, vips: impl IntoIterator<Item = IpAddr>) {
         self.reconsider.extend(vips);
     }
@@ -55,8 +62,13 @@ impl Effects {
         std::mem::replace(&mut self.publish, false)
     }
 
-    pub(super) const fn has_to_publish(&self) -> bool {
-        self.publish
+    /// Who is to have the own record once more, which whoever asks sends.
+    pub(super) fn take_record_to(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.record_to)
+    }
+
+    pub(super) fn has_to_publish(&self) -> bool {
+        self.publish || !self.record_to.is_empty()
     }
 
     pub(super) fn next_to_reconsider(&mut self) -> Option<IpAddr> {

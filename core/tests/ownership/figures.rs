@@ -419,3 +419,33 @@ fn false_verdicts_are_far_apart_at_any_loss_that_a_network_should_have() {
         }
     }
 }
+
+/// Bytes that the speaker which sent the most has sent in the next four seconds, in records of its own: what
+/// it announces, told to one member.
+fn records_sent(world: &mut World) -> u64 {
+    let before: Vec<_> = world.hosts.iter().map(|host| host.counters).collect();
+    world.run(ms(4_000));
+    world.check("after both sides have met");
+    let now = world.hosts.iter().map(|host| host.counters);
+    let sent = now
+        .zip(before)
+        .map(|(now, before)| now.bytes - before.bytes);
+    let record = 24 * world.hosts[0].announcing.len() as u64;
+    sent.max().unwrap_or_default() / record
+}
+
+#[test]
+fn where_two_sides_of_a_network_claim_the_same_a_record_is_sent_a_few_times_and_not_for_each_address()
+ {
+    for vips in [100, 400] {
+        let mut world = World::settled(4, vips, 1, &FAST);
+        world.inflict(Fault::Split(vec![0, 0, 1, 1]));
+        world.run(ms(5_000));
+        let on_two_sides = world.hosts.iter().map(|host| host.announcing.len());
+        assert_eq!(on_two_sides.sum::<usize>(), 2 * vips);
+        world.inflict(Fault::Heal);
+        let records = records_sent(&mut world);
+        println!("{vips} addresses claimed on two sides: {records} records sent");
+        assert!(records <= 100, "{vips} addresses: {records} records");
+    }
+}
