@@ -14,8 +14,8 @@ use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
 const PER_ROUND: usize = 2;
-/// The same in a round of those alone that are long away, of which there may be thousands. It is the same
-/// pace, with a tenth of the rounds.
+/// The same in a round of those alone that are long away, or of so many that each waits for seconds anyway:
+/// the same pace, with a tenth of the rounds.
 const PER_SLOW_ROUND: usize = 20;
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
@@ -124,7 +124,7 @@ impl Contact {
             .filter_map(|(id, member)| Some((tried_at_if_due(member, ctx)?, id)))
             .collect();
         due.sort_unstable();
-        let (pause, count) = match all_long_away {
+        let (pause, count) = match all_long_away || due.len() > PER_SLOW_ROUND {
             true => (settings.slowly, PER_SLOW_ROUND),
             false => (settings.recontact, PER_ROUND),
         };
