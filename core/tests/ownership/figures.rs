@@ -30,7 +30,7 @@ struct Takeover {
 #[derive(Default)]
 struct Outcome {
     times: Times,
-    /// Runs in which an address moved that need not have, or moved again: if one does, as a rule others do.
+    /// Addresses that moved more than once, or were announced by two.
     needless: usize,
 }
 
@@ -73,7 +73,7 @@ impl Takeover {
             let taken = taken.unwrap_or_else(|| panic!("seed {seed}: nobody took {vip}"));
             outcome.times.add(taken.at.saturating_since(began));
         }
-        outcome.needless += usize::from(world.moves.len() > lost.len());
+        outcome.needless += world.moves.len() - lost.len();
         if self.loss > 0 {
             world.inflict(Fault::Loss(0));
             world.run(ms(2_500));
@@ -95,21 +95,20 @@ fn a_dead_nodes_addresses_are_announced_within_91_ms() {
 
 #[test]
 fn five_percent_loss_slows_a_takeover_but_little() {
-    for (hosts, moments) in [(3, 60), (4, 60), (10, 30)] {
+    // What moves needlessly moves together: of 60 moments one such event would be too many.
+    for (hosts, moments) in [(3, 600), (4, 60), (10, 30)] {
         let takeover = Takeover {
             loss: 50,
             ..Takeover::node_dies(hosts)
         };
         let Outcome { times, needless } = takeover.run(moments);
-        println!(
-            "node dies at 5 % loss, N = {hosts}: {times}; runs with needless moves: {needless}"
-        );
+        println!("node dies at 5 % loss, N = {hosts}: {times}; needless moves: {needless}");
         // Of so few runs the last per cent is one of them.
         assert!(times.quantile(0.95) <= 150.0, "N = {hosts}: {times}");
         assert!(times.max() <= 250.0, "N = {hosts}: {times}");
         assert!(
             needless as u64 <= moments * seeds(1).count() as u64 / 50,
-            "N = {hosts}: {needless} runs with needless moves"
+            "N = {hosts}: {needless} needless moves"
         );
     }
 }
