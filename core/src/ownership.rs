@@ -356,6 +356,7 @@ impl Ownership {
     }
 
     fn publish_when_due(&mut self, now: Instant) {
+        // Whenever it is published or repeated, all that are live have it.
         let once_more = self.common.effects.take_record_to();
         if self.common.effects.take_publish() {
             let record = self.own_record();

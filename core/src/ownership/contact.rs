@@ -117,14 +117,14 @@ impl Contact {
             return;
         }
         // Of thousands, one look at each in turn takes less time than looking each one up.
-        let absent = ctx.members.iter().filter(|(_, member)| member.is_absent());
-        let mut all_long_away = true;
-        let mut due: Vec<(Instant, NodeId)> = absent
-            .inspect(|(_, member)| all_long_away &= is_long_away(member, ctx))
+        let absent = || ctx.members.iter().filter(|(_, member)| member.is_absent());
+        let mut due: Vec<(Instant, NodeId)> = absent()
             .filter_map(|(id, member)| Some((tried_at_if_due(member, ctx)?, id)))
             .collect();
         due.sort_unstable();
-        let (pause, count) = match all_long_away || due.len() > PER_SLOW_ROUND {
+        let is_slow =
+            due.len() > PER_SLOW_ROUND || absent().all(|(_, member)| is_long_away(member, ctx));
+        let (pause, count) = match is_slow {
             true => (settings.slowly, PER_SLOW_ROUND),
             false => (settings.recontact, PER_ROUND),
         };
