@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ferrolb_core::address::AddressRange;
-use ferrolb_core::k8s::{endpoint_addresses, external_ips, service_ranges};
+use ferrolb_core::k8s::{endpoint_addresses, external_ips, key, service_ranges};
 use ferrolb_core::view::ServiceKey;
 use futures::stream::{BoxStream, StreamExt, select_all};
 use k8s_openapi::api::core::v1::Service;
@@ -104,11 +104,7 @@ fn listed(service: &Service) -> Option<(ServiceKey, Box<[IpAddr]>)> {
     if addresses.is_empty() || spec.type_.as_deref() == Some("LoadBalancer") {
         return None;
     }
-    let key = ServiceKey::new(
-        service.metadata.namespace.clone()?,
-        service.metadata.name.clone()?,
-    );
-    Some((key, addresses))
+    Some((key(&service.metadata)?, addresses))
 }
 
 fn ranges_of(object: &ServiceCIDR) -> Option<(String, Vec<AddressRange>)> {

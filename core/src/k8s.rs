@@ -38,11 +38,20 @@ const ADDRESSES: usize = 256;
 /// The API server takes 128 characters.
 const MAX_MANAGER: usize = 128;
 
-/// The view of a Service; `None` without namespace or name, which the API server never sends.
+/// Namespace and name of an object; `None` without one of them, which the API server never sends.
+#[must_use]
+pub fn key(meta: &ObjectMeta) -> Option<ServiceKey> {
+    Some(ServiceKey::new(
+        meta.namespace.as_deref()?,
+        meta.name.as_deref()?,
+    ))
+}
+
+/// The view of a Service; `None` without namespace or name.
 #[must_use]
 pub fn service_view(service: &Service) -> Option<ServiceView> {
     let meta = &service.metadata;
-    let key = ServiceKey::new(meta.namespace.clone()?, meta.name.clone()?);
+    let key = key(meta)?;
     let spec = service.spec.as_ref();
     let annotations = meta.annotations.as_ref();
     let mut asked = Asked::default();
@@ -156,8 +165,8 @@ impl Asked {
 pub fn endpoint_slice_view(slice: &EndpointSlice) -> Option<EndpointSliceView> {
     let meta = &slice.metadata;
     let service = ServiceKey::new(
-        meta.namespace.clone()?,
-        meta.labels.as_ref()?.get(LABEL_SERVICE_NAME)?.clone(),
+        meta.namespace.as_deref()?,
+        meta.labels.as_ref()?.get(LABEL_SERVICE_NAME)?.as_str(),
     );
     let family = match slice.address_type.as_str() {
         "IPv4" => Family::V4,
@@ -199,8 +208,7 @@ pub fn endpoints_views(endpoints: &Endpoints) -> [(&'static str, Option<Endpoint
 }
 
 fn endpoints_view(endpoints: &Endpoints, family: Family) -> Option<EndpointSliceView> {
-    let namespace = endpoints.metadata.namespace.clone()?;
-    let name = endpoints.metadata.name.clone()?;
+    let service = key(&endpoints.metadata)?;
     let subsets = endpoints.subsets.iter().flatten();
     let all = subsets.flat_map(|subset| {
         let ready = subset
@@ -224,7 +232,7 @@ fn endpoints_view(endpoints: &Endpoints, family: Family) -> Option<EndpointSlice
     });
     Some(EndpointSliceView {
         endpoints: distinct(endpoints),
-        service: ServiceKey::new(namespace, name),
+        service,
         family,
     })
 }

@@ -505,7 +505,7 @@ where
             Ok(object) => self.understood(&object, event),
             Err(error) => {
                 let head = piece.head();
-                let key = key(head.namespace, head.name);
+                let key = key(head.namespace.as_deref(), head.name.as_deref());
                 self.not_understood(&key, &error);
                 let told = Event::Unreadable((self.read)(&key, None));
                 (head.resource_version, told)
@@ -515,7 +515,7 @@ where
 
     fn understood(&mut self, object: &K, event: fn(T) -> Event<T>) -> (Option<String>, Event<T>) {
         let meta = object.meta();
-        let key = key(meta.namespace.clone(), meta.name.clone());
+        let key = key(meta.namespace.as_deref(), meta.name.as_deref());
         self.unreadable.remove(&key);
         let told = event((self.read)(&key, Some(object)));
         (meta.resource_version.clone(), told)
@@ -563,7 +563,7 @@ where
         error: String,
     ) -> Result<(Option<String>, Event<T>), Error> {
         let head = line.head();
-        let key = key(head.namespace, head.name);
+        let key = key(head.namespace.as_deref(), head.name.as_deref());
         let event = match head.event.as_deref() {
             Some("ADDED" | "MODIFIED") => {
                 self.not_understood(&key, &error);
@@ -579,7 +579,7 @@ where
     }
 }
 
-fn key(namespace: Option<String>, name: Option<String>) -> ServiceKey {
+fn key(namespace: Option<&str>, name: Option<&str>) -> ServiceKey {
     ServiceKey::new(namespace.unwrap_or_default(), name.unwrap_or_default())
 }
 

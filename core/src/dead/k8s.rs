@@ -12,6 +12,7 @@ use super::judge::NodeFacts;
 use super::serving::{Endpoint, Pod, ServiceFacts, SliceFacts};
 use super::vote::{LONGEST_ENTRY, VotesView};
 use crate::address::canonical;
+use crate::k8s::key;
 use crate::names::ANNOTATION_DEAD_NODE;
 use crate::names::LABEL_SERVICE_NAME;
 use crate::view::ServiceKey;
@@ -19,10 +20,6 @@ use crate::view::ServiceKey;
 /// Who makes the slices that follow pods: others do not follow a pod's readiness.
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const CONTROLLER: &str = "endpointslice-controller.k8s.io";
-
-fn key(meta: &ObjectMeta) -> Option<ServiceKey> {
-    Some(ServiceKey::new(meta.namespace.clone()?, meta.name.clone()?))
-}
 
 /// Whether a Service or a Namespace is annotated so that its pods are left alone.
 #[must_use]
@@ -76,7 +73,7 @@ pub fn slice_facts(slice: &EndpointSlice) -> Option<SliceFacts> {
     let key = key(&slice.metadata)?;
     let service = ServiceKey::new(
         key.namespace.clone(),
-        labels.get(LABEL_SERVICE_NAME)?.clone(),
+        labels.get(LABEL_SERVICE_NAME)?.as_str(),
     );
     let endpoints = slice.endpoints.iter().filter_map(|endpoint| {
         let target = endpoint.target_ref.as_ref()?;
