@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -32,6 +33,10 @@ pub use catalog::{
 
 use crate::debian;
 use crate::tools::cache_dir;
+
+/// Each build of the daemons makes another archive of each image. Whoever packs one removes those of the same
+/// image that nobody has asked for this long.
+const UNUSED: Duration = Duration::from_secs(3_600);
 
 /// An image yet to be packed.
 #[derive(Clone, Debug)]
@@ -167,13 +172,18 @@ impl Image {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         let packed = cache.join(format!("{name}-{}.tar", self.content(&files)?));
-        if !packed.exists() {
+        if let Ok(there) = File::open(&packed) {
+            there
+                .set_modified(SystemTime::now())
+                .with_context(|| format!("cannot touch {}", packed.display()))?;
+        } else {
             // Written aside and renamed: an interrupted one leaves nothing that looks whole.
             let aside = NamedTempFile::new_in(cache).context("cannot create the archive")?;
             archive::write(self, &files, aside.as_file(), cache)?;
             aside
                 .persist(&packed)
                 .context("cannot move the archive in place")?;
+            remove_unused(cache, &name)?;
         }
         Ok(packed)
     }
@@ -217,6 +227,33 @@ impl Image {
             "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
         })
     }
+}
+
+/// Removes archives of this image, `NAME-DIGEST.tar`, that have not been used for [`UNUSED`].
+fn remove_unused(cache: &Path, name: &str) -> Result<()> {
+    let is_of_it = |file: &str| {
+        let rest = file
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        let digest = rest.and_then(|rest| rest.strip_suffix(".tar"));
+        digest.is_some_and(|digest| {
+            digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    };
+    let entries =
+        fs::read_dir(cache).with_context(|| format!("cannot read {}", cache.display()))?;
+    for entry in entries.flatten() {
+        if !entry.file_name().to_str().is_some_and(is_of_it) {
+            continue;
+        }
+        let used = entry.metadata().and_then(|file| file.modified());
+        let is_unused = used.is_ok_and(|used| used.elapsed().is_ok_and(|time| time > UNUSED));
+        if is_unused {
+            // Another process may have been first.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// The SHA-256 of a file.

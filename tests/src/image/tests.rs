@@ -31,6 +31,33 @@ fn changed_content_gives_another_file() {
 }
 
 #[test]
+fn a_new_archive_takes_the_place_of_those_of_its_image_that_nobody_used_lately() {
+    let cache = tempfile::tempdir().unwrap();
+    let pack = |content: &str, reference: &str| {
+        let image = Image {
+            reference: reference.to_owned(),
+            ..image_of(&cache, content)
+        };
+        image.pack_into(cache.path()).unwrap()
+    };
+    let web = "example.com/web:1";
+    let [idle, used] = ["before", "in use"].map(|content| pack(content, web));
+    let others =
+        ["example.com/web:1-debug", "example.com/web:2"].map(|other| pack("before", other));
+    let long_ago = SystemTime::now() - UNUSED - Duration::from_secs(60);
+    for archive in others.iter().chain([&idle, &used]) {
+        let file = File::open(archive).unwrap();
+        file.set_modified(long_ago).unwrap();
+    }
+    assert_eq!(pack("in use", web), used);
+    let newest = pack("after", web);
+    assert!(!idle.exists());
+    for there in others.iter().chain([&used, &newest]) {
+        assert!(there.exists(), "{}", there.display());
+    }
+}
+
+#[test]
 fn the_archive_names_a_layer_whose_digest_is_in_the_configuration() {
     let cache = tempfile::tempdir().unwrap();
     let packed = image_of(&cache, "hello").pack_into(cache.path()).unwrap();
