@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use self::load::Load;
 use self::usage::{Usage, dispatched};
-use crate::process::pid_of;
+use crate::process::{memory_of, pid_of};
 
 /// For 65,536 addresses.
 const POOL: &str = "10.200.0.0/16";
@@ -151,6 +151,14 @@ impl Bench<'_> {
             self.cluster.lab.start(&controller)?;
             self.load.served(1..args.addresses).await?;
             self.await_addresses(args.addresses).await?;
+            let grown = self.speakers()?.into_iter().map(memory_of);
+            let grown: Vec<[f64; 2]> = grown.collect::<Result<_>>()?;
+            let [now, peak] =
+                [0, 1].map(|one| grown.iter().map(|all| all[one]).fold(0.0, f64::max));
+            println!(
+                "with the last of {} addresses a speaker has at most {now:.1} MiB; while they came it had at most {peak:.1}",
+                args.addresses
+            );
             self.cluster.lab.stop(&controller)?;
             let what = format!("and {} addresses", args.addresses);
             measure(&what, "≤ 32 MiB", false).await?;
@@ -176,6 +184,15 @@ impl Bench<'_> {
         }
     }
 
+    /// Their pids.
+    fn speakers(&self) -> Result<Vec<i32>> {
+        let lab = &self.cluster.lab;
+        let nodes = lab.nodes().into_iter();
+        nodes
+            .map(|node| pid_of(lab, &Daemon::speaker(&node.name).process_name()))
+            .collect()
+    }
+
     /// Starts the speakers anew, so that nothing of what was before counts; looks at them for a while, and
     /// prints what they used. The memory of each on average.
     async fn measure(&self, state: &State<'_>, first: Option<f64>) -> Result<f64> {
@@ -190,10 +207,7 @@ impl Bench<'_> {
             self.cluster.wait_until_ready(node)?;
         }
         sleep(SETTLE).await;
-        let speakers = nodes
-            .iter()
-            .map(|node| pid_of(lab, &Daemon::speaker(node).process_name()));
-        let speakers: Vec<_> = speakers.collect::<Result<_>>()?;
+        let speakers = self.speakers()?;
         let server = pid_of(lab, API_SERVER)?;
         let read = || {
             let usages = speakers.iter().map(|pid| Usage::read(*pid));
