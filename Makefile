@@ -76,13 +76,16 @@ push: ## Push what release-dry-run made to REGISTRY=host:port/path (PLAIN_HTTP=1
 reproduce: build build-arm64 ## Build once more elsewhere: the same programs, byte for byte? (10 minutes)
 	images/reproduce
 
-.PHONY: check
-check: ## The quick inner loop: format, lints, unit tests, purity of core
+.PHONY: lint
+lint: ## Format, lints, purity of core
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	tests/check-core-is-pure
+
+.PHONY: check
+check: lint ## The quick inner loop: lint, and unit tests
 	cargo test --locked -p ferrolb-core --features k8s -p ferrolb-kube -p ferrolb-controller -p ferrolb-speaker -p kubectl-ferrolb
 	cargo test --locked -p ferrolb-keeper --lib
-	tests/check-core-is-pure
 
 .PHONY: check-systems
 check-systems: $(SYSTEMS:%=check-%) ## Lints of the plugin as macOS and Windows see it
