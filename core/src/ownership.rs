@@ -280,6 +280,8 @@ impl Ownership {
         }
         if changes.ring {
             self.watching.rewatch(self.join.is_joined(), step);
+        }
+        if changes.ring || changes.away {
             self.contact.soon(step.ctx());
         }
     }

@@ -14,8 +14,8 @@ use crate::Instant;
 
 /// Members tried again in one round: the rest has its turn in the next.
 const PER_ROUND: usize = 2;
-/// The same in a round of those alone that are long away, or of so many that each waits for seconds anyway:
-/// the same pace, with a tenth of the rounds.
+/// The same in a round of those alone that are long away, or of so many that a speaker has more to try than
+/// these, and each waits for seconds anyway: the same pace, with a tenth of the rounds.
 const PER_SLOW_ROUND: usize = 20;
 /// So many PINGs in a row that hold this member gone, although it refuted: it is not heard.
 const UNHEARD_PINGS: u32 = 3;
@@ -25,6 +25,8 @@ const OUTBIDS: usize = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Contact {
     next_round: Instant,
+    /// When [`PER_SLOW_ROUND`] may be tried again: a round that comes sooner ([`Contact::soon`]) is a small one.
+    next_slow_round: Instant,
     unheard_pings: u32,
     quiet_until: Instant,
     name_shared_until: Instant,
@@ -35,6 +37,7 @@ impl Contact {
     pub(super) const fn new(next_round: Instant) -> Self {
         Self {
             next_round,
+            next_slow_round: Instant::START,
             unheard_pings: 0,
             quiet_until: Instant::START,
             name_shared_until: Instant::START,
@@ -122,13 +125,17 @@ impl Contact {
             .filter_map(|(id, member)| Some((tried_at_if_due(member, ctx)?, id)))
             .collect();
         due.sort_unstable();
-        let is_slow =
-            due.len() > PER_SLOW_ROUND || absent().all(|(_, member)| is_long_away(member, ctx));
-        let (pause, count) = match is_slow {
-            true => (settings.slowly, PER_SLOW_ROUND),
-            false => (settings.recontact, PER_ROUND),
+        let is_slow = share_of(due.len(), ctx) > PER_SLOW_ROUND
+            || absent().all(|(_, member)| is_long_away(member, ctx));
+        let mut count = PER_ROUND;
+        if is_slow && ctx.now >= self.next_slow_round {
+            self.next_slow_round = ctx.now + settings.slowly;
+            count = PER_SLOW_ROUND;
+        }
+        self.next_round = match is_slow {
+            true => self.next_slow_round,
+            false => ctx.now + settings.recontact,
         };
-        self.next_round = ctx.now + pause;
         // Whose it is to try takes longer to find out, and thousands may be absent.
         let due = due.into_iter();
         let mine = due.filter(|(_, id)| is_mine_to_contact(*id, ctx));
@@ -145,7 +152,7 @@ impl Contact {
         }
     }
 
-    /// Who is live has changed: those that are away since now are not to wait for those long away.
+    /// Who is live or away has changed: those that are away since now are not to wait for those long away.
     pub(super) fn soon(&mut self, ctx: Ctx<'_>) {
         self.next_round = self.next_round.min(ctx.now + ctx.settings.recontact);
     }
@@ -161,6 +168,13 @@ fn is_mine_to_contact(id: NodeId, ctx: Ctx<'_>) -> bool {
     ctx.members
         .neighbours(id, Way::After, ctx.settings.watchers)
         .contains(&ctx.me)
+}
+
+/// How many of so many members that are not live each live one tries, on average: each is tried by K of
+/// those that are live. To count one's own takes a look at the ring for each of them.
+fn share_of(absent: usize, ctx: Ctx<'_>) -> usize {
+    let live = ctx.members.index().live.len().max(1);
+    (absent * ctx.settings.watchers).div_ceil(live).min(absent)
 }
 
 fn is_long_away(member: &Member, ctx: Ctx<'_>) -> bool {

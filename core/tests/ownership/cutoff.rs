@@ -284,6 +284,35 @@ fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
     println!("heal to one owner: {heals}");
 }
 
+/// L10: thirty are away on each side, and each speaker has two of them to try. That is not so many that it
+/// tries them less often; the leases of beats are over by then, so nothing else heals it.
+#[test]
+fn halves_of_sixty_find_each_other_as_soon_as_those_of_ten() {
+    let mut heals = Times::default();
+    for seed in seeds(4) {
+        let mut world = World::settled(60, 60, seed, &FAST);
+        let split = (0..=60).map(|station| (station % 2) as u8).collect();
+        world.inflict(Fault::Split(split));
+        let pause = world.random.millis(0..1_000);
+        world.run(ms(5_000) + pause);
+        world.forget_past();
+        world.inflict(Fault::Heal);
+        let healed_at = world.now;
+        while world.vips().iter().any(|&vip| world.owners(vip).len() != 1) {
+            world.run(ms(2));
+            assert!(
+                world.now < healed_at + ms(500),
+                "seed {seed}: not one owner after 0.5 s"
+            );
+        }
+        heals.add(world.now.saturating_since(healed_at));
+        world.run(ms(2_000));
+        world.check("together again");
+        world.assert_sound(seed);
+    }
+    println!("halves of sixty heal to one owner: {heals}");
+}
+
 /// L10: the halves never knew of each other's speakers.
 #[test]
 fn speakers_that_started_apart_find_each_other() {

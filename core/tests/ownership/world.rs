@@ -21,6 +21,8 @@ use crate::random::Random;
 
 pub(crate) type Vip = IpAddr;
 
+/// The daemon's driver looks at least this often, whatever the speaker waits for.
+const LONGEST_WAIT: Duration = ms(400);
 /// Three probes and a pause after each, as the announcer sends them.
 const PROBING: Duration = Duration::from_millis(240);
 
@@ -463,10 +465,12 @@ impl World {
             self.hosts[host].asking.clear();
             return;
         }
-        if let Some((at, _)) = speaker.poll_timeout() {
-            let late = self.latency();
-            self.wake_host(host, at.max(now) + late);
-        }
+        let longest = now + LONGEST_WAIT;
+        let at = speaker
+            .poll_timeout()
+            .map_or(longest, |(at, _)| at.min(longest));
+        let late = self.latency();
+        self.wake_host(host, at.max(now) + late);
         self.hosts[host].speaker = Some(speaker);
     }
 

@@ -55,6 +55,8 @@ pub(in super::super) struct Changes {
     pub(in super::super) returned: bool,
     /// Somebody is live no more.
     pub(in super::super) gone: bool,
+    /// Somebody is away who was not, or was not known: it is to be tried soon.
+    pub(in super::super) away: bool,
 }
 
 impl Default for Index {
@@ -102,8 +104,9 @@ impl Index {
             candidates,
             returned,
             gone,
+            away,
         } = &self.changes;
-        *ring || *candidates || *gone || *returned || !vips.is_empty()
+        *ring || *candidates || *gone || *returned || *away || !vips.is_empty()
     }
 
     pub(super) fn claims(&self, vip: IpAddr) -> impl Iterator<Item = (NodeId, Claim)> {
@@ -165,6 +168,7 @@ impl Index {
         set(&mut self.reserving, id, is(reserves));
         self.known =
             self.known + usize::from(is(Member::is_known)) - usize::from(was(Member::is_known));
+        self.changes.away |= is(Member::is_absent) && !was(Member::is_absent);
         let live = (was(Member::is_live), is(Member::is_live));
         match live {
             (false, true) => self.changes.returned = true,

@@ -87,7 +87,7 @@ impl Member {
     }
 
     /// From now on it is spoken to there. What its kernel answered at another address says nothing
-    /// about this one, and it is tried at once.
+    /// about this one, and it is tried before others.
     pub(super) fn move_to(&mut self, address: IpAddr) {
         if std::mem::replace(&mut self.address, address) != address {
             self.kernel.forget_answers();
