@@ -94,9 +94,12 @@ impl Ownership {
         if self.common.members.is_kernel_silent(node) {
             return Some(Reason::KernelSilent);
         }
-        let links = &self.common.members.get(node)?.record.links;
-        let is_silent = links.iter().any(|link| link.silent);
-        is_silent.then_some(Reason::LinkSilent)
+        let member = self.common.members.get(node)?;
+        if member.record.links.iter().any(|link| link.silent) {
+            return Some(Reason::LinkSilent);
+        }
+        let is_doubtful = member.is_live() && member.record.stage == Stage::Doubtful;
+        is_doubtful.then_some(Reason::KubeProxyUnhealthy)
     }
 
     /// Who answers for `vip`.

@@ -1,5 +1,6 @@
 //! How addresses are spread: new ones by load, where eligibility allows; nothing moves for it.
 
+use ferrolb_core::Reason;
 use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings};
 
 use crate::faults::Fault;
@@ -168,6 +169,29 @@ fn a_node_whose_forwarding_is_in_doubt_keeps_what_it_has_and_takes_nothing_that_
         world.check("with the doubtful one alone");
         world.assert_sound(seed);
         assert_eq!(world.hosts[doubtful].announcing.len(), 30, "seed {seed}");
+    }
+}
+
+/// It keeps its addresses, so no address tells of it.
+#[test]
+fn a_node_whose_forwarding_is_in_doubt_is_shown_so_by_itself_and_by_the_others() {
+    for hosts in [1, 3] {
+        let mut world = World::settled(hosts, 5, 1, &FAST);
+        let shown = |world: &World, of: usize| -> Vec<Option<Reason>> {
+            let speakers = world.hosts.iter().flat_map(|host| &host.speaker);
+            let members = speakers.flat_map(|speaker| speaker.members());
+            let of_it = members.filter(|member| member.node == world.hosts[of].id);
+            of_it.map(|member| member.reason).collect()
+        };
+        world.inflict(Fault::Doubtful(0, true));
+        world.run(ms(500));
+        let said = Some(Reason::KubeProxyUnhealthy);
+        assert_eq!(shown(&world, 0), vec![said; hosts]);
+        let sound = (1..hosts).flat_map(|host| shown(&world, host));
+        assert_eq!(sound.flatten().collect::<Vec<_>>(), []);
+        world.inflict(Fault::Doubtful(0, false));
+        world.run(ms(500));
+        assert_eq!(shown(&world, 0), vec![None; hosts]);
     }
 }
 
