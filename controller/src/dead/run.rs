@@ -21,6 +21,8 @@ use crate::waiting::{done, until};
 
 /// Writes at once: of 60 pods they take 0.27 s, one at a time 0.9 s.
 const WRITES: usize = 8;
+/// Removing votes takes no longer, or is given up until the next time.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// An Event that takes longer is given up.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where Events about Nodes are: they have no namespace of their own.
@@ -239,7 +241,7 @@ impl Task {
         tracing::info!(entries = ?removal.keys, "removing votes that are out of date");
         let client = self.start.client.clone();
         let api = Api::<ConfigMap>::namespaced(client, &self.start.namespace);
-        let removed = remove(api, VOTES_NAME, removal, writer::PATIENCE);
+        let removed = remove(api, VOTES_NAME, removal, REMOVAL_PATIENCE);
         self.removal = Some(removed.boxed());
     }
 }

@@ -1,9 +1,7 @@
-//! Writes to `pods/status`, and to the `ConfigMap` of votes.
+//! Writes to `pods/status`.
 //!
 //! There is no right to read pods. A patch answers with the pod, also one that changes nothing: so a
 //! restore looks first, and is fenced by the version that it saw.
-
-use std::time::Duration;
 
 use ferrolb_core::dead::{Action, Outcome, POD_REASON, Write};
 use ferrolb_core::names::FIELD_MANAGER;
@@ -13,9 +11,6 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::timeout;
-
-/// A write that takes longer is given up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 fn params() -> PatchParams {
     PatchParams {
@@ -34,7 +29,7 @@ pub(super) async fn write(client: &Client, write: &Write) -> Outcome {
             Action::Restore => restore(&api, write).await,
         }
     };
-    match timeout(PATIENCE, written).await {
+    match timeout(write.patience, written).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => {
             let outcome = of_error(&error);

@@ -33,6 +33,12 @@ pub use words::{Action, Look, Looked, Notice, Outcome, Write};
 pub(super) const FOLLOWER: Duration = Duration::from_millis(300);
 /// Marks that have not begun by then are given up: Kubernetes will do it.
 pub(super) const MARKING: Duration = Duration::from_secs(2);
+/// A write that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same of a first try to mark: the API server that has the connection may have died with the node, and
+/// there is time for a second try.
+const PATIENCE_AT_FIRST: Duration = Duration::from_millis(500);
+const _: () = assert!(PATIENCE_AT_FIRST.as_millis() < MARKING.as_millis());
 /// A look that decided nothing is repeated, so often and after so long.
 pub(super) const LOOKS: u32 = 10;
 /// See [`LOOKS`].
@@ -242,11 +248,16 @@ impl DeadNodes {
                     death.who(node)
                 )),
             };
+            let patience = match (&action, attempts) {
+                (Action::Mark(_), 0) => PATIENCE_AT_FIRST,
+                _ => PATIENCE,
+            };
             return Some(Write {
                 node: node.clone(),
                 process: *process,
                 pod,
                 action,
+                patience,
             });
         }
         None

@@ -1,6 +1,7 @@
 //! What the machine hands out, and what it is told.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -53,6 +54,8 @@ pub struct Write {
     pub pod: Pod,
     /// What to write.
     pub action: Action,
+    /// It has failed if nobody has answered by then.
+    pub patience: Duration,
 }
 
 /// What became of a write.

@@ -328,6 +328,28 @@ fn a_write_that_fails_is_tried_once_more_and_one_that_is_refused_is_said() {
     assert!(world.events()[0].contains("the API server refuses it"));
 }
 
+/// The connection may lead to an API server on the dead node.
+#[test]
+fn a_mark_that_nobody_answers_is_tried_once_more_while_there_is_time() {
+    let mut world = three();
+    world.all_say(&["n1", "n3"], "n2", Opinion::Dead, at(0));
+    let look = world.dead.poll_look(at(0)).unwrap();
+    world.dead.handle_look(&look, Looked::Silent, at(150));
+    let first = world.dead.poll_write(at(150)).unwrap();
+    let given_up = at(150) + first.patience;
+    world.dead.handle_timeout(given_up);
+    world.dead.handle_written(&first, Outcome::Failed, given_up);
+    let second = world.dead.poll_write(given_up).unwrap();
+    assert_eq!(second.pod, first.pod);
+    assert!(second.patience > first.patience, "it may be slow");
+    let answered = given_up + second.patience;
+    world.dead.handle_timeout(answered);
+    world.dead.handle_written(&second, Outcome::Done, answered);
+    let said = world.events().join("");
+    assert!(said.contains("of 1 Service"), "{said}");
+    assert!(!said.contains("could not"), "{said}");
+}
+
 #[test]
 fn marks_that_have_not_begun_after_two_seconds_are_given_up() {
     let pods: Vec<_> = (10..60).map(|number| format!("p{number}@n2")).collect();
