@@ -81,10 +81,11 @@ impl<K: Ord + Clone, V: PartialEq + Clone> Store<K, V> {
         if self.views.get(&key) == view.as_ref() {
             return None;
         }
-        let before = match view {
-            Some(view) => self.views.insert(key.clone(), view),
-            None => self.views.remove(&key),
-        };
+        // The key, too, is another one: its texts are those of the view.
+        let before = self.views.remove(&key);
+        if let Some(view) = view {
+            self.views.insert(key.clone(), view);
+        }
         Some(Changed { key, before })
     }
 
