@@ -23,6 +23,7 @@ mod arp_load;
 mod arp_responder;
 mod frame;
 mod frame_observer;
+mod from_new_port;
 mod http;
 mod packet_socket;
 pub mod pcap;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::from_new_port::connect;
 use super::stop::Stop;
 
 /// Between the beginnings of two connections.
@@ -84,7 +85,7 @@ fn pace(target: SocketAddr, shared: &Arc<Shared>) {
 
 /// Whether a server takes the connection: that its kernel does is what is asked.
 fn is_served(target: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&target, PATIENCE) else {
+    let Ok(mut stream) = connect(target, PATIENCE) else {
         return false;
     };
     // Nothing is read: an echo says nothing first. The handshake was the server's pod's.

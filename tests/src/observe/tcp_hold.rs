@@ -3,15 +3,12 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::ops::Range;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
+use super::from_new_port::connect;
 use super::stop::Stop;
 
 /// Time between two messages of a talking connection.
@@ -61,7 +58,7 @@ impl TcpHold {
     /// them once: a backend must have answered before anything is proved by its silence.
     pub fn open(target: SocketAddr, count: usize) -> io::Result<Self> {
         let streams = (0..count)
-            .map(|_| connect(target))
+            .map(|_| opened(target))
             .collect::<io::Result<Vec<_>>>()?;
         let shared = Arc::<Shared>::default();
         let mut hold = Self {
@@ -204,36 +201,13 @@ impl fmt::Display for TcpReport {
     }
 }
 
-fn connect(target: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
-    bind(&socket, target)?;
-    socket.connect_timeout(&target.into(), PATIENCE)?;
-    let stream = TcpStream::from(socket);
+fn opened(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = connect(target, PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     exchange(&stream)?;
     Ok(stream)
-}
-
-/// From a port that no earlier connection had: servers, and nodes in between, may remember one that
-/// broke for minutes, since nobody told them of its end.
-fn bind(socket: &Socket, target: SocketAddr) -> io::Result<()> {
-    /// Below those that Linux chooses from.
-    const PORTS: Range<u16> = 10_000..32_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let any: IpAddr = match target {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    loop {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
-        let bound = socket.bind(&SocketAddr::new(any, PORTS.start + number).into());
-        match bound {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            other => return other,
-        }
-    }
 }
 
 fn exchange(mut stream: &TcpStream) -> io::Result<()> {
