@@ -75,12 +75,24 @@ Takes the top scope.
 {{- end -}}
 
 {{/*
-A component's image. MetalLB's own names, out of values that were written for its chart, would start
-MetalLB: they count as not set. Takes root, component.
+What of a component's image comes out of values that were written for MetalLB's chart, separated by spaces: it would
+start MetalLB, or no image at all. A repository is MetalLB's in whichever registry. With it goes its tag; and one of
+MetalLB's beside the chart's own repository: MetalLB's begin with v, FerroLB's do not. Takes root, component.
 */}}
+{{- define "ferrolb.imageOfMetalLB" -}}
+{{- $image := (index .root.Values .component).image -}}
+{{- $repository := splitList "@" $image.repository | first -}}
+{{- if or (hasPrefix "quay.io/metallb/" $repository) (regexMatch "metallb[/-](controller|speaker)$" $repository) -}}
+image.repository{{ if $image.tag }} image.tag{{ end }}
+{{- else if and (eq $repository (printf "ghcr.io/ferrolb/%s" .component)) (regexMatch "^v0[.]" (default "" $image.tag)) -}}
+image.tag
+{{- end -}}
+{{- end -}}
+
+{{/* A component's image. What is MetalLB's counts as not set. Takes root, component. */}}
 {{- define "ferrolb.image" -}}
 {{- $image := (index .root.Values .component).image -}}
-{{- if hasPrefix "quay.io/metallb/" $image.repository -}}
+{{- if include "ferrolb.imageOfMetalLB" . -}}
 {{- printf "ghcr.io/ferrolb/%s:%s" .component .root.Chart.AppVersion -}}
 {{- else -}}
 {{- printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) -}}
@@ -141,7 +153,10 @@ The user's labels of a component, without those that the chart sets. Takes root,
 {{- $given = append $given "speaker.excludeInterfaces.enabled" -}}
 {{- end -}}
 {{- range list "controller" "speaker" -}}
-{{- if hasPrefix "quay.io/metallb/" (index $.Values .).image.repository }}{{ $given = append $given (printf "%s.image" .) }}{{ end -}}
+{{- $component := . -}}
+{{- range include "ferrolb.imageOfMetalLB" (dict "root" $ "component" $component) | splitList " " | compact -}}
+{{- $given = append $given (printf "%s.%s" $component .) -}}
+{{- end -}}
 {{- end -}}
 {{- join ", " $given -}}
 {{- end -}}

@@ -71,12 +71,7 @@ fn every_value_of_every_release_is_accepted_and_each_acts_or_is_told_to_have_no_
                 told.iter().any(covers)
             };
             for Foreign { name, acts, .. } in of.clone() {
-                // An image that is not ours is told as a whole.
-                let of_an_image = name.contains("er.image.");
-                assert!(
-                    of_an_image || is_told(name) != *acts,
-                    "{release}: {name} in {told:?}"
-                );
+                assert!(is_told(name) != *acts, "{release}: {name} in {told:?}");
             }
             for name in told {
                 assert!(notes.contains(&name), "{name} in\n{notes}");
@@ -252,6 +247,103 @@ speaker:
     ] {
         assert!(told.contains(name), "{name} in {told:?}");
     }
+}
+
+/// The images that are started with an image's values, given to both daemons, and what is said of them. The
+/// name of the daemon stands for `DAEMON` in each.
+fn assert_image(values: &str, image: &str, without_effect: &[&str]) {
+    for (component, object) in [("controller", OBJECTS[0]), ("speaker", OBJECTS[1])] {
+        let of = |text: &str| text.replace("DAEMON", component);
+        let values = of(&format!("DAEMON: {{image: {values}}}"));
+        let rendered = Rendered::of(&values);
+        let name = format!("name={component}");
+        let path = ["spec", "template", "spec", "containers", &name, "image"];
+        assert_eq!(rendered.get(object, &path).unwrap(), of(image), "{values}");
+        let expected: BTreeSet<_> = without_effect.iter().map(|one| of(one)).collect();
+        for object in OBJECTS {
+            let told = told(&rendered, object).unwrap_or_default();
+            assert_eq!(told, expected, "{values}");
+        }
+        let notes = Chart::here().notes(&values).unwrap();
+        assert_eq!(
+            notes.contains("have no effect here"),
+            !expected.is_empty(),
+            "{values}: {notes}"
+        );
+        for name in expected {
+            assert!(notes.contains(&name), "{values}: {notes}");
+        }
+    }
+}
+
+const OURS: &str = "ghcr.io/ferrolb/DAEMON:0.1.0";
+
+#[test]
+fn an_image_of_metallbs_is_never_started_nor_is_its_tag_asked_of_our_repository() {
+    let (repository, tag) = ("DAEMON.image.repository", "DAEMON.image.tag");
+    for metallbs in ["v0.15.2", "v0.9.3", "v0.14", "v0.15.2@sha256:0123"] {
+        assert_image(&format!("{{tag: '{metallbs}'}}"), OURS, &[tag]);
+    }
+    for place in [
+        "quay.io/metallb/DAEMON",
+        "registry.corp/metallb/DAEMON",
+        "registry.corp:5000/mirror/quay.io/metallb/DAEMON",
+        "docker.io/rancher/mirrored-metallb-DAEMON",
+        "metallb/DAEMON",
+        "registry.corp/metallb/DAEMON@sha256",
+    ] {
+        assert_image(&format!("{{repository: '{place}'}}"), OURS, &[repository]);
+        for one in ["v0.15.2", "main", "0123"] {
+            let values = format!("{{repository: '{place}', tag: '{one}'}}");
+            assert_image(&values, OURS, &[repository, tag]);
+        }
+    }
+}
+
+#[test]
+fn an_image_of_ones_own_is_started_as_it_was_given() {
+    for (values, image) in [
+        ("{tag: 0.1.1}", "ghcr.io/ferrolb/DAEMON:0.1.1"),
+        ("{tag: v9}", "ghcr.io/ferrolb/DAEMON:v9"),
+        (
+            "{repository: registry.corp/ferrolb/DAEMON}",
+            "registry.corp/ferrolb/DAEMON:0.1.0",
+        ),
+        // Whoever builds it may name it so.
+        (
+            "{repository: registry.corp/ferrolb/DAEMON, tag: v0.1.0-patched}",
+            "registry.corp/ferrolb/DAEMON:v0.1.0-patched",
+        ),
+        (
+            "{repository: registry.corp/not-metallb/DAEMON-of-ours}",
+            "registry.corp/not-metallb/DAEMON-of-ours:0.1.0",
+        ),
+        (
+            "{tag: '0.1.0@sha256:0123'}",
+            "ghcr.io/ferrolb/DAEMON:0.1.0@sha256:0123",
+        ),
+    ] {
+        assert_image(values, image, &[]);
+    }
+}
+
+#[test]
+fn when_an_image_is_pulled_is_up_to_who_gave_it_whichever_image_it_was_written_for() {
+    let rendered = Rendered::of(
+        "controller: {image: {repository: quay.io/metallb/controller, tag: v0.15.2, pullPolicy: Always}}",
+    );
+    let path = [
+        "spec",
+        "template",
+        "spec",
+        "containers",
+        "name=controller",
+        "imagePullPolicy",
+    ];
+    assert_eq!(rendered.get(OBJECTS[0], &path).unwrap(), "Always");
+    let told = told(&rendered, OBJECTS[0]).unwrap();
+    assert!(!told.contains("controller.image.pullPolicy"), "{told:?}");
+    assert!(!told.contains("controller.image"), "{told:?}");
 }
 
 #[test]
