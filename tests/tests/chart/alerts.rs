@@ -38,6 +38,22 @@ fn each_alert_fires_when_it_should_and_not_before() {
 }
 
 #[test]
+fn where_the_chart_starts_no_speaker_none_is_missed() {
+    let off = ALL.replacen('{', "{speaker: {enabled: false}, ", 1);
+    let alone = r#"
+rule_files: [rules.yaml]
+tests:
+  - interval: 30s
+    input_series:
+      - series: ferrolb_leader{namespace="metallb-system", pod="controller-1"}
+        values: 1x20
+    alert_rule_test:
+      - {eval_time: 9m, alertname: FerroLBSpeakerDown, exp_alerts: []}
+"#;
+    judge(&rules_of(&off), alone);
+}
+
+#[test]
 fn each_alert_links_to_a_runbook_that_begins_with_a_command() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/runbooks.md");
     let page = fs::read_to_string(page).unwrap();
@@ -70,12 +86,20 @@ fn rules_of(values: &str) -> Value {
 }
 
 fn judge(rules: &Value, tests: &str) {
+    promtool(
+        tests,
+        &[("rules.yaml", &serde_yaml::to_string(rules).unwrap())],
+    );
+}
+
+/// Runs the tests of a file that may name others.
+pub(super) fn promtool(tests: &str, others: &[(&str, &str)]) {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-    write("rules.yaml", &serde_yaml::to_string(rules).unwrap());
-    write("alerts.yaml", tests);
+    for (name, text) in [&[("tests.yaml", tests)], others].concat() {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
     let mut promtool = Command::new(debian::program("promtool"));
     promtool.current_dir(folder.path());
-    let said = stdout_of(promtool.args(["test", "rules", "alerts.yaml"]), "");
+    let said = stdout_of(promtool.args(["test", "rules", "tests.yaml"]), "");
     said.expect("make setup brings promtool");
 }
