@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ferrolb_core::Reason;
-use ferrolb_core::report::{SpeakerStatus, VipStatus, Word};
+use ferrolb_core::report::{MemberStatus, SpeakerStatus, VipStatus, Word};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -32,6 +32,11 @@ struct MemberState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Down {
+    node: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Impairment {
     node: String,
     reason: String,
@@ -43,6 +48,7 @@ pub struct Gauges {
     addresses: Family<AddressState, Gauge>,
     silent: Family<Silent, Gauge>,
     members: Family<MemberState, Gauge>,
+    down: Family<Down, Gauge>,
     impaired: Family<Impairment, Gauge>,
     kube_proxy_unhealthy: Gauge,
     isolated: Gauge,
@@ -82,6 +88,11 @@ impl Gauges {
             self.members.clone(),
         );
         registry.register(
+            "ferrolb_member_down",
+            "1 for a node whose speaker is held, gone or lost; not for one that is up and cannot be heard",
+            self.down.clone(),
+        );
+        registry.register(
             "ferrolb_member_impaired",
             "1 for a node that cannot be heard, whose death would be noticed late, or whose link is silent",
             self.impaired.clone(),
@@ -107,9 +118,14 @@ impl Gauges {
     pub fn show(&self, status: &SpeakerStatus, vips: impl IntoIterator<Item = VipStatus>) {
         self.show_addresses(status, vips);
         let mut standings: BTreeMap<&str, i64> = BTreeMap::new();
+        self.down.clear();
         self.impaired.clear();
         for member in &status.members {
             *standings.entry(&member.standing).or_default() += 1;
+            if is_down(member) {
+                let node = member.node.clone();
+                self.down.get_or_create(&Down { node }).set(1);
+            }
             if let Some(reason) = &member.reason {
                 let label = Impairment {
                     node: member.node.clone(),
@@ -160,6 +176,14 @@ impl Gauges {
     }
 }
 
+/// Not a speaker that is up and cannot be heard (B1 to B3 of the protocol): it announces its addresses itself.
+/// Nor one that nobody ever heard: not every node has to have a speaker.
+fn is_down(member: &MemberStatus) -> bool {
+    let is_absent = matches!(member.standing.as_str(), "held" | "gone" | "lost");
+    let reason = member.reason.as_ref();
+    is_absent && reason.is_none_or(|reason| *reason != Reason::PeerBlocked)
+}
+
 fn state_of<'a>(vip: &'a VipStatus, status: &SpeakerStatus) -> State<'a> {
     if vip.announced_here {
         return State::Announced;
@@ -186,7 +210,6 @@ fn state_of<'a>(vip: &'a VipStatus, status: &SpeakerStatus) -> State<'a> {
 mod tests {
     use std::net::IpAddr;
 
-    use ferrolb_core::report::MemberStatus;
     use prometheus_client::encoding::text::encode;
 
     use super::*;
@@ -265,6 +288,7 @@ mod tests {
                 r#"ferrolb_addresses{state="silent",reason="address_conflict"} 1"#,
                 "ferrolb_isolated 0",
                 "ferrolb_kube_proxy_unhealthy 1",
+                r#"ferrolb_member_down{node="n3"} 1"#,
                 r#"ferrolb_member_impaired{node="n2",reason="peer_blocked"} 1"#,
                 r#"ferrolb_members{standing="gone"} 1"#,
                 r#"ferrolb_members{standing="live"} 2"#,
@@ -272,6 +296,35 @@ mod tests {
         );
         gauges.show(&status("n1"), []);
         assert!(!lines(&gauges).join("\n").contains("192.168"));
+    }
+
+    #[test]
+    fn each_node_whose_speaker_is_away_has_a_series_until_it_is_back() {
+        let members = |of_n4: &str| {
+            let mut status = status("n1");
+            status.members = vec![
+                member("n1", "live", None),
+                member("n2", "live", Some(Reason::LinkSilent)),
+                member("n3", "held", None),
+                member("n4", of_n4, Some(Reason::KernelSilent)),
+                member("n5", "lost", None),
+                member("n6", "never_heard", None),
+                // Up, and announcing: a firewall is between it and this node.
+                member("n7", "gone", Some(Reason::PeerBlocked)),
+                member("n8", "lost", Some(Reason::PeerBlocked)),
+                member("n9", "never_heard", Some(Reason::PeerBlocked)),
+            ];
+            status
+        };
+        let gauges = Gauges::default();
+        for (of_n4, down) in [("gone", &["n3", "n4", "n5"][..]), ("live", &["n3", "n5"])] {
+            gauges.show(&members(of_n4), []);
+            let mut lines = lines(&gauges);
+            lines.retain(|line| line.starts_with("ferrolb_member_down"));
+            let expected = down.iter();
+            let expected = expected.map(|node| format!("ferrolb_member_down{{node=\"{node}\"}} 1"));
+            assert_eq!(lines, expected.collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -82,11 +82,9 @@ const CONTROLLERS: [&str; 6] = [
     r#"metallb_k8s_client_config_loaded_bool{namespace="metallb-system", pod="controller-1"} 1"#,
     r#"metallb_k8s_client_config_stale_bool{namespace="metallb-system", pod="controller-1"} 0"#,
 ];
-const SPEAKERS: [&str; 6] = [
+const SPEAKERS: [&str; 4] = [
     r#"ferrolb_peers_alive{namespace="metallb-system", pod="speaker-1", instance="n1"} 2"#,
     r#"ferrolb_peers_alive{namespace="metallb-system", pod="speaker-2", instance="n2"} 2"#,
-    r#"ferrolb_members{namespace="metallb-system", pod="speaker-1", instance="n1", standing="live"} 2"#,
-    r#"ferrolb_members{namespace="metallb-system", pod="speaker-2", instance="n2", standing="live"} 2"#,
     r#"metallb_speaker_announced{namespace="metallb-system", pod="speaker-1", ip="10.0.0.1", node="n1"} 1"#,
     r#"metallb_speaker_announced{namespace="metallb-system", pod="speaker-2", ip="10.0.0.2", node="n2"} 1"#,
 ];
@@ -95,8 +93,8 @@ const TROUBLE: [&str; 6] = [
     r#"ferrolb_addresses_in_conflict{namespace="metallb-system", pod="controller-1", ip="10.0.0.9"} 1"#,
     r#"ferrolb_address_silent{namespace="metallb-system", pod="speaker-1", ip="10.0.0.3", wanted="false"} 1"#,
     r#"ferrolb_address_silent{namespace="metallb-system", pod="speaker-1", ip="10.0.0.4", wanted="true"} 1"#,
-    r#"ferrolb_members{namespace="metallb-system", pod="speaker-1", instance="n1", standing="gone"} 1"#,
-    r#"ferrolb_members{namespace="metallb-system", pod="speaker-2", instance="n2", standing="gone"} 1"#,
+    r#"ferrolb_member_down{namespace="metallb-system", pod="speaker-1", instance="n1", node="n3"} 1"#,
+    r#"ferrolb_member_down{namespace="metallb-system", pod="speaker-2", instance="n2", node="n3"} 1"#,
 ];
 /// Another installation is another matter.
 const OTHERS: [&str; 2] = [
