@@ -9,7 +9,7 @@ use super::values::{merge, nested};
 
 /// Name, what it does here, which charts have it, and something to set it to.
 const ALL: &str = include_str!("metallbs-values.txt");
-const RELEASES: [&str; 5] = ["0.11", "0.12", "0.13", "0.15", "0.16"];
+const RELEASES: [&str; 6] = ["0.11", "0.12", "0.13", "0.14", "0.15", "0.16"];
 
 struct Foreign {
     name: &'static str,
@@ -160,7 +160,6 @@ prometheus:
   namespace: monitoring
   prometheusRule:
     enabled: true
-    addressPoolUsage: {excludePools: 'test-.*|tiny'}
     addressPoolExhausted: {enabled: false}
 controller:
   labels: {team: network}
@@ -182,14 +181,11 @@ speaker:
         None,
         "rbacPrometheus: false"
     );
-    let usage = "alert=MetalLBAddressPoolUsage75Percent";
-    let expression = ["spec", "groups", "name=ferrolb", "rules", usage, "expr"];
-    let expression = rendered.get("PrometheusRule/ferrolb", &expression).unwrap();
-    let expression = expression.as_str().unwrap();
-    assert!(
-        expression.contains("pool!~\"test-.*|tiny\""),
-        "{expression}"
-    );
+    let rules = ["spec", "groups", "name=ferrolb", "rules"];
+    let alert = |name| [&rules[..], &[name]].concat();
+    let rule = |name| rendered.get("PrometheusRule/ferrolb", &alert(name));
+    assert_eq!(rule("alert=MetalLBAddressPoolExhausted"), None);
+    assert!(rule("alert=MetalLBAddressPoolUsage75Percent").is_some());
     for object in OBJECTS {
         for path in [
             &["metadata", "labels", "team"][..],
@@ -213,6 +209,8 @@ fn values_as_people_of_0_15_have_them_act() {
 crds: {enabled: true, validationFailurePolicy: Fail}
 frrk8s: {enabled: false}
 networkpolicies: {enabled: true}
+prometheus:
+  prometheusRule: {enabled: true, addressPoolUsage: {excludePools: 'test-.*|tiny'}}
 speaker:
   gratuitousARPInterval: 30
   excludeInterfaces: {enabled: false}
@@ -225,6 +223,14 @@ speaker:
     assert_eq!(
         argument(&rendered, "speaker", "--announce-refresh").unwrap(),
         "30"
+    );
+    let usage = "alert=MetalLBAddressPoolUsage75Percent";
+    let expression = ["spec", "groups", "name=ferrolb", "rules", usage, "expr"];
+    let expression = rendered.get("PrometheusRule/ferrolb", &expression).unwrap();
+    let expression = expression.as_str().unwrap();
+    assert!(
+        expression.contains("pool!~\"test-.*|tiny\""),
+        "{expression}"
     );
     // Nothing listens where MetalLB's probes ask.
     let probe = [
