@@ -55,7 +55,7 @@ manifests: ## Render the chart into deploy/, for kubectl apply and kustomize
 	$(LAB) manifests
 
 .PHONY: reference
-reference: build ## Write the reference pages of the documentation from the code
+reference: build ## Write the reference pages and what the chart says of its values from the code
 	$(LAB) reference
 
 .PHONY: docs

@@ -1,4 +1,4 @@
-//! The reference pages of the documentation, made from the code: what `docs/reference` has.
+//! What is made from the code for who reads: `docs/reference`, and what the chart says of its values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use ferrolb_core::Reason;
-use serde_yaml::Value;
 
 use crate::command::stdout_of;
 use crate::daemon::program;
@@ -16,6 +15,7 @@ use crate::workspace;
 
 mod objects;
 mod source;
+mod values;
 
 use source::{documented_constants, documented_structs, registrations};
 
@@ -28,7 +28,7 @@ pub fn all() -> Result<Vec<(&'static str, String)>> {
         ("reasons.md", reasons()),
         ("events.md", events()?),
         ("metrics.md", metrics()?),
-        ("values.md", values()?),
+        ("values.md", values::reference()?),
         ("status.md", status()?),
         ("plugin.md", plugin()?),
         ("flags.md", flags()?),
@@ -36,11 +36,25 @@ pub fn all() -> Result<Vec<(&'static str, String)>> {
     ])
 }
 
-/// Writes the folder.
-pub fn write(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    for (name, text) in all()? {
-        let path = folder.join(name);
+/// The files of the chart that say what its values mean, by path in the source tree.
+pub fn of_the_chart() -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        (values::README, values::readme()?),
+        (values::SCHEMA, values::schema()?),
+    ])
+}
+
+/// Writes all of it into a source tree.
+pub fn write(tree: &Path) -> Result<()> {
+    let folder = tree.join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let pages = all()?
+        .into_iter()
+        .map(|(name, text)| (folder.join(name), text));
+    let of_the_chart = of_the_chart()?
+        .into_iter()
+        .map(|(path, text)| (tree.join(path), text));
+    for (path, text) in pages.chain(of_the_chart) {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
@@ -139,47 +153,6 @@ fn metrics() -> Result<String> {
         text.push('\n');
     }
     Ok(text.trim_end().to_owned() + "\n")
-}
-
-fn values() -> Result<String> {
-    let mut text = page(
-        "Chart values",
-        "Every value of the Helm chart, with its default. Names that are not listed are refused, unless they are MetalLB's.",
-    );
-    text += "| value | default | meaning |\n| --- | --- | --- |\n";
-    let yaml = read("charts/ferrolb/values.yaml")?;
-    let comments = source::comments(&yaml);
-    let values: Value = serde_yaml::from_str(&yaml).context("values.yaml")?;
-    add_values(&mut text, &values, "", &comments);
-    Ok(text)
-}
-
-fn add_values(text: &mut String, value: &Value, path: &str, comments: &BTreeMap<String, String>) {
-    let Value::Mapping(entries) = value else {
-        return;
-    };
-    for (key, value) in entries {
-        let key = key.as_str().unwrap_or_default();
-        let path = if path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{path}.{key}")
-        };
-        let about = comments
-            .get(&path)
-            .map(|about| cell(about))
-            .unwrap_or_default();
-        let has_more = matches!(value, Value::Mapping(entries) if !entries.is_empty());
-        if has_more {
-            if !about.is_empty() {
-                let _ = writeln!(text, "| `{path}` | | {about} |");
-            }
-            add_values(text, value, &path, comments);
-        } else {
-            let shown = serde_json::to_string(value).unwrap_or_default();
-            let _ = writeln!(text, "| `{path}` | `{}` | {about} |", cell(&shown));
-        }
-    }
 }
 
 fn status() -> Result<String> {

@@ -7,6 +7,7 @@ mod chart {
     mod crds;
     mod dashboard;
     mod dead_nodes;
+    mod described;
     mod install;
     mod manifests;
     mod metallbs_values;

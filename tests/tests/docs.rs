@@ -21,13 +21,19 @@ fn every_link_to_a_file_of_the_repository_leads_somewhere() {
         let text = fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1) {
             let link = link.split(')').next().unwrap();
-            if link.is_empty() || link.contains("://") {
+            let on_the_web = link.strip_prefix(REPOSITORY);
+            if link.is_empty() || (on_the_web.is_none() && link.contains("://")) {
                 continue;
             }
+            let folder = match on_the_web {
+                Some(_) => root(),
+                None => page.parent().unwrap().to_owned(),
+            };
+            let link = on_the_web.unwrap_or(link);
             let (target, heading) = link.split_once('#').unwrap_or((link, ""));
             let file = match target {
                 "" => page.clone(),
-                target => page.parent().unwrap().join(target),
+                target => folder.join(target),
             };
             assert!(file.exists(), "{}: {target} does not exist", page.display());
             let leads = heading.is_empty() || headings(&file).any(|one| one == heading);
@@ -41,6 +47,9 @@ fn every_link_to_a_file_of_the_repository_leads_somewhere() {
     }
     assert!(links > 20, "only {links} links were found");
 }
+
+/// Where files of the repository are on the web.
+const REPOSITORY: &str = "https://github.com/ferrolb/ferrolb/blob/main/";
 
 /// The names under which a page's headings are linked to.
 fn headings(page: &Path) -> impl Iterator<Item = String> {
@@ -154,14 +163,24 @@ fn is_label(word: &str) -> bool {
 #[test]
 fn the_reference_pages_are_those_that_the_code_makes() {
     for (name, text) in reference::all().unwrap() {
-        let path = root().join(reference::FOLDER).join(name);
-        let committed = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            committed == text,
-            "{} differs from the code: run `make reference`",
-            path.display()
-        );
+        assert_made(&root().join(reference::FOLDER).join(name), &text);
     }
+}
+
+#[test]
+fn what_the_chart_says_of_its_values_is_made_from_their_comments() {
+    for (path, text) in reference::of_the_chart().unwrap() {
+        assert_made(&root().join(path), &text);
+    }
+}
+
+fn assert_made(path: &Path, text: &str) {
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "{} differs from the code: run `make reference`",
+        path.display()
+    );
 }
 
 #[test]
@@ -278,6 +297,7 @@ fn pages() -> Vec<PathBuf> {
         root.join("ARCHITECTURE.md"),
         root.join("CONTRIBUTING.md"),
         root.join("SECURITY.md"),
+        root.join("charts/ferrolb/README.md"),
         root.join("examples/reference-walk/README.md"),
     ];
     pages.extend(of_the_book());

@@ -127,7 +127,8 @@ fn literals(source: &str) -> Vec<(String, usize, usize)> {
     found
 }
 
-/// Comments above keys of a YAML text, by path of the key. A blank line parts them.
+/// Comments above keys of a YAML text, and behind their values, by path of the key. A blank line parts them. An example,
+/// which ends a comment, is for who reads the file.
 pub(super) fn comments(yaml: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut path: Vec<(usize, String)> = Vec::new();
@@ -139,19 +140,29 @@ pub(super) fn comments(yaml: &str) -> BTreeMap<String, String> {
             about.push(comment.strip_prefix(' ').unwrap_or(comment));
             continue;
         }
-        if let Some((key, _)) = text.split_once(':')
+        if let Some((key, value)) = text.split_once(':')
             && !text.starts_with('-')
         {
             path.retain(|(depth, _)| *depth < indent);
             path.push((indent, key.to_owned()));
             let keys: Vec<_> = path.iter().map(|(_, key)| key.as_str()).collect();
-            if !about.is_empty() {
-                found.insert(keys.join("."), about.join(" "));
+            let sentences = about.iter().take_while(|line| **line != "Example:");
+            let sentences: Vec<_> = sentences.copied().chain(behind(value)).collect();
+            if !sentences.is_empty() {
+                found.insert(keys.join("."), sentences.join(" "));
             }
         }
         about.clear();
     }
     found
+}
+
+/// The comment in `value # comment`. Text in quotes may have that sign itself, so none is looked for behind it.
+fn behind(value: &str) -> Option<&str> {
+    if value.trim_start().starts_with(['"', '\'']) {
+        return None;
+    }
+    Some(value.split_once(" # ")?.1.trim_end())
 }
 
 #[cfg(test)]
@@ -197,5 +208,20 @@ mod tests {
             .map(|(key, about)| (key.as_str(), about.as_str()))
             .collect();
         assert_eq!(found, [("a", "The first."), ("a.b", "Inner, two lines.")]);
+    }
+
+    #[test]
+    fn a_comment_may_stand_behind_the_value_and_end_with_an_example() {
+        let yaml = "# The first.\n# Example:\n#   a: 2\na: 1\nb: 2 # The second.\nc: # The third.\n  d: \"x # y\"\n";
+        let found: Vec<_> = comments(yaml).into_iter().collect();
+        let expected = [
+            ("a", "The first."),
+            ("b", "The second."),
+            ("c", "The third."),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(key, about)| (key.to_owned(), about.to_owned()))
+        );
     }
 }

@@ -20,11 +20,15 @@ pub(crate) struct Chart {
 impl Chart {
     pub(crate) fn here() -> Self {
         let tools = Tools::ensure(&[Module::Kubernetes]).unwrap();
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ferrolb");
         Self {
             helm: tools.binary("helm").unwrap(),
-            dir,
+            dir: Self::folder(),
         }
+    }
+
+    /// Where its files are; to read them, no helm is needed.
+    pub(crate) fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/ferrolb")
     }
 
     pub(crate) fn dir(&self) -> &Path {

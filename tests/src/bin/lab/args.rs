@@ -134,10 +134,10 @@ pub(crate) enum Command {
         #[arg(default_value = "deploy", value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Write the documentation's reference pages from the code
+    /// Write the reference pages, the chart's table of values and its schema's descriptions from the code
     Reference {
-        /// Where to
-        #[arg(default_value = "docs/reference", value_name = "DIR")]
+        /// Where to: a source tree
+        #[arg(default_value = ".", value_name = "DIR")]
         directory: PathBuf,
     },
     /// A preprocessor of mdBook, which `make docs` runs
