@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::super::Chart;
 
+/// Where a file of the repository is on the web.
+const RAW: &str = "https://raw.githubusercontent.com/ferrolb/ferrolb/main/";
+
 #[test]
 fn every_property_of_the_schema_is_described() {
     let schema = fs::read(Chart::folder().join("values.schema.json")).unwrap();
@@ -64,4 +67,20 @@ fn helm_shows_the_readme_with_every_value() {
         shown.contains("| `speaker.peersPort` | `7946` |"),
         "{shown}"
     );
+}
+
+#[test]
+fn the_icon_is_a_drawing_of_this_repository() {
+    let chart = fs::read_to_string(Chart::folder().join("Chart.yaml")).unwrap();
+    let chart: serde_yaml::Value = serde_yaml::from_str(&chart).unwrap();
+    let path = chart["icon"].as_str().unwrap().strip_prefix(RAW).unwrap();
+    let icon = fs::read_to_string(Chart::folder().join("../..").join(path)).unwrap();
+    assert!(
+        icon.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""),
+        "{icon}"
+    );
+    // Who shows it may have neither our fonts nor a way to fetch anything.
+    for foreign in ["<text", "href=", "url(http", "<script"] {
+        assert!(!icon.contains(foreign), "{foreign} in {icon}");
+    }
 }
