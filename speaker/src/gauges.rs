@@ -94,7 +94,7 @@ impl Gauges {
         );
         registry.register(
             "ferrolb_member_impaired",
-            "1 for a node that cannot be heard, whose death would be noticed late, or whose link is silent",
+            "1 for a node that cannot be heard, whose death would be noticed late, whose link is silent, or whose kube-proxy is unhealthy",
             self.impaired.clone(),
         );
         registry.register(
