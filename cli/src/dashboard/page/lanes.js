@@ -28,7 +28,7 @@ function ofState(one) {
 function note(view) {
   const time = view.now;
   const isFirst = before === 0;
-  const told = isFirst ? assignments(view.events) : null;
+  const told = isFirst ? assignments(view) : null;
   const missed = !isFirst && time - before > GAP && state.heard < time - GAP;
   const seen = new Set();
   const moved = [];
@@ -64,11 +64,17 @@ function note(view) {
 }
 
 // By Service: who announced it since when, as Events tell.
-function assignments(events) {
+// An Event names the Service and no address: of one that has two, nobody knows which was meant.
+function assignments({ events, status }) {
   const told = new Map();
+  const addresses = new Map();
+  for (const service of status.addresses.flatMap((one) => one.services)) {
+    addresses.set(service, (addresses.get(service) ?? 0) + 1);
+  }
   for (const event of events) {
     if (event.reason !== NODE_ASSIGNED || !event.node || !event.time) continue;
     const key = `${event.namespace}/${event.name}`;
+    if (addresses.get(key) > 1) continue;
     if (!told.has(key)) told.set(key, []);
     told.get(key).push({ from: Date.parse(event.time), who: event.node });
   }
