@@ -21,21 +21,26 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// A condition's message may have 32,768 bytes; nobody reads that much.
 const LONGEST: usize = 1_024;
 
+const ASIDE: &str = "the ConfigMap is in force, and not these objects";
+
 /// What is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub enum State {
     /// What is wrong; empty if nothing is.
-    pub error: String,
+    Judged(String),
+    /// The `ConfigMap` is in force. What was said of the objects before holds no longer.
+    Aside,
 }
 
 impl State {
     /// The status that says it.
     fn status(&self, now: Timestamp) -> Value {
-        let (result, status, reason) = match self.error.as_str() {
-            "" => ("Valid", "True", "Reconciled"),
-            _ => ("Invalid", "False", "ConfigurationError"),
+        let (result, status, reason, message) = match self {
+            Self::Judged(error) if error.is_empty() => ("Valid", "True", "Reconciled", ""),
+            Self::Judged(error) => ("Invalid", "False", "ConfigurationError", error.as_str()),
+            Self::Aside => ("Unknown", "Unknown", "NotInForce", ASIDE),
         };
-        let error = shortened(&self.error, LONGEST);
+        let error = shortened(message, LONGEST);
         // MetalLB's controller has the first one, its speakers the other one; here one program judges both.
         let conditions = ["poolReconcilerValid", "configReconcilerValid"].map(|kind| {
             json!({ "type": kind, "status": status, "reason": reason, "message": error,
@@ -70,21 +75,9 @@ async fn try_to_send(client: Client, namespace: &str, state: &State) -> kube::Re
     };
     let api = Api::<Untyped>::namespaced_with(client.clone(), namespace, &resource);
     let request = Request::new(api.resource_url());
-    let object = json!({
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": { "name": NAME, "labels": { "metallb.io/component-type": "controller" } },
-    });
-    let params = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        dry_run: false,
-    };
-    let body = serde_json::to_vec(&object).map_err(Error::SerdeError)?;
-    let create = request.create(&params, body).map_err(Error::BuildRequest)?;
-    match version_after(&client, create).await {
-        Ok(_) => {}
-        Err(Error::Api(status)) if status.code == 409 => {}
-        Err(error) => return Err(error),
+    // Where none was written before, nothing is to be taken back.
+    if matches!(state, State::Judged(_)) {
+        create(&client, &request, &resource).await?;
     }
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -97,6 +90,24 @@ async fn try_to_send(client: Client, namespace: &str, state: &State) -> kube::Re
     version_after(&client, patch).await.map(drop)
 }
 
+async fn create(client: &Client, request: &Request, resource: &ApiResource) -> kube::Result<()> {
+    let object = json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": { "name": NAME, "labels": { "metallb.io/component-type": "controller" } },
+    });
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        dry_run: false,
+    };
+    let body = serde_json::to_vec(&object).map_err(Error::SerdeError)?;
+    let create = request.create(&params, body).map_err(Error::BuildRequest)?;
+    match version_after(client, create).await {
+        Err(Error::Api(status)) if status.code == 409 => Ok(()),
+        created => created.map(drop),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,15 +115,15 @@ mod tests {
     #[test]
     fn it_says_what_metallb_says() {
         let now: Timestamp = "2026-01-01T00:00:00.5Z".parse().unwrap();
-        let of = |error: &str| {
-            let error = error.to_owned();
-            State { error }.status(now)
-        };
+        let of = |error: &str| State::Judged(error.to_owned()).status(now);
         let valid = of("");
         assert_eq!(valid["result"], "Valid");
         assert_eq!(valid["errorSummary"], "");
         assert_eq!(valid["conditions"][0]["type"], "poolReconcilerValid");
         assert_eq!(valid["conditions"][1]["type"], "configReconcilerValid");
+        let aside = State::Aside.status(now);
+        assert_eq!(aside["result"], "Unknown");
+        assert_eq!(aside["conditions"][0]["status"], "Unknown");
         let invalid = of("IPAddressPool metallb-system/lan: no");
         assert_eq!(invalid["result"], "Invalid");
         for condition in invalid["conditions"].as_array().unwrap() {

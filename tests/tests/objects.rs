@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 200);
 const NEXT: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 201);
+const LATE: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 202);
 const CONTROLLER: &str = "controller-cp";
 const COMPILED: &str = "ferrolb-config";
 
@@ -333,6 +334,17 @@ fn a_bad_object_among_good_ones_changes_nothing_for_them() -> Result<()> {
     assert_eq!(cluster.owner(VIP)?, owner);
     create_service(lab, "late")?;
     event(lab, "Service", "late", "AllocationFailed")?;
+    // A ConfigMap that is written after the pools went is in force, and what was said of objects no longer holds.
+    lab.apply(&config_map(
+        "address-pools: [{name: lan, protocol: layer2, addresses: [192.168.64.200-192.168.64.202]}]",
+    ))?;
+    until_given(lab, "late", LATE)?;
+    until(
+        lab,
+        "configurationstate/controller",
+        ".status.result",
+        "Unknown",
+    )?;
     Ok(())
 }
 

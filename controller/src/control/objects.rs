@@ -95,11 +95,10 @@ impl Control {
 
     /// What is told of the objects in their own statuses. Nothing else waits for it.
     pub(super) fn start_object_writes(&mut self) {
-        let error = self.index.objects_error();
-        if error.is_none() {
-            return self.pool_statuses.want(&[]);
-        }
-        if self.rights.pool_status {
+        let judged = self.index.objects_error().map(State::Judged);
+        if judged.is_none() {
+            self.pool_statuses.want(&[]);
+        } else if self.rights.pool_status {
             while self.pool_writes.len() < EVENTS {
                 let Some(write) = self.pool_statuses.poll_write(self.clock.now()) else {
                     break;
@@ -109,7 +108,8 @@ impl Control {
                 self.pool_writes.push(write.boxed());
             }
         }
-        let state = error.map(|error| State { error });
+        let is_aside = self.index.leaves_objects_aside();
+        let state = judged.or_else(|| is_aside.then_some(State::Aside));
         let is_news = state.is_some() && state != self.state_said;
         if let Some(state) = state
             && is_news

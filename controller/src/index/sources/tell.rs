@@ -200,6 +200,13 @@ impl Index {
         Some(refused.join("; "))
     }
 
+    /// Whether the `ConfigMap` is in force, so that nobody judges the objects.
+    #[must_use]
+    pub fn leaves_objects_aside(&self) -> bool {
+        let sourcing = self.sourcing.as_ref();
+        self.leading && sourcing.and_then(|it| it.sources.in_force()) == Some(Source::ConfigMap)
+    }
+
     /// Whether the newest version of an object is not in force, although objects count.
     pub(in crate::index) fn has_refused_objects(&self) -> bool {
         self.sourcing.as_ref().is_some_and(|sourcing| {
