@@ -3,7 +3,8 @@
 use ferrolb_core::dead::DeadNodesStatus;
 use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
 use ferrolb_core::report::{
-    ConfigurationStatus, ControllerStatus, Explained, ObjectStatus, PoolStatus, ServiceStatus,
+    ConfigurationStatus, ControllerStatus, Explained, MemberStatus, ObjectStatus, PoolStatus,
+    ServiceStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -173,6 +174,32 @@ pub(crate) fn vouching(node: &str, members: &[(&str, &str)]) -> Said {
     });
     let status = serde_json::from_value(status).map_err(Into::into);
     vec![(node.to_owned(), status)]
+}
+
+/// A member as a speaker tells of it: 20 ms after a datagram if it is live, else 3.2 s after.
+pub(crate) fn member(
+    node: &str,
+    standing: &str,
+    verdict: Option<&str>,
+    reason: Option<&str>,
+) -> MemberStatus {
+    let heard = if standing == "live" { 20 } else { 3_200 };
+    serde_json::from_value(json!({
+        "node": node, "address": "192.168.64.13", "mac": "02:00:00:00:00:0d", "standing": standing,
+        "verdict": verdict, "incarnation": 1, "heardMillisAgo": heard, "addresses": 0,
+        "reason": reason,
+    }))
+    .expect("a member")
+}
+
+/// One that is heard.
+pub(crate) fn heard(node: &str) -> MemberStatus {
+    member(node, "live", None, None)
+}
+
+/// One whose node is up and whose speaker cannot be heard: its process was found away, and its kernel answers.
+pub(crate) fn blocked(node: &str) -> MemberStatus {
+    member(node, "gone", Some("stalled"), Some("peer_blocked"))
 }
 
 /// A keeper that passes connections of these addresses on: each with the node that has them, and packets so far.

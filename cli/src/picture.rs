@@ -18,6 +18,7 @@ use serde::Serialize;
 
 pub(crate) use self::events::{Happening, happening, in_order};
 pub(crate) use self::heard::{Heard, NodeFacts};
+pub(crate) use self::nodes::is_blocked;
 pub(crate) use self::verdict::{Finding, Severity, Verdict};
 use crate::ago;
 use crate::cluster::Cluster;
@@ -79,7 +80,7 @@ pub(crate) enum NodeState {
     /// Some say so.
     Doubted,
     Restarting,
-    /// It does not answer, and nobody else tells of it.
+    /// It does not answer, and nobody else hears it, or tells of it at all.
     Unknown,
     /// No speaker's pod is there.
     NoSpeaker,

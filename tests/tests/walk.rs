@@ -164,6 +164,7 @@ fn policy_local_keeps_the_clients_address_and_only_a_node_with_an_endpoint_annou
         plugin::outage::without_rights_nothing_is_called_well(lab)?;
         plugin::outage::a_first_configuration_leaves_out_hosts_that_are_there(lab)?;
         plugin::outage::the_live_view_draws_on_a_terminal(lab)?;
+        plugin::outage::a_node_that_cannot_be_heard_is_not_called_dead(lab, cluster)?;
         plugin::outage::a_node_that_is_cut_off_is_named_at_once(lab)?;
         plugin::outage::an_api_server_that_hangs_or_is_down_is_one_line(lab)
     })

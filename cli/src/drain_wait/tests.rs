@@ -2,7 +2,7 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{WEB, announcing, as_data, passing_on, printed, said_of, vouching};
+use crate::fixtures::{WEB, announcing, as_data, blocked, passing_on, printed, said_of, vouching};
 use crate::output::Output;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -125,6 +125,10 @@ fn a_speaker_that_is_silent_may_pass_something_on_unless_its_node_is_dead() {
     let mut said = vouching("n2", &[("n3", "gone")]);
     said.push(("n3".to_owned(), silent()));
     assert!(of(&said).done);
+    let mut said = vouching("n2", &[]);
+    said[0].1.as_mut().unwrap().members.push(blocked("n3"));
+    said.push(("n3".to_owned(), silent()));
+    assert_eq!(of(&said).unknown, ["n3"]);
     let mut said = vouching("n2", &[("n3", "lost")]);
     said.push(("n3".to_owned(), silent()));
     assert!(!of(&said).done);

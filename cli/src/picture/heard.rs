@@ -268,7 +268,7 @@ fn node_facts(node: &Node) -> Option<NodeFacts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{said, vouching};
+    use crate::fixtures::{blocked, said, vouching};
 
     fn speakers(count: usize) -> Vec<Daemon> {
         let numbers = 0..count;
@@ -313,5 +313,9 @@ mod tests {
         let said = vouching("n1", &[("n1", "live"), ("n2", "live"), ("n3", "gone")]);
         assert!(are_dead(["n3"].into_iter(), &said));
         assert!(!are_dead(["n3", "n2"].into_iter(), &said));
+        // Its own word is worth waiting for.
+        let mut said = vouching("n1", &[("n1", "live"), ("n2", "live")]);
+        said[0].1.as_mut().unwrap().members.push(blocked("n3"));
+        assert!(!are_dead(["n3"].into_iter(), &said));
     }
 }

@@ -14,25 +14,36 @@ use crate::speaker::Said;
 /// How a member is called that will be back in a moment.
 const RESTARTING: &str = "restarting";
 
-/// The views that count: not those of speakers that hear nobody, and not those that more of the others hold
-/// gone than live. One that is cut off holds all others dead. If none is left, all count.
+/// Whether its node is up and only its speaker is not heard. Such a member is never live by their word, and goes on
+/// announcing what it has.
+pub(crate) fn is_blocked(member: &MemberStatus) -> bool {
+    member.reason.as_deref() == Some(Reason::PeerBlocked.as_str())
+}
+
+fn is_absent(member: &MemberStatus) -> bool {
+    !member.is_live() && !is_blocked(member)
+}
+
+/// The views that count: not those of speakers that hear nobody, and not those that more of the others do not hear
+/// than hear. One that is cut off holds all others dead, and one that is blocked calls all others blocked. If none is
+/// left, all count.
 pub(super) fn witnesses(said: &Said) -> Vec<&SpeakerStatus> {
     let views = said.iter().filter_map(|(_, told)| told.as_ref().ok());
     let views: Vec<_> = views.collect();
     let mut votes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for view in &views {
         for member in view.members.iter().filter(|one| one.node != view.node) {
-            let (live, gone) = votes.entry(&member.node).or_default();
+            let (live, unheard) = votes.entry(&member.node).or_default();
             if member.is_live() {
                 *live += 1;
             } else if member.verdict.as_deref() != Some(RESTARTING) {
-                *gone += 1;
+                *unheard += 1;
             }
         }
     }
     let counts = |view: &&SpeakerStatus| {
-        let (live, gone) = votes.get(view.node.as_str()).copied().unwrap_or_default();
-        !view.isolated && gone <= live
+        let (live, unheard) = votes.get(view.node.as_str()).copied().unwrap_or_default();
+        !view.isolated && unheard <= live
     };
     let (good, others): (Vec<_>, Vec<_>) = views.into_iter().partition(counts);
     if good.is_empty() { others } else { good }
@@ -44,7 +55,7 @@ pub(super) fn is_held_dead(node: &str, witnesses: &[&SpeakerStatus]) -> bool {
     !seen.is_empty()
         && seen
             .iter()
-            .all(|(_, member)| !member.is_live() && member.verdict.as_deref() != Some(RESTARTING))
+            .all(|(_, member)| is_absent(member) && member.verdict.as_deref() != Some(RESTARTING))
 }
 
 fn seen<'a>(node: &str, witnesses: &[&'a SpeakerStatus]) -> Vec<(&'a str, &'a MemberStatus)> {
@@ -101,7 +112,7 @@ impl Node {
         own: Option<&SpeakerStatus>,
         now: Timestamp,
     ) {
-        let absent: Vec<_> = seen.iter().filter(|(_, one)| !one.is_live()).collect();
+        let absent: Vec<_> = seen.iter().filter(|(_, one)| is_absent(one)).collect();
         self.by = absent.iter().map(|(by, _)| (*by).to_owned()).collect();
         if let Some((_, first)) = absent.first() {
             let word = first.verdict.as_ref().unwrap_or(&first.standing);
@@ -110,8 +121,9 @@ impl Node {
         let heard = absent.iter().filter_map(|(_, one)| one.heard_millis_ago);
         let before = heard.min().map(Duration::from_millis);
         self.since = before.and_then(|before| now.checked_sub(before).ok());
+        let is_heard = seen.iter().any(|(_, one)| one.is_live());
         self.state = match absent.len() {
-            0 if seen.is_empty() && own.is_none() => NodeState::Unknown,
+            0 if own.is_none() && !is_heard => NodeState::Unknown,
             0 => NodeState::Live,
             _ if self.verdict.as_deref() == Some(RESTARTING) => NodeState::Restarting,
             all if all == seen.len() => NodeState::Dead,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use ferrolb_core::Reason;
+use ferrolb_core::report::SpeakerStatus;
 use ferrolb_core::view::ServiceView;
 use serde::Serialize;
 
@@ -199,15 +200,30 @@ fn successor(
         let said = speakers.find(|(one, _)| one == node);
         // Of one that was not asked, or does not answer, its links are not known.
         let said = said.and_then(|(_, told)| told.as_ref().ok());
-        said.is_none_or(|said| said.may_announce(address, drawback))
+        said.is_none_or(|said| {
+            said.may_announce(address, drawback) || leaves_it_to_one_unheard(said, address)
+        })
     };
     let candidates = standings.candidates(address).into_iter();
-    let mut candidates =
-        candidates.filter(|(node, tier)| live.contains(node) && may(node, tier.drawback()));
-    match candidates.next() {
-        Some((node, _)) => Ok(node.to_owned()),
+    let able: Vec<_> = candidates
+        .filter(|(node, tier)| live.contains(node) && may(node, tier.drawback()))
+        .map(|(node, _)| node)
+        .collect();
+    // Whoever is heard takes it at once, and then it is not free for one that waits for silence.
+    let is_unheard = |node: &&&str| {
+        let mut of_it = picture.node(node).into_iter().flat_map(|one| &one.reasons);
+        of_it.any(|reason| reason == Reason::PeerBlocked.as_str())
+    };
+    match able.iter().find(|node| !is_unheard(node)).or(able.first()) {
+        Some(node) => Ok((*node).to_owned()),
         None => Err(standings.why_nobody().unwrap_or(Reason::SpeakerSilent)),
     }
+}
+
+/// B3: it claims an address that is announced no more.
+fn leaves_it_to_one_unheard(said: &SpeakerStatus, address: IpAddr) -> bool {
+    let reason = said.vip(address).and_then(|vip| vip.reason.as_deref());
+    reason == Some(Reason::PeerAnnounces.as_str())
 }
 
 fn notes(
@@ -306,7 +322,7 @@ mod tests {
     use super::*;
     use crate::daemons::Daemon;
     use crate::election::ServiceFixture;
-    use crate::fixtures::{WEB, announcing, controller, printed, said_of};
+    use crate::fixtures::{WEB, announcing, blocked, controller, heard, printed, said_of};
     use crate::picture::tests::{heard_of, now, picture_of, speakers_on};
 
     const MAIL: ServiceFixture<'static> = ServiceFixture {
@@ -404,6 +420,42 @@ mod tests {
         let picture = Picture::of(heard, now());
         let answer = answer(&election, &picture, &["n1".to_owned()]).unwrap();
         assert_eq!(answer.addresses[0].to.as_deref(), Some(other));
+    }
+
+    #[test]
+    fn one_that_cannot_be_heard_takes_an_address_if_nobody_else_may() {
+        let election = Election::fixture("", &[&WEB]);
+        let successor = |unheard: &[&str], others: &str| {
+            let nodes = ["n1", "n2", "n3"];
+            let mut said = announcing(&[WEB.address]);
+            for node in ["n2", "n3"] {
+                let reason = match unheard.contains(&node) {
+                    true => "peer_announces",
+                    false => others,
+                };
+                said.extend(said_of(WEB.address, &[(node, Some(reason))]));
+            }
+            for (by, told) in &mut said {
+                let is_unheard = |one: &str| unheard.contains(&one) || unheard.contains(&&**by);
+                let members = nodes.iter().filter(|one| **one != &**by);
+                let members = members.map(|one| match is_unheard(one) {
+                    true => blocked(one),
+                    false => heard(one),
+                });
+                told.as_mut().unwrap().members = members.collect();
+            }
+            let mut status = controller();
+            status.services.truncate(1);
+            let picture = picture_of(speakers_on(&nodes), Ok(status), said);
+            let answer = answer(&election, &picture, &["n1".to_owned()]).unwrap();
+            answer.addresses[0].to.clone()
+        };
+        // Whichever of the two is ranked first.
+        assert_eq!(successor(&["n2"], "not_owner").as_deref(), Some("n3"));
+        assert_eq!(successor(&["n3"], "not_owner").as_deref(), Some("n2"));
+        assert_eq!(successor(&["n2"], "no_link").as_deref(), Some("n2"));
+        assert_eq!(successor(&["n3"], "no_link").as_deref(), Some("n3"));
+        assert!(successor(&["n2", "n3"], "not_owner").is_some());
     }
 
     #[test]

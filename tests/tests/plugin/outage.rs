@@ -12,6 +12,7 @@ use ferrolb_tests::daemon::program;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::CONTROL_PLANE;
 use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::answering_macs;
 use serde_json::Value;
 
 /// Asking a daemon that is cut off ends after 2 s, or as soon as the others say that it is dead; one after
@@ -67,6 +68,53 @@ pub(crate) fn a_node_that_is_cut_off_is_named_at_once(lab: &Lab) -> Result<()> {
     let told = outage_is_told(lab, lost);
     lab.heal(lost)?;
     told
+}
+
+/// A node whose speakers' port is blocked goes on announcing: it is named for that, and not called dead.
+pub(crate) fn a_node_that_cannot_be_heard_is_not_called_dead(
+    lab: &Lab,
+    announced: Ipv4Addr,
+) -> Result<()> {
+    let macs = answering_macs(lab, announced)?;
+    let nodes = lab.nodes();
+    let unheard = nodes.iter().find(|node| macs == [node.mac]);
+    let unheard = unheard.context("nobody announces it alone")?;
+    unheard.block_peers()?;
+    let told = blocking_is_told(lab, &unheard.name);
+    unheard.unblock_peers()?;
+    told?;
+    until(lab, &["status"], |code, out| {
+        code == Some(0) && !out.contains("peer_blocked")
+    })
+}
+
+fn blocking_is_told(lab: &Lab, unheard: &str) -> Result<()> {
+    let named = format!("{unheard}: peer_blocked: ");
+    for verb in ["status", "check"] {
+        // The other speakers find it out, and settle who announces, within seconds.
+        until(lab, &[verb], |code, out| {
+            let is_alone = out.matches(": peer_blocked: ").count() == 1;
+            let wrong = ["is held dead", "announced by nobody", "is announced by"];
+            code == Some(1)
+                && out.contains(&named)
+                && is_alone
+                && !wrong.iter().any(|wrong| out.contains(wrong))
+        })?;
+    }
+    let output = lab.plugin(&["status", "-o", "json"])?;
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    let addresses = told["addresses"].as_array().context("no addresses")?;
+    ensure!(!addresses.is_empty(), "{told}");
+    for address in addresses {
+        let by = address["nodes"].as_array().map(Vec::len);
+        ensure!(
+            address["state"] == "announced" && by == Some(1),
+            "{address}"
+        );
+    }
+    let mut nodes = told["nodes"].as_array().into_iter().flatten();
+    ensure!(nodes.all(|node| node["state"] == "live"), "{told}");
+    Ok(())
 }
 
 /// Silence on purpose is a note, and an annotation that names no pool is a problem.

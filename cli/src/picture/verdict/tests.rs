@@ -1,13 +1,15 @@
 use anyhow::anyhow;
 use serde_json::json;
 
-use ferrolb_core::report::{MemberStatus, SpeakerStatus, Word};
+use ferrolb_core::report::{SpeakerStatus, Word};
 
 use super::*;
 use crate::daemons::{Component, Daemon};
-use crate::fixtures::{announcing, controller, found_dead, passing_on, said_of, unable};
+use crate::fixtures::{
+    announcing, blocked, controller, found_dead, heard, member, passing_on, said_of, unable,
+};
 use crate::picture::tests::{heard_of, now};
-use crate::picture::{Happening, Heard, NodeFacts};
+use crate::picture::{AddressState, Happening, Heard, NodeFacts, NodeState};
 
 const ADDRESS: &str = "192.168.64.240";
 
@@ -68,15 +70,6 @@ fn vip_reason(picture: &mut Heard, index: usize, reason: &str) {
     let vip = &mut speaker(picture, index).vips[0];
     vip.announced_here = false;
     vip.reason = Some(reason.into());
-}
-
-fn member(node: &str, standing: &str, verdict: Option<&str>, reason: Option<&str>) -> MemberStatus {
-    serde_json::from_value(json!({
-        "node": node, "address": "192.168.64.13", "mac": "02:00:00:00:00:0d", "standing": standing,
-        "verdict": verdict, "incarnation": 1, "heardMillisAgo": 3_200, "addresses": 0,
-        "reason": reason,
-    }))
-    .unwrap()
 }
 
 /// The only problem, and nothing else.
@@ -213,7 +206,7 @@ fn an_address_that_two_announce_is_a_problem() {
 
 #[test]
 fn what_stands_against_a_node_is_said_with_what_to_do() {
-    for reason in ["peer_blocked", "kernel_silent", "link_silent"] {
+    for reason in ["kernel_silent", "link_silent"] {
         let said = problem(|picture| {
             let members = &mut speaker(picture, 0).members;
             members.push(member("n3", "live", None, Some(reason)));
@@ -227,6 +220,90 @@ fn what_stands_against_a_node_is_said_with_what_to_do() {
     let said =
         problem(|picture| speaker(picture, 1).waiting_for = Some("the list of Nodes".to_owned()));
     assert!(said.contains("it waits for the list of Nodes"), "{said}");
+}
+
+/// Two nodes that do not hear each other.
+type Pair = (&'static str, &'static str);
+
+/// What speakers say of each other where none of these pairs hears the other, and each kernel answers.
+fn unheard(picture: &mut Heard, pairs: &[Pair]) {
+    let nodes: Vec<String> = picture.speakers.iter().map(|(by, _)| by.clone()).collect();
+    for (by, told) in &mut picture.speakers {
+        let by = by.as_str();
+        let is_blocked = |one: &str| pairs.contains(&(by, one)) || pairs.contains(&(one, by));
+        let members = nodes.iter().map(|one| match is_blocked(one) {
+            true => blocked(one),
+            false => heard(one),
+        });
+        told.as_mut().unwrap().members = members.collect();
+    }
+}
+
+#[test]
+fn a_node_that_cannot_be_heard_lives_and_announces_what_it_has() {
+    const ALL: [Pair; 3] = [("n1", "n2"), ("n1", "n3"), ("n2", "n3")];
+    // Which pairs do not hear each other, among how many nodes, and who is named for it.
+    let cases: [(usize, &[Pair], &[&str]); 5] = [
+        (3, &[("n1", "n2"), ("n1", "n3")], &["n1"]),
+        (3, &[("n3", "n1"), ("n3", "n2")], &["n3"]),
+        (3, &[("n2", "n3")], &["n2", "n3"]),
+        (3, &ALL, &["n1", "n2", "n3"]),
+        (2, &[("n1", "n2")], &["n1", "n2"]),
+    ];
+    for (count, pairs, named) in cases {
+        let mut heard = healthy();
+        heard.speakers.truncate(count);
+        heard.daemons.truncate(count + 1);
+        unheard(&mut heard, pairs);
+        for (by, told) in &mut heard.speakers {
+            let is_blind =
+                pairs.contains(&("n1", by.as_str())) || pairs.contains(&(by.as_str(), "n1"));
+            if is_blind {
+                told.as_mut().unwrap().vips[0].reason = Some("peer_announces".into());
+            }
+        }
+        let picture = Picture::of(heard, now());
+        let states: Vec<_> = picture.nodes.iter().map(|node| node.state).collect();
+        assert_eq!(states, vec![NodeState::Live; count], "{pairs:?}");
+        let address = &picture.addresses[0];
+        assert_eq!(address.state, AddressState::Announced, "{pairs:?}");
+        assert_eq!(address.nodes, ["n1"]);
+        assert_eq!(picture.node("n1").unwrap().addresses, 1);
+        let findings = &picture.verdict.findings;
+        let found: Vec<_> = findings.iter().map(|one| one.node.as_deref()).collect();
+        let named: Vec<_> = named.iter().map(|node| Some(*node)).collect();
+        assert_eq!(found, named, "{pairs:?}: {findings:?}");
+        for finding in findings {
+            assert_eq!(finding.severity, Severity::Problem);
+            assert_eq!(finding.reason.as_deref(), Some("peer_blocked"));
+        }
+    }
+}
+
+#[test]
+fn one_that_neither_others_nor_we_hear_may_announce_what_it_had() {
+    let mut heard = healthy();
+    unheard(&mut heard, &[("n1", "n2"), ("n1", "n3")]);
+    heard.speakers[0].1 = Err(anyhow!("no answer within 2 s"));
+    let picture = Picture::of(heard, now());
+    assert_eq!(picture.nodes[0].state, NodeState::Unknown);
+    assert_eq!(picture.addresses[0].state, AddressState::Unknown);
+}
+
+#[test]
+fn beside_one_that_cannot_be_heard_a_dead_one_is_found() {
+    let verdict = judged(|picture| {
+        unheard(picture, &[("n1", "n2"), ("n1", "n3")]);
+        for index in [0, 1] {
+            speaker(picture, index).members[2] = member("n3", "gone", Some("node"), None);
+        }
+        picture.speakers[2].1 = Err(anyhow!("no answer within 2 s"));
+    });
+    assert_eq!(verdict.unknown, [""; 0]);
+    assert_eq!(verdict.problems.len(), 3, "{verdict:?}");
+    assert!(verdict.problems[0].starts_with("n1: peer_blocked: "));
+    assert!(verdict.problems[1].starts_with("n2: peer_blocked: "));
+    assert!(verdict.problems[2].starts_with("n3 is held dead (node, n1, n2 say so)"));
 }
 
 #[test]
