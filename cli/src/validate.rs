@@ -1,22 +1,23 @@
 //! `kubectl ferrolb validate`.
 
+mod files;
 mod notes;
 mod objects;
 mod report;
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ferrolb_core::config::objects::Compiled;
 use ferrolb_core::config::{
-    Checked, CheckedFile, Config, NONE_IN_FORCE, NotConfigured, Outcome, Pool, Problems,
-    REST_IN_FORCE, check_manifests, text_of,
+    Checked, CheckedFile, Config, ManifestFile, NONE_IN_FORCE, NotConfigured, Outcome, Pool,
+    Problems, REST_IN_FORCE, check_all_manifests,
 };
 
-use self::objects::namespace_of;
+use self::files::Read;
+use self::objects::namespaces_of;
 use crate::output::{Format, counted};
 use crate::table;
 use crate::terminal::{WARNING, trusted};
@@ -26,18 +27,22 @@ use crate::terminal::{WARNING, trusted};
 /// It finds all mistakes at once, and shows the line and what to write instead. It reads ConfigMap manifests and
 /// MetalLB's objects (all in the file, also in a list) or the bare configuration, and needs no access to a cluster.
 ///
+/// Give all files of one cluster, or their folder: objects are judged together, so that an L2Advertisement in one
+/// file announces the pool in another, and pools of two files may not overlap. In a folder, files that have nothing
+/// to do with FerroLB are passed over.
+///
 /// Exit status: 0 if all is valid, 1 if there are problems, 2 if a file cannot be read. With --strict it is 1 as well
 /// if there are warnings, or no addresses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Validate {
-    /// Manifests or bare configurations; `-` reads standard input.
+    /// Manifests or bare configurations, and folders with YAML files; `-` reads standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// For pipelines: warnings are problems, and so is a configuration without addresses.
     #[arg(long)]
     strict: bool,
-    /// Files without a configuration are no error: for all YAML files of a repository.
+    /// Files and folders without a configuration are no error: for all YAML files of a repository.
     #[arg(long)]
     if_any: bool,
     #[command(flatten)]
@@ -49,14 +54,17 @@ Examples:
   # Before you apply it
   kubectl ferrolb validate metallb-config.yaml
 
+  # Pools in one file and advertisements in another
+  kubectl ferrolb validate pools.yaml l2.yaml
+
   # What is in the cluster now
   kubectl get configmap -n metallb-system config -o yaml | kubectl ferrolb validate -
 
   # What a chart renders
   helm template ferrolb charts/ferrolb | kubectl ferrolb validate -
 
-  # In a pipeline: all manifests of a repository
-  git ls-files '*.yaml' | xargs kubectl ferrolb validate --strict --if-any
+  # In a pipeline: all manifests of a cluster
+  kubectl ferrolb validate --strict --if-any clusters/home
 
   # The lines with problems
   kubectl ferrolb validate -o json config.yaml | jq '.configurations[].problems[].line'";
@@ -68,35 +76,14 @@ const MANY: u128 = i64::MAX as u128;
 
 impl Validate {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-        let mut files = Vec::new();
-        for file in &self.files {
-            let name = name(file);
-            let bytes = read(file).with_context(|| format!("cannot read {name}"))?;
-            let text = text_of(bytes).with_context(|| format!("cannot read {name}"))?;
-            match check_manifests(&text, &namespace_of(&text)) {
-                _ if self.if_any && is_something_else(&text) => {}
-                Err(_) if self.if_any => {}
-                checked => {
-                    let CheckedFile {
-                        configurations: checked,
-                        objects,
-                    } = checked.with_context(|| name.clone())?;
-                    files.push(File {
-                        name,
-                        text,
-                        checked,
-                        objects,
-                    });
-                }
-            }
-        }
+        let files = self.checked()?;
         let reports = files
             .iter()
             .map(|file| report::of(&file.name, &file.checked, file.objects.as_ref()));
         let reports: Vec<_> = reports.collect();
         match reports.as_slice() {
             // The keys for a single file are older than those for several.
-            [report] if self.files.len() == 1 => {
+            [report] if self.files.len() == 1 && !self.files[0].is_dir() => {
                 self.format
                     .print(out, report, |out| print_all(out, &files))?;
             }
@@ -117,6 +104,52 @@ impl Validate {
     }
 }
 
+impl Validate {
+    /// Each with what it says, without those that are passed over.
+    fn checked(&self) -> anyhow::Result<Vec<File>> {
+        let mut read = Vec::new();
+        for path in &self.files {
+            let found = files::read(path)?;
+            let is_folder = found.is_folder;
+            let ours = found.files.into_iter();
+            let ours = ours.filter(|one| !(self.if_any || is_folder) || !one.is_something_else());
+            let before = read.len();
+            read.extend(ours.map(|one| (one, is_folder)));
+            if is_folder && before == read.len() && !self.if_any {
+                bail!("{}: no file in it has a configuration", path.display());
+            }
+        }
+        let texts = read.iter().map(|(one, _)| one.text.as_str());
+        let namespaces = namespaces_of(&texts.collect::<Vec<_>>());
+        let files = read.iter().zip(&namespaces);
+        let files = files.map(|((one, _), namespace)| ManifestFile {
+            name: &one.name,
+            text: &one.text,
+            namespace,
+        });
+        let checked = check_all_manifests(&files.collect::<Vec<_>>());
+        let mut files = Vec::new();
+        for ((Read { name, text }, is_folder), checked) in read.into_iter().zip(checked) {
+            match checked {
+                Err(_) if self.if_any || is_folder => {}
+                checked => {
+                    let CheckedFile {
+                        configurations: checked,
+                        objects,
+                    } = checked.with_context(|| name.clone())?;
+                    files.push(File {
+                        name,
+                        text,
+                        checked,
+                        objects,
+                    });
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
 /// One that was read.
 struct File {
     name: String,
@@ -125,35 +158,6 @@ struct File {
     checked: Vec<Checked>,
     /// Of MetalLB's objects in it.
     objects: Option<Compiled>,
-}
-
-fn name(file: &Path) -> String {
-    if file.as_os_str() == "-" {
-        "standard input".to_owned()
-    } else {
-        file.display().to_string()
-    }
-}
-
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes)?;
-        Ok(bytes)
-    } else {
-        fs::read(file)
-    }
-}
-
-/// Whether a text has nothing that a configuration begins with: other programs' files, and templates that are no
-/// YAML yet.
-fn is_something_else(text: &str) -> bool {
-    const OURS: [&str; 3] = ["address-pools", "configInline", "apiVersion: metallb.io/"];
-    let begins = |line: &str| {
-        let line = line.trim_start_matches(['\u{feff}', '{', '"', '\'', ' ']);
-        OURS.iter().any(|key| line.starts_with(key))
-    };
-    !text.lines().any(begins)
 }
 
 /// What `--strict` takes for a problem: a warning that is printed, or nothing at all.

@@ -399,15 +399,148 @@ fn objects_are_checked_each_for_itself_and_the_rest_would_take_effect() {
     assert!(validate(&gone, strict).ends_with("--- exit status 1"));
 }
 
-/// The hook runs what this program understands.
+/// A file for each, as they usually lie in Git.
+const POOL: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: lan, namespace: lb}
+spec:
+  addresses:
+  - 192.168.64.10-192.168.64.20
+";
+const L2: &str = "\
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: lan, namespace: lb}
+spec:
+  ipAddressPools: [lan]
+";
+
+/// Runs it in a folder with these files.
+fn validate_files(files: &[(&str, &str)], arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let mut plugin = plugin();
+    let plugin = plugin.current_dir(&folder).arg("validate").args(arguments);
+    shown(&plugin.output().unwrap())
+}
+
+#[test]
+fn objects_of_several_files_are_judged_together() {
+    let files = [("pool.yaml", POOL), ("l2.yaml", L2)];
+    for order in [["pool.yaml", "l2.yaml"], ["l2.yaml", "pool.yaml"]] {
+        let shown = validate_files(&files, &[&["--strict"], &order[..]].concat());
+        assert!(shown.ends_with("--- exit status 0"), "{shown}");
+        assert!(shown.contains("pool.yaml: valid objects"), "{shown}");
+        assert!(shown.contains("l2.yaml: valid objects"), "{shown}");
+    }
+    // Each alone says less than both.
+    for file in ["pool.yaml", "l2.yaml"] {
+        let shown = validate_files(&files, &["--strict", file]);
+        assert!(shown.ends_with("--- exit status 1"), "{shown}");
+    }
+    // One without a namespace is applied to that of the others.
+    let nowhere = L2.replace(", namespace: lb", "");
+    let shown = validate_files(
+        &[("pool.yaml", POOL), ("l2.yaml", &nowhere)],
+        &["--strict", "pool.yaml", "l2.yaml"],
+    );
+    assert!(shown.ends_with("--- exit status 0"), "{shown}");
+    // Those of two namespaces have nothing to do with each other.
+    let other = L2.replace("namespace: lb", "namespace: other");
+    let shown = validate_files(
+        &[("pool.yaml", POOL), ("l2.yaml", &other)],
+        &["--strict", "pool.yaml", "l2.yaml"],
+    );
+    assert!(shown.ends_with("--- exit status 1"), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_between_two_files_is_said_with_both() {
+    let other = POOL
+        .replace("name: lan", "name: dmz")
+        .replace(".10-", ".15-");
+    let l2 = L2.replace("[lan]", "[lan, dmz, gone]");
+    let files = [
+        ("lan.yaml", POOL),
+        ("dmz.yaml", &other),
+        ("l2.yaml", &l2),
+        ("again.yaml", POOL),
+    ];
+    let overlap = ["lan.yaml", "dmz.yaml", "l2.yaml"];
+    insta::assert_snapshot!(validate_files(&files, &overlap));
+    insta::assert_snapshot!(validate_files(
+        &files,
+        &[&["-o", "json"], &overlap[..]].concat()
+    ));
+    let twice = validate_files(&files, &["lan.yaml", "again.yaml"]);
+    assert!(
+        twice.contains("the same object is already there on line 3 of lan.yaml"),
+        "{twice}"
+    );
+    assert!(twice.ends_with("--- exit status 0"), "{twice}");
+}
+
+#[test]
+fn a_folder_stands_for_the_yaml_files_below_it_that_have_a_configuration() {
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
+    let files = [
+        ("home/pools/lan.yaml", POOL),
+        ("home/l2.yml", L2),
+        ("home/service.yaml", service),
+        ("home/notes.txt", "address-pools: nonsense"),
+        ("home/.git/old.yaml", "address-pools: nonsense"),
+        ("none/service.yaml", service),
+    ];
+    let shown = validate_files(&files, &["--strict", "home"]);
+    assert!(shown.ends_with("--- exit status 0"), "{shown}");
+    let named = shown.lines().filter(|line| line.contains(": valid"));
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            "home/l2.yml: valid objects",
+            "home/pools/lan.yaml: valid objects"
+        ]
+    );
+    let json = validate_files(&files, &["-o", "json", "home/pools"]);
+    assert!(json.contains("\"files\": ["), "{json}");
+    let none = validate_files(&files, &["none"]);
+    assert!(
+        none.contains("error: none: no file in it has a configuration"),
+        "{none}"
+    );
+    assert!(none.ends_with("--- exit status 2"), "{none}");
+    let passed_over = validate_files(&files, &["--if-any", "none"]);
+    assert!(passed_over.ends_with("--- exit status 0"), "{passed_over}");
+}
+
+/// The hook runs what this program understands, on all files and not only on those that have changed.
 #[test]
 fn the_hook_for_pre_commit_is_a_command_of_this_program() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.pre-commit-hooks.yaml");
     let hooks: serde_yaml::Value =
         serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    let entry = hooks[0]["entry"].as_str().unwrap();
-    let arguments: Vec<_> = entry.split(' ').skip(1).chain(["config.yaml"]).collect();
-    assert!(validate(MANIFEST, &arguments).ends_with("--- exit status 0"));
-    assert!(validate("a: b\n", &arguments).ends_with("--- exit status 0"));
-    assert!(validate(UNCONFIGURED, &arguments).ends_with("--- exit status 1"));
+    let hook = &hooks[0];
+    assert_eq!(hook["pass_filenames"].as_bool(), Some(false));
+    let args = hook["args"].as_sequence().unwrap();
+    let args = args.iter().map(|arg| arg.as_str().unwrap());
+    let entry = hook["entry"].as_str().unwrap();
+    // Of the words the first is the program, and the second what `validate_files` has.
+    let arguments: Vec<_> = entry.split(' ').skip(2).chain(args).collect();
+    let status = |files: &[(&str, &str)]| {
+        let shown = validate_files(files, &arguments);
+        shown.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(entry.split(' ').nth(1), Some("validate"));
+    for (content, expected) in [(MANIFEST, 0), ("a: b\n", 0), (UNCONFIGURED, 1)] {
+        let expected = format!("--- exit status {expected}");
+        assert_eq!(status(&[("config.yaml", content)]), expected);
+    }
+    let both = [("a/pool.yaml", POOL), ("b/l2.yaml", L2)];
+    assert_eq!(status(&both), "--- exit status 0");
+    assert_eq!(status(&both[..1]), "--- exit status 1");
 }

@@ -46,8 +46,8 @@ mod tree;
 
 pub use advertisement::*;
 pub use manifest::{
-    Applied, Checked, CheckedFile, NoConfiguration, ObjectName, apply_manifests, check_file,
-    check_manifests,
+    Applied, Checked, CheckedFile, ManifestFile, NoConfiguration, ObjectName, apply_manifests,
+    check_all_manifests, check_file, check_manifests,
 };
 pub use model::*;
 pub use place::Place;

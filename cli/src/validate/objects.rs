@@ -12,9 +12,24 @@ use super::print_pools;
 use crate::output::counted;
 use crate::terminal::{BAD, WARNING, trusted};
 
-/// The namespace that the objects of a file are read in: the only one that they name, else the usual one. Objects of
-/// another namespace are not read.
-pub(super) fn namespace_of(text: &str) -> String {
+/// The namespace that the objects of each file are read in: the only one that all files name, else the only one that
+/// this file names, else the usual one. Objects of another namespace are not read.
+pub(super) fn namespaces_of(texts: &[&str]) -> Vec<String> {
+    let named: Vec<BTreeSet<String>> = texts.iter().map(|text| named_in(text)).collect();
+    let all: BTreeSet<&String> = named.iter().flatten().collect();
+    let only = |named: &BTreeSet<String>| match named.len() {
+        1 => named.first().cloned(),
+        _ => None,
+    };
+    let of_all = all.first().filter(|_| all.len() == 1);
+    let of_file = |named: &BTreeSet<String>| match of_all {
+        Some(namespace) => (*namespace).clone(),
+        None => only(named).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+    };
+    named.iter().map(of_file).collect()
+}
+
+fn named_in(text: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         // What is no YAML is told by whoever reads it for its own sake.
@@ -23,10 +38,7 @@ pub(super) fn namespace_of(text: &str) -> String {
         };
         collect(&document, &mut named);
     }
-    match (named.len(), named.pop_first()) {
-        (1, Some(namespace)) => namespace,
-        _ => DEFAULT_NAMESPACE.to_owned(),
-    }
+    named
 }
 
 fn collect(value: &Value, named: &mut BTreeSet<String>) {
@@ -80,12 +92,13 @@ pub(super) fn print(
         .count();
     if refused > 0 {
         let count = counted(refused, "object");
-        writeln!(
-            out,
-            "{name}: {count} would not take effect, the rest would\n"
-        )?;
+        writeln!(out, "{name}: {count} would not take effect, the rest would")?;
     } else {
-        writeln!(out, "{name}: valid objects\n")?;
+        writeln!(out, "{name}: valid objects")?;
     }
+    if compiled.config.pools.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
     print_pools(out, &compiled.config)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::objects::{Compiled, Kind, Manifest, ObjectRef, ObjectView, Objects, Read};
-use super::place::{Origin, Span};
+use super::place::{Origin, Place};
 use super::problem::Report;
 use super::tree::{self, Node, Style, Value};
 use super::{
@@ -80,31 +81,106 @@ impl std::error::Error for NoConfiguration {}
 pub struct CheckedFile {
     /// Each `ConfigMap` with a configuration, or the bare configuration.
     pub configurations: Vec<Checked>,
-    /// What `MetalLB`'s objects in it come to, by themselves; `None` if there are none. Places are those
-    /// in the file.
+    /// What `MetalLB`'s objects in it come to, together with those of the other files; `None` if there are none.
+    /// Pools and findings are those of this file alone. Places are those in the file.
     pub objects: Option<Compiled>,
 }
 
-/// Reads a file as [`check_file`] does, and `MetalLB`'s objects in it. Objects without a namespace count as
-/// those of `namespace`, as they would with `kubectl apply -n`.
+/// A file that is checked, perhaps together with others.
+#[derive(Debug, Clone, Copy)]
+pub struct ManifestFile<'t> {
+    /// What to call it in what is said of other files.
+    pub name: &'t str,
+    /// What it holds.
+    pub text: &'t str,
+    /// The namespace whose objects are read. Objects without one count as its own, as they would with
+    /// `kubectl apply -n`.
+    pub namespace: &'t str,
+}
+
+/// Reads a file as [`check_file`] does, and `MetalLB`'s objects in it, as [`check_all_manifests`] does.
 ///
 /// # Errors
 /// If it holds manifests, and nothing in them is a configuration.
 pub fn check_manifests(text: &str, namespace: &str) -> Result<CheckedFile, NoConfiguration> {
-    let objects = tree::load(text).ok().and_then(|documents| {
-        let objects = documents.iter().flat_map(objects);
-        let read = objects_of_metallb(objects, text, namespace);
-        (!read.is_empty()).then(|| Objects::new(namespace.to_owned()).compile_read(read))
-    });
-    let configurations = match check_file(text) {
-        Ok(configurations) => configurations,
-        Err(_) if objects.is_some() => Vec::new(),
-        Err(error) => return Err(error),
+    let file = ManifestFile {
+        name: "",
+        text,
+        namespace,
     };
-    Ok(CheckedFile {
-        configurations,
-        objects,
-    })
+    let mut checked = check_all_manifests(&[file]);
+    checked.pop().expect("one for each file")
+}
+
+/// Reads files that are applied to one cluster, each as [`check_file`] does. Objects of one namespace are taken
+/// together, whichever file they stand in: an advertisement in one file is for pools in another.
+#[must_use]
+pub fn check_all_manifests(
+    files: &[ManifestFile<'_>],
+) -> Vec<Result<CheckedFile, NoConfiguration>> {
+    let mut compiled = compiled(files);
+    let check = |(index, file): (usize, &ManifestFile<'_>)| {
+        let objects = compiled.remove(&index);
+        let configurations = match check_file(file.text) {
+            Ok(configurations) => configurations,
+            Err(_) if objects.is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(CheckedFile {
+            configurations,
+            objects,
+        })
+    };
+    files.iter().enumerate().map(check).collect()
+}
+
+/// What the objects of each file come to, by its index; none for a file without.
+fn compiled(files: &[ManifestFile<'_>]) -> BTreeMap<usize, Compiled> {
+    let documents: Vec<Vec<Node>> = files
+        .iter()
+        .map(|file| tree::load(file.text).unwrap_or_default())
+        .collect();
+    let names = files.iter().map(|file| Arc::from(file.name));
+    let names: Vec<Arc<str>> = names.collect();
+    let mut compiled = BTreeMap::new();
+    let namespaces: BTreeSet<&str> = files.iter().map(|file| file.namespace).collect();
+    for namespace in namespaces {
+        let of_it = files.iter().enumerate();
+        let of_it: Vec<_> = of_it
+            .filter(|(_, one)| one.namespace == namespace)
+            .collect();
+        let found = of_it.iter().flat_map(|(index, file)| {
+            let file = InFile {
+                index: *index,
+                name: (files.len() > 1).then_some(&names[*index]),
+                text: file.text,
+            };
+            let objects = documents[*index].iter().flat_map(objects);
+            objects.map(move |object| (file, object))
+        });
+        let read = objects_of_metallb(found, namespace);
+        let all: BTreeSet<usize> = read.files;
+        let home = read.objects.iter();
+        let home = home.map(|(index, one)| (one.object().clone(), *index));
+        let home: BTreeMap<ObjectRef, usize> = home.collect();
+        let objects = read.objects.into_iter().map(|(_, one)| one).collect();
+        let together = Objects::new(namespace.to_owned()).compile_read(objects);
+        for index in all {
+            let is_of_it = |object: &ObjectRef| home.get(object) == Some(&index);
+            let pools = home.iter().filter(|(_, home)| **home == index);
+            let pools = pools.filter(|(object, _)| {
+                object.kind == Kind::IpAddressPool && object.namespace == namespace
+            });
+            let pools: BTreeSet<&str> = pools.map(|(object, _)| object.name.as_str()).collect();
+            let mut part = together.clone();
+            part.config
+                .pools
+                .retain(|pool| pools.contains(pool.name.as_str()));
+            part.findings.retain(|finding| is_of_it(&finding.object));
+            compiled.insert(index, part);
+        }
+    }
+    compiled
 }
 
 /// What the objects of a file come to once they are applied to those that are there.
@@ -127,8 +203,14 @@ pub fn apply_manifests(
     there: &[ObjectView],
 ) -> Option<Applied> {
     let documents = tree::load(text).ok()?;
+    let file = InFile {
+        index: 0,
+        name: None,
+        text,
+    };
     let found = documents.iter().flat_map(self::objects);
-    let mut read = objects_of_metallb(found, text, namespace);
+    let found = objects_of_metallb(found.map(|object| (file, object)), namespace);
+    let mut read: Vec<Read> = found.objects.into_iter().map(|(_, one)| one).collect();
     if read.is_empty() {
         return None;
     }
@@ -164,30 +246,52 @@ pub fn apply_manifests(
     })
 }
 
+/// The file that an object stands in.
+#[derive(Clone, Copy)]
+struct InFile<'t> {
+    index: usize,
+    /// If there are several.
+    name: Option<&'t Arc<str>>,
+    text: &'t str,
+}
+
+/// `MetalLB`'s objects of several files.
+struct FoundObjects {
+    /// Each with the index of its file.
+    objects: Vec<(usize, Read)>,
+    /// The files that have any.
+    files: BTreeSet<usize>,
+}
+
 /// Of two of one name the later one: it is the one that would be applied last.
 fn objects_of_metallb<'n>(
-    objects: impl Iterator<Item = &'n Node>,
-    text: &str,
+    found: impl Iterator<Item = (InFile<'n>, &'n Node)>,
     namespace: &str,
-) -> Vec<Read> {
-    let mut read: BTreeMap<ObjectRef, (Span, Read)> = BTreeMap::new();
-    for object in objects {
-        let Some((manifest, mut report)) = manifest_of(object, text, namespace) else {
+) -> FoundObjects {
+    let mut read: BTreeMap<ObjectRef, (Place, usize, Read)> = BTreeMap::new();
+    let mut files = BTreeSet::new();
+    for (file, object) in found {
+        let Some((manifest, mut report)) = manifest_of(object, file, namespace) else {
             continue;
         };
-        let (key, place) = (manifest.object.clone(), manifest.place.clone());
-        if let Some((first, _)) = read.get(&key) {
+        files.insert(file.index);
+        let (key, place) = (manifest.object.clone(), report.place(&manifest.place));
+        if let Some((first, ..)) = read.get(&key) {
             let message = format!("the same object is already there {}", report.beside(first));
             report.warn(&place, message, "remove one of the two: this one counts");
         }
-        read.insert(key, (place, Read::from(manifest, report)));
+        read.insert(key, (place, file.index, Read::from(manifest, report)));
     }
-    read.into_values().map(|(_, read)| read).collect()
+    let objects = read.into_values().map(|(_, index, read)| (index, read));
+    FoundObjects {
+        objects: objects.collect(),
+        files,
+    }
 }
 
 fn manifest_of<'n, 't>(
     object: &'n Node,
-    text: &'t str,
+    file: InFile<'t>,
     namespace: &str,
 ) -> Option<(Manifest<'n>, Report<'t>)> {
     let kind = kind_of_metallb(object).and_then(Kind::of)?;
@@ -199,7 +303,8 @@ fn manifest_of<'n, 't>(
     };
     let name = metadata.and_then(|node| node.get("name"));
     let place = name.map_or_else(|| object.headline(), Node::headline);
-    let mut report = Report::new(text, &Origin::Whole).open();
+    let report = Report::new(file.text, &Origin::Whole).open();
+    let mut report = report.in_file(file.name);
     if text_of("name").is_none() {
         report.add(
             &place,

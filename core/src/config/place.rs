@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::paths::Paths;
 
@@ -18,6 +19,8 @@ pub(super) fn boundary(text: &str, offset: usize) -> usize {
 pub enum Place {
     /// In a text.
     Text {
+        /// The file that it is, if there are several.
+        file: Option<Arc<str>>,
         /// The part of it, in bytes; may be empty.
         span: Range<usize>,
         /// Line of the span's start, counted from 1.
@@ -66,6 +69,21 @@ impl Place {
         }
     }
 
+    /// The file, if there are several.
+    #[must_use]
+    pub const fn file(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Text { file, .. } => file.as_ref(),
+            Self::Object { .. } => None,
+        }
+    }
+
+    /// For a sentence about what stands here, said at the place `there`: ` (pool.yaml)` if that is in another file.
+    pub(super) fn other_file(&self, there: &Self) -> String {
+        let file = self.file().filter(|_| self.file() != there.file());
+        file.map_or_else(String::new, |file| format!(" ({file})"))
+    }
+
     /// For a sentence about another place: `on line 7`.
     pub(super) fn beside(&self) -> String {
         match self {
@@ -104,10 +122,19 @@ pub(super) trait At {
 impl At for Span {
     fn place(&self, source: &Source<'_>) -> Place {
         match source {
-            Source::Text { origin, positions } => {
+            Source::Text {
+                file,
+                origin,
+                positions,
+            } => {
                 let span = origin.outer(self);
                 let Position { line, column } = positions.of(span.start);
-                Place::Text { span, line, column }
+                Place::Text {
+                    file: file.clone(),
+                    span,
+                    line,
+                    column,
+                }
             }
             Source::Object(paths) => paths.place_of(self.start),
         }
@@ -124,6 +151,7 @@ impl At for Place {
 pub(super) enum Source<'t> {
     /// A text.
     Text {
+        file: Option<Arc<str>>,
         origin: &'t Origin,
         positions: Positions<'t>,
     },
@@ -135,6 +163,7 @@ impl<'t> Source<'t> {
     /// Of a configuration that stands in `text` as `origin` says.
     pub(super) fn new(text: &'t str, origin: &'t Origin) -> Self {
         Self::Text {
+            file: None,
             origin,
             positions: Positions::new(text),
         }

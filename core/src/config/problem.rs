@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::paths::Paths;
 use super::place::{At, Origin, Place, Source};
@@ -167,6 +168,14 @@ impl<'t> Report<'t> {
         Self::within(Source::Object(paths)).open()
     }
 
+    /// The text is that of a file, one of several.
+    pub(super) fn in_file(mut self, name: Option<&Arc<str>>) -> Self {
+        if let Source::Text { file, .. } = &mut self.source {
+            *file = name.cloned();
+        }
+        self
+    }
+
     /// Keys that are not known are warned of: an object of a newer `MetalLB` is not refused.
     pub(super) fn open(mut self) -> Self {
         self.is_open = true;
@@ -250,10 +259,19 @@ impl<'t> Report<'t> {
         self.add(at, message, help);
     }
 
-    /// Where another place is, for a message: `on line 7`; within one object `in spec.addresses[0]`.
+    /// Where another place is, for a message: `on line 7`; in another file `on line 7 of pool.yaml`; within one
+    /// object `in spec.addresses[0]`.
     pub(super) fn beside(&self, other: &dyn At) -> String {
         match (other.place(&self.source), &self.source) {
             (Place::Object { path, .. }, Source::Object(_)) => format!("in {path}"),
+            (
+                Place::Text {
+                    file: Some(other),
+                    line,
+                    ..
+                },
+                Source::Text { file, .. },
+            ) if file.as_ref() != Some(&other) => format!("on line {line} of {other}"),
             (place, _) => place.beside(),
         }
     }

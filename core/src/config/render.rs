@@ -35,9 +35,14 @@ fn group<'a>(problem: &'a Problem, source: &'a str, text: &'a str) -> Group<'a> 
     let title = Level::ERROR.primary_title(problem.message.as_str());
     let help = Level::HELP.message(problem.help.as_str());
     match &problem.place {
-        Place::Text { span, line, .. } => title
-            .element(snippet(span, *line, problem.related.as_ref(), source, text))
-            .element(help),
+        Place::Text { span, line, .. } => {
+            // Of another file there is no text here; the message names it.
+            let related = problem.related.as_ref();
+            let related = related.filter(|(other, _)| other.file() == problem.place.file());
+            title
+                .element(snippet(span, *line, related, source, text))
+                .element(help)
+        }
         object @ Place::Object { .. } => title
             .element(Origin::path(object.to_string()))
             .element(help),

@@ -127,7 +127,7 @@ impl Compilation {
     fn communities(&mut self, read: &[Read]) -> Aliases {
         let mut objects = of_kind(read, Kind::Community).collect::<Vec<_>>();
         objects.sort_by_key(|one| (one.created, one.object.name.as_str()));
-        let mut aliases: BTreeMap<String, (Community, &str)> = BTreeMap::new();
+        let mut aliases: BTreeMap<String, (Community, &Read)> = BTreeMap::new();
         for one in objects {
             match &one.said {
                 Ok(Said::Communities(all)) => {
@@ -145,13 +145,14 @@ impl Compilation {
                 let place = place_of_community(one, &name);
                 if let Some((_, other)) = aliases.get(&name) {
                     let message = format!(
-                        "community {} is defined in Community {} as well, which is older: its value counts",
+                        "community {} is defined in Community {}{} as well, which is older: its value counts",
                         quoted(&name),
-                        quoted(other)
+                        quoted(&other.object.name),
+                        other.place.other_file(place)
                     );
                     again.push(problem(place, message, "remove one of the two"));
                 } else {
-                    aliases.insert(name, (value, one.object.name.as_str()));
+                    aliases.insert(name, (value, one));
                 }
             }
             self.warn(&one.object, Reason::ConfigWarning, again);
@@ -322,6 +323,7 @@ fn overlap_of(
     let place = entry.map_or(&read.place, |(_, place)| place);
     let other = pools.get(*of);
     let name = other.map_or("", |other| other.object.name.as_str());
+    let file = other.map_or_else(String::new, |other| other.place.other_file(place));
     let instead = match in_force {
         Some(_) => "the last good version of this one stays in force",
         None => "this one is left out as a whole",
@@ -329,7 +331,7 @@ fn overlap_of(
     let mut problem = problem(
         place,
         format!(
-            "{} overlaps {} of IPAddressPool {}, which stays in force",
+            "{} overlaps {} of IPAddressPool {}{file}, which stays in force",
             quoted(&mine.to_string()),
             quoted(&theirs.to_string()),
             quoted(name)

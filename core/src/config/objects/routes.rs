@@ -108,8 +108,9 @@ impl Compilation {
             let mut before = in_force.iter();
             if let Some((first, _)) = before.find(|(_, other)| say_the_same(one.one, other)) {
                 let message = format!(
-                    "it says the same as BGPAdvertisement {}",
-                    quoted(&first.object.name)
+                    "it says the same as BGPAdvertisement {}{}",
+                    quoted(&first.object.name),
+                    first.place.other_file(&read.place)
                 );
                 let problem = problem(&read.place, message, "remove one of the two");
                 self.warn(&read.object, Reason::ConfigWarning, vec![problem]);
@@ -146,10 +147,12 @@ impl Told<'_> {
         };
         let other = self.all.get(why.of).map(|(other, ..)| *other);
         let name = other.map_or("", |other| other.object.name.as_str());
+        let here = &self.read.place;
+        let file = other.map_or_else(String::new, |other| other.place.other_file(here));
         let pool = self.pools.get(why.pool);
         let pool = pool.map_or("", |pool| pool.name.as_str());
         let message = format!(
-            "`{key}` is {} here and {} in BGPAdvertisement {}, {how} the same routes of pool {} to the \
+            "`{key}` is {} here and {} in BGPAdvertisement {}{file}, {how} the same routes of pool {} to the \
              same routers",
             value(why.mine),
             value(why.theirs),

@@ -124,6 +124,89 @@ fn slips_around_the_spec_are_found_too() {
     }
 }
 
+/// What is said of each of these files together.
+fn told_of_all(files: &[(&str, &str)]) -> Vec<Vec<(String, String)>> {
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| ManifestFile {
+            name,
+            text,
+            namespace: OURS,
+        })
+        .collect();
+    let checked = check_all_manifests(&files).into_iter();
+    checked.map(|one| told(&one.unwrap())).collect()
+}
+
+#[test]
+fn files_are_one_configuration_and_each_has_what_is_to_be_said_of_its_objects() {
+    let pool = object("IPAddressPool", "a", "{addresses: [192.168.64.0/24]}");
+    let other = "# another line\n".to_owned()
+        + &object("IPAddressPool", "b", "{addresses: [192.168.64.128/25]}");
+    let l2 = object("L2Advertisement", "l", "{ipAddressPools: [a, b]}");
+    let files = [("a.yaml", &*pool), ("l2.yaml", &l2)];
+    assert_eq!(told_of_all(&files[..1])[0].len(), 1, "nobody announces it");
+    assert_eq!(
+        told_of_all(&files),
+        [
+            vec![],
+            vec![(
+                "L2Advertisement/l 5:28 warning".to_owned(),
+                "no pool is called `b`".to_owned()
+            )]
+        ]
+    );
+    let all = [("a.yaml", &*pool), ("b.yaml", &other), ("l2.yaml", &l2)];
+    let said = told_of_all(&all);
+    assert_eq!((said[0].len(), said[1].len(), said[2].len()), (0, 1, 1));
+    let (title, message) = &said[1][0];
+    assert_eq!(title, "IPAddressPool/b 6:20 refused");
+    assert!(
+        message.contains("of IPAddressPool `a` (a.yaml), which stays in force"),
+        "{message}"
+    );
+    // In one file there is no other one to name.
+    let one = format!("{pool}{other}{l2}");
+    let said = told_of_all(&[("all.yaml", &one)]);
+    assert!(said[0][0].1.contains("of IPAddressPool `a`, which"));
+}
+
+#[test]
+fn what_else_two_files_say_of_one_thing_names_the_other_file() {
+    let community = |name: &str, value: &str| {
+        object(
+            "Community",
+            name,
+            &format!("{{communities: [{{name: up, value: {value}}}]}}"),
+        )
+    };
+    let (a, b) = (community("a", "\"1:1\""), community("b", "\"1:2\""));
+    let said = told_of_all(&[("a.yaml", &a), ("b.yaml", &b)]);
+    assert!(said[1][0].1.contains("in Community `a` (a.yaml) as well"));
+    let pool = object("IPAddressPool", "p", "{addresses: [10.0.0.0/24]}");
+    let route = |name: &str, preference: u32| {
+        let spec = format!("{{ipAddressPools: [p], localPref: {preference}}}");
+        object("BGPAdvertisement", name, &spec)
+    };
+    let first = format!("{pool}{}", route("a", 1));
+    for (second, words) in [
+        (route("b", 2), "in BGPAdvertisement `a` (a.yaml), which"),
+        (
+            route("b", 1),
+            "it says the same as BGPAdvertisement `a` (a.yaml)",
+        ),
+        (
+            route("a", 1),
+            "the same object is already there on line 10 of a.yaml",
+        ),
+    ] {
+        let said = told_of_all(&[("a.yaml", &first), ("b.yaml", &second)]);
+        let said: Vec<_> = said.concat();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].1.contains(words), "{said:?}");
+    }
+}
+
 #[test]
 fn pools_are_selected_by_the_labels_of_the_file() {
     let text = object(

@@ -11,7 +11,10 @@ fn assert_sound(text: &str) -> Result<(), TestCaseError> {
     if let Outcome::Refused(problems) | Outcome::Partly(_, problems) = parse(text) {
         let lines = text.split('\n').count();
         for problem in problems.iter() {
-            let Place::Text { span, line, column } = &problem.place else {
+            let Place::Text {
+                span, line, column, ..
+            } = &problem.place
+            else {
                 return Err(TestCaseError::fail(format!("{problem:?} is in no text")));
             };
             prop_assert!(text.get(span.clone()).is_some(), "{problem:?} in {text:?}");
