@@ -1,7 +1,8 @@
 //! What the daemons told in Events.
 
 use ferrolb_core::names::event::{
-    ALLOCATION_FAILED, EventReason, IP_ALLOCATED, NODE_ASSIGNED, NOT_ANNOUNCED,
+    ALLOCATION_FAILED, CONFIG_ACCEPTED, CONFIG_REFUSED, EventReason, IP_ALLOCATED, NODE_ASSIGNED,
+    NOT_ANNOUNCED,
 };
 use ferrolb_core::names::{CONTROLLER_COMPONENT, SPEAKER_COMPONENT};
 use futures::future;
@@ -127,6 +128,27 @@ pub(super) fn refused_since(service: &str, events: &[Happening]) -> Option<Times
         if event.reason == IP_ALLOCATED {
             since = None;
         } else if event.reason == ALLOCATION_FAILED {
+            since = since.or(event.first).or(event.time);
+        }
+    }
+    since
+}
+
+/// Since when the newest version of a configuration, or of one of MetalLB's objects, is refused, as far as Events tell.
+pub(super) fn config_refused_since(
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    events: &[Happening],
+) -> Option<Timestamp> {
+    let about = |event: &&Happening| {
+        event.kind == kind && event.namespace == namespace && event.name == name
+    };
+    let mut since = None;
+    for event in events.iter().filter(about) {
+        if event.reason == CONFIG_ACCEPTED {
+            since = None;
+        } else if event.reason == CONFIG_REFUSED {
             since = since.or(event.first).or(event.time);
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::Picture;
 use crate::ago;
+use crate::daemons::Daemon;
 use crate::output::causes;
 
 /// As many names of a sentence as can be read.
@@ -73,8 +74,9 @@ impl Finding {
         }
     }
 
-    fn problem(what: impl Into<String>) -> Self {
-        Self::new(Severity::Problem, what)
+    /// Whoever is told what is wrong is told what to do next.
+    fn problem(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(Severity::Problem, what).next(next)
     }
 
     fn unknown(what: impl Into<String>) -> Self {
@@ -154,7 +156,8 @@ pub(super) fn of(picture: &Picture, unread: &[(&str, anyhow::Error)]) -> Verdict
             NODES => Finding::unknown(format!(
                 "{what} could not be read, so it is not known whether one is without a speaker: \
                  {error}"
-            )),
+            ))
+            .next("kubectl auth can-i list nodes"),
             // What the daemons say is enough for a verdict; this only adds to it.
             _ => Finding::note(format!(
                 "{what} could not be read, so some columns are empty: {error}"
@@ -169,12 +172,29 @@ pub(super) fn of(picture: &Picture, unread: &[(&str, anyhow::Error)]) -> Verdict
 /// `reason: what it means`, with what to do, of a node.
 fn of_node(node: &str, reason: &str) -> Finding {
     let finding = match Reason::of(reason).map(Reason::explanation) {
-        Some(known) => {
-            Finding::problem(format!("{node}: {reason}: {}", known.what)).next(known.remedy)
-        }
-        None => Finding::problem(format!("{node}: {reason}")),
+        Some(known) => Finding::problem(format!("{node}: {reason}: {}", known.what), known.remedy),
+        // Of a later version.
+        None => Finding::problem(
+            format!("{node}: {reason}"),
+            format!("kubectl ferrolb explain node/{node}"),
+        ),
     };
     finding.reason(reason).on(node)
+}
+
+/// A command of kubectl for a daemon's pod; if it is not known which one it is, what lists those of the component.
+fn of_pod(verb: &str, pod: Option<&Daemon>, component: &str) -> String {
+    match pod {
+        Some(Daemon { namespace, pod, .. }) => format!("kubectl {verb} -n {namespace} {pod}"),
+        None => {
+            format!("kubectl get pods -A -o wide -l app.kubernetes.io/component={component}")
+        }
+    }
+}
+
+/// Since when it is not ready, if it is not.
+fn unready_since(daemon: &Daemon) -> Option<Timestamp> {
+    daemon.ready_since.filter(|_| !daemon.ready)
 }
 
 /// `a, b and 3 more`

@@ -20,13 +20,12 @@ impl Verdict {
         };
         for address in of(AddressState::Twice) {
             let nodes = some(&address.nodes);
-            let finding = Finding::problem(format!(
+            let what = format!(
                 "{} is announced by {nodes}: it is moving right now, or these nodes cannot hear \
                  each other",
                 address.address
-            ));
-            let ask = format!("kubectl ferrolb explain {}", address.address);
-            self.add(finding.next(ask).at(address));
+            );
+            self.add(Finding::problem(what, explain(address)).at(address));
         }
         for (severity, state) in [
             (Severity::Problem, AddressState::Silent),
@@ -47,9 +46,13 @@ impl Verdict {
                 "it is not known who announces {}, because not every speaker answered",
                 named(&unknown)
             ));
-            self.add(finding.at(first));
+            self.add(finding.next(explain(first)).at(first));
         }
     }
+}
+
+fn explain(address: &Address) -> String {
+    format!("kubectl ferrolb explain {}", address.address)
 }
 
 fn of_silent(severity: Severity, reasons: &str, addresses: &[&Address]) -> Finding {
@@ -66,8 +69,7 @@ fn of_silent(severity: Severity, reasons: &str, addresses: &[&Address]) -> Findi
         reason: (!reasons.is_empty()).then(|| reasons.to_owned()),
         ..Finding::new(severity, what)
     };
-    let ask = format!("kubectl ferrolb explain {}", first.address);
-    finding.since(since).next(ask).at(first)
+    finding.since(since).next(explain(first)).at(first)
 }
 
 impl Finding {

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ferrolb_core::Reason;
 use ferrolb_core::keep::shown::KeepingStatus;
+use ferrolb_core::report::{MemberStatus, SpeakerStatus};
+use jiff::Timestamp;
 
-use super::super::{Node, NodeState, Picture};
-use super::{Finding, Verdict, of_node, some};
+use super::super::{Node, NodeState, Picture, is_blocked};
+use super::{Finding, Verdict, of_node, of_pod, some, unready_since};
+use crate::daemons::Daemon;
 use crate::output::causes;
 
 impl Verdict {
@@ -13,8 +17,9 @@ impl Verdict {
         for node in &picture.nodes {
             self.of_member(node);
             let reasons = node.reasons.iter();
-            self.findings
-                .extend(reasons.map(|reason| of_node(&node.name, reason)));
+            self.findings.extend(reasons.map(|reason| {
+                of_node(&node.name, reason).since(picture.unheard_since(&node.name, reason))
+            }));
         }
         let without = picture.nodes.iter();
         let without =
@@ -55,11 +60,11 @@ impl Verdict {
         } else {
             ", never heard"
         };
-        let finding =
-            Finding::problem(format!("{name} is held {how} ({word}, {by} say so){heard}"));
-        self.add(finding.on(name).since(node.since).next(format!(
-            "kubectl describe node {name}, then see its network"
-        )));
+        let finding = Finding::problem(
+            format!("{name} is held {how} ({word}, {by} say so){heard}"),
+            format!("kubectl describe node {name}, then see its network"),
+        );
+        self.add(finding.on(name).since(node.since));
     }
 
     pub(super) fn of_speakers(&mut self, picture: &Picture) {
@@ -67,19 +72,19 @@ impl Verdict {
             let is_dead = picture
                 .node(node)
                 .is_some_and(|node| node.state == NodeState::Dead);
+            let pod = picture.speaker_on(node);
+            let since = pod.and_then(unready_since);
             match told {
                 Ok(status) => {
-                    self.of_keeping(node, status.keeping.as_ref());
+                    self.of_keeping(node, status.keeping.as_ref(), pod);
                     let Some(missing) = &status.waiting_for else {
                         continue;
                     };
-                    self.add(
-                        Finding::problem(format!(
-                            "the speaker of {node} announces nothing new yet: it waits for \
-                             {missing}"
-                        ))
-                        .on(node),
+                    let what = format!(
+                        "the speaker of {node} announces nothing new yet: it waits for {missing}"
                     );
+                    let finding = Finding::problem(what, of_pod("logs", pod, "speaker"));
+                    self.add(finding.on(node).since(since));
                 }
                 // That it is dead says why it does not answer.
                 Err(_) if is_dead => {}
@@ -89,24 +94,25 @@ impl Verdict {
                          known: {}",
                         causes(error)
                     ))
-                    .on(node),
+                    .on(node)
+                    .since(since)
+                    .next(of_pod("describe pod", pod, "speaker")),
                 ),
             }
         }
     }
 
     /// Connections that are kept while addresses move. That it is not done is a problem: it was asked for.
-    fn of_keeping(&mut self, node: &str, keeping: Option<&KeepingStatus>) {
+    fn of_keeping(&mut self, node: &str, keeping: Option<&KeepingStatus>, pod: Option<&Daemon>) {
         let Some(keeping) = keeping else { return };
         if !keeping.ready {
             let why = keeping.problem.as_deref();
             let why = why.unwrap_or("its keeper has not answered yet");
-            self.add(
-                Finding::problem(format!(
-                    "{node} cannot keep the open connections of addresses that move to it: {why}"
-                ))
-                .on(node),
+            let what = format!(
+                "{node} cannot keep the open connections of addresses that move to it: {why}"
             );
+            let logs = of_pod("logs -c keeper", pod, "speaker");
+            self.add(Finding::problem(what, logs).on(node));
         }
         let mut kept: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for one in &keeping.addresses {
@@ -126,5 +132,35 @@ impl Verdict {
                 ..finding.next(ask)
             });
         }
+    }
+}
+
+impl Picture {
+    fn speaker_on(&self, node: &str) -> Option<&Daemon> {
+        let mut speakers = self.daemons.iter().filter(|one| one.is_speaker());
+        speakers.find(|one| one.node.as_deref() == Some(node))
+    }
+
+    /// Since when a reason stands against a node, of those that say that nothing is heard: of it by others, or by
+    /// itself.
+    fn unheard_since(&self, node: &str, reason: &str) -> Option<Timestamp> {
+        let is_by_others = reason == Reason::PeerBlocked.as_str();
+        if !is_by_others && reason != Reason::Isolated.as_str() {
+            return None;
+        }
+        let views = self.speakers.iter();
+        let views = views.filter_map(|(_, told)| told.as_ref().ok());
+        let views = views.filter(|view| is_by_others != (view.node == node));
+        let concerns = |view: &SpeakerStatus, one: &MemberStatus| match is_by_others {
+            true => one.node == node && is_blocked(one),
+            false => one.node != view.node,
+        };
+        let heard = views.flat_map(|view| {
+            let members = view.members.iter();
+            members.filter(move |one| concerns(view, one))
+        });
+        let last = heard.filter_map(|one| one.heard_millis_ago).min()?;
+        let last = std::time::Duration::from_millis(last);
+        self.now.checked_sub(last).ok()
     }
 }

@@ -45,8 +45,7 @@ fn out_of_rotation(node: &DeadNodeStatus) -> Finding {
         node.node,
         some(&node.found_by)
     );
-    Finding::problem(what)
-        .on(&node.node)
-        .since(since(node))
-        .next(format!("kubectl ferrolb explain node/{}", node.node))
+    let next = format!("kubectl ferrolb explain node/{}", node.node);
+    let finding = Finding::problem(what, next);
+    finding.on(&node.node).since(since(node))
 }

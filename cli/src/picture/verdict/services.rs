@@ -19,10 +19,11 @@ impl Verdict {
         let undecided: Vec<_> = undecided.collect();
         if let Some(first) = undecided.first() {
             let since = undecided.iter().filter_map(|one| one.created).min();
-            let finding = Finding::problem(format!(
+            let what = format!(
                 "without an address, and not yet decided: {}",
                 named(&undecided)
-            ));
+            );
+            let finding = Finding::problem(what, explain(first));
             self.add(finding.about(first).since(since));
         }
         let mut refused: BTreeMap<&str, Vec<&Service>> = BTreeMap::new();
@@ -53,9 +54,9 @@ impl Verdict {
             });
             // Another load balancer serves it.
             let finding = if reason == Reason::ForeignStatus.as_str() {
-                Finding::note(what)
+                Finding::note(what).next(explain(services[0]))
             } else {
-                Finding::problem(what)
+                Finding::problem(what, explain(services[0]))
             };
             let finding = finding.reason(reason).about(services[0]);
             self.add(finding.since(since.min()));
@@ -66,12 +67,16 @@ impl Verdict {
 impl Finding {
     /// That Service, or several of which it is the first.
     fn about(self, service: &Service) -> Self {
-        let (namespace, name) = (&service.status.namespace, &service.status.name);
         Self {
             service: Some(service.key()),
-            ..self.next(format!("kubectl ferrolb explain -n {namespace} svc/{name}"))
+            ..self
         }
     }
+}
+
+fn explain(service: &Service) -> String {
+    let (namespace, name) = (&service.status.namespace, &service.status.name);
+    format!("kubectl ferrolb explain -n {namespace} svc/{name}")
 }
 
 fn named(services: &[&Service]) -> String {

@@ -59,6 +59,11 @@ fn judged(change: impl FnOnce(&mut Heard)) -> Judged {
         notes: sentences(Severity::Note),
     };
     assert_eq!(judged.is_well(), verdict.is_well());
+    // Whatever is wrong in any of these tests, it is said what to do next.
+    for finding in &verdict.findings {
+        let is_note = finding.severity == Severity::Note;
+        assert!(is_note || finding.next.is_some(), "{finding:?}");
+    }
     judged
 }
 
@@ -133,7 +138,7 @@ fn connections_that_are_kept_are_a_note_and_a_keeper_that_cannot_is_a_problem() 
     assert_eq!(
         said,
         "n3 cannot keep the open connections of addresses that move to it: the keeper cannot be reached: no \
-         such file"
+         such file: kubectl logs -c keeper -n metallb-system s3"
     );
 }
 
@@ -149,7 +154,8 @@ fn a_speaker_that_nobody_can_speak_for_is_unknown() {
     let verdict = judged(|picture| picture.speakers[0].1 = Err(anyhow!("no answer within 2 s")));
     assert_eq!(
         verdict.unknown[1],
-        "it is not known who announces 192.168.64.240, because not every speaker answered"
+        "it is not known who announces 192.168.64.240, because not every speaker answered: \
+         kubectl ferrolb explain 192.168.64.240"
     );
 }
 
@@ -423,6 +429,134 @@ fn a_pod_on_a_dead_node_and_a_controller_there_are_not_told_twice() {
     assert_eq!(verdict.problems.len(), 2, "{verdict:?}");
     assert!(verdict.problems[0].starts_with("n1 is held dead"));
     assert!(verdict.problems[1].starts_with("every controller is on a dead node"));
+}
+
+/// The only problem about the controllers, with an Event on the configuration two minutes ago.
+fn of_controller(change: impl FnOnce(&mut ferrolb_core::report::ControllerStatus)) -> String {
+    problem(|heard| {
+        let mut told = vec![
+            event("ConfigRefused", None, 900, 900),
+            event("ConfigAccepted", None, 600, 600),
+            event("ConfigRefused", None, 30, 120),
+        ];
+        for event in &mut told {
+            event.kind = "ConfigMap".to_owned();
+            event.namespace = "metallb-system".to_owned();
+            event.name = "config".to_owned();
+        }
+        let of_pool = told.iter().cloned().map(|event| Happening {
+            kind: "IPAddressPool".to_owned(),
+            name: "lan".to_owned(),
+            ..event
+        });
+        let of_pool: Vec<_> = of_pool.collect();
+        heard.events = Ok([told, of_pool].concat());
+        change(heard.controller.as_mut().unwrap());
+    })
+}
+
+#[test]
+fn what_is_wrong_with_the_controller_and_the_configuration_is_said_with_the_next_command() {
+    let explained = |reason: &str| {
+        Some(ferrolb_core::report::Explained {
+            reason: reason.into(),
+            message: "why".to_owned(),
+        })
+    };
+    let logs = |status: &mut ferrolb_core::report::ControllerStatus| {
+        status.instance = "c".to_owned();
+    };
+    let said = of_controller(|status| {
+        logs(status);
+        status.leading = false;
+        status.leader = None;
+        status.services.clear();
+    });
+    assert_eq!(
+        said,
+        "no controller gives addresses at the moment: kubectl logs -n metallb-system c"
+    );
+    let said = of_controller(|status| {
+        logs(status);
+        status.blockers = vec!["services: not listed yet".to_owned()];
+    });
+    assert_eq!(
+        said,
+        "services: not listed yet: kubectl logs -n metallb-system c"
+    );
+    let said = of_controller(|status| status.configuration.problem = explained("config_refused"));
+    assert_eq!(
+        said,
+        "config_refused: why, for 2m: kubectl describe configmap -n metallb-system config"
+    );
+    let said = of_controller(|status| status.configuration.problem = explained("not_configured"));
+    assert_eq!(
+        said,
+        "not_configured: why: kubectl ferrolb explain not_configured"
+    );
+    let said = of_controller(|status| {
+        status.configuration.from = Some("objects".to_owned());
+        let object = crate::fixtures::object_status("lan", "pool_overlaps", true, true);
+        status.configuration.objects.push(object);
+    });
+    assert!(
+        said.ends_with(", for 2m: kubectl describe ipaddresspool -n metallb-system lan"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_speaker_that_waits_or_is_silent_is_said_with_since_when_and_its_pod() {
+    let unready = |heard: &mut Heard| {
+        heard.daemons[2].ready = false;
+        heard.daemons[2].ready_since = Some(now() - jiff::SignedDuration::from_secs(90));
+    };
+    let waits = judged(|heard| {
+        unready(heard);
+        speaker(heard, 1).waiting_for = Some("the list of Nodes".to_owned());
+    });
+    assert_eq!(
+        waits.problems[0],
+        "the speaker of n2 announces nothing new yet: it waits for the list of Nodes, for 90s: \
+         kubectl logs -n metallb-system s2"
+    );
+    let silent = judged(|heard| {
+        unready(heard);
+        heard.speakers[1].1 = Err(anyhow!("no answer within 2 s"));
+    });
+    assert_eq!(
+        silent.unknown,
+        [
+            "the speaker of n2 does not answer, so what it announces is not known: no answer within \
+             2 s, for 90s: kubectl describe pod -n metallb-system s2"
+        ]
+    );
+}
+
+#[test]
+fn since_when_a_node_is_not_heard_or_hears_nobody_is_said() {
+    let said = problem(|heard| unheard(heard, &[("n1", "n2"), ("n1", "n3")]));
+    assert!(said.starts_with("n1: peer_blocked: "), "{said}");
+    assert!(said.contains(", for 3s: let UDP 7946 "), "{said}");
+    let said = problem(|heard| {
+        // The others hear each other, and itself still.
+        unheard(heard, &[]);
+        let alone = speaker(heard, 1);
+        alone.isolated = true;
+        let others = ["n1", "n3"].map(|node| member(node, "gone", Some("node"), None));
+        alone.members = [vec![crate::fixtures::heard("n2")], others.into()].concat();
+    });
+    assert!(said.starts_with("n2: isolated: "), "{said}");
+    assert!(said.contains(", for 3s: "), "{said}");
+}
+
+#[test]
+fn of_every_reason_that_may_stand_against_a_node_it_is_said_what_to_do() {
+    let known = Reason::ALL.iter().map(|one| one.as_str());
+    for reason in known.chain(["brand_new"]) {
+        let next = of_node("n1", reason).next;
+        assert!(next.is_some_and(|next| !next.is_empty()), "{reason}");
+    }
 }
 
 #[test]
