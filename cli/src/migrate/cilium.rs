@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::addresses::without_ends;
-use super::metallb::{Allocation, L2Spec, Object, Objects, PoolSpec, Selector};
-use super::others::{decode, exact};
+use super::metallb::{Allocation, L2Spec, Object, Objects, Other, PoolSpec, Selector};
+use super::others::{decode, exact, tell_unknown};
 
 /// The group of Cilium's kinds.
 pub(super) const GROUP: &str = "cilium.io";
@@ -26,6 +26,8 @@ struct Pool {
     #[serde(rename = "allowFirstLastIPs")]
     allow_first_last: Option<String>,
     disabled: bool,
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +36,8 @@ struct Block {
     cidr: Option<String>,
     start: Option<String>,
     stop: Option<String>,
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +50,8 @@ struct Policy {
     load_balancer_ips: bool,
     #[serde(rename = "externalIPs")]
     external_ips: bool,
+    #[serde(flatten)]
+    other: Other,
 }
 
 /// Converts them; `lost` gets a sentence for each thing that is not the same afterwards.
@@ -83,6 +89,9 @@ pub(super) fn objects(found: &[Value], lost: &mut Vec<String>) -> anyhow::Result
 fn converted(name: &str, pool: Pool, lost: &mut Vec<String>) -> PoolSpec {
     let has_ends = pool.allow_first_last.as_deref() != Some("No");
     let blocks = pool.blocks.iter().chain(&pool.cidrs);
+    let unknown: Vec<_> = blocks.clone().map(|block| &block.other).collect();
+    let unknown = [unknown, vec![&pool.other]].concat();
+    tell_unknown(&format!("pool {name}"), &unknown, lost);
     let addresses = blocks.filter_map(|block| entry(block, has_ends)).collect();
     let (allocation, is_narrowed) = pool.service_selector.map_or((None, true), |selector| {
         let (allocation, rest) = tied(selector);
@@ -146,6 +155,7 @@ fn tied(mut selector: Selector) -> (Allocation, Vec<&'static str>) {
 }
 
 fn announced(name: &str, policy: Policy, lost: &mut Vec<String>) -> Option<L2Spec> {
+    tell_unknown(&format!("policy {name}"), &[&policy.other], lost);
     if policy.external_ips {
         lost.push(format!(
             "policy {name}: externalIPs of Services are not announced"

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector, POOL_KEYS};
+use ferrolb_core::config::objects::{Kind, OUR_ANNOTATIONS, annotations_of};
+use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector};
 use serde_yaml::Value;
 
 use super::manifests::for_every_reader;
 use super::metallb::{
-    BgpSpec, L2Spec, Metadata, Object, Objects, PeerSpec, PoolSpec, Pools, Selector,
+    BgpSpec, L2Spec, Metadata, Object, Objects, Other, PeerSpec, PoolSpec, Pools, Preferred,
+    Selector,
 };
+use super::others::said;
 use super::{Migrated, not_announced, ours};
+
+/// What an annotation of an L2Advertisement says beside `preferredNodeSelectors`.
+const PREFERRED: &str = "preferred-nodes";
 
 /// Converts all of it.
 pub(super) fn convert(objects: &Objects) -> anyhow::Result<Migrated> {
     let mut lost = Vec::new();
+    tell_annotations(objects, &mut lost);
     let config = ours::Config {
         peers: objects
             .peers
@@ -149,8 +156,12 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
         // Weights are added up.
         preferred_nodes: l2
             .iter()
-            .flat_map(|it| &it.spec.preferred_node_selectors)
-            .map(ours::Preferred::from)
+            .flat_map(|it| {
+                let annotated = preferred(&it.metadata).and_then(Result::ok);
+                let own = it.spec.preferred_node_selectors.iter().cloned();
+                own.chain(annotated.unwrap_or_default())
+            })
+            .map(|one| ours::Preferred::from(&one))
             .collect(),
         bgp_advertisements: if by_bgp {
             bgp.iter().map(|it| advertisement(&it.spec)).collect()
@@ -164,8 +175,8 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
 /// What FerroLB has besides MetalLB's fields: annotations there, keys of the same names here.
 fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
     let key = |(name, text): (&String, &String)| {
-        let key = name.strip_prefix("ferrolb.io/")?;
-        POOL_KEYS.contains(&key).then(|| {
+        let key = name.strip_prefix(OUR_ANNOTATIONS)?;
+        annotations_of(Kind::IpAddressPool).contains(&key).then(|| {
             let value = if key == "exclude" {
                 let entries = text.split(',').map(str::trim);
                 entries.filter(|entry| !entry.is_empty()).collect()
@@ -176,6 +187,46 @@ fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
         })
     };
     metadata.annotations.iter().filter_map(key).collect()
+}
+
+/// What the annotation says, if there is one.
+fn preferred(metadata: &Metadata) -> Option<Result<Vec<Preferred>, serde_yaml::Error>> {
+    let name = format!("{OUR_ANNOTATIONS}{PREFERRED}");
+    let text = metadata.annotations.get(&name)?;
+    Some(serde_yaml::from_str::<Option<_>>(text).map(Option::unwrap_or_default))
+}
+
+/// Annotations of ours that are not taken over.
+fn tell_annotations(objects: &Objects, lost: &mut Vec<String>) {
+    fn of<Spec>(objects: &[Object<Spec>]) -> impl Iterator<Item = &Metadata> {
+        objects.iter().map(|object| &object.metadata)
+    }
+    let pools = of(&objects.pools).map(|one| (Kind::IpAddressPool, one));
+    let all = pools
+        .chain(of(&objects.l2).map(|one| (Kind::L2Advertisement, one)))
+        .chain(of(&objects.bgp).map(|one| (Kind::BgpAdvertisement, one)))
+        .chain(of(&objects.peers).map(|one| (Kind::BgpPeer, one)))
+        .chain(of(&objects.profiles).map(|one| (Kind::BfdProfile, one)))
+        .chain(of(&objects.communities).map(|one| (Kind::Community, one)));
+    for (kind, metadata) in all {
+        let name = &metadata.name;
+        for annotation in metadata.annotations.keys() {
+            let Some(word) = annotation.strip_prefix(OUR_ANNOTATIONS) else {
+                continue;
+            };
+            if !annotations_of(kind).contains(&word) {
+                lost.push(format!(
+                    "{kind} {name}: nobody reads the annotation {annotation} of this kind, and it is left out"
+                ));
+            } else if word == PREFERRED
+                && let Some(Err(error)) = preferred(metadata)
+            {
+                lost.push(format!(
+                    "{kind} {name}: the annotation {annotation} cannot be read, and is left out: {error}"
+                ));
+            }
+        }
+    }
 }
 
 /// What any of the advertisements allows; one without a list allows all, which is an empty list.
@@ -280,16 +331,8 @@ fn no_equivalent(kind: &str, name: &str, field: &str) -> String {
     )
 }
 
-fn tell_unknown(kind: &str, name: &str, fields: &BTreeMap<String, Value>, lost: &mut Vec<String>) {
-    // What says nothing is not lost.
-    let said = fields.iter().filter(|(_, value)| match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::Sequence(list) => !list.is_empty(),
-        Value::Mapping(map) => !map.is_empty(),
-        Value::String(text) => !text.is_empty(),
-        _ => true,
-    });
-    for (field, _) in said {
+fn tell_unknown(kind: &str, name: &str, fields: &Other, lost: &mut Vec<String>) {
+    for field in said(fields) {
         lost.push(no_equivalent(kind, name, field));
     }
 }

@@ -54,7 +54,8 @@ impl<Spec> Object<Spec> {
     }
 }
 
-type Other = BTreeMap<String, Value>;
+/// Fields that we do not know.
+pub(super) type Other = BTreeMap<String, Value>;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]

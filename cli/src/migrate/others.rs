@@ -1,8 +1,32 @@
 //! What the objects of other load balancers have in common.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use serde::Deserialize;
 use serde_yaml::Value;
+
+use super::metallb::Other;
+
+/// The names of the fields that say something: what says nothing is not lost.
+pub(super) fn said(fields: &Other) -> impl Iterator<Item = &String> {
+    let said = fields.iter().filter(|(_, value)| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Sequence(list) => !list.is_empty(),
+        Value::Mapping(map) => !map.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    });
+    said.map(|(field, _)| field)
+}
+
+/// `what` is an object, such as `group default`; `fields` are those of it that we do not know.
+pub(super) fn tell_unknown(what: &str, fields: &[&Other], lost: &mut Vec<String>) {
+    let names: BTreeSet<&String> = fields.iter().flat_map(|fields| said(fields)).collect();
+    for name in names {
+        lost.push(format!("{what}: {name} has no equivalent"));
+    }
+}
 
 /// Name and spec of an object.
 pub(super) fn decode<Spec: for<'de> Deserialize<'de>>(

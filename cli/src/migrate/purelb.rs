@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_yaml::Value;
 
-use super::metallb::{Allocation, L2Spec, Object, Objects, PoolSpec, Selector};
-use super::others::{decode, exact};
+use super::metallb::{Allocation, L2Spec, Object, Objects, Other, PoolSpec, Selector};
+use super::others::{decode, exact, tell_unknown};
 
 /// The group of PureLB's kinds.
 pub(super) const GROUP: &str = "purelb.io";
@@ -23,6 +23,9 @@ struct Group {
     netbox: Option<Value>,
     namespaces: Vec<String>,
     namespace_default: bool,
+    enforce_namespaces: bool,
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,12 +41,17 @@ struct Addresses {
     balance_pools: bool,
     #[serde(rename = "skipIPv6DAD")]
     skip_ipv6_dad: bool,
+    /// Those of its one range.
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Range {
     pool: String,
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +59,8 @@ struct Range {
 struct Agent {
     node_selector: Option<Selector>,
     local: Option<Local>,
+    #[serde(flatten)]
+    other: Other,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +69,8 @@ struct Local {
     #[serde(alias = "localint")]
     local_interface: Option<String>,
     garp_config: Option<Value>,
+    #[serde(flatten)]
+    other: Other,
 }
 
 /// Converts them; `lost` gets a sentence for each thing that is not the same afterwards.
@@ -106,16 +118,25 @@ fn pool(name: &str, group: Group, lost: &mut Vec<String>) -> Option<PoolSpec> {
             lost.push(format!("group {name}: {field} has no equivalent"));
         }
     }
+    if group.enforce_namespaces {
+        lost.push(format!(
+            "group {name}: enforceNamespaces has no equivalent: a pool with namespaces is given to their Services \
+             alone, and one without to all"
+        ));
+    }
     let ranges = local.v4pool.iter().chain(&local.v4pools);
-    let ranges = ranges.chain(&local.v6pool).chain(&local.v6pools);
-    let ranges = ranges.map(|range| range.pool.clone());
+    let ranges: Vec<_> = ranges.chain(&local.v6pool).chain(&local.v6pools).collect();
+    let unknown = ranges.iter().map(|range| &range.other);
+    let unknown: Vec<_> = unknown.chain([&local.other, &group.other]).collect();
+    tell_unknown(&format!("group {name}"), &unknown, lost);
+    let ranges = ranges.into_iter().map(|range| range.pool.clone());
     let auto_assign = name == DEFAULT || group.namespace_default;
     let allocation = Allocation {
         namespaces: group.namespaces,
         ..Allocation::default()
     };
     Some(PoolSpec {
-        addresses: local.pool.into_iter().chain(ranges).collect(),
+        addresses: local.pool.iter().cloned().chain(ranges).collect(),
         auto_assign: (!auto_assign).then_some(false),
         service_allocation: Some(allocation).filter(|one| !one.namespaces.is_empty()),
         ..PoolSpec::default()
@@ -124,6 +145,8 @@ fn pool(name: &str, group: Group, lost: &mut Vec<String>) -> Option<PoolSpec> {
 
 fn announced(name: &str, agent: Agent, lost: &mut Vec<String>) -> L2Spec {
     let local = agent.local.unwrap_or_default();
+    let what = format!("node agent {name}");
+    tell_unknown(&what, &[&agent.other, &local.other], lost);
     if local.garp_config.is_some() {
         lost.push(format!(
             "node agent {name}: garpConfig has no equivalent; see the chart's speaker.announceRefreshSeconds"

@@ -373,6 +373,110 @@ fn ciliums_pools_and_policies_become_pools_and_advertisements() {
     insta::assert_snapshot!(printed(text));
 }
 
+fn annotated(kind: &str, name: &str, annotation: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata:\n  name: {name}\n  annotations:\n    \
+         {annotation}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+fn nodes_that_an_annotation_prefers_are_preferred_in_the_config_map() {
+    let pool = object("IPAddressPool", "lb", "p", "{addresses: [10.0.0.0/24]}");
+    let pool = pool.replace(", namespace: lb", "");
+    let with = |annotation: &str| {
+        let spec =
+            "{preferredNodeSelectors: [{weight: 10, preference: {matchLabels: {fast: \"yes\"}}}]}";
+        let l2 = annotated("L2Advertisement", "l", annotation, spec);
+        migrated(&format!("{pool}{l2}")).unwrap()
+    };
+    let Migrated { config, lost } = with(
+        "ferrolb.io/preferred-nodes: '[{\"weight\": 90, \"preference\": {\"matchLabels\": {\"rack\": \"1\"}}}]'",
+    );
+    assert_eq!(lost, [""; 0]);
+    let manifest = manifest(&config);
+    let checked = check_file(&manifest).unwrap();
+    let Outcome::Valid(config) = &checked[0].outcome else {
+        panic!("{manifest}");
+    };
+    let weights: Vec<_> = config.layer2[0]
+        .preferred_nodes
+        .iter()
+        .map(|one| (one.weight, one.selector.match_labels.clone()))
+        .collect();
+    let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+    assert_eq!(
+        weights,
+        [(10, label("fast", "yes")), (90, label("rack", "1"))]
+    );
+    let lost = with("ferrolb.io/preferred-nodes: 'rack-1'").lost;
+    assert_eq!(lost.len(), 1);
+    assert!(
+        lost[0].starts_with(
+            "L2Advertisement l: the annotation ferrolb.io/preferred-nodes cannot be read, and is left out: "
+        ),
+        "{lost:?}"
+    );
+}
+
+#[test]
+fn annotations_that_no_key_stands_for_are_said_to_be_left_out() {
+    let spec = "{addresses: [10.0.0.0/24]}";
+    let of = |kind, annotation, spec| annotated(kind, "x", annotation, spec);
+    let text = [
+        of(
+            "IPAddressPool",
+            "ferrolb.io/sharing: \"true\"",
+            "{addresses: [10.0.1.0/24]}",
+        ),
+        of("IPAddressPool", "ferrolb.io/interfaces: eth9", spec).replace("name: x", "name: y"),
+        of("L2Advertisement", "ferrolb.io/sharing: \"true\"", "{}"),
+        of(
+            "BGPAdvertisement",
+            "ferrolb.io/exclude: 10.0.0.1",
+            "{ipAddressPools: [x]}",
+        ),
+        of(
+            "Community",
+            "example.com/sharing: \"true\"",
+            "{communities: []}",
+        ),
+    ];
+    let text = text.concat();
+    let Migrated { config, lost } = migrated(&text).unwrap();
+    assert!(config.contains("sharing: true"), "{config}");
+    assert!(!config.contains("eth9"), "{config}");
+    for (kind, name, annotation) in [
+        ("IPAddressPool", "y", "interfaces"),
+        ("L2Advertisement", "x", "sharing"),
+        ("BGPAdvertisement", "x", "exclude"),
+    ] {
+        let said = format!(
+            "{kind} {name}: nobody reads the annotation ferrolb.io/{annotation} of this kind, and it is left out"
+        );
+        assert!(lost.contains(&said), "{lost:?}");
+    }
+    let left_out = lost.iter().filter(|one| one.contains("is left out"));
+    assert_eq!(left_out.count(), 3, "{lost:?}");
+}
+
+#[test]
+fn fields_of_others_that_we_do_not_know_are_told_by_name() {
+    let pool = "apiVersion: cilium.io/v2\nkind: CiliumLoadBalancerIPPool\nmetadata: {name: p}\nspec: \
+                {blocks: [{cidr: 10.0.0.0/24, weight: 3}], cleared: false, colour: red}\n---\n";
+    let policy = "apiVersion: cilium.io/v2alpha1\nkind: CiliumL2AnnouncementPolicy\nmetadata: {name: l}\nspec: \
+                  {loadBalancerIPs: true, leaseSeconds: 3}\n";
+    let said = printed(&format!("{pool}{policy}"));
+    for line in [
+        "# - pool p: colour has no equivalent\n",
+        "# - pool p: weight has no equivalent\n",
+        "# - policy l: leaseSeconds has no equivalent\n",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(!said.contains("cleared"), "{said}");
+}
+
 #[test]
 fn purelbs_groups_become_pools_and_what_is_routed_is_left_out() {
     let text = include_str!("fixtures/purelb.yaml");

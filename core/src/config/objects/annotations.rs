@@ -19,8 +19,9 @@ pub(super) struct Annotations {
     entries: Vec<(&'static str, Node)>,
 }
 
-/// What is read of each kind.
-const fn known(kind: Kind) -> &'static [&'static str] {
+/// What is read of each kind, without [`OUR_ANNOTATIONS`].
+#[must_use]
+pub const fn annotations_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::IpAddressPool => &["exclude", "sharing", "share-within", "allow-node-ports"],
         Kind::L2Advertisement => &["preferred-nodes"],
@@ -41,7 +42,7 @@ impl Annotations {
             let Some(word) = name.and_then(|name| name.strip_prefix(OUR_ANNOTATIONS)) else {
                 continue;
             };
-            let Some(known) = known(kind).iter().find(|known| **known == word) else {
+            let Some(known) = annotations_of(kind).iter().find(|known| **known == word) else {
                 let message = format!(
                     "nobody reads the annotation {} of kind {kind}",
                     quoted(&format!("{OUR_ANNOTATIONS}{word}"))
@@ -107,11 +108,11 @@ impl Annotations {
 fn instead_of(word: &str, kind: Kind) -> String {
     let of_others = Kind::ALL
         .into_iter()
-        .find(|other| known(*other).contains(&word));
+        .find(|other| annotations_of(*other).contains(&word));
     if let Some(other) = of_others {
         return format!("write it on an object of kind {other}");
     }
-    let meant = nearest(word, known(kind).iter().copied());
+    let meant = nearest(word, annotations_of(kind).iter().copied());
     meant.map_or_else(
         || "remove it".to_owned(),
         |known| format!("did you mean `{OUR_ANNOTATIONS}{known}`?"),
