@@ -12,7 +12,7 @@ use crate::output::WideFormat;
 use crate::picture::{Picture, Service};
 use crate::table;
 use crate::terminal::{BAD, Paint, WARNING};
-use crate::watch;
+use crate::watch::{self, Shown};
 
 /// List the LoadBalancer Services: their addresses, the announcing node, and what is wrong with them.
 ///
@@ -79,10 +79,12 @@ impl Services {
                 self.format.print(out, &answer, |out, is_wide| {
                     text(out, &answer.services, picture, (none, &place), is_wide)
                 })?;
-                not_leading(&picture.controller).map_or(Ok(ExitCode::SUCCESS), |why| {
-                    crate::terminal::complain(&why)?;
-                    Ok(ExitCode::from(NOT_KNOWN))
-                })
+                let trouble = not_leading(&picture.controller);
+                let code = match trouble {
+                    None => ExitCode::SUCCESS,
+                    Some(_) => ExitCode::from(NOT_KNOWN),
+                };
+                Ok(Shown { code, trouble })
             })
             .await
         })

@@ -14,7 +14,8 @@ use crate::daemons::Component;
 use crate::output::WideFormat;
 use crate::picture::AddressState;
 use crate::table;
-use crate::terminal::{BAD, GOOD, WARNING, sentence};
+use crate::terminal::{BAD, GOOD, WARNING, complain, sentence};
+use crate::watch;
 
 /// The cluster answers, and something is not as it should be.
 const NOT_WELL: u8 = 1;
@@ -59,10 +60,14 @@ Examples:
 impl Status {
     pub(crate) fn run(&self, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         let answer = self.installation.run(async |cluster| {
+            let look = async || Ok(StatusAnswer::of(&cluster.picture().await?));
+            if !self.wait {
+                return look().await;
+            }
             let give_up = Instant::now() + self.timeout;
             loop {
-                let answer = StatusAnswer::of(&cluster.picture().await?);
-                if answer.well || !self.wait || Instant::now() >= give_up {
+                let (answer, _) = watch::patiently(look, Some(give_up), complain).await?;
+                if answer.well || Instant::now() >= give_up {
                     return Ok(answer);
                 }
                 sleep(LOOK_AGAIN).await;

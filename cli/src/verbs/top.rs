@@ -19,6 +19,7 @@ use self::view::{After, View};
 use crate::cluster::{Cluster, Installation};
 use crate::output::causes;
 use crate::picture::Picture;
+use crate::terminal::complain;
 use crate::watch;
 
 /// Columns of a block that goes to a pipe.
@@ -121,16 +122,8 @@ async fn blocks(out: &mut impl Write, cluster: &Cluster, first: Picture) -> anyh
             out.flush()?;
             before = Some(signature);
         }
-        loop {
-            let (seen, time) = look_after(cluster, watch::pause(took)).await;
-            took = time;
-            match seen {
-                Ok(seen) => {
-                    picture = seen;
-                    break;
-                }
-                Err(error) => crate::terminal::complain(&causes(&error))?,
-            }
-        }
+        sleep(watch::pause(took)).await;
+        (picture, took) =
+            watch::patiently(async || cluster.picture().await, None, complain).await?;
     }
 }
