@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum as _;
 use sha2::{Digest, Sha256};
 
 use crate::kubernetes::Version;
@@ -42,7 +43,26 @@ pub const METALLB: &str = "go.universe.tf/metallb";
 pub const KUBE_VIP: &str = "github.com/kube-vip/kube-vip";
 
 impl Module {
-    fn name(self) -> &'static str {
+    /// Every one, once.
+    pub fn all() -> Vec<Self> {
+        let others = Version::value_variants()
+            .iter()
+            .filter(|one| **one != Version::V1_34);
+        [
+            Self::Kubernetes,
+            Self::CoreDns,
+            Self::MetalLb,
+            Self::MetalLbObjects,
+            Self::KubeVip,
+            Self::Grafana,
+        ]
+        .into_iter()
+        .chain(others.copied().map(Self::Components))
+        .collect()
+    }
+
+    /// Its folder in `tests/tools`, with which its name in the cache begins.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Kubernetes | Self::Components(Version::V1_34) => "kubernetes",
             Self::Components(Version::V1_31) => "kubernetes-1.31",

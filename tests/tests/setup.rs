@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::image::{digest_of, hex};
+use ferrolb_tests::tools::Module;
 use tempfile::TempDir;
 
 /// Docker's packages as its own archive has them: apt-get would remove both to install Debian's containerd.
@@ -93,10 +94,25 @@ fn a_second_time_nothing_is_done_until_a_library_is_gone_or_more_is_wanted() -> 
 #[test]
 fn of_the_cache_that_is_removed_which_has_a_name_that_the_lab_gave() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (ours, others) = (
-        ["debian", "images", "kubernetes-0123456789abcdef", "go-mod"],
-        ["kubernetes-mine", "debian.txt", "notes"],
+    let built = |module: Module| format!("{}-0123456789abcdef", module.name());
+    let mut ours: Vec<_> = Module::all().into_iter().map(built).collect();
+    ours.extend(
+        [
+            "debian",
+            "images",
+            "go-mod",
+            "kube-vip-0123456789abcdef.building",
+        ]
+        .map(str::to_owned),
     );
+    let others = [
+        "kubernetes-mine",
+        "kubernetes-0123456789abcde",
+        "notes-0123456789abcdef",
+        "debian.txt",
+        "notes",
+    ]
+    .map(str::to_owned);
     for name in ours.iter().chain(&others) {
         fs::create_dir_all(folder.path().join("ferrolb/lab").join(name))?;
     }
@@ -107,8 +123,9 @@ fn of_the_cache_that_is_removed_which_has_a_name_that_the_lab_gave() -> Result<(
         .env("XDG_CACHE_HOME", folder.path())
         .env("CARGO_TARGET_DIR", folder.path());
     let said = stdout_of(&mut list, "")?;
-    let listed = |name: &&str| said.contains(&format!("/ferrolb/lab/{name}\n"));
-    ensure!(ours.iter().all(listed), "{said}");
+    let listed = |name: &String| said.contains(&format!("/ferrolb/lab/{name}\n"));
+    let left: Vec<_> = ours.iter().filter(|name| !listed(name)).collect();
+    ensure!(left.is_empty(), "{left:?} would be left: {said}");
     ensure!(!others.iter().any(listed), "{said}");
     ensure!(
         said.contains("apt-get remove conntrack musl-tools"),

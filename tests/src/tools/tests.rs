@@ -1,6 +1,21 @@
-use clap::ValueEnum;
+use std::collections::BTreeSet;
 
 use super::*;
+
+#[test]
+fn each_folder_with_tools_is_a_module() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let folders: BTreeSet<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("go.mod").exists())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let modules = Module::all();
+    let names: BTreeSet<_> = modules.iter().map(|one| one.name().to_owned()).collect();
+    assert_eq!(names, folders, "the modules; the folders in tests/tools");
+    assert_eq!(names.len(), modules.len(), "one is there twice");
+}
 
 #[test]
 fn each_version_of_kubernetes_has_a_go_module_that_requires_it_and_its_programs_say_so() {
