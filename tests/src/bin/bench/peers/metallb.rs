@@ -32,7 +32,7 @@ pub(crate) struct MetalLb {
 }
 
 impl MetalLb {
-    /// The newest whose parts can be fetched.
+    /// The newest that the lab builds; 0.16 is out.
     pub(crate) fn newest() -> Result<Self> {
         Self::of(Module::MetalLbObjects)
     }
