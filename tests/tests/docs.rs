@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod docs {
+    mod commands;
+}
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -348,16 +352,15 @@ fn the_table_of_contents_has_every_page_once() {
 }
 
 #[test]
-fn every_page_with_commands_says_what_runs_them_or_why_nothing_does() {
+fn every_page_with_manifests_says_what_applies_them_or_why_nothing_does() {
     for page in of_the_book() {
         let text = fs::read_to_string(&page).unwrap();
-        let shown = blocks(&text, &["sh", "console", "yaml"]);
         let is_said = ["<!-- run by ", "<!-- not run: "]
             .iter()
             .any(|begin| text.contains(begin));
         assert!(
-            shown.is_empty() || is_said,
-            "{} has commands or manifests: say in a comment `run by TEST` or `not run: why`",
+            blocks(&text, &["yaml"]).is_empty() || is_said,
+            "{} has manifests: say in a comment `run by TEST` or `not run: why`",
             page.display()
         );
     }
@@ -385,8 +388,19 @@ fn every_configuration_on_a_page_is_one() {
                 configurations += 1;
             }
         }
+        // As a value of the chart, on a command line.
+        for rest in text.split("'configInline=").skip(1) {
+            let json = rest.split('\'').next().unwrap();
+            let read = config::parse(json);
+            assert!(
+                matches!(read, config::Outcome::Valid(_)),
+                "{}: {read:?}\n{json}",
+                page.display()
+            );
+            configurations += 1;
+        }
     }
-    assert!(configurations >= 3, "only {configurations} were found");
+    assert!(configurations >= 9, "only {configurations} were found");
 }
 
 #[test]
