@@ -48,6 +48,12 @@ pub(super) struct Death {
     pub(super) said: BTreeSet<Reason>,
 }
 
+/// `1 pod`, `2 pods`.
+fn counted(count: usize, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
 impl Death {
     pub(super) fn new(phase: Phase) -> Self {
         Self {
@@ -88,19 +94,22 @@ impl Death {
 
     pub(super) fn removed_in_words(&self, node: &str) -> String {
         let mut message = format!(
-            "{}: {} pods of {} Services are out of rotation",
+            "{}: {} of {} {} out of rotation",
             self.who(node),
-            self.removed.len(),
-            self.services.len()
+            counted(self.removed.len(), "pod"),
+            counted(self.services.len(), "Service"),
+            if self.removed.len() == 1 { "is" } else { "are" },
         );
-        if self.last_of > 0 {
-            message.push_str(&format!(
-                "; {} Services have their last endpoints there and keep them",
-                self.last_of
-            ));
+        match self.last_of {
+            0 => {}
+            1 => message.push_str("; 1 Service has its last endpoints there and keeps them"),
+            many => message.push_str(&format!(
+                "; {many} Services have their last endpoints there and keep them"
+            )),
         }
         if self.failed > 0 {
-            message.push_str(&format!("; {} pods could not be marked", self.failed));
+            let failed = counted(self.failed, "pod");
+            message.push_str(&format!("; {failed} could not be marked"));
         }
         if self.refused {
             message.push_str(", the API server refuses it (the log has its words)");

@@ -38,7 +38,7 @@ fn the_pods_of_a_dead_node_are_marked_once_and_given_back_when_the_same_process_
     assert_eq!(
         said,
         [
-            "n2 EndpointsRemoved: node n2 answers nobody (found by n1, n3): 1 pods of 1 Services are out of rotation"
+            "n2 EndpointsRemoved: node n2 answers nobody (found by n1, n3): 1 pod of 1 Service is out of rotation"
         ]
     );
     world
@@ -173,7 +173,10 @@ fn the_last_endpoint_of_a_service_and_what_is_to_be_left_alone_stay_and_load_bal
         .into()
     );
     let said = world.events().join("\n");
-    assert!(said.contains("2 pods of 2 Services"), "{said}");
+    assert!(
+        said.contains("2 pods of 2 Services are out of rotation"),
+        "{said}"
+    );
     assert!(
         said.contains("4 Services have their last endpoints there"),
         "{said}"
@@ -320,7 +323,7 @@ fn a_write_that_fails_is_tried_once_more_and_one_that_is_refused_is_said() {
     world.all_say(&["n1", "n3"], "n2", Opinion::Dead, at(0));
     let done = world.run_with(Looked::Silent, |_| Outcome::Failed, at(0));
     assert_eq!(done, ["-web-2", "-web-2"]);
-    assert!(world.events()[0].contains("1 pods could not be marked"));
+    assert!(world.events()[0].contains("; 1 pod could not be marked"));
 
     let mut world = three();
     world.all_say(&["n1", "n3"], "n2", Opinion::Dead, at(0));
@@ -372,7 +375,10 @@ fn marks_that_have_not_begun_after_two_seconds_are_given_up() {
         world.dead.handle_written(&write, Outcome::Done, at(2_500));
     }
     let said = world.events().join("");
-    assert!(said.contains("8 pods of 1 Services"), "{said}");
+    assert!(
+        said.contains("8 pods of 1 Service are out of rotation"),
+        "{said}"
+    );
     assert!(said.contains("42 pods could not be marked"), "{said}");
 }
 
