@@ -1,254 +1,186 @@
-//! Annotations under our prefixes that nobody reads: a slip in a name is a wish that is not heard.
+//! Every annotation that anybody here reads or writes: where, what may stand there, and who does it. Their names
+//! are in [`crate::names`], with what they mean; the reference page of the annotations is made of both.
 
-use std::collections::BTreeSet;
-
+use crate::config::objects::Kind;
 use crate::names::{
-    ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_DEAD_NODE, ANNOTATION_MOVE_TO, annotation,
+    ALLOW_NODE_PORTS, ANNOTATION_ADOPT_FROM, ANNOTATION_DEAD_NODE, ANNOTATION_MOVE_TO,
+    ANNOTATION_WITHOUT_EFFECT, annotation,
 };
-use crate::suggest::nearest;
 
-/// What `MetalLB` 0.9 to 0.16 knows on a Service, under each of its prefixes.
-const METALLBS: [&str; 4] = [
-    annotation::ADDRESS_POOL,
-    annotation::ALLOW_SHARED_IP,
-    annotation::IP_ALLOCATED_FROM_POOL,
-    annotation::LOAD_BALANCER_IPS,
+#[cfg(feature = "k8s")]
+pub(crate) mod unknown;
+
+/// What the names of our own begin with.
+pub const OUR_PREFIX: &str = "ferrolb.io/";
+
+/// An annotation.
+#[derive(Debug, Clone, Copy)]
+pub struct Annotation {
+    /// Its name. One of `MetalLB`'s has no prefix here: it is the same under each of
+    /// [`crate::names::ANNOTATION_PREFIXES`].
+    pub name: &'static str,
+    /// On what.
+    pub on: &'static [On],
+    /// What may stand there.
+    pub value: &'static str,
+    /// Who reads it.
+    pub reader: &'static str,
+    /// Who writes it.
+    pub writer: &'static str,
+}
+
+/// What has an annotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// A Service.
+    Service,
+    /// A Namespace, for all that is in it.
+    Namespace,
+    /// The Deployment of the controller and the `DaemonSet` of the speakers.
+    Daemons,
+}
+
+/// An annotation on one of `MetalLB`'s objects: [`OUR_PREFIX`], and the key of a pool in the `ConfigMap` that means
+/// the same.
+#[derive(Debug, Clone, Copy)]
+pub struct OfObject {
+    /// On which kind.
+    pub kind: Kind,
+    /// The key.
+    pub key: &'static str,
+    /// What may stand there: a text, as in every annotation.
+    pub value: &'static str,
+}
+
+/// All but those of `MetalLB`'s objects.
+pub const ALL: [Annotation; 9] = [
+    Annotation {
+        name: annotation::ADDRESS_POOL,
+        on: &[On::Service],
+        value: "a pool's name",
+        reader: "controller",
+        writer: "you",
+    },
+    Annotation {
+        name: annotation::LOAD_BALANCER_IPS,
+        on: &[On::Service],
+        value: "addresses, with commas between them",
+        reader: "controller",
+        writer: "you",
+    },
+    Annotation {
+        name: annotation::ALLOW_SHARED_IP,
+        on: &[On::Service],
+        value: "any text, the key",
+        reader: "controller, speaker",
+        writer: "you",
+    },
+    Annotation {
+        name: annotation::IP_ALLOCATED_FROM_POOL,
+        on: &[On::Service],
+        value: "a pool's name",
+        reader: "nobody",
+        writer: "MetalLB",
+    },
+    Annotation {
+        name: ALLOW_NODE_PORTS,
+        on: &[On::Service],
+        value: "`\"true\"`",
+        reader: "controller",
+        writer: "you",
+    },
+    Annotation {
+        name: ANNOTATION_MOVE_TO,
+        on: &[On::Service],
+        value: "a node's name",
+        reader: "speaker",
+        writer: "you, `kubectl ferrolb move`, `kubectl ferrolb rebalance`",
+    },
+    Annotation {
+        name: ANNOTATION_ADOPT_FROM,
+        on: &[On::Service],
+        value: "a field manager's name",
+        reader: "controller",
+        writer: "you, `kubectl ferrolb adopt`",
+    },
+    Annotation {
+        name: ANNOTATION_DEAD_NODE,
+        on: &[On::Service, On::Namespace],
+        value: "`ignore`",
+        reader: "controller",
+        writer: "you",
+    },
+    Annotation {
+        name: ANNOTATION_WITHOUT_EFFECT,
+        on: &[On::Daemons],
+        value: "names of chart values, with commas between them",
+        reader: "`kubectl ferrolb check`",
+        writer: "the chart",
+    },
 ];
-/// Ours, in full.
-const OURS: [&str; 4] = [
-    ALLOW_NODE_PORTS,
-    ANNOTATION_ADOPT_FROM,
-    ANNOTATION_DEAD_NODE,
-    ANNOTATION_MOVE_TO,
+
+/// Those of `MetalLB`'s objects.
+pub const OF_OBJECTS: [OfObject; 5] = [
+    OfObject {
+        kind: Kind::IpAddressPool,
+        key: "exclude",
+        value: "addresses, ranges and CIDRs, with commas between them",
+    },
+    OfObject {
+        kind: Kind::IpAddressPool,
+        key: "sharing",
+        value: "`\"true\"` or `\"false\"`",
+    },
+    OfObject {
+        kind: Kind::IpAddressPool,
+        key: "share-within",
+        value: "`cluster` or `namespace`",
+    },
+    OfObject {
+        kind: Kind::IpAddressPool,
+        key: "allow-node-ports",
+        value: "`\"true\"` or `\"false\"`",
+    },
+    OfObject {
+        kind: Kind::L2Advertisement,
+        key: "preferred-nodes",
+        value: "the list of `preferredNodeSelectors`, as YAML or JSON",
+    },
 ];
-/// The prefix of [`OURS`].
-const OUR_PREFIX: &str = "ferrolb.io/";
-/// `MetalLB`'s, the old one and the new one.
-const METALLB_PREFIXES: [&str; 2] = ["metallb.universe.tf/", "metallb.io/"];
 
-/// More than anybody reads in one sentence; the rest is counted.
-const SHOWN: usize = 4;
-/// Of a key; the API server takes 63 after the prefix.
-const MAX_KEY: usize = 90;
-
-/// What is wrong with the keys of a Service's annotations, in one sentence; `None` if nothing is.
-/// The sentence is the same for the same keys, and has a few hundred bytes at most.
-#[must_use]
-pub(crate) fn unknown<'k>(keys: impl Iterator<Item = &'k str>) -> Option<Box<str>> {
-    // Sorted, so that the order in which a client wrote them makes no other sentence.
-    let mut slips = BTreeSet::new();
-    let mut more = 0_usize;
-    for key in keys.filter(|key| is_slip(key)) {
-        slips.insert(key);
-        if slips.len() > SHOWN {
-            slips.pop_last();
-            more += 1;
-        }
-    }
-    if slips.is_empty() {
-        return None;
-    }
-    let told: Vec<_> = slips.iter().map(|key| told(key)).collect();
-    let more = if more == 0 {
-        String::new()
-    } else {
-        format!("; and {more} more")
-    };
-    Some(format!("{}{more}", told.join("; ")).into())
+/// The names of those on that.
+pub fn names_on(on: On) -> impl Iterator<Item = &'static str> {
+    let those = ALL.into_iter().filter(move |one| one.on.contains(&on));
+    those.map(|one| one.name)
 }
 
-/// Under one of our prefixes (in whatever case: the API server takes capitals there), and unknown.
-fn is_slip(key: &str) -> bool {
-    let begins = |prefix: &str| {
-        key.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    let mut prefixes = METALLB_PREFIXES.iter().chain([&OUR_PREFIX]);
-    prefixes.any(|prefix| begins(prefix)) && !is_known(key)
-}
-
-fn is_known(key: &str) -> bool {
-    let metallbs = METALLB_PREFIXES
-        .iter()
-        .find_map(|prefix| key.strip_prefix(prefix));
-    OURS.contains(&key) || metallbs.is_some_and(|suffix| METALLBS.contains(&suffix))
-}
-
-fn told(key: &str) -> String {
-    let cut = key.floor_char_boundary(MAX_KEY);
-    let ellipsis = if cut < key.len() { "…" } else { "" };
-    let shown = &key[..cut];
-    match meant(key) {
-        Some(meant) => {
-            format!("nobody reads the annotation {shown}{ellipsis}: did you mean {meant}?")
-        }
-        None => format!("nobody reads the annotation {shown}{ellipsis}: remove it"),
-    }
-}
-
-/// The annotation that was probably meant. One of MetalLB's keeps the prefix that it was written with.
-fn meant(key: &str) -> Option<String> {
-    let (prefix, suffix) = key.split_once('/')?;
-    let ours = OURS.iter().filter_map(|ours| ours.strip_prefix(OUR_PREFIX));
-    let words: Vec<_> = METALLBS.into_iter().chain(ours).collect();
-    let word = other_word(suffix).or_else(|| nearest(suffix, words.into_iter()))?;
-    let metallbs = METALLBS.contains(&word);
-    let prefix = prefix.to_ascii_lowercase() + "/";
-    Some(match (metallbs, prefix == OUR_PREFIX) {
-        (true, false) => format!("{prefix}{word}"),
-        // Both have the same: MetalLB's new prefix is the one that lasts.
-        (true, true) => format!("metallb.io/{word}"),
-        (false, _) => format!("{OUR_PREFIX}{word}"),
-    })
-}
-
-/// Words of other load balancers, and those that come to mind, which no distance of letters finds.
-fn other_word(suffix: &str) -> Option<&'static str> {
-    let plain: String = suffix
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    match plain.as_str() {
-        "pool" | "ippool" | "addresspoolname" | "ipaddresspool" => Some(annotation::ADDRESS_POOL),
-        "sharedip" | "sharingkey" | "sharekey" | "shareip" | "ipsharingkey" | "allowshared"
-        | "allowsharing" => Some(annotation::ALLOW_SHARED_IP),
-        "ip"
-        | "ips"
-        | "ipaddress"
-        | "address"
-        | "addresses"
-        | "loadbalancerip"
-        | "loadbalanceraddress"
-        | "lbips"
-        | "lbip"
-        | "externalip"
-        | "externalips" => Some(annotation::LOAD_BALANCER_IPS),
-        "node" | "move" => ANNOTATION_MOVE_TO.strip_prefix(OUR_PREFIX),
-        "adopt" => ANNOTATION_ADOPT_FROM.strip_prefix(OUR_PREFIX),
-        _ => None,
-    }
+/// The keys of those on objects of that kind.
+pub fn keys_on(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let those = OF_OBJECTS.into_iter().filter(move |one| one.kind == kind);
+    those.map(|one| one.key)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn said(keys: &[&str]) -> Option<String> {
-        unknown(keys.iter().copied()).map(Into::into)
-    }
+    use crate::config::keys;
 
     #[test]
-    fn what_metallb_or_ferrolb_reads_is_no_slip_and_neither_is_what_others_read() {
-        let known = [
-            "metallb.universe.tf/address-pool",
-            "metallb.universe.tf/allow-shared-ip",
-            "metallb.universe.tf/loadBalancerIPs",
-            "metallb.universe.tf/ip-allocated-from-pool",
-            "metallb.io/address-pool",
-            "metallb.io/allow-shared-ip",
-            "metallb.io/loadBalancerIPs",
-            "metallb.io/ip-allocated-from-pool",
-            "ferrolb.io/allow-node-ports",
-            "ferrolb.io/move-to",
-            "ferrolb.io/adopt-from",
-            "kubectl.kubernetes.io/last-applied-configuration",
-            "kube-vip.io/loadbalancerIPs",
-            "example.com/metallb.io",
-            "metallb.io",
-            "notmetallb.io/address-pool",
-        ];
-        assert_eq!(said(&known), None);
-    }
-
-    #[test]
-    fn every_annotation_of_ours_in_names_is_known() {
+    fn every_annotation_in_names_is_in_the_table() {
         let lines = include_str!("names.rs").lines();
         let code = lines.filter(|line| !line.trim_start().starts_with("//"));
         let quoted = code.flat_map(|line| line.split('"').skip(1).step_by(2));
         let ours: Vec<_> = quoted.filter(|text| text.starts_with(OUR_PREFIX)).collect();
-        assert!(ours.len() >= OURS.len());
+        assert!(ours.len() >= 5, "{ours:?}");
         for name in ours {
-            assert!(is_known(name), "{name} is missing in OURS");
+            assert!(ALL.iter().any(|one| one.name == name), "{name}");
         }
     }
 
     #[test]
-    fn a_slip_is_said_with_what_was_meant() {
-        let rows = [
-            // Other capitals, the singular, a word too few, a hyphen.
-            (
-                "metallb.universe.tf/loadBalancerIP",
-                "metallb.universe.tf/loadBalancerIPs",
-            ),
-            ("metallb.io/loadbalancerips", "metallb.io/loadBalancerIPs"),
-            ("metallb.io/load-balancer-ips", "metallb.io/loadBalancerIPs"),
-            (
-                "metallb.universe.tf/allow-shared",
-                "metallb.universe.tf/allow-shared-ip",
-            ),
-            (
-                "metallb.universe.tf/allow-share-ip",
-                "metallb.universe.tf/allow-shared-ip",
-            ),
-            (
-                "metallb.universe.tf/addresspool",
-                "metallb.universe.tf/address-pool",
-            ),
-            (
-                "metallb.universe.tf/address-pools",
-                "metallb.universe.tf/address-pool",
-            ),
-            ("metallb.io/ip-address-pool", "metallb.io/address-pool"),
-            ("metallb.io/pool", "metallb.io/address-pool"),
-            // Under a prefix of the other one, and in capitals.
-            ("ferrolb.io/loadBalancerIPs", "metallb.io/loadBalancerIPs"),
-            ("metallb.io/move-to", "ferrolb.io/move-to"),
-            ("MetalLB.io/address-pool", "metallb.io/address-pool"),
-            ("ferrolb.io/moveTo", "ferrolb.io/move-to"),
-            ("ferrolb.io/allow-node-port", "ferrolb.io/allow-node-ports"),
-            ("ferrolb.io/adopt", "ferrolb.io/adopt-from"),
-        ];
-        for (key, meant) in rows {
-            let want = format!("nobody reads the annotation {key}: did you mean {meant}?");
-            assert_eq!(said(&[key]), Some(want));
+    fn every_annotation_of_an_object_is_a_key_of_a_pool() {
+        for one in OF_OBJECTS {
+            assert!(keys::POOL.contains(&one.key), "{}", one.key);
         }
-        assert_eq!(
-            said(&["metallb.io/colour"]).as_deref(),
-            Some("nobody reads the annotation metallb.io/colour: remove it")
-        );
-    }
-
-    #[test]
-    fn what_is_suggested_is_known() {
-        for suffix in [
-            "pool",
-            "sharing-key",
-            "ip",
-            "node",
-            "adopt",
-            "loadBalancerIPS",
-        ] {
-            for prefix in ["metallb.io/", "metallb.universe.tf/", "ferrolb.io/"] {
-                let meant = meant(&format!("{prefix}{suffix}")).unwrap();
-                assert!(is_known(&meant), "{meant}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_sentence_depends_on_the_set_of_keys_alone_and_is_short() {
-        let (a, b) = ("metallb.io/a1", "metallb.io/b2");
-        assert_eq!(said(&[a, b]), said(&[b, a]));
-        let many: Vec<_> = (0..2_000)
-            .map(|n| format!("metallb.io/{}{n}", "x".repeat(200_000 / 2_000)))
-            .collect();
-        let keys: Vec<_> = many.iter().map(String::as_str).collect();
-        let said = said(&keys).unwrap();
-        assert!(said.len() < 1_024, "{} bytes", said.len());
-        assert!(said.ends_with("; and 1996 more"), "{said}");
-        // Where a key is cut there may be a character of several bytes.
-        let wide = format!("metallb.io/{}", "ä".repeat(100));
-        assert!(unknown([wide.as_str()].into_iter()).is_some());
     }
 }

@@ -26,6 +26,7 @@ mod bgp;
 mod duration;
 mod entries;
 mod fields;
+pub mod keys;
 mod manifest;
 mod model;
 pub mod objects;
@@ -45,13 +46,13 @@ mod text_file;
 mod tree;
 
 pub use advertisement::*;
+pub use keys::POOL as POOL_KEYS;
 pub use manifest::{
     Applied, Checked, CheckedFile, ManifestFile, NoConfiguration, ObjectName, apply_manifests,
     check_all_manifests, check_file, check_manifests,
 };
 pub use model::*;
 pub use place::Place;
-pub use pool::KEYS as POOL_KEYS;
 pub use problem::{Problem, Problems};
 pub use router::*;
 pub use text_file::{NotText, text_of};
@@ -245,8 +246,7 @@ fn root_fields(root: &Node, report: &mut Report<'_>) -> Config {
         );
         return Config::default();
     }
-    let keys = ["address-pools", "peers", "bgp-communities", "bfd-profiles"];
-    let Some(fields) = Fields::read(root, "the configuration", &keys, report) else {
+    let Some(fields) = Fields::read(root, "the configuration", keys::ROOT, report) else {
         return Config::default();
     };
     let communities = fields.get("bgp-communities");

@@ -13,7 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 
 use crate::address::{Family, canonical};
-use crate::annotations::unknown;
+use crate::annotations::unknown::unknown;
 use crate::labels::Labels;
 use crate::lease::LeaseView;
 use crate::names::{

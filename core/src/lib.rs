@@ -19,8 +19,7 @@ pub mod address;
 pub mod adopt;
 pub mod advertise;
 pub mod alloc;
-#[cfg(feature = "k8s")]
-mod annotations;
+pub mod annotations;
 pub mod announce;
 pub mod compiled;
 pub mod config;

@@ -3,18 +3,18 @@
 
 /// Annotation suffixes, valid under each of [`ANNOTATION_PREFIXES`].
 pub mod annotation {
-    /// Allocate only from the pool of this name.
+    /// The Service gets an address of the pool of this name, and of no other.
     pub const ADDRESS_POOL: &str = "address-pool";
-    /// Sharing key: services with the same key may share an address.
+    /// The sharing key: Services with the same key may share an address, where their ports allow it. An empty one
+    /// shares with nobody.
     pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
-    /// Comma-separated wanted addresses, at most one of each family.
+    /// The addresses that the Service asks for, at most one of each family.
     pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
-    /// `MetalLB` 0.13.9 and later write the pool's name there. Not read.
+    /// The pool that the address is from, as `MetalLB` 0.13.9 and later write it.
     pub const IP_ALLOCATED_FROM_POOL: &str = "ip-allocated-from-pool";
 }
 
-/// `ferrolb.io/allow-node-ports: "true"` on a Service: it may take ports from a node that the node
-/// itself needs.
+/// The Service may take ports that a node itself needs, on that node's own address, unless its pool forbids it.
 pub const ALLOW_NODE_PORTS: &str = "ferrolb.io/allow-node-ports";
 
 /// The field of a Service that asks for an address.
@@ -29,13 +29,18 @@ pub const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Nodes with this label are used for announcing only if no node without it is eligible.
 pub const LABEL_EXCLUDE_FROM_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// On a Service: the name of the node that shall announce its addresses, as long as it may.
+/// The node that shall announce the Service's addresses, as long as it may. Of Services that share an address all
+/// have to name it.
 pub const ANNOTATION_MOVE_TO: &str = "ferrolb.io/move-to";
 
-/// On a Service or a Namespace: with the value [`crate::dead::IGNORE`] its pods are left alone.
+/// When a node dies, the pods of the Service, or of all in the Namespace, stay in rotation until Kubernetes removes
+/// them.
 pub const ANNOTATION_DEAD_NODE: &str = "ferrolb.io/dead-node";
 
-/// On a Service: the field manager of another load balancer whose status may be taken over.
+/// Values of `MetalLB`'s chart that were given, and change nothing here.
+pub const ANNOTATION_WITHOUT_EFFECT: &str = "ferrolb.io/values-without-effect";
+
+/// The other load balancer whose status of the Service may be taken over, by its field manager.
 pub const ANNOTATION_ADOPT_FROM: &str = "ferrolb.io/adopt-from";
 
 /// Taints of nodes that are about to go, or have gone.

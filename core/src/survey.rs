@@ -19,7 +19,7 @@ pub struct SurveyStatus {
     pub links: Vec<LinkStatus>,
     /// The default gateways.
     pub gateways: Vec<IpAddr>,
-    /// The link that was asked on; `None` if nothing was asked.
+    /// The link that was asked on; null if nothing was asked.
     pub asked_on: Option<String>,
     /// Those of the range that somebody says to have. Nobody hears the answers of this very host.
     pub taken: Vec<TakenStatus>,

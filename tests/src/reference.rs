@@ -6,18 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ferrolb_core::Reason;
 
 use crate::command::stdout_of;
 use crate::daemon::program;
 use crate::workspace;
 
+mod annotations;
+mod config;
+mod metrics;
 mod objects;
 mod source;
 mod values;
 
-use source::{documented_constants, documented_structs, registrations};
+use source::{documented_constants, documented_structs};
 
 /// The folder in the source tree that `make reference` writes.
 pub const FOLDER: &str = "docs/reference";
@@ -33,6 +36,8 @@ pub fn all() -> Result<Vec<(&'static str, String)>> {
         ("plugin.md", plugin()?),
         ("flags.md", flags()?),
         ("objects.md", objects::objects()?),
+        ("config.md", config::config()?),
+        ("annotations.md", annotations::annotations()?),
     ])
 }
 
@@ -75,6 +80,17 @@ fn page(title: &str, about: &str) -> String {
 fn cell(text: &str) -> String {
     let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     text.replace('|', "\\|")
+}
+
+/// What the documentation of `name` in the code says, for a cell. It must say something.
+fn meaning(name: &str, about: &str) -> Result<String> {
+    // The code marks proper names as code, which pages do not.
+    let names = ["MetalLB", "ConfigMap", "DaemonSet"];
+    let about = names.iter().fold(cell(about), |text, name| {
+        text.replace(&format!("`{name}`"), name)
+    });
+    ensure!(!about.is_empty(), "the code does not say what {name} means");
+    Ok(about)
 }
 
 /// As a sentence begins.
@@ -126,27 +142,14 @@ fn metrics() -> Result<String> {
     let mut text = page(
         "Metrics",
         "What `/metrics` of each daemon shows, at TCP port 7472 (`prometheus.metricsPort`). Names that begin with `metallb_` mean what \
-         they mean with MetalLB.",
+         they mean with MetalLB. `ferrolb_dead_…` is there only with `deadNodes.endpoints: remove`, and `ferrolb_kept_…` and \
+         `ferrolb_keeper_ready` only with `speaker.keepConnections`.",
     );
-    for (daemon, files) in [
-        ("Controller", &["controller/src/metrics.rs"][..]),
-        (
-            "Speaker",
-            &[
-                "speaker/src/metrics.rs",
-                "speaker/src/gauges.rs",
-                "speaker/src/keep/metrics.rs",
-            ],
-        ),
-    ] {
+    for (crates, known) in metrics::by_crate()? {
         let _ = writeln!(
             text,
-            "## {daemon}\n\n| metric | what it shows |\n| --- | --- |"
+            "## {crates}\n\n| metric | what it shows |\n| --- | --- |"
         );
-        let mut known = BTreeMap::new();
-        for file in files {
-            known.extend(registrations(&read(file)?));
-        }
         for (name, help) in known {
             let _ = writeln!(text, "| `{name}` | {} |", capital(&cell(&help)));
         }
@@ -159,16 +162,9 @@ fn status() -> Result<String> {
     let mut text = page(
         "/status",
         "What each daemon answers on `/status`, to its own node alone: `curl -s localhost:7472/status` there, or a \
-         `kubectl port-forward` to its pod. Keys stay; new ones may come.",
+         `kubectl port-forward` to its pod. A speaker answers on `/who` and `/survey` as well. Keys stay; new ones may come.",
     );
-    let mut files = vec![workspace().join("core/src/report.rs")];
-    if let Ok(more) = fs::read_dir(workspace().join("core/src/report")) {
-        files.extend(more.flatten().map(|entry| entry.path()));
-    }
-    files.sort();
-    files.push(workspace().join("core/src/keep/shown.rs"));
-    for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
-        let source = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    for source in status_sources()? {
         for (name, about, fields) in documented_structs(&source) {
             let _ = writeln!(
                 text,
@@ -181,6 +177,29 @@ fn status() -> Result<String> {
         }
     }
     Ok(text.trim_end().to_owned() + "\n")
+}
+
+/// Every source of the core that says of itself that its keys stay, and the parts of those sources.
+fn status_sources() -> Result<Vec<String>> {
+    let all = source::files(&workspace().join("core/src"))?;
+    let stays = |text: &str| {
+        let about = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let about: Vec<_> = about.flat_map(str::split_ascii_whitespace).collect();
+        about.join(" ").contains("Keys are an interface")
+    };
+    let heads = all.iter().filter(|(_, text)| stays(text));
+    let heads: Vec<_> = heads.map(|(path, _)| path.with_extension("")).collect();
+    let mut sources = all;
+    sources.retain(|(path, _)| {
+        heads
+            .iter()
+            .any(|head| path.with_extension("").starts_with(head))
+    });
+    // What both daemons answer comes first.
+    let first = workspace().join("core/src/report");
+    sources.sort_by_key(|(path, _)| !path.with_extension("").starts_with(&first));
+    ensure!(!sources.is_empty(), "no source of /status");
+    Ok(sources.into_iter().map(|(_, text)| text).collect())
 }
 
 fn camel_case(name: &str) -> String {
@@ -216,9 +235,10 @@ fn plugin() -> Result<String> {
 fn flags() -> Result<String> {
     let mut text = page(
         "Flags of the daemons",
-        "The chart sets them from its [values](values.md); MetalLB's flags work too. Environment variables are named in brackets.",
+        "The chart sets them from its [values](values.md); MetalLB's flags work too. Environment variables are named in brackets. The \
+         keeper runs beside the speaker where `speaker.keepConnections` is on.",
     );
-    for daemon in ["controller", "speaker"] {
+    for daemon in ["controller", "speaker", "keeper"] {
         let said = stdout_of(Command::new(program(daemon)?).arg("--help"), "")?;
         let _ = writeln!(text, "## {daemon}\n\n```text\n{}\n```\n", trimmed(&said));
     }

@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ferrolb_core::annotations::{self, OUR_PREFIX, On};
 use ferrolb_core::config::{self, POOL_KEYS};
 use ferrolb_tests::reference;
 use serde::Deserialize as _;
 
 use ferrolb_core::keep::shown::{KeepingStatus, KeptStatus};
-use ferrolb_core::names::{ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO, ANNOTATION_PREFIXES, annotation};
+use ferrolb_core::names::{ANNOTATION_PREFIXES, annotation};
 use ferrolb_core::report::{Announcement, By, MemberStatus, SpeakerStatus, VipStatus};
 
 #[test]
@@ -206,20 +207,42 @@ fn every_key_of_a_pool_and_every_annotation_is_explained() {
             "no row explains the key {key} of a pool"
         );
     }
-    let shared = [
-        annotation::ADDRESS_POOL,
-        annotation::ALLOW_SHARED_IP,
-        annotation::LOAD_BALANCER_IPS,
-    ];
-    let shared = shared.map(|suffix| format!("{}{suffix}", ANNOTATION_PREFIXES[0]));
-    for name in shared
+    let of_services = annotations::ALL
         .iter()
-        .map(String::as_str)
-        .chain([ALLOW_NODE_PORTS, ANNOTATION_MOVE_TO])
-    {
+        .filter(|one| one.on.contains(&On::Service));
+    let read = of_services.filter(|one| one.name != annotation::IP_ALLOCATED_FROM_POOL);
+    let names = read.map(|one| match one.name.starts_with(OUR_PREFIX) {
+        true => one.name.to_owned(),
+        false => format!("{}{}", ANNOTATION_PREFIXES[0], one.name),
+    });
+    let of_objects = annotations::OF_OBJECTS.iter();
+    let names = names.chain(of_objects.map(|one| format!("{OUR_PREFIX}{}", one.key)));
+    for name in names {
         let row = format!("| `{name}");
         assert!(page.contains(&row), "no row explains the annotation {name}");
     }
+}
+
+/// A mapping with a list of its own would not be in the reference.
+#[test]
+fn every_reader_of_the_config_map_has_its_keys_from_the_table() {
+    let folder = root().join("core/src/config");
+    let mut calls = 0;
+    for source in sources() {
+        // Objects have fields, which their definitions explain.
+        let is_reader = source.parent() == Some(&folder) && !source.ends_with("fields.rs");
+        if !is_reader && source != folder.with_extension("rs") {
+            continue;
+        }
+        let code = fs::read_to_string(&source).unwrap();
+        for call in code.split("Fields::read").skip(1) {
+            let (arguments, _) = call.split_once("report)").unwrap();
+            let is_named = arguments.contains("keys::") || arguments.contains("[keys.labels");
+            assert!(is_named, "{}: Fields::read{arguments}", source.display());
+            calls += 1;
+        }
+    }
+    assert_eq!(calls, config::keys::ALL.len());
 }
 
 #[test]

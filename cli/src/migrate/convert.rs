@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use ferrolb_core::config::objects::{Kind, OUR_ANNOTATIONS, annotations_of};
+use ferrolb_core::annotations::{OUR_PREFIX, keys_on};
+use ferrolb_core::config::objects::Kind;
 use ferrolb_core::config::{LabelExpression, LabelOperator, LabelSelector};
 use serde_yaml::Value;
 
@@ -175,8 +176,8 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
 /// What FerroLB has besides MetalLB's fields: annotations there, keys of the same names here.
 fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
     let key = |(name, text): (&String, &String)| {
-        let key = name.strip_prefix(OUR_ANNOTATIONS)?;
-        annotations_of(Kind::IpAddressPool).contains(&key).then(|| {
+        let key = name.strip_prefix(OUR_PREFIX)?;
+        keys_on(Kind::IpAddressPool).any(|known| known == key).then(|| {
             let value = if key == "exclude" {
                 let entries = text.split(',').map(str::trim);
                 entries.filter(|entry| !entry.is_empty()).collect()
@@ -191,7 +192,7 @@ fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
 
 /// What the annotation says, if there is one.
 fn preferred(metadata: &Metadata) -> Option<Result<Vec<Preferred>, serde_yaml::Error>> {
-    let name = format!("{OUR_ANNOTATIONS}{PREFERRED}");
+    let name = format!("{OUR_PREFIX}{PREFERRED}");
     let text = metadata.annotations.get(&name)?;
     Some(serde_yaml::from_str::<Option<_>>(text).map(Option::unwrap_or_default))
 }
@@ -211,10 +212,10 @@ fn tell_annotations(objects: &Objects, lost: &mut Vec<String>) {
     for (kind, metadata) in all {
         let name = &metadata.name;
         for annotation in metadata.annotations.keys() {
-            let Some(word) = annotation.strip_prefix(OUR_ANNOTATIONS) else {
+            let Some(word) = annotation.strip_prefix(OUR_PREFIX) else {
                 continue;
             };
-            if !annotations_of(kind).contains(&word) {
+            if !keys_on(kind).any(|known| known == word) {
                 lost.push(format!(
                     "{kind} {name}: nobody reads the annotation {annotation} of this kind, and it is left out"
                 ));

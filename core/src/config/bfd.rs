@@ -4,22 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::BfdProfile;
 use super::fields::{Fields, boolean, integer, list, report_duplicate, text};
 use super::place::Span;
 use super::problem::Report;
 use super::tree::Node;
+use super::{BfdProfile, keys};
 
-const KEYS: [&str; 8] = [
-    "name",
-    "receive-interval",
-    "transmit-interval",
-    "echo-interval",
-    "detect-multiplier",
-    "minimum-ttl",
-    "echo-mode",
-    "passive-mode",
-];
 /// How [`settings`] are written in a `ConfigMap`.
 const OF_TEXT: [&str; 7] = [
     "receive-interval",
@@ -63,7 +53,7 @@ pub(super) fn profiles(node: &Node, report: &mut Report<'_>) -> Vec<BfdProfile> 
 }
 
 fn profile<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<(BfdProfile, &'n Node)> {
-    let fields = Fields::read(node, "a BFD profile", &KEYS, report)?;
+    let fields = Fields::read(node, "a BFD profile", keys::BFD_PROFILE, report)?;
     let help = "write `name: NAME`; peers refer to it by `bfd-profile: NAME`";
     let name_node = fields.require("name", help, report);
     let read = settings(&fields, OF_TEXT, report);

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::RouteAttributes;
 use super::address::shortest_prefix;
 use super::fields::{Fields, entries, integer, list, text};
 use super::place::{At, Span};
 use super::problem::{Report, quoted};
 use super::tree::Node;
+use super::{RouteAttributes, keys};
 use crate::address::{AddressRange, Family};
 use crate::suggest::nearest;
 
@@ -122,13 +122,7 @@ fn advertisement<'n>(
     known: &Communities,
     report: &mut Report<'_>,
 ) -> Option<(RouteAttributes, Written<'n>)> {
-    let keys = [
-        "aggregation-length",
-        "aggregation-length-v6",
-        "localpref",
-        "communities",
-    ];
-    let fields = Fields::read_entry(node, "a BGP advertisement", &keys, report)?;
+    let fields = Fields::read_entry(node, "a BGP advertisement", keys::BGP_ADVERTISEMENT, report)?;
     let mut length = |key, longest, family| {
         let node = fields.get(key)?;
         let length = integer(node, key, 0..=longest, report)?;

@@ -32,7 +32,6 @@ mod view;
 
 use std::fmt;
 
-pub use annotations::{OUR_ANNOTATIONS, annotations_of};
 pub use kind::Kind;
 pub use view::{MAX_SPEC_BYTES, ObjectRef, ObjectView, Spec};
 

@@ -8,24 +8,9 @@ use super::place::Span;
 use super::problem::{Report, quoted};
 use super::selector::metallbs_selectors;
 use super::tree::Node;
-use super::{BfdProfile, Neighbour, Password, Peer, PeerAsn, duration};
+use super::{BfdProfile, Neighbour, Password, Peer, PeerAsn, duration, keys};
 use crate::address::canonical;
 use crate::suggest::nearest;
-
-const KEYS: [&str; 12] = [
-    "my-asn",
-    "peer-asn",
-    "peer-address",
-    "source-address",
-    "peer-port",
-    "hold-time",
-    "keepalive-time",
-    "router-id",
-    "node-selectors",
-    "password",
-    "bfd-profile",
-    "ebgp-multihop",
-];
 
 pub(super) const BGP_PORT: u16 = 179;
 pub(super) const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
@@ -50,7 +35,7 @@ pub(super) fn peers(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_
 }
 
 fn peer(node: &Node, profiles: &[BfdProfile], report: &mut Report<'_>) -> Option<Peer> {
-    let fields = Fields::read(node, "a peer", &KEYS, report)?;
+    let fields = Fields::read(node, "a peer", keys::PEER, report)?;
     let my_asn = asn(&fields, "my-asn", report);
     let peer_asn = asn(&fields, "peer-asn", report);
     let address = fields.require("peer-address", "write the router's address", report);

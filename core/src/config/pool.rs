@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bgp::{self, Communities};
 use super::entries::{Entry, exclude, leave_out, read_entries, report_overlaps};
 use super::fields::{Fields, boolean, integer, list, text};
+use super::keys;
 use super::place::Span;
 use super::preferred::preferred_nodes;
 use super::problem::{Report, quoted};
@@ -16,27 +17,6 @@ use super::{
 use crate::address::AddressRange;
 use crate::labels::Labels;
 use crate::suggest::nearest;
-
-/// The keys of an entry.
-pub const KEYS: [&str; 17] = [
-    "name",
-    "protocol",
-    "addresses",
-    "exclude",
-    "auto-assign",
-    "avoid-buggy-ips",
-    "bgp-advertisements",
-    "priority",
-    "namespaces",
-    "namespace-selectors",
-    "service-selectors",
-    "node-selectors",
-    "preferred-nodes",
-    "interfaces",
-    "sharing",
-    "share-within",
-    "allow-node-ports",
-];
 
 const NAME_HELP: &str = "write `name: NAME`; services may ask for the pool by it";
 const PROTOCOL_HELP: &str = "write `protocol: layer2` or `protocol: bgp`";
@@ -79,7 +59,7 @@ pub(super) fn pools(node: &Node, communities: &Communities, report: &mut Report<
         let what = named.map_or("a pool".to_owned(), |name| {
             format!("pool {}", quoted(&name.text))
         });
-        let Some(fields) = Fields::read(item, &what, &KEYS, report) else {
+        let Some(fields) = Fields::read(item, &what, keys::POOL, report) else {
             continue;
         };
         let name = name(&fields, &mut places, report);

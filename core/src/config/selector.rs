@@ -6,7 +6,7 @@ use super::fields::{Fields, entries, list, text};
 use super::place::At;
 use super::problem::{Report, quoted};
 use super::tree::Node;
-use super::{LabelExpression, LabelOperator, LabelSelector};
+use super::{LabelExpression, LabelOperator, LabelSelector, keys};
 
 const OPERATORS: &str = "write `In`, `NotIn`, `Exists` or `DoesNotExist`";
 
@@ -19,8 +19,8 @@ pub(super) struct Keys {
 
 /// In a `ConfigMap`.
 pub(super) const OF_TEXT: Keys = Keys {
-    labels: "match-labels",
-    expressions: "match-expressions",
+    labels: keys::SELECTOR[0],
+    expressions: keys::SELECTOR[1],
 };
 /// In an object, as everywhere in the Kubernetes API.
 pub(super) const OF_OBJECT: Keys = Keys {
@@ -94,7 +94,7 @@ fn match_labels(node: &Node, what: &str, report: &mut Report<'_>) -> BTreeMap<St
 
 fn expression(node: &Node, list: &str, report: &mut Report<'_>) -> Option<LabelExpression> {
     let what = format!("an entry of `{list}`");
-    let fields = Fields::read(node, &what, &["key", "operator", "values"], report)?;
+    let fields = Fields::read(node, &what, keys::EXPRESSION, report)?;
     let key = fields.require("key", "write the label's name: `key: NAME`", report);
     let operator = fields.require("operator", OPERATORS, report);
     let values = fields.get("values").map(|node| values(node, report));

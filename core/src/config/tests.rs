@@ -1,6 +1,7 @@
 mod events;
 mod files;
 mod golden;
+mod keys;
 mod manifests;
 mod meaning;
 mod nulls;

@@ -3,14 +3,15 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use crate::config::objects::{Kind, OUR_ANNOTATIONS, ObjectView, Spec};
+use crate::annotations::OUR_PREFIX;
+use crate::config::objects::{Kind, ObjectView, Spec};
 
 /// What an object of `MetalLB`'s says, as it was read in that version of its kind. `spec` is null if it
 /// has none.
 #[must_use]
 pub fn object_view(kind: Kind, version: &str, meta: &ObjectMeta, spec: &Value) -> ObjectView {
     let annotations = meta.annotations.iter().flatten();
-    let ours = annotations.filter(|(name, _)| name.starts_with(OUR_ANNOTATIONS));
+    let ours = annotations.filter(|(name, _)| name.starts_with(OUR_PREFIX));
     ObjectView {
         kind,
         api_version: format!("{}/{version}", Kind::GROUP),

@@ -1,6 +1,35 @@
 //! What is read from the source text: names with the sentences that stand above them.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// Every source below a folder but for its tests, in the order of their names.
+pub(super) fn files(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.file_stem().is_some_and(|name| name == "tests") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|one| one == "rs") {
+                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                let (code, _) = text
+                    .split_once("\n#[cfg(test)]\nmod tests {")
+                    .unwrap_or((&text, ""));
+                found.push((path, code.to_owned()));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
 
 /// `/// about` above `pub const NAME: &str = "value";`: value and sentence, in order.
 pub(super) fn documented_constants(source: &str) -> Vec<(String, String)> {
@@ -56,50 +85,8 @@ fn with_comments(source: &str) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// Names of metrics as they are shown, with their sentences: two strings in a row, of which the first is a name. The
-/// library's counters are shown with `_total` behind.
-pub(super) fn registrations(source: &str) -> Vec<(String, String)> {
-    let literals = literals(source);
-    let counters: Vec<_> = source
-        .lines()
-        .filter_map(|line| {
-            let (field, kind) = line.trim().trim_start_matches("pub ").split_once(": ")?;
-            let is_librarys = match source.contains("counter::Counter as Total") {
-                true => kind == "Total,",
-                false => kind.contains("Counter"),
-            };
-            is_librarys.then(|| format!("self.{field}.clone()"))
-        })
-        .collect();
-    literals
-        .windows(2)
-        .filter_map(|pair| {
-            let [(name, _, end), (help, start, help_end)] = pair else {
-                return None;
-            };
-            let is_name = ["ferrolb_", "metallb_"]
-                .iter()
-                .any(|begin| name.starts_with(begin));
-            let is_next = source.get(*end..*start)?.trim() == ",";
-            let what = source
-                .get(*help_end..)?
-                .split(['\n', ')'])
-                .find(|part| part.contains("self."))?;
-            let total = counters
-                .iter()
-                .any(|counter| counter.starts_with(what.trim_start_matches([',', ' '])));
-            (is_name && is_next).then(|| {
-                (
-                    format!("{name}{}", if total { "_total" } else { "" }),
-                    help.clone(),
-                )
-            })
-        })
-        .collect()
-}
-
 /// String literals with where they begin and end.
-fn literals(source: &str) -> Vec<(String, usize, usize)> {
+pub(super) fn literals(source: &str) -> Vec<(String, usize, usize)> {
     let mut found = Vec::new();
     let mut rest = source.char_indices().peekable();
     while let Some((start, c)) = rest.next() {
@@ -182,20 +169,6 @@ mod tests {
         assert_eq!(
             documented_structs(source),
             [("Thing".to_owned(), "A thing.".to_owned(), vec![field])]
-        );
-    }
-
-    #[test]
-    fn metrics_are_found_as_they_are_shown() {
-        let source = "updates: Counter,\nfull: Gauge,\nregister(\"metallb_updates\", \"What \\\n   came\", self.updates.clone());\n\
-                      register(\n\"ferrolb_full\",\n\"How full\",\nself.full.clone(),\n);";
-        let expected = [
-            ("metallb_updates_total", "What came"),
-            ("ferrolb_full", "How full"),
-        ];
-        assert_eq!(
-            registrations(source),
-            expected.map(|(name, help)| (name.to_owned(), help.to_owned()))
         );
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use ferrolb_core::config::{Outcome, of_data};
+use ferrolb_core::names::ANNOTATION_WITHOUT_EFFECT;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::ResourceExt;
 use serde_yaml::Value;
@@ -16,8 +17,6 @@ use crate::picture::{Picture, Severity};
 /// The oldest Kubernetes that the chart installs on.
 const OLDEST: (u32, u32) = (1, 22);
 const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
-/// On our Deployment and DaemonSet, by the chart.
-const VALUES_WITHOUT_EFFECT: &str = "ferrolb.io/values-without-effect";
 /// On the DaemonSets of k3s' ServiceLB, one for each Service.
 const K3S_SERVICELB: &str = "svccontroller.k3s.cattle.io/svcname";
 
@@ -49,7 +48,7 @@ pub(super) fn of_the_cluster(facts: &Facts) -> Vec<Finding> {
 fn without_effect(facts: &Facts) -> Option<Finding> {
     let sets = facts.daemon_sets.iter().flatten();
     let mut ours = sets.filter(|set| set.namespace().as_deref() == Some(&facts.namespace));
-    let values = ours.find_map(|set| set.annotations().get(VALUES_WITHOUT_EFFECT).cloned())?;
+    let values = ours.find_map(|set| set.annotations().get(ANNOTATION_WITHOUT_EFFECT).cloned())?;
     Some(Finding::bad(
         Verdict::Warning,
         format!("values of MetalLB's chart that have no effect on FerroLB: {values}"),

@@ -4,6 +4,7 @@
 use super::Kind;
 use super::read::Manifest;
 use crate::address::AddressRange;
+use crate::annotations::{OUR_PREFIX, keys_on};
 use crate::config::address;
 use crate::config::fields::{boolean, text};
 use crate::config::place::Span;
@@ -11,22 +12,9 @@ use crate::config::problem::{Report, quoted};
 use crate::config::tree::{self, Node, Scalar, Style, Value};
 use crate::suggest::nearest;
 
-/// What they begin with.
-pub const OUR_ANNOTATIONS: &str = "ferrolb.io/";
-
 /// Those of an object.
 pub(super) struct Annotations {
     entries: Vec<(&'static str, Node)>,
-}
-
-/// What is read of each kind, without [`OUR_ANNOTATIONS`].
-#[must_use]
-pub const fn annotations_of(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::IpAddressPool => &["exclude", "sharing", "share-within", "allow-node-ports"],
-        Kind::L2Advertisement => &["preferred-nodes"],
-        _ => &[],
-    }
 }
 
 impl Annotations {
@@ -39,20 +27,20 @@ impl Annotations {
         };
         for (key, value) in all {
             let name = key.scalar().map(|scalar| scalar.text.as_str());
-            let Some(word) = name.and_then(|name| name.strip_prefix(OUR_ANNOTATIONS)) else {
+            let Some(word) = name.and_then(|name| name.strip_prefix(OUR_PREFIX)) else {
                 continue;
             };
-            let Some(known) = annotations_of(kind).iter().find(|known| **known == word) else {
+            let Some(known) = keys_on(kind).find(|known| *known == word) else {
                 let message = format!(
                     "nobody reads the annotation {} of kind {kind}",
-                    quoted(&format!("{OUR_ANNOTATIONS}{word}"))
+                    quoted(&format!("{OUR_PREFIX}{word}"))
                 );
                 report.warn(&key.span, message, instead_of(word, kind));
                 continue;
             };
-            let name = format!("{OUR_ANNOTATIONS}{known}");
+            let name = format!("{OUR_PREFIX}{known}");
             if let Some(text) = text(value, &name, report) {
-                entries.push((*known, plain(text.trim(), &value.span)));
+                entries.push((known, plain(text.trim(), &value.span)));
             }
         }
         Self { entries }
@@ -60,7 +48,7 @@ impl Annotations {
 
     /// The full name, for messages.
     pub(super) fn name(&self, word: &str) -> String {
-        format!("{OUR_ANNOTATIONS}{word}")
+        format!("{OUR_PREFIX}{word}")
     }
 
     pub(super) fn get(&self, word: &str) -> Option<&Node> {
@@ -108,14 +96,14 @@ impl Annotations {
 fn instead_of(word: &str, kind: Kind) -> String {
     let of_others = Kind::ALL
         .into_iter()
-        .find(|other| annotations_of(*other).contains(&word));
+        .find(|other| keys_on(*other).any(|known| known == word));
     if let Some(other) = of_others {
         return format!("write it on an object of kind {other}");
     }
-    let meant = nearest(word, annotations_of(kind).iter().copied());
+    let meant = nearest(word, keys_on(kind));
     meant.map_or_else(
         || "remove it".to_owned(),
-        |known| format!("did you mean `{OUR_ANNOTATIONS}{known}`?"),
+        |known| format!("did you mean `{OUR_PREFIX}{known}`?"),
     )
 }
 

@@ -118,7 +118,10 @@ fn other_programs_that_serve_the_same_services_are_found() {
 fn values_without_effect_are_told_to_who_saw_no_installation_notes() {
     let (verdict, found) = only_complaint(|facts| {
         let mut ours = daemon_set(("app", "ferrolb"), "ghcr.io/ferrolb/speaker:1");
-        let annotations = [(VALUES_WITHOUT_EFFECT.to_owned(), "crds, frrk8s".to_owned())];
+        let annotations = [(
+            ANNOTATION_WITHOUT_EFFECT.to_owned(),
+            "crds, frrk8s".to_owned(),
+        )];
         ours.metadata.annotations = Some(annotations.into());
         facts.daemon_sets = Some(vec![ours]);
     });
