@@ -151,6 +151,13 @@ impl Rendered {
         Some(at)
     }
 
+    /// All objects of a kind.
+    pub(crate) fn of_kind<'a>(&'a self, kind: &str) -> impl Iterator<Item = &'a Value> {
+        let begin = format!("{kind}/");
+        let those = self.objects.iter();
+        those.filter_map(move |(key, object)| key.starts_with(&begin).then_some(object))
+    }
+
     /// How many objects there are of each kind.
     pub(crate) fn kinds(&self) -> BTreeMap<&str, usize> {
         let mut kinds = BTreeMap::new();
