@@ -1,6 +1,5 @@
 //! What is made from the code for who reads: `docs/reference`, and what the chart says of its values.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

@@ -177,15 +177,17 @@ fn pool(theirs: &Object<PoolSpec>, objects: &Objects, lost: &mut Vec<String>) ->
 fn ours(metadata: &Metadata) -> BTreeMap<String, Value> {
     let key = |(name, text): (&String, &String)| {
         let key = name.strip_prefix(OUR_PREFIX)?;
-        keys_on(Kind::IpAddressPool).any(|known| known == key).then(|| {
-            let value = if key == "exclude" {
-                let entries = text.split(',').map(str::trim);
-                entries.filter(|entry| !entry.is_empty()).collect()
-            } else {
-                serde_yaml::from_str(text).unwrap_or_else(|_| text.as_str().into())
-            };
-            (key.to_owned(), value)
-        })
+        keys_on(Kind::IpAddressPool)
+            .any(|known| known == key)
+            .then(|| {
+                let value = if key == "exclude" {
+                    let entries = text.split(',').map(str::trim);
+                    entries.filter(|entry| !entry.is_empty()).collect()
+                } else {
+                    serde_yaml::from_str(text).unwrap_or_else(|_| text.as_str().into())
+                };
+                (key.to_owned(), value)
+            })
     };
     metadata.annotations.iter().filter_map(key).collect()
 }
