@@ -129,9 +129,11 @@ impl Node {
             all if all == seen.len() => NodeState::Dead,
             _ => NodeState::Doubted,
         };
-        let mut reasons: BTreeSet<String> = seen
-            .iter()
-            .filter_map(|(_, one)| Some(one.reason.as_ref()?.to_string()))
+        // A speaker alone on its network has nobody else to say it.
+        let of_own = own.and_then(|own| own.members.iter().find(|one| one.node == own.node));
+        let lines = seen.iter().map(|(_, one)| *one).chain(of_own);
+        let mut reasons: BTreeSet<String> = lines
+            .filter_map(|one| Some(one.reason.as_ref()?.to_string()))
             .collect();
         let of_itself = own.into_iter().flat_map(reasons_of);
         reasons.extend(of_itself.map(str::to_owned));

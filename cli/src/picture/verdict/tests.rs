@@ -221,6 +221,15 @@ fn what_stands_against_a_node_is_said_with_what_to_do() {
     }
     let said = problem(|picture| vip_reason(picture, 1, "kube_proxy_unhealthy"));
     assert!(said.starts_with("n2: kube_proxy_unhealthy: "), "{said}");
+    // It keeps its addresses, so only its line among the members tells of it: its own, or another's.
+    for teller in [1, 0] {
+        let said = problem(|picture| {
+            let members = &mut speaker(picture, teller).members;
+            members.retain(|one| one.node != "n2");
+            members.push(member("n2", "live", None, Some("kube_proxy_unhealthy")));
+        });
+        assert!(said.starts_with("n2: kube_proxy_unhealthy: "), "{said}");
+    }
     let said = problem(|picture| speaker(picture, 1).isolated = true);
     assert!(said.starts_with("n2: isolated: "), "{said}");
     let said =
