@@ -1,10 +1,16 @@
 //! What a lab needs of the machine, checked before anything is made.
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::statvfs;
 
 use crate::debian;
+use crate::lab::NodeKind;
+use crate::state::DATA_ROOT;
+
+const MB: u64 = 1_000_000;
 
 /// A program and the package of Debian and Ubuntu that has it.
 pub type Program = (&'static str, &'static str);
@@ -64,6 +70,41 @@ pub fn check(more: &[Program]) -> Result<()> {
     check_kernel()
 }
 
+/// Fails if the disk has no room for what the lab's nodes write.
+pub(crate) fn check_room(kind: NodeKind, nodes: u8) -> Result<()> {
+    let data = existing(Path::new(DATA_ROOT));
+    let disk =
+        statvfs(data).with_context(|| format!("cannot ask for the room in {}", data.display()))?;
+    ensure_room(
+        u64::from(nodes) * room_of(kind),
+        disk.f_bavail * disk.f_frsize,
+    )
+}
+
+fn ensure_room(needed: u64, free: u64) -> Result<()> {
+    ensure!(
+        free >= needed,
+        "the lab's nodes write {} MB into {DATA_ROOT}, and {} MB are free there: make room \
+         (`make clean-lab` and `cargo clean` remove what was built)",
+        needed / MB,
+        free / MB
+    );
+    Ok(())
+}
+
+/// Bytes that a node writes: images, as they are and unpacked.
+const fn room_of(kind: NodeKind) -> u64 {
+    match kind {
+        NodeKind::Real => 200 * MB,
+        NodeKind::Hollow => 0,
+    }
+}
+
+/// The path, or the nearest folder above it that is there.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
 fn exists(program: &str) -> bool {
     // Without /usr/sbin in PATH a user's shell would miss half of them; so would we.
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -95,4 +136,27 @@ fn check_kernel() -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_that_has_no_room_says_where_and_how_much() {
+        assert!(ensure_room(600 * MB, 600 * MB).is_ok());
+        let error = ensure_room(600 * MB, 599 * MB).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "the lab's nodes write 600 MB into /var/lib/ferrolb-lab, and 599 MB are free there"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_disk_of_a_folder_that_is_not_there_yet_is_that_of_the_folder_above() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(existing(&folder.path().join("lab/n1")), folder.path());
+    }
 }
