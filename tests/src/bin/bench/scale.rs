@@ -155,13 +155,13 @@ impl Bench<'_> {
             let grown: Vec<[f64; 2]> = grown.collect::<Result<_>>()?;
             let [now, peak] =
                 [0, 1].map(|one| grown.iter().map(|all| all[one]).fold(0.0, f64::max));
-            println!(
-                "with the last of {} addresses a speaker has at most {now:.1} MiB; while they came it had at most {peak:.1}",
-                args.addresses
-            );
             self.cluster.lab.stop(&controller)?;
             let what = format!("and {} addresses", args.addresses);
             measure(&what, "≤ 32 MiB", false).await?;
+            println!(
+                "before that, with the last of these addresses, a speaker had at most {now:.1} MiB; while they came, \
+                 {peak:.1}"
+            );
         }
         Ok(())
     }
