@@ -1,6 +1,7 @@
 //! Properties 2 and 3: nodes that are cut off, come back or join, and partitions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ferrolb_core::Instant;
 use ferrolb_core::ownership::{Cause, FAST, Leaving, Preference, Settings, Wanted};
@@ -225,6 +226,25 @@ fn random_split(world: &mut World, seed: u64) -> Vec<u8> {
     (0..=hosts).map(|_| world.random.below(2) as u8).collect()
 }
 
+/// Ends a partition and sees it through; how long it took until each address had one owner.
+fn heal(world: &mut World, seed: u64) -> Duration {
+    world.forget_past();
+    world.inflict(Fault::Heal);
+    let healed_at = world.now;
+    while world.vips().iter().any(|&vip| world.owners(vip).len() != 1) {
+        world.run(ms(2));
+        assert!(
+            world.now < healed_at + ms(500),
+            "seed {seed}: not one owner after 0.5 s"
+        );
+    }
+    let took = world.now.saturating_since(healed_at);
+    world.run(ms(2_000));
+    world.check("together again");
+    world.assert_sound(seed);
+    took
+}
+
 /// Property 3: each side that can serve does, and when they meet again one owner stays: of those who
 /// held their addresses on the greater side all along, none is displaced.
 #[test]
@@ -245,20 +265,7 @@ fn a_partition_is_served_on_both_sides_and_heals_to_one_owner() {
         world.check("apart");
         let pause = world.random.millis(0..60);
         world.run(pause);
-        world.forget_past();
-        world.inflict(Fault::Heal);
-        let healed_at = world.now;
-        while world.vips().iter().any(|&vip| world.owners(vip).len() != 1) {
-            world.run(ms(2));
-            assert!(
-                world.now < healed_at + ms(500),
-                "seed {seed}: not one owner after 0.5 s"
-            );
-        }
-        heals.add(world.now.saturating_since(healed_at));
-        world.run(ms(2_000));
-        world.check("together again");
-        world.assert_sound(seed);
+        heals.add(heal(&mut world, seed));
         for &(silent_at, loser, vip) in &world.withdrawals {
             let has_last_word = |&(at, by, of, _): &(Instant, usize, Vip, Cause)| {
                 of == vip && at > silent_at && by != loser
@@ -295,20 +302,7 @@ fn halves_of_sixty_find_each_other_as_soon_as_those_of_ten() {
         world.inflict(Fault::Split(split));
         let pause = world.random.millis(0..1_000);
         world.run(ms(5_000) + pause);
-        world.forget_past();
-        world.inflict(Fault::Heal);
-        let healed_at = world.now;
-        while world.vips().iter().any(|&vip| world.owners(vip).len() != 1) {
-            world.run(ms(2));
-            assert!(
-                world.now < healed_at + ms(500),
-                "seed {seed}: not one owner after 0.5 s"
-            );
-        }
-        heals.add(world.now.saturating_since(healed_at));
-        world.run(ms(2_000));
-        world.check("together again");
-        world.assert_sound(seed);
+        heals.add(heal(&mut world, seed));
     }
     println!("halves of sixty heal to one owner: {heals}");
 }
