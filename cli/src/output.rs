@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::ValueEnum;
+pub(crate) use ferrolb_core::text::counted;
 use http::Uri;
 use serde::Serialize;
 
@@ -72,12 +73,6 @@ impl WideFormat {
         let is_wide = self.output == WideOutput::Wide;
         Format { output }.print(out, answer, |out| text(out, is_wide))
     }
-}
-
-/// `1 pool`, `2 pools`
-pub(crate) fn counted(count: usize, noun: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{end}")
 }
 
 /// `1 address`, `2 addresses`

@@ -25,6 +25,13 @@ pub fn shortened(text: &str, limit: usize) -> String {
     format!("{}{CUT}{}", &text[..end], &text[begin..])
 }
 
+/// `1 pod`, `2 pods`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
+}
+
 /// The text itself, or its digest if it is long: equal for equal texts alone.
 #[must_use]
 pub fn as_key(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::dead::judge::Verdict;
 use crate::dead::report::{DeadNodeStatus, LEFT, LeftPod, REMOVED, RESTORED, WAITING};
 use crate::dead::serving::Pod;
+use crate::text::counted;
 use crate::view::ServiceKey;
 use crate::{Instant, Reason};
 
@@ -46,12 +47,6 @@ pub(super) struct Death {
     pub(super) refused: bool,
     pub(super) restored: usize,
     pub(super) said: BTreeSet<Reason>,
-}
-
-/// `1 pod`, `2 pods`.
-fn counted(count: usize, noun: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{end}")
 }
 
 impl Death {
