@@ -18,7 +18,6 @@ use crate::ago;
 use crate::cluster::{Cluster, Installation};
 use crate::election::cordon;
 use crate::output::{Format, causes, counted_addresses};
-use crate::picture::is_blocked;
 use crate::speaker::Said;
 use crate::table;
 use crate::terminal::{GOOD, WARNING, sentence, stderr};
@@ -233,7 +232,7 @@ fn is_gone(node: &str, said: &Said) -> bool {
     let told = said.iter().filter_map(|(_, told)| told.as_ref().ok());
     let members = told.flat_map(|status: &SpeakerStatus| &status.members);
     let mut of_it = members.filter(|member| member.node == node).peekable();
-    of_it.peek().is_some() && of_it.all(|member| member.standing == "gone" && !is_blocked(member))
+    of_it.peek().is_some() && of_it.all(|member| member.standing == "gone" && !member.is_blocked())
 }
 
 impl Answer {

@@ -18,7 +18,6 @@ use serde::Serialize;
 
 pub(crate) use self::events::{Happening, happening, in_order};
 pub(crate) use self::heard::{Heard, NodeFacts};
-pub(crate) use self::nodes::is_blocked;
 pub(crate) use self::verdict::{Finding, Severity, Verdict};
 use crate::ago;
 use crate::cluster::Cluster;

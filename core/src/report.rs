@@ -224,7 +224,7 @@ pub struct MemberStatus {
     /// How many addresses it has.
     pub addresses: usize,
     /// What keeps it from being heard, or its death from being found at once; or that it hears nobody
-    /// on one of its links.
+    /// on one of its links, or that its kube-proxy is unhealthy.
     pub reason: Option<Word>,
 }
 
@@ -289,6 +289,14 @@ impl MemberStatus {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.standing == LIVE
+    }
+
+    /// Whether its node is up and only its speaker is not heard (B1 to B3 of docs/protocol.md). Such a member is
+    /// never live by the word of whoever does not hear it, and goes on announcing what it has.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        let reason = self.reason.as_ref();
+        reason.is_some_and(|reason| *reason == Reason::PeerBlocked)
     }
 }
 

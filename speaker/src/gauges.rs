@@ -180,8 +180,7 @@ impl Gauges {
 /// Nor one that nobody ever heard: not every node has to have a speaker.
 fn is_down(member: &MemberStatus) -> bool {
     let is_absent = matches!(member.standing.as_str(), "held" | "gone" | "lost");
-    let reason = member.reason.as_ref();
-    is_absent && reason.is_none_or(|reason| *reason != Reason::PeerBlocked)
+    is_absent && !member.is_blocked()
 }
 
 fn state_of<'a>(vip: &'a VipStatus, status: &SpeakerStatus) -> State<'a> {

@@ -14,14 +14,8 @@ use crate::speaker::Said;
 /// How a member is called that will be back in a moment.
 const RESTARTING: &str = "restarting";
 
-/// Whether its node is up and only its speaker is not heard. Such a member is never live by their word, and goes on
-/// announcing what it has.
-pub(crate) fn is_blocked(member: &MemberStatus) -> bool {
-    member.reason.as_deref() == Some(Reason::PeerBlocked.as_str())
-}
-
 fn is_absent(member: &MemberStatus) -> bool {
-    !member.is_live() && !is_blocked(member)
+    !member.is_live() && !member.is_blocked()
 }
 
 /// The views that count: not those of speakers that hear nobody, and not those that more of the others do not hear

@@ -7,7 +7,7 @@ use ferrolb_core::keep::shown::KeepingStatus;
 use ferrolb_core::report::{MemberStatus, SpeakerStatus};
 use jiff::Timestamp;
 
-use super::super::{Node, NodeState, Picture, is_blocked};
+use super::super::{Node, NodeState, Picture};
 use super::{Finding, Verdict, of_node, of_pod, some, unready_since};
 use crate::daemons::Daemon;
 use crate::output::causes;
@@ -152,7 +152,7 @@ impl Picture {
         let views = views.filter_map(|(_, told)| told.as_ref().ok());
         let views = views.filter(|view| is_by_others != (view.node == node));
         let concerns = |view: &SpeakerStatus, one: &MemberStatus| match is_by_others {
-            true => one.node == node && is_blocked(one),
+            true => one.node == node && one.is_blocked(),
             false => one.node != view.node,
         };
         let heard = views.flat_map(|view| {
