@@ -12,6 +12,7 @@ use crate::observe::{Frame, FrameObserver};
 use crate::progress::{Progress, readable};
 use crate::scene::Scene;
 use crate::stage::Stage;
+use crate::wait::wait_until;
 use crate::walk::{self, PATIENCE};
 
 /// The address of `examples/reference-walk/config.yaml`.
@@ -20,6 +21,12 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 4);
 const PORT: u16 = 30_000;
 /// The port of Service `test-np` on every node.
 const NODE_PORT: u16 = 31_001;
+/// The Deployments whose pods a node of the walk can have, with their namespaces.
+const MOVABLE: [(&str, &str); 3] = [
+    ("default", "redis"),
+    ("default", "test"),
+    ("kube-system", "coredns"),
+];
 
 /// Walks the reference walk on a cluster of three real nodes, and removes it.
 pub fn run() -> Result<()> {
@@ -220,14 +227,11 @@ impl Walk<'_> {
 
     /// Kubernetes takes most of a minute to notice that a node is dead, and sends traffic to its
     /// pods meanwhile. To show the address's move alone, all other pods leave the node first, the
-    /// cluster's DNS among them.
+    /// cluster's DNS among them. Each is there anew before the old one goes: an address without a
+    /// ready endpoint is announced by nobody, and whoever announces it next need not be this node.
     fn make_room(&self, node: &str) -> Result<Redis> {
-        let on_node = format!("spec.nodeName={node},metadata.namespace!=metallb-system");
-        let on_node = ["-A", "--field-selector", &on_node];
-        let pods = self
-            .scene
-            .quietly(&[&["get", "pods", "-o", "name"], &on_node[..]].concat())?;
-        if pods.trim().is_empty() {
+        let pods = self.pods_on(node)?;
+        if pods.is_empty() {
             return Ok(Redis::Stayed);
         }
         self.scene
@@ -240,25 +244,43 @@ impl Walk<'_> {
         );
         self.scene
             .kubectl(&["taint", "node", node, "walk=moved:NoSchedule"])?;
-        self.scene
-            .kubectl(&[&["delete", "pods"], &on_node[..]].concat())?;
-        walk::wait_deployed(self.scene.lab)?;
-        self.scene.quietly(&[
-            "-n",
-            "kube-system",
-            "rollout",
-            "status",
-            "deployment/coredns",
-        ])?;
+        let mut redis = Redis::Stayed;
+        for (namespace, name) in MOVABLE {
+            if !pods.contains(&format!("pod/{name}-")) {
+                continue;
+            }
+            if name == "redis" {
+                redis = Redis::StartedAnew;
+            }
+            let workload = format!("deployment/{name}");
+            self.scene
+                .kubectl(&["-n", namespace, "rollout", "restart", &workload])?;
+            self.scene
+                .quietly(&["-n", namespace, "rollout", "status", &workload])?;
+        }
+        let left = || Ok(self.pods_on(node)?.is_empty());
+        wait_until(PATIENCE, left, || Ok(()))
+            .with_context(|| format!("waiting for the pods of {node} to leave"))?;
         self.scene.kubectl(&["get", "pods", "-A", "-o", "wide"])?;
         self.scene.quietly(&["taint", "node", node, "walk-"])?;
-        if !pods.contains("pod/redis-") {
-            return Ok(Redis::Stayed);
+        if redis == Redis::StartedAnew {
+            self.scene.stage.tell(
+                "redis was among them. It keeps nothing on a disk, so it counts from 1 again.",
+            );
         }
-        self.scene
-            .stage
-            .tell("redis was among them. It keeps nothing on a disk, so it counts from 1 again.");
-        Ok(Redis::StartedAnew)
+        let now = &self.scene.owner(ADDRESS)?.name;
+        ensure!(
+            now == node,
+            "{ADDRESS} went from {node} to {now} when pods were moved"
+        );
+        Ok(redis)
+    }
+
+    /// The pods on a node that are not FerroLB's own, one `pod/NAME` in a line.
+    fn pods_on(&self, node: &str) -> Result<String> {
+        let on_node = format!("spec.nodeName={node},metadata.namespace!=metallb-system");
+        let get = ["get", "pods", "-A", "-o", "name", "--field-selector"];
+        self.scene.quietly(&[&get[..], &[&on_node]].concat())
     }
 
     fn cut(&self, owner: &str, successor: &str) -> Result<()> {
