@@ -31,6 +31,8 @@ use crate::watch::{Error, Event, NOT_THERE, told, watch_kind};
 
 /// Kinds may be installed while a daemon runs.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Some have come, and the others, which refer to them or are referred to, may be on their way.
+const COMING: Duration = Duration::from_secs(1);
 /// And rights be given.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(60);
 /// A kind that has just gone may be listed for a moment yet.
@@ -134,6 +136,7 @@ pub fn watch_objects<V: Send + 'static>(
         watches: BTreeMap::new(),
         away: BTreeMap::new(),
         look_at: Instant::now(),
+        served: None,
         failures: 0,
     };
     stream::unfold(kinds, |mut kinds| async move {
@@ -157,6 +160,8 @@ struct Kinds<V> {
     /// forbidden.
     away: BTreeMap<Kind, (Instant, bool)>,
     look_at: Instant,
+    /// How many kinds there were at the last look.
+    served: Option<usize>,
     failures: u32,
 }
 
@@ -214,6 +219,12 @@ impl<V: Send + 'static> Kinds<V> {
             Err(late) => return self.failed(&late.to_string()),
         };
         self.failures = 0;
+        let count = served.kinds.len();
+        let before = self.served.replace(count);
+        if before.is_some_and(|before| before < count) && count < Kind::ALL.len() {
+            self.look_at = asked + COMING;
+            return None;
+        }
         self.away.retain(|_, (until, _)| *until > asked);
         let Served {
             kinds,

@@ -5,6 +5,7 @@ use ferrolb_core::config::objects::Spec;
 use http::{Request, Response, StatusCode};
 use kube::client::Body as Sent;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::*;
 
@@ -145,6 +146,34 @@ async fn where_there_are_no_kinds_none_is_asked_for_and_they_are_found_when_they
         "{asked:?}"
     );
     assert!(!asked.contains(&path("v1beta1", "bgppeers")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn of_kinds_that_come_one_after_the_other_none_is_told_before_the_last_or_a_pause() {
+    for comes in [&all()[..], &all()[..4]] {
+        let server = Server::default();
+        for plural in all() {
+            server.objects(plural, json!([]));
+        }
+        let (want, mut objects) = watched(&server);
+        assert_eq!(kinds(&mut objects).await, []);
+        server.kinds("v1beta1", &all()[..2], &VERBS);
+        server.asked();
+        want.send_replace(1);
+        let others = async {
+            while server.asked().is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            server.kinds("v1beta1", comes, &VERBS);
+        };
+        let (told, ()) = tokio::join!(kinds(&mut objects), others);
+        let expected = &Kind::ALL[..comes.len()];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|kind| (*kind, Presence::Served))
+            .collect();
+        assert_eq!(told, expected);
+    }
 }
 
 #[tokio::test]
