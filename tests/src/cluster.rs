@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::daemon::{Daemon, NAMESPACE};
 use crate::hollow::HollowPod;
 use crate::net::{Host, MacAddress};
-use crate::observe::{Frame, FrameObserver, arp_ask, http_get};
+use crate::observe::{self, Frame, FrameObserver, arp_ask, http_get};
 use crate::wait::wait_until;
 use crate::{Lab, NodeKind};
 
@@ -158,6 +158,12 @@ impl Cluster {
             .collect()
     }
 
+    /// The stations that answer `host` for `address` on this link, waited for.
+    pub fn stations(host: &Host, link: &str, address: Ipv4Addr) -> Result<Vec<MacAddress>> {
+        let ask = || observe::stations(link, address, ASK, Instant::now() + SOON);
+        Ok(host.enter(ask)??)
+    }
+
     /// The node with this hardware address.
     pub fn node_of(&self, mac: MacAddress) -> Result<String> {
         let nodes = self.lab.nodes();
@@ -168,12 +174,19 @@ impl Cluster {
             .clone())
     }
 
-    /// The node that sent the first gratuitous ARP for `address` since `since`, and when.
+    /// The node that announces `address` since `since`, and when it began. Where two began at once, the one
+    /// that they settle on.
     pub fn announcer(&self, address: Ipv4Addr, since: Instant) -> Result<(String, Instant)> {
-        let wanted = |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(address);
-        let frame = self.frames.wait_for(wanted, Instant::now() + SOON);
-        let frame = frame.map_err(|missing| anyhow::anyhow!("no announcement: {missing:?}"))?;
-        Ok((self.node_of(frame.source)?, frame.at))
+        let announced = |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(address);
+        let first = |wanted: &dyn Fn(&Frame) -> bool| {
+            let frame = self.frames.wait_for(wanted, Instant::now() + SOON);
+            frame.map_err(|missing| anyhow::anyhow!("no announcement: {missing:?}"))
+        };
+        first(&announced)?;
+        let owner = self.owner(address)?;
+        let mac = self.lab.host(&owner)?.mac;
+        let frame = first(&|frame| announced(frame) && frame.source == mac)?;
+        Ok((owner, frame.at))
     }
 
     /// The page of the Service at `address`, waited for, as the LAN's host gets it.
@@ -225,14 +238,14 @@ impl Cluster {
     pub fn status(&self, node: &str) -> Result<serde_json::Value> {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
         let host = self.lab.host(node)?;
-        let page = host.enter(|| http_get(at, "/status", Duration::from_secs(1)))??;
+        let page = host.enter(|| http_get(at, "/status", SOON))??;
         serde_json::from_str(&page.body).with_context(|| format!("no status: {}", page.body))
     }
 
     /// What the speaker of a node has counted.
     pub fn metrics(&self, node: &str) -> Result<Metrics> {
         let at = SocketAddr::from((self.lab.host(node)?.ipv4, 7472));
-        let page = self.on_lan(|| http_get(at, "/metrics", Duration::from_secs(1)))??;
+        let page = self.on_lan(|| http_get(at, "/metrics", SOON))??;
         Ok(Metrics(page.body))
     }
 
@@ -258,7 +271,10 @@ impl Cluster {
         let nodes = self.lab.nodes();
         let all_live = || {
             for node in &nodes {
-                let status = self.status(&node.name)?;
+                // One that starts anew has no page yet.
+                let Ok(status) = self.status(&node.name) else {
+                    return Ok(false);
+                };
                 let members = status["members"].as_array().cloned().unwrap_or_default();
                 let live = members.iter().filter(|member| member["standing"] == "live");
                 if live.count() != nodes.len() {

@@ -92,6 +92,7 @@ impl Walk<'_> {
             .stage
             .chapter("Install FerroLB, without a configuration");
         self.scene.helm(&walk::INSTALL)?;
+        walk::wait_installed(self.scene.lab)?;
         self.scene
             .kubectl(&["-n", "metallb-system", "get", "pods", "-o", "wide"])
     }

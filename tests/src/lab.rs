@@ -184,6 +184,11 @@ impl Lab {
         self.plan.network.cut(host, carrier)
     }
 
+    /// Cuts hosts from the LAN in one moment, silently.
+    pub fn cut_together(&self, hosts: &[&str]) -> Result<()> {
+        self.plan.network.cut_together(hosts)
+    }
+
     /// Undoes [`Lab::cut`].
     pub fn heal(&self, host: &str) -> Result<()> {
         self.plan.network.heal(host)

@@ -86,6 +86,7 @@ impl<'a> Lifetime<'a> {
     pub fn install(&self) -> Result<()> {
         self.chapter("Install");
         self.scene.helm(&walk::INSTALL)?;
+        walk::wait_installed(self.scene.lab)?;
         self.scene
             .kubectl(&["label", "namespace", NAMESPACE, LABEL, "--overwrite"])?;
         self.scene
@@ -324,6 +325,7 @@ impl<'a> Lifetime<'a> {
     pub fn install_again(&self, kept: &str) -> Result<()> {
         self.chapter("Install again: every address is kept");
         self.scene.helm(&walk::INSTALL)?;
+        walk::wait_installed(self.scene.lab)?;
         self.page()?;
         self.scene.kubectl(&["get", "services"])?;
         self.addresses_are(kept)
@@ -358,7 +360,7 @@ impl<'a> Lifetime<'a> {
     }
 
     /// Waits until each speaker has been replaced.
-    pub fn speakers_are_ready(&self) -> Result<()> {
+    fn speakers_are_ready(&self) -> Result<()> {
         walk::wait_rolled_out(self.scene.lab, walk::SPEAKERS)
     }
 

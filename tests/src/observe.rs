@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`FrameObserver`] | which ARP and neighbour-discovery frames passed, and when |
 //! | [`arp_ask`] | which stations claim this address now |
+//! | [`stations`] | the same, asked until one does |
 //! | [`send_frame`] | what does a station do that hears this |
 //! | [`ArpLoad`] | how fast is an address answered for
 //! | [`ArpResponder`] | what happens when this station answers for it as well
@@ -33,7 +34,7 @@ mod tcp_connects;
 mod tcp_hold;
 mod udp_probe;
 
-pub use arp_ask::{ArpAnswer, arp_ask};
+pub use arp_ask::{ArpAnswer, arp_ask, stations};
 pub use arp_load::ArpLoad;
 pub use arp_responder::ArpResponder;
 pub use frame::{Arp, ArpOperation, Content, Frame, Neighbor};

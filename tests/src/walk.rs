@@ -12,7 +12,7 @@ use crate::command::stdout_of;
 use crate::image::{self, Architecture, Image};
 use crate::lab::Lab;
 use crate::net::MacAddress;
-use crate::observe::{Page, arp_ask, http_get};
+use crate::observe::{Page, http_get, stations};
 use crate::wait::wait_until;
 use crate::{daemon, workspace};
 
@@ -159,10 +159,24 @@ pub fn spread(lab: &Lab) -> Result<BTreeMap<&'static str, (Ipv4Addr, MacAddress)
         let expose = ["expose", "deployment/test", &name];
         lab.kubectl(&[&expose[..], &port].concat())?;
     }
-    let places = places(lab, &SPREAD)?;
+    let places = settled_places(lab)?;
     let owners: BTreeSet<_> = places.values().map(|(_, mac)| mac).collect();
     ensure!(owners.len() > 1, "addresses are spread: {places:?}");
     Ok(places)
+}
+
+/// The places of [`SPREAD`] as two looks in a row find them: whoever announces may still be finding the others.
+fn settled_places(lab: &Lab) -> Result<BTreeMap<&'static str, (Ipv4Addr, MacAddress)>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = None;
+    loop {
+        let now = places(lab, &SPREAD);
+        match now {
+            Ok(now) if before.as_ref() == Some(&now) => return Ok(now),
+            now if Instant::now() > deadline => return now,
+            now => before = now.ok(),
+        }
+    }
 }
 
 /// The address of each of these Services of namespace `default`, and the one station that answers for it.
@@ -197,12 +211,9 @@ pub fn page_from_the_lan(lab: &Lab, address: Ipv4Addr, port: u16) -> Result<Page
 
 /// The stations that answer for an address, as the client hears them.
 pub fn answering_macs(lab: &Lab, address: Ipv4Addr) -> Result<Vec<MacAddress>> {
-    let ask = || arp_ask("eth0", address, Duration::from_millis(500));
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answers = lab.client()?.enter(ask)??;
-        if !answers.is_empty() || Instant::now() > deadline {
-            return Ok(answers.iter().map(|answer| answer.mac).collect());
-        }
-    }
+    let ask = || {
+        let patience = Duration::from_millis(500);
+        stations("eth0", address, patience, Instant::now() + PATIENCE)
+    };
+    Ok(lab.client()?.enter(ask)??)
 }

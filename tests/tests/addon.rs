@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::walk::{self, PATIENCE, answering_macs, external_ip, page_from_the_lan};
+use serde_json::Value;
 
 const MANIFEST: &str = include_str!("addon/metallb.yaml");
 const SERVICES: &str = include_str!("addon/services.yaml");
@@ -42,6 +43,12 @@ fn our_images_work_under_the_manifest_of_minikubes_addon() -> Result<()> {
 
         // minikube writes the ConfigMap anew at each start, and so does a second `configure`.
         configure(lab, ONE)?;
+        let is_in_force = || {
+            let pools = lab.plugin(&["pools", "-o", "json"])?;
+            let pools: Value = serde_json::from_slice(&pools.stdout)?;
+            Ok(pools["pools"][0]["total"] == 1)
+        };
+        wait_until(PATIENCE, is_in_force, || Ok(())).context("the new range is not in force")?;
         lab.kubectl(&[
             "expose",
             "deployment/test",

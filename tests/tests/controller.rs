@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +13,7 @@ use ferrolb_tests::daemon::{Daemon, NAMESPACE, program};
 use ferrolb_tests::observe::http_get;
 use ferrolb_tests::{Lab, NodeKind};
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Service};
 use k8s_openapi::serde::de::DeserializeOwned;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -466,9 +467,18 @@ fn a_controller_killed_amid_two_hundred_creations_gives_no_address_twice_and_cha
         .collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let before = std::thread::scope(|scope| {
-        let creating = scope.spawn(|| cluster.create(&names));
+        // The last ones come when it is dead: it cannot have served all before it is killed.
+        let (first, rest) = names.split_at(SERVICES * 3 / 4);
+        let (killed, is_killed) = mpsc::channel::<()>();
+        let cluster = &cluster;
+        let creating = scope.spawn(move || {
+            cluster.create(first)?;
+            let _ = is_killed.recv();
+            cluster.create(rest)
+        });
         cluster.until("some have an address", |held| held.len() >= 50)?;
         cluster.lab.kill(&cluster.controller)?;
+        drop(killed);
         // Nobody writes now, so this is what the dead one left.
         let before = cluster.held()?;
         creating
@@ -613,7 +623,14 @@ impl Cluster {
             "metadata": { "name": "ferrolb-conflicts", "namespace": NAMESPACE },
             "data": Value::Object(entries.collect()),
         });
-        self.lab.apply(&map.to_string()).map(drop)
+        // Not by kubectl: an address is in use 10 s after it was given.
+        self.lab.api(async |client| {
+            let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+            let by = PatchParams::apply("lab").force();
+            maps.patch("ferrolb-conflicts", &by, &Patch::Apply(&map))
+                .await?;
+            Ok(())
+        })
     }
 
     /// Writes the ConfigMap with one pool.

@@ -36,6 +36,8 @@ const ADDRESSES: [Ipv4Addr; 4] = [
     Ipv4Addr::new(192, 168, 64, 202),
     Ipv4Addr::new(192, 168, 64, 203),
 ];
+/// A node that is cut off does not answer by then.
+const ANSWERS: Duration = Duration::from_secs(10);
 /// As many scrapes as `rate` needs, and one more.
 const SCRAPES: usize = 3;
 /// What does not happen on this lab: a speaker that leaves requests without a reply, and an alert, which is a series
@@ -149,9 +151,7 @@ fn let_something_happen(cluster: &Cluster) -> Result<()> {
 
 fn page(cluster: &Cluster, host: &str) -> Result<String> {
     let at = SocketAddr::from((cluster.lab.host(host)?.ipv4, 7472));
-    Ok(cluster
-        .on_lan(|| http_get(at, "/metrics", Duration::from_secs(1)))??
-        .body)
+    Ok(cluster.on_lan(|| http_get(at, "/metrics", ANSWERS))??.body)
 }
 
 /// What was shown at each look, by series.

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, ensure};
 use ferrolb_tests::Lab;
 use ferrolb_tests::cluster::{Cluster, PORT, SOON};
 use ferrolb_tests::daemon::Daemon;
-use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe};
+use ferrolb_tests::observe::{Frame, TcpHold, UdpProbe, http_get};
 use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
 
@@ -70,9 +70,18 @@ fn serving_on(name: &str, prepare: impl Fn(&Lab, &str) -> Result<()>) -> Result<
     if ["n1", "n2"].contains(&owner.as_str()) {
         let pod = ferrolb_tests::hollow::HollowPod::new(&format!("web-{owner}"), &owner);
         cluster.lab.delete_hollow_pod(&pod)?;
+        is_gone_from_rotation(&cluster, &format!("web-{owner}"))?;
     }
     cluster.page(VIP)?;
     Ok((cluster, owner))
+}
+
+/// Waits until kube-proxy, which hears of it up to a second later, sends nothing to that one of two pods any more.
+fn is_gone_from_rotation(cluster: &Cluster, pod: &str) -> Result<()> {
+    let page = || http_get(TARGET, "/", Duration::from_secs(1));
+    let is_others = || page().is_ok_and(|page| !page.body.starts_with(&format!("pod={pod} ")));
+    let are_others = || cluster.on_lan(|| (0..30).all(|_| is_others()));
+    wait_until(SOON, are_others, || Ok(())).with_context(|| format!("{pod} is still sent to"))
 }
 
 /// The node's first address, which speakers meet at, is of IPv6; and no kernel answers echo, so that
@@ -238,7 +247,7 @@ fn stopped_for_a_while(cluster: &Cluster, owner: &str) -> Result<()> {
     let speaker = Daemon::speaker(owner).process_name();
     let paused = Instant::now();
     cluster.lab.pause(&speaker)?;
-    let moved = announcer_but_until(cluster, owner, paused, paused + STOPPED);
+    let moved = announced_by_another(cluster, owner, paused, paused + STOPPED);
     cluster.lab.resume(&speaker)?;
     ensure!(
         moved.is_err(),
@@ -300,24 +309,35 @@ fn rotate_keys(cluster: &Cluster, owner: &str) -> Result<()> {
     Ok(())
 }
 
-/// The first node other than `node` that announced the address since then, and when.
+/// The node other than `node` that announces the address since then, and when it began. Where two began at once, the
+/// one that they settle on; and the former owner may go on until it hears of the new one.
 fn announcer_but(cluster: &Cluster, node: &str, since: Instant) -> Result<(String, Instant)> {
     // A stopped process is waited for longest: 5.5 s.
-    announcer_but_until(cluster, node, since, Instant::now() + 2 * SOON)
+    let deadline = Instant::now() + 2 * SOON;
+    announced_by_another(cluster, node, since, deadline)?;
+    let is_another = || Ok(cluster.owner(VIP)? != node);
+    wait_until(SOON, is_another, || Ok(())).with_context(|| format!("{node} still answers"))?;
+    let owner = cluster.owner(VIP)?;
+    let mac = cluster.lab.host(&owner)?.mac;
+    let own =
+        |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source == mac;
+    let frame = cluster.frames.wait_for(own, deadline);
+    let frame = frame.map_err(|missing| anyhow::anyhow!("{owner} announced nothing: {missing}"))?;
+    Ok((owner, frame.at))
 }
 
-fn announcer_but_until(
+/// Waits for the first announcement by a node other than `node` since then.
+fn announced_by_another(
     cluster: &Cluster,
     node: &str,
     since: Instant,
     deadline: Instant,
-) -> Result<(String, Instant)> {
+) -> Result<Frame> {
     let mac = cluster.lab.host(node)?.mac;
     let wanted =
         |frame: &Frame| frame.at >= since && frame.is_gratuitous_for(VIP) && frame.source != mac;
     let frame = cluster.frames.wait_for(wanted, deadline);
-    let frame = frame.map_err(|missing| anyhow::anyhow!("nobody took over: {missing:?}"))?;
-    Ok((cluster.node_of(frame.source)?, frame.at))
+    frame.map_err(|missing| anyhow::anyhow!("nobody took over: {missing:?}"))
 }
 
 fn no_move(cluster: &Cluster, owner: &str, since: Instant) -> Result<()> {

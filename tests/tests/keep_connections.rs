@@ -80,6 +80,9 @@ fn on_a_lab(
         for (_, address) in &all {
             announced_by(lab, "n1", *address)?;
         }
+        for (_, address) in &all {
+            is_served(lab, *address)?;
+        }
         test(lab, &all)
     })
 }
@@ -114,6 +117,18 @@ fn only_the_speaker_has_a_token(lab: &Lab) -> Result<()> {
     ensure!(of("speaker:").contains("serviceaccount"), "{mounts}");
     ensure!(of("keeper:") == "keeper:/run/ferrolb", "{mounts}");
     Ok(())
+}
+
+/// Waits until the node that announces the address has an endpoint for it, which kube-proxy hears of a second later.
+fn is_served(lab: &Lab, address: IpAddr) -> Result<()> {
+    let at = SocketAddr::new(address, PORT);
+    let answers = || {
+        let page = lab
+            .client()?
+            .enter(|| http_get(at, "/", Duration::from_secs(1)))?;
+        Ok(page.is_ok())
+    };
+    wait_until(PATIENCE, answers, || Ok(())).with_context(|| format!("no echo from {at}"))
 }
 
 /// Waits until the speaker of this node says that it announces the address.
@@ -179,18 +194,17 @@ fn nothing_broke(all: &Addresses, held: Vec<TcpHold>, when: &str) -> Result<()> 
 fn a_move_resets_nothing(lab: &Lab, all: &Addresses) -> Result<()> {
     let held = hold(lab, all)?;
     move_all(lab, all, "n2")?;
-    ensure!(
-        value(lab, "n2", "ferrolb_kept_addresses ")? >= 4.0,
-        "{}",
-        metrics(lab, "n2")?
-    );
-    let events = lab.kubectl(&[
+    let are_kept = || Ok(value(lab, "n2", "ferrolb_kept_addresses ")? >= 4.0);
+    wait_until(PATIENCE, are_kept, || Ok(()))
+        .with_context(|| format!("{:?}", metrics(lab, "n2")))?;
+    let kept = [
         "get",
         "events",
         "--field-selector",
         "reason=connectionsKept",
-    ])?;
-    ensure!(events.contains("node \"n1\""), "{events}");
+    ];
+    let told = || Ok(lab.kubectl(&kept)?.contains("node \"n1\""));
+    wait_until(PATIENCE, told, || Ok(())).context("no Event says that connections are kept")?;
     // A second, in which each that talks has sent five times.
     let deadline = Instant::now() + Duration::from_secs(1);
     wait_until(PATIENCE, || Ok(Instant::now() > deadline), || Ok(()))?;
@@ -211,9 +225,15 @@ fn moved_back_both_nodes_connections_live(lab: &Lab, all: &Addresses) -> Result<
 fn the_detour_costs_little(lab: &Lab, all: &Addresses) -> Result<()> {
     let target = SocketAddr::new(all[0].1, PORT);
     let stream = lab.client()?.enter(|| TcpStream::connect(target))??;
-    let direct = echoes(&stream, Duration::from_secs(3))?;
+    // The best of three seconds: in another one somebody else may have had the cores.
+    let best = || -> Result<u32> {
+        let counts = (0..3).map(|_| echoes(&stream, Duration::from_secs(1)));
+        let counts = counts.collect::<Result<Vec<_>>>()?;
+        counts.into_iter().max().context("nothing was measured")
+    };
+    let direct = best()?;
     move_all(lab, all, "n2")?;
-    let detour = echoes(&stream, Duration::from_secs(3))?;
+    let detour = best()?;
     let share = f64::from(detour) / f64::from(direct);
     println!("echoes of 60 kB: {direct} direct, {detour} through the detour ({share:.2})");
     // All nodes and the client share two cores here; alone it is 0.93.
@@ -314,7 +334,8 @@ fn once_the_old_node_is_dead_nobody_hangs(lab: &Lab, all: &Addresses) -> Result<
         // A verdict takes 0.1 s, the next segment of each up to 0.2 s and its repetition 0.2 to 0.6 s.
         ensure!(latest < Some(Duration::from_millis(1_500)), "{latest:?}");
     }
-    ensure!(value(lab, "n2", "ferrolb_kept_addresses ")? == 0.0);
+    let none_kept = || Ok(value(lab, "n2", "ferrolb_kept_addresses ")? == 0.0);
+    wait_until(PATIENCE, none_kept, || Ok(())).context("n2 keeps what a dead node had")?;
     let ended = [
         "get",
         "events",

@@ -156,7 +156,8 @@ fn the_api_server_can_be_paused_and_stopped_and_goes_on_after() -> Result<()> {
             "a paused API server answers nothing"
         );
         lab.resume("kube-apiserver")?;
-        assert_eq!(lab.kubectl(&get_nodes)?.trim(), "node/n1");
+        // It has everybody's requests to answer first.
+        assert_eq!(lab.kubectl(&get_nodes[..4])?.trim(), "node/n1");
         lab.stop("kube-apiserver")?;
         assert!(
             lab.kubectl(&["get", "nodes", "--request-timeout=2s"])

@@ -50,6 +50,9 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         metallb.start(lab)?;
         apply_until_accepted(lab, OBJECTS)?;
         let before = walk::spread(lab)?;
+        // Nobody answers while nobody is installed. A neighbour remembers an answer for 15 to 45 s, by chance.
+        let remember = "net.ipv4.neigh.eth0.base_reachable_time_ms=600000";
+        lab.client()?.run("sysctl", &["-q", "-w", remember])?;
         let probe = probe(lab)?;
 
         let copy = objects(lab)?;
@@ -77,6 +80,7 @@ fn a_switch_from_a_metallb_with_objects_and_back_keeps_every_address_on_its_node
         let definitions = lab.plugin(&["crds"])?;
         apply_over(lab, &String::from_utf8(definitions.stdout)?)?;
         helm(lab, &INSTALL)?;
+        walk::wait_installed(lab)?;
         lab.apply(&copy)?;
         assert_eq!(
             places(lab, &SPREAD)?,

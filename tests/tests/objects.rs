@@ -17,6 +17,8 @@ use ferrolb_tests::manifests;
 use ferrolb_tests::observe::FrameObserver;
 use ferrolb_tests::wait::wait_until;
 use ferrolb_tests::{Lab, NodeKind};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -218,16 +220,20 @@ fn objects_that_were_there_first_are_in_force_and_a_forgotten_configmap_is_not()
             "configurationstate/controller",
         ],
     )?;
-    // What is applied is in force within a second, and a moment for kubectl.
+    // What is applied is in force within a second, and a moment.
     lab.apply(&pool("more", "192.168.64.210/32"))?;
     let begin = Instant::now();
-    let is_compiled = || Ok(get(lab, &compiled, ".data.config")?.contains("192.168.64.210"));
-    wait_until(SOON, is_compiled, || Ok(()))?;
-    ensure!(
-        begin.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begin.elapsed()
-    );
+    let is_compiled = lab.api(async |client| {
+        let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
+        while begin.elapsed() < Duration::from_secs(2) {
+            let data = maps.get(COMPILED).await?.data.unwrap_or_default();
+            if data["config"].contains("192.168.64.210") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })?;
+    ensure!(is_compiled, "not in force after two seconds");
     Ok(())
 }
 

@@ -182,11 +182,13 @@ fn two_stations_that_claim_an_address_are_both_found() {
 #[test]
 fn a_probe_without_trouble_loses_nothing() {
     let lan = Lan::create("calm");
+    let begun = Instant::now();
     let probe = lan.probe(lan.echo(lan.n1(), lan.n1().ipv4));
     wait(Duration::from_millis(500));
     let report = probe.stop();
-    // 50 at the full pace; a busy machine sends fewer, and none is lost.
-    assert!((10..=52).contains(&report.sent()), "{report}");
+    // One each 10 ms; a busy machine sends fewer, and none is lost.
+    let most = (report.ended - begun).as_millis() / 10 + 2;
+    assert!((10..=most).contains(&(report.sent() as u128)), "{report}");
     assert_eq!(report.lost(), 0, "{report}");
 }
 
@@ -196,6 +198,8 @@ fn a_cut_shows_as_lost_datagrams_and_as_a_gap_of_its_length() {
     let probe = lan.probe(lan.echo(lan.n1(), lan.n1().ipv4));
     wait(Duration::from_millis(300));
     lan.network.cut("n1", false).unwrap();
+    // An answer that has arrived may not have been read.
+    wait(Duration::from_millis(100));
     let silent = Instant::now();
     wait(Duration::from_millis(400));
     let healing = Instant::now();

@@ -3,7 +3,7 @@
 //!
 //! Needs root. One at a time (`--test-threads=1`): each starts a control plane.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -173,14 +173,19 @@ fn a_speaker_outlives_another_lease_of_its_node() -> Result<()> {
         };
         let moved = || is_monitored_at(lab.client()?, new);
         wait_until(SOON, moved, || Ok(())).context("not monitored at the new address")?;
-        let ended = || Ok(!is_monitored_at(node, Ipv4Addr::LOCALHOST)?);
+        // One that is slow is there.
+        let ended = || {
+            let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
+            let page = node.enter(|| http_get(at, "/healthz", Duration::from_secs(1)))?;
+            Ok(page.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+        };
         let ended = wait_until(PROBED, ended, || Ok(()));
         assert!(ended.is_err(), "its kubelet has killed it");
         // The key that the chart's controller made is enough for the others.
         let followed = || {
             let at = SocketAddr::from((Ipv4Addr::LOCALHOST, 7472));
             let n1 = lab.host("n1")?;
-            let page = n1.enter(|| http_get(at, "/status", Duration::from_secs(1)))??;
+            let page = n1.enter(|| http_get(at, "/status", SOON))??;
             let status: Value = serde_json::from_str(&page.body)?;
             let mut members = status["members"].as_array().into_iter().flatten();
             let it = members.find(|member| member["node"] == "n2");

@@ -44,6 +44,9 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
             "config",
             &config,
         ])?;
+        for workload in ["deployment/controller", "daemonset/speaker"] {
+            walk::wait_rolled_out(lab, workload)?;
+        }
         let before = walk::spread(lab)?;
 
         let migrated = migrate(lab, &[])?;
@@ -53,6 +56,7 @@ fn a_switch_from_a_metallb_that_runs_keeps_every_address_on_its_node() -> Result
         let theirs = [&["-n", "metallb-system"], &theirs[..]].concat();
         lab.kubectl(&[&theirs[..], &["--wait", "--cascade=foreground"]].concat())?;
         helm_install(lab)?;
+        walk::wait_installed(lab)?;
         lab.apply(&migrated)?;
         assert_eq!(
             places(lab, &SPREAD)?,

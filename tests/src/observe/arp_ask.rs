@@ -1,5 +1,6 @@
 //! Asks the LAN who has an address, and collects every answer.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -50,6 +51,25 @@ pub fn arp_ask(link: &str, address: Ipv4Addr, patience: Duration) -> io::Result<
         }
     }
     Ok(answers)
+}
+
+/// The stations that answer for `address`, asked for `patience` at a time until one does, or until `deadline`. One that
+/// stopped for a while answers what was asked before, too, and the kernel asks now and then by itself: what one
+/// station answers twice is asked again, and whoever answers everything twice does so to the end.
+pub fn stations(
+    link: &str,
+    address: Ipv4Addr,
+    patience: Duration,
+    deadline: Instant,
+) -> io::Result<Vec<MacAddress>> {
+    loop {
+        let answers = arp_ask(link, address, patience)?;
+        let macs: Vec<_> = answers.iter().map(|answer| answer.mac).collect();
+        let each_once = macs.iter().collect::<BTreeSet<_>>().len() == macs.len();
+        if (each_once && !macs.is_empty()) || Instant::now() > deadline {
+            return Ok(macs);
+        }
+    }
 }
 
 /// The address that the kernel would ask from.

@@ -1,5 +1,7 @@
 //! Services that share an address: they are edited one after the other, and both are told of each other.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
@@ -164,6 +166,7 @@ fn a_lodger_from_another_namespace_is_told_of_in_one_event_and_a_pool_may_keep_i
             Ok(address)
         })
     };
+    let since = Instant::now();
     lodge("lodger", 81)?;
     assert_eq!(address_of("lodger")?, SHARED);
     for (namespace, name, other) in [
@@ -197,7 +200,10 @@ fn a_lodger_from_another_namespace_is_told_of_in_one_event_and_a_pool_may_keep_i
         "-o",
         "name",
     ])?;
-    assert_eq!(of_host.lines().count(), 1, "{of_host}");
+    // One a minute at most.
+    let most = 1 + usize::try_from(since.elapsed().as_secs() / 60)?;
+    let count = of_host.lines().count();
+    ensure!((1..=most).contains(&count), "{of_host}");
 
     // Who is there stays; who comes new gets an address of its own.
     let config = "address-pools:\n- name: default\n  protocol: layer2\n  share-within: namespace\n  \

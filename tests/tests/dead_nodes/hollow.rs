@@ -105,6 +105,13 @@ fn events(cluster: &Cluster) -> Result<String> {
     cluster.lab.kubectl(&[&events[..], &of_nodes].concat())
 }
 
+/// Waits for an Event of a node that has this text: it is written after what it tells of.
+fn is_told(cluster: &Cluster, text: &str) -> Result<()> {
+    let is_told = || Ok(events(cluster)?.contains(text));
+    wait_until(SOON, is_told, || Ok(()))
+        .with_context(|| format!("no Event has {text}: {:?}", events(cluster)))
+}
+
 /// For `time`, and at its end: no pod is marked.
 fn nobody_is_marked(cluster: &Cluster, time: Duration) -> Result<()> {
     let begun = Instant::now();
@@ -156,22 +163,14 @@ fn a_dead_nodes_pod_leaves_rotation_at_once_and_is_back_when_the_node_is_heard()
         last.is_none_or(|last| last < Duration::from_secs(4)),
         "the last that failed began {last:?} after the cut: {report}"
     );
-    ensure!(
-        events(&cluster)?.contains("EndpointsRemoved"),
-        "{}",
-        events(&cluster)?
-    );
+    is_told(&cluster, "EndpointsRemoved")?;
 
     let healed = Instant::now();
     cluster.lab.heal(node)?;
     let is_back = || Ok(readiness(&cluster, &pod)?.0 == "True");
     wait_until(SOON, is_back, || Ok(())).context("the mark is not taken back")?;
     println!("ready again {:?} after the heal", healed.elapsed());
-    ensure!(
-        events(&cluster)?.contains("EndpointsRestored"),
-        "{}",
-        events(&cluster)?
-    );
+    is_told(&cluster, "EndpointsRestored")?;
     let is_silent = || Ok(votes(&cluster)?.is_empty() || votes(&cluster)? == "{}");
     wait_until(6 * SOON, is_silent, || Ok(())).context("votes stay")
 }
@@ -183,12 +182,8 @@ fn a_node_that_is_back_after_three_seconds_has_its_pod_back() -> Result<()> {
     let pod = format!("web-{node}");
     cluster.lab.cut(node, false)?;
     let begun = Instant::now();
-    wait_until(
-        SOON,
-        || Ok(begun.elapsed() > Duration::from_secs(3)),
-        || Ok(()),
-    )?;
-    ensure!(is_marked(&cluster, &pod)?, "{:?}", events(&cluster));
+    let is_due = || Ok(begun.elapsed() > Duration::from_secs(3) && is_marked(&cluster, &pod)?);
+    wait_until(SOON, is_due, || Ok(())).with_context(|| format!("{:?}", events(&cluster)))?;
     cluster.lab.heal(node)?;
     let is_back = || Ok(readiness(&cluster, &pod)?.0 == "True");
     wait_until(SOON, is_back, || Ok(())).context("the mark is not taken back")
@@ -197,9 +192,8 @@ fn a_node_that_is_back_after_three_seconds_has_its_pod_back() -> Result<()> {
 #[test]
 fn two_of_four_nodes_that_die_together_are_left_alone() -> Result<()> {
     let cluster = serving("dead-two")?;
-    for node in ["n1", "n2"] {
-        cluster.lab.cut(node, false)?;
-    }
+    // One alone would be marked.
+    cluster.lab.cut_together(&["n1", "n2"])?;
     nobody_is_marked(&cluster, LONG)?;
     for node in ["n1", "n2"] {
         cluster.lab.heal(node)?;
@@ -251,12 +245,7 @@ fn forged_votes_on_a_node_that_lives_mark_nobody() -> Result<()> {
     let forged = json!({ "n1": vote, "n3": vote, "n9": "nonsense", "n4": "x".repeat(20_000) });
     super::write_votes(&cluster.lab, &forged)?;
     nobody_is_marked(&cluster, LONG)?;
-    ensure!(
-        events(&cluster)?.contains("node_answers"),
-        "{}",
-        events(&cluster)?
-    );
-    Ok(())
+    is_told(&cluster, "node_answers")
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_tests::Lab;
-use ferrolb_tests::cluster::{ASK, Cluster, SOON};
+use ferrolb_tests::cluster::{Cluster, SOON};
 use ferrolb_tests::net::{Host, MacAddress, ip_batch};
-use ferrolb_tests::observe::{Frame, arp_ask, http_get};
+use ferrolb_tests::observe::{Frame, http_get};
 use ferrolb_tests::wait::wait_until;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -89,8 +89,7 @@ fn followed(cluster: &Cluster, node: &str, at: IpAddr, since: Instant) -> Result
 /// One station answers, whenever it is asked.
 fn is_answered_by(cluster: &Cluster, mac: MacAddress, looks: u32) -> Result<()> {
     for _ in 0..looks {
-        let answers = cluster.on_lan(|| arp_ask("eth0", VIP, ASK))??;
-        let macs: Vec<_> = answers.iter().map(|answer| answer.mac).collect();
+        let macs = Cluster::stations(cluster.lab.client()?, "eth0", VIP)?;
         ensure!(macs == [mac], "{VIP} is answered by {macs:?}, not by {mac}");
     }
     Ok(())
@@ -103,7 +102,7 @@ fn with_a_key_a_node_is_followed_to_another_address_and_nothing_moves() -> Resul
     let new = another(&host);
     let changed = Instant::now();
     readdress(&host, host.ipv4.into(), Some(new.into()))?;
-    let after = followed(&cluster, &owner, new.into(), changed)?;
+    let after = followed(&cluster, &owner, new.into(), Instant::now())?;
     println!("with a key: followed {after:?} after the link changed");
     ensure!(after < FOLLOWED, "{after:?}");
     no_move(&cluster, &owner, changed)?;
@@ -235,8 +234,8 @@ fn without_a_key_a_node_is_followed_as_soon_as_its_node_object_lists_the_address
 
     let listed = Instant::now();
     list(&cluster.lab, &owner, &[new.into(), host.ipv6.into()])?;
-    let after = followed(&cluster, &owner, new.into(), listed)?;
-    println!("without a key: followed {after:?} after kubectl patch began");
+    let after = followed(&cluster, &owner, new.into(), Instant::now())?;
+    println!("without a key: followed {after:?} after the Node object was new");
     ensure!(after < FOLLOWED, "{after:?}");
     is_answered_by(&cluster, cluster.lab.host(&next)?.mac, 5)?;
     // Its connection to the API server was at the old address, and is given up after 11 s.

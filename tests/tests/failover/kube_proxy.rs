@@ -23,8 +23,9 @@ pub(crate) fn a_node_without_it_keeps_what_it_has_and_takes_nothing(
 ) -> Result<()> {
     let proxy = kube_proxy::process_name(cluster.lab.host(owner)?);
     let speaker = Daemon::speaker(owner).process_name();
+    let logged = cluster.lab.log(&speaker)?.len();
     cluster.lab.stop(&proxy)?;
-    let is_said = || Ok(cluster.lab.log(&speaker)?.contains(SAID));
+    let is_said = || Ok(cluster.lab.log(&speaker)?[logged..].contains(SAID));
     // It is missed after three questions, 5 s apart.
     wait_until(3 * SOON, is_said, || Ok(())).context("the speaker misses kube-proxy")?;
 

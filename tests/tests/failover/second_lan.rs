@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_tests::cluster::{ASK, Cluster};
 use ferrolb_tests::net::{Host, MacAddress, create_netns, ip_batch};
 use ferrolb_tests::observe::{Frame, FrameObserver, arp_ask};
+use ferrolb_tests::wait::wait_until;
 
 use super::super::{NODES, ROUNDS, SOON, says};
 
@@ -144,13 +145,13 @@ pub(crate) fn a_port_that_dies_silently_is_noticed_by_its_own_node(
         taken.at - cut
     );
     says(cluster, owner, VIP, "link_silent")?;
-    let status = cluster.status(next)?;
-    let mut members = status["members"].as_array().into_iter().flatten();
-    let member = members.find(|member| member["node"] == owner);
-    assert!(
-        member.is_some_and(|it| it["reason"] == "link_silent"),
-        "{status}"
-    );
+    let is_told = || {
+        let status = cluster.status(next)?;
+        let mut members = status["members"].as_array().into_iter().flatten();
+        let member = members.find(|member| member["node"] == owner);
+        Ok(member.is_some_and(|it| it["reason"] == "link_silent"))
+    };
+    wait_until(SOON, is_told, || Ok(())).with_context(|| format!("{:?}", cluster.status(next)))?;
     assert!(
         cluster
             .page_for(&lan.client, VIP.into())?
@@ -165,10 +166,6 @@ pub(crate) fn a_port_that_dies_silently_is_noticed_by_its_own_node(
     };
     let moved = frames.wait_for(again, Instant::now() + ROUNDS);
     ensure!(moved.is_err(), "nothing returns by itself: {moved:?}");
-    let answers = lan.client.enter(|| arp_ask("eth0", VIP, ASK))??;
-    assert_eq!(
-        answers.iter().map(|it| it.mac).collect::<Vec<_>>(),
-        [taken.source]
-    );
+    assert_eq!(Cluster::stations(&lan.client, "eth0", VIP)?, [taken.source]);
     Ok(())
 }

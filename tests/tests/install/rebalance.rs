@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::MacAddress;
 use ferrolb_tests::observe::{Frame, FrameObserver, UdpProbe};
@@ -52,13 +52,18 @@ impl<'a> Spread<'a> {
     }
 
     pub(crate) fn goes_to_a_returned_node_only_when_asked(self, returned: &str) -> Result<()> {
+        self.wait_for_pods()?;
+        let mac = self.lab.host(returned)?.mac;
+        let is_back = || {
+            let moving = self.moving(&self.rebalance(&["--dry-run"])?);
+            Ok(moving.is_ok_and(|moving| moving.values().any(|to| *to == mac)))
+        };
+        wait_until(PATIENCE, is_back, || Ok(())).context("its speaker is not back")?;
         let before = self.owners()?;
         let load = self.load(&before)?;
         println!("{returned} is back: {load:?}");
-        let mac = self.lab.host(returned)?.mac;
         let has_none = self.addresses.iter().all(|address| before[address] != mac);
         ensure!(has_none, "it takes nothing by itself");
-        self.wait_for_pods()?;
         let planned = self.rebalance(&["--dry-run"])?;
         let moving = self.moving(&planned)?;
         // The page is served by TCP alone.
@@ -79,7 +84,7 @@ impl<'a> Spread<'a> {
         let mut taken = Vec::new();
         for (&address, &mac) in &moving {
             let is_it = |frame: &Frame| frame.source == mac && frame.is_gratuitous_for(address);
-            let announced = frames.wait_for(is_it, Instant::now());
+            let announced = frames.wait_for(is_it, Instant::now() + PATIENCE);
             let announced = announced.map_err(|missing| anyhow::anyhow!("{address}: {missing}"))?;
             taken.push(announced.at);
         }

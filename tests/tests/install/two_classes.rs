@@ -8,7 +8,9 @@ use ferrolb_tests::command::stdout_of;
 use ferrolb_tests::daemon::NAMESPACE;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::lifetime::Lifetime;
-use ferrolb_tests::walk::{INSTALL, answering_macs, external_ip, in_workspace, page_from_the_lan};
+use ferrolb_tests::walk::{
+    INSTALL, answering_macs, external_ip, in_workspace, page_from_the_lan, wait_rolled_out,
+};
 
 const EDGE: Ipv4Addr = Ipv4Addr::new(192, 168, 64, 220);
 const CONFIG: &str = "--from-literal=config=address-pools: [{name: edge, protocol: layer2, \
@@ -65,6 +67,11 @@ fn install(lab: &Lab, release: &str, values: &str) -> Result<()> {
     stdout_of(
         in_workspace(&mut helm).args(args).args(["--set", values]),
         "",
-    )
-    .map(drop)
+    )?;
+    let name = if release == "ferrolb" {
+        "ferrolb".to_owned()
+    } else {
+        format!("{release}-ferrolb")
+    };
+    wait_rolled_out(lab, &format!("daemonset/{name}-speaker"))
 }

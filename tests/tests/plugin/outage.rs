@@ -12,7 +12,7 @@ use ferrolb_tests::daemon::program;
 use ferrolb_tests::lab::Lab;
 use ferrolb_tests::net::CONTROL_PLANE;
 use ferrolb_tests::wait::wait_until;
-use ferrolb_tests::walk::answering_macs;
+use ferrolb_tests::walk::{PATIENCE, answering_macs};
 use serde_json::Value;
 
 /// Asking a daemon that is cut off ends after 2 s, or as soon as the others say that it is dead; one after
@@ -39,14 +39,17 @@ pub(crate) fn other_peoples_text_and_pods_do_no_harm(lab: &Lab) -> Result<()> {
         "{told:?}"
     );
 
+    lab.kubectl(&["create", "namespace", "tenant"])?;
+    // Pods are refused until it has one.
+    let account = ["-n", "tenant", "get", "serviceaccount", "default"];
+    wait_until(PATIENCE, || Ok(lab.kubectl(&account).is_ok()), || Ok(()))
+        .context("the namespace has no service account")?;
     let labels = r#""app.kubernetes.io/name":"ferrolb","app.kubernetes.io/component":"controller""#;
     lab.apply(&format!(
-        r#"{{"apiVersion":"v1","kind":"List","items":[
-        {{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"tenant"}}}},
-        {{"apiVersion":"v1","kind":"Pod",
+        r#"{{"apiVersion":"v1","kind":"Pod",
           "metadata":{{"name":"a-leader","namespace":"tenant","labels":{{{labels}}}}},
           "spec":{{"nodeSelector":{{"nowhere":"at-all"}},
-                   "containers":[{{"name":"controller","image":"localhost/none"}}]}}}}]}}"#
+                   "containers":[{{"name":"controller","image":"localhost/none"}}]}}}}"#
     ))?;
     let status = lab.plugin(&["status"])?;
     let (out, complaints) = both(&status);

@@ -130,7 +130,8 @@ fn an_address_in_use_outlasts_a_forged_frame_and_a_restart_of_all_beside_a_host_
     is_told(&cluster, vip, &owner)?;
     has_the_command(&cluster)?;
     let kind = format!("ferrolb_conflicts_total{{ip=\"{vip}\",kind=\"in_use\"}} 1");
-    ensure!(cluster.metrics(&owner.name)?.has(&kind), "not counted");
+    let counted = || Ok(cluster.metrics(&owner.name)?.has(&kind));
+    wait_until(SOON, counted, || Ok(())).context("not counted")?;
     assert_eq!(held(&cluster)?, VIP.to_string(), "it stays");
     cluster.page(vip)?;
 
@@ -208,13 +209,15 @@ fn the_network_address_of_the_nodes_subnet_is_found_and_another_one_given() -> R
         announces(frame, VIP.into())
     })?;
     let columns = "custom-columns=R:.reason,M:.message";
-    let events = cluster.lab.kubectl(&["get", "events", "-o", columns])?;
+    let events = || cluster.lab.kubectl(&["get", "events", "-o", columns]);
     for what in ["network", "broadcast"] {
-        let told = events.lines().any(|line| {
+        let is_it = |line: &str| {
             line.starts_with("addressUnusable")
                 && line.contains(&format!("the {what} address of 192.168.64.0/24"))
-        });
-        ensure!(told, "{what} is not in: {events}");
+        };
+        let told = || Ok(events()?.lines().any(is_it));
+        wait_until(SOON, told, || Ok(()))
+            .with_context(|| format!("{what} is not in: {:?}", events()))?;
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! And one that is good for nothing, which harms no other.
 
 use ferrolb_tests::net::create_netns;
-use ferrolb_tests::observe::arp_ask;
 
 use crate::*;
 
@@ -75,7 +74,7 @@ impl Segment {
             let (known, _) = self.host.neighbour(self.host_link, vip)?;
             assert_eq!(known, self.mac, "{vip} on {}", self.link);
             if let IpAddr::V4(vip) = vip {
-                let answers = self.host.enter(|| arp_ask(self.host_link, vip, ASK))??;
+                let answers = Cluster::stations(&self.host, self.host_link, vip)?;
                 assert_eq!(answers.len(), 1, "{vip}: {answers:?}");
             }
         }

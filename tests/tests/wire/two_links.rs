@@ -2,7 +2,6 @@
 
 #![expect(clippy::print_stdout, reason = "how long it took is worth reading")]
 
-use ferrolb_tests::observe::arp_ask;
 use serde_json::json;
 
 use crate::*;
@@ -28,14 +27,6 @@ fn plug_in(node: &Host) -> Result<()> {
             "link set eth1 up".to_owned(),
         ],
     )
-}
-
-/// All stations that answer, once one does.
-fn stations(cluster: &Cluster) -> Result<Vec<MacAddress>> {
-    let client = cluster.lab.client()?;
-    let asked = || Ok::<_, anyhow::Error>(client.enter(|| arp_ask("eth0", VIP, ASK))??);
-    wait_until(SOON, || Ok(!asked()?.is_empty()), || Ok(())).context("nobody answers")?;
-    Ok(asked()?.iter().map(|answer| answer.mac).collect())
 }
 
 #[test]
@@ -64,7 +55,10 @@ fn of_two_links_into_one_subnet_one_answers_and_the_other_one_when_its_carrier_g
         wait_until(SOON, is_so, || Ok(())).with_context(|| format!("{:?}, not {want}", shown()))
     };
     links("eth0", "eth1")?;
-    assert_eq!(stations(&cluster)?, [node.mac]);
+    assert_eq!(
+        Cluster::stations(cluster.lab.client()?, "eth0", VIP)?,
+        [node.mac]
+    );
 
     for (carrier, mac, shown) in [
         (false, SECOND, ("eth1", "")),
@@ -85,7 +79,11 @@ fn of_two_links_into_one_subnet_one_answers_and_the_other_one_when_its_carrier_g
             );
         }
         links(shown.0, shown.1)?;
-        assert_eq!(stations(&cluster)?, [mac], "carrier {carrier}");
+        assert_eq!(
+            Cluster::stations(cluster.lab.client()?, "eth0", VIP)?,
+            [mac],
+            "carrier {carrier}"
+        );
     }
     // Each of them was this node all along: nobody else took the address, or was taken for another host.
     let events = cluster
