@@ -14,7 +14,7 @@ use super::announced::{self, Announcement};
 use super::{EventLine, Finding};
 use crate::answers::pools::{Pool, PoolsAnswer};
 use crate::election::cordon;
-use crate::picture::{Address, Happening, Node, Picture, Service};
+use crate::picture::{Address, Finding as Said, Happening, Node, Picture, Service, Severity};
 
 /// As many Events as fit on a screen.
 const EVENTS: usize = 10;
@@ -109,8 +109,10 @@ pub(crate) struct NodeAnswer {
     pub(crate) node: Node,
     /// What it announces.
     pub(crate) announces: Vec<Address>,
-    /// What is said of it, each in a sentence.
-    pub(crate) findings: Vec<String>,
+    /// What is said of it, each in a sentence, as `status` sorts it.
+    pub(crate) problems: Vec<String>,
+    pub(crate) unknown: Vec<String>,
+    pub(crate) notes: Vec<String>,
     pub(crate) events: Vec<EventLine>,
 }
 
@@ -126,14 +128,19 @@ impl NodeAnswer {
         })?;
         let announces = picture.addresses.iter();
         let announces = announces.filter(|address| address.nodes.iter().any(|one| one == name));
-        let about = picture.verdict.findings.iter();
-        let about = about.filter(|finding| finding.node.as_deref() == Some(name));
+        let said = |severity| {
+            let of_it = |finding: &&Said| finding.node.as_deref() == Some(name);
+            let about = picture.verdict.of(severity).filter(of_it);
+            about.map(|one| one.sentence(picture.now)).collect()
+        };
         Ok(Self {
             now: picture.now,
             cordon: cordon(&picture.daemons),
             node: node.clone(),
             announces: announces.cloned().collect(),
-            findings: about.map(|one| one.sentence(picture.now)).collect(),
+            problems: said(Severity::Problem),
+            unknown: said(Severity::Unknown),
+            notes: said(Severity::Note),
             events: events_of(picture, |event| event.node.as_deref() == Some(name)),
         })
     }

@@ -11,7 +11,7 @@ use crate::answers::pools::Pool;
 use crate::output::{counted, counted_addresses};
 use crate::picture::{AddressState, NodeState};
 use crate::table;
-use crate::terminal::{BAD, GOOD, sentence};
+use crate::terminal::{BAD, GOOD, WARNING, sentence};
 
 pub(super) fn reason_text(out: &mut impl Write, answer: &ReasonAnswer) -> anyhow::Result<()> {
     sentence(out, None, &format!("{}: ", answer.reason), answer.what)?;
@@ -101,11 +101,18 @@ pub(super) fn node_text(out: &mut impl Write, answer: &NodeAnswer) -> anyhow::Re
         writeln!(out)?;
         table::print(out, &std::iter::once(head).chain(rows).collect::<Vec<_>>())?;
     }
-    if !answer.findings.is_empty() {
+    let said = [
+        (Some(BAD), "problem: ", &answer.problems),
+        (Some(WARNING), "unknown: ", &answer.unknown),
+        (None, "note: ", &answer.notes),
+    ];
+    if said.iter().any(|(_, _, findings)| !findings.is_empty()) {
         writeln!(out)?;
     }
-    for finding in &answer.findings {
-        sentence(out, Some(BAD), "problem: ", finding)?;
+    for (paint, what, findings) in said {
+        for finding in findings {
+            sentence(out, paint, what, finding)?;
+        }
     }
     events_text(out, &answer.events)?;
     writeln!(

@@ -103,7 +103,7 @@ fn missing(names: &Names, known: &BTreeSet<&str>, what: &str, kind: &str) -> Vec
     names
         .map(|(name, place)| {
             let help = nearest(name, known.iter().copied()).map_or_else(
-                || format!("create a {kind} of that name, or remove the name"),
+                || format!("create the {kind}, or remove the name"),
                 |meant| format!("did you mean `{meant}`?"),
             );
             problem(place, format!("no {what} is called {}", quoted(name)), help)
