@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{announcing, controller, object_status, printed, said};
     use crate::picture::tests::{picture_of, speakers_on};
-    use crate::picture::{Happening, Picture};
+    use crate::picture::{Finding, Happening, Picture, Severity};
 
     fn picture() -> Picture {
         let speakers = announcing(&["192.168.64.240", "192.168.64.241"]);
@@ -240,6 +240,31 @@ mod tests {
         insta::assert_snapshot!(node_shown(&picture(), "n1").unwrap());
         let error = node_shown(&picture(), "n9").unwrap_err();
         assert_eq!(error.to_string(), "there is no node n9; there are n1");
+    }
+
+    #[test]
+    fn what_is_said_of_a_node_is_sorted_as_status_sorts_it() {
+        let mut picture = picture();
+        let of = |severity, node: &str| Finding {
+            severity,
+            reason: None,
+            what: format!("{node} is looked at"),
+            node: Some(node.to_owned()),
+            address: None,
+            service: None,
+            since: None,
+            next: None,
+        };
+        picture.verdict.findings = vec![
+            of(Severity::Note, "n1"),
+            of(Severity::Unknown, "n1"),
+            of(Severity::Problem, "n2"),
+            of(Severity::Problem, "n1"),
+        ];
+        let shown = node_shown(&picture, "n1").unwrap();
+        let said = "\nproblem: n1 is looked at\nunknown: n1 is looked at\nnote: n1 is looked at\n";
+        assert!(shown.contains(said), "{shown}");
+        assert!(!shown.contains("n2"), "{shown}");
     }
 
     #[test]
