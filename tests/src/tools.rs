@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum as _;
@@ -129,7 +129,7 @@ impl Module {
         go.args(["list", "-m", "-f", "{{.Dir}} {{.Version}}", required])
             .current_dir(self.source())
             .env("GOWORK", "off");
-        let said = crate::command::stdout_of(&mut go, "")?;
+        let said = insist(|| crate::command::stdout_of(&mut go, ""), || {})?;
         let found = said.trim().rsplit_once(' ');
         let (folder, version) = found.with_context(|| format!("go says {said:?} of {required}"))?;
         Ok((folder.into(), version.to_owned()))
@@ -145,12 +145,29 @@ pub fn metallb_source(version: &str) -> Result<PathBuf> {
         .current_dir(folder.join(version))
         .env("GOWORK", "off")
         .env("GOFLAGS", "-mod=readonly");
-    let said = crate::command::stdout_of(&mut go, "")?;
+    let said = insist(|| crate::command::stdout_of(&mut go, ""), || {})?;
     let said: serde_json::Value = serde_json::from_str(&said).context("go says no JSON")?;
     let folder = said["Dir"].as_str();
     folder
         .map(PathBuf::from)
         .with_context(|| format!("go says {said} of MetalLB {version}"))
+}
+
+/// Up to three times: of hundreds of modules one cannot be fetched now and then, and Go keeps those that it has.
+/// `again` is called before a further try.
+fn insist<T>(mut work: impl FnMut() -> Result<T>, again: impl Fn()) -> Result<T> {
+    for _ in 0..2 {
+        if let Ok(done) = work() {
+            return Ok(done);
+        }
+        again();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nobody tells when a server is well again"
+        )]
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    work()
 }
 
 /// The version of `module` that a go.mod requires.
@@ -225,8 +242,11 @@ fn ensure_module(module: Module, cache: &Path) -> Result<PathBuf> {
     let program = fs::read(source.join("main.go")).ok();
     content.extend(program.as_deref());
     let key = format!("{}-{}", module.name(), hash(&content));
-    let done = cache.join(&key).join("bin");
+    let whole = cache.join(&key);
+    let done = whole.join("bin");
     if done.is_dir() {
+        // It is in use, and stays. Who may not say so may not remove it either.
+        let _ = File::open(whole).and_then(|folder| folder.set_modified(SystemTime::now()));
         return Ok(done);
     }
     let step = Step::begin(format!(
@@ -241,16 +261,59 @@ fn ensure_module(module: Module, cache: &Path) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(&aside);
         let bin = aside.join("bin");
         fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
-        build(&source, &ldflags, &bin, &step)?;
+        insist(
+            || build(&source, &ldflags, &bin, &step),
+            || step.update("trying again"),
+        )?;
         let server = bin.join("server");
         if server.exists() {
             // etcd's module names its program so.
             fs::rename(server, bin.join("etcd")).context("cannot rename etcd")?;
         }
-        fs::rename(&aside, cache.join(&key)).context("cannot move the built tools in place")?;
+        fs::rename(&aside, whole).context("cannot move the built tools in place")?;
+        remove_outdated(module, cache, SystemTime::now());
     }
     step.end();
     Ok(done)
+}
+
+/// Removes what was built of other versions of this module, and was not asked for in the last 14 days. What cannot
+/// be removed stays: nothing depends on it.
+fn remove_outdated(module: Module, cache: &Path, now: SystemTime) {
+    const KEPT: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let (name, folder) = (entry.file_name(), entry.path());
+        if !name.to_str().is_some_and(|name| is_built_of(module, name)) {
+            continue;
+        }
+        let asked_for = entry.metadata().and_then(|about| about.modified());
+        let age = asked_for.map(|at| now.duration_since(at).unwrap_or_default());
+        if age.is_ok_and(|age| age > KEPT) && !has_running(&folder) {
+            // Renamed first: an interrupted removal leaves nothing that looks whole.
+            let aside = folder.with_added_extension("building");
+            let _ = fs::remove_dir_all(&aside);
+            let _ = fs::rename(&folder, &aside)
+                .and_then(|()| fs::remove_dir_all(&aside))
+                .and_then(|()| fs::remove_file(folder.with_added_extension("lock")));
+        }
+    }
+}
+
+/// Whether a folder of this name has tools of this module, of any version.
+fn is_built_of(module: Module, name: &str) -> bool {
+    let rest = name.strip_prefix(module.name());
+    let hash = rest.and_then(|rest| rest.strip_prefix('-'));
+    hash.is_some_and(|hash| {
+        hash.len() == 16 && hash.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Whether a program in this folder runs.
+fn has_running(folder: &Path) -> bool {
+    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.any(|process| {
+        fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(folder))
+    })
 }
 
 fn go_version(source: &Path) -> Result<String> {
@@ -261,9 +324,9 @@ fn go_version(source: &Path) -> Result<String> {
             "the lab needs Go to build Kubernetes: install it (apt-get install golang-go, or from go.dev/dl)"
         );
     }
-    Ok(crate::command::stdout_of(&mut command, "")?
-        .trim()
-        .to_owned())
+    // A newer Go that go.mod wants is fetched here.
+    let said = insist(|| crate::command::stdout_of(&mut command, ""), || {})?;
+    Ok(said.trim().to_owned())
 }
 
 fn hash(parts: &[&[u8]]) -> String {

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use anyhow::ensure;
+
 use super::*;
 
 #[test]
@@ -47,4 +49,60 @@ fn complaints_are_told_from_packages() {
     assert!(is_package("k8s.io/kubernetes/pkg/proxy"));
     assert!(!is_package("# k8s.io/kubernetes/pkg/proxy"));
     assert!(!is_package("x.go:3:2: undefined: y"));
+}
+
+#[test]
+fn what_fails_twice_is_tried_a_third_time_and_no_more() {
+    for (failures, tries) in [(0, 1), (1, 2), (2, 3), (3, 3)] {
+        let mut tried = 0;
+        let work = || {
+            tried += 1;
+            ensure!(tried > failures, "the server is ill");
+            Ok(())
+        };
+        assert_eq!(insist(work, || {}).is_ok(), failures < 3, "{failures}");
+        assert_eq!(tried, tries, "{failures}");
+    }
+}
+
+#[test]
+fn a_module_that_nobody_asks_for_any_more_goes_when_another_version_is_built() {
+    let cache = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let built = |name: &str, days: u64| {
+        let bin = cache.path().join(name).join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(cache.path().join(format!("{name}.lock")), "").unwrap();
+        let folder = File::open(cache.path().join(name)).unwrap();
+        let age = Duration::from_secs(days * 24 * 60 * 60);
+        folder.set_modified(now - age).unwrap();
+        bin
+    };
+    built("kubernetes-00000000000000aa", 15);
+    for (name, days) in [
+        ("kubernetes-00000000000000bb", 13),
+        ("kubernetes-1.31-00000000000000aa", 15),
+        ("kubernetes-00000000000000a", 15),
+        ("kubernetes-00000000000000dd.building", 15),
+        ("kubernetes-mine", 15),
+        ("coredns-00000000000000aa", 15),
+    ] {
+        built(name, days);
+    }
+    let sleep = built("kubernetes-00000000000000cc", 15).join("sleep");
+    fs::copy("/bin/sleep", &sleep).unwrap();
+    let mut running = Command::new(sleep).arg("60").spawn().unwrap();
+    let left = || {
+        let names = fs::read_dir(cache.path()).unwrap().flatten();
+        let names = names.map(|entry| entry.file_name().into_string().unwrap());
+        names.collect::<BTreeSet<_>>()
+    };
+    let mut expected = left();
+    remove_outdated(Module::Kubernetes, cache.path(), now);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for gone in ["", ".lock"] {
+        expected.remove(&format!("kubernetes-00000000000000aa{gone}"));
+    }
+    assert_eq!(left(), expected);
 }
