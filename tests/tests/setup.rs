@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use ferrolb_tests::command::stdout_of;
@@ -88,6 +88,70 @@ fn a_second_time_nothing_is_done_until_a_library_is_gone_or_more_is_wanted() -> 
     }
     fs::remove_file(machine.unpacked("usr/lib/x86_64-linux-gnu/libanswer.so"))?;
     ensure!(machine.missing("demo")?.contains("unpack containerd\n"));
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_ill_for_a_moment_is_asked_again() -> Result<()> {
+    let machine = Machine::new()?;
+    let programs = machine.path("programs");
+    fs::create_dir(&programs)?;
+    let write = |name: &str, script: &str| {
+        let file = programs.join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}"))?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+    };
+    // Each of its commands fails the first time.
+    write(
+        "apt-get",
+        "for word; do\n\
+         case $word in update|install|download)\n\
+         echo \"$word\" >>\"$0.asked\"\n\
+         [ \"$(grep -c \"$word\" \"$0.asked\")\" -gt 1 ] || exit 100;;\n\
+         esac\n\
+         done\n\
+         exec /usr/bin/apt-get \"$@\"\n",
+    )?;
+    write("sleep", "")?;
+    let path = std::env::var_os("PATH").context("no PATH")?;
+    let folders = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders)?;
+    let mut setup = machine.setup_command("tests")?;
+    stdout_of(setup.env("PATH", &path), "")?;
+    ensure!(machine.run("greeter")? == "42\n");
+    ensure!(machine.run("montool")? == "montool, unpacked\n");
+    let asked = fs::read_to_string(programs.join("apt-get.asked"))?;
+    ensure!(
+        asked == "update\nupdate\ninstall\ninstall\ndownload\ndownload\n",
+        "{asked}"
+    );
+    // One that stays so is left alone.
+    write("apt-get", "echo asked >>\"$0.asked\"; exit 100\n")?;
+    fs::remove_dir_all(machine.cache())?;
+    fs::remove_file(programs.join("apt-get.asked"))?;
+    let mut setup = machine.setup_command("tests")?;
+    ensure!(stdout_of(setup.env("PATH", &path), "").is_err());
+    let asked = fs::read_to_string(programs.join("apt-get.asked"))?;
+    ensure!(asked.lines().count() == 3, "{asked}");
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_another_setup_does_not_unpack_again() -> Result<()> {
+    let machine = Machine::new()?;
+    let setups = ["first", "second"].map(|_| {
+        let mut setup = machine.setup_command("tests")?;
+        setup.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(setup.spawn()?)
+    });
+    let mut said = String::new();
+    for setup in setups {
+        let setup: Result<_> = setup;
+        let output = setup?.wait_with_output()?;
+        ensure!(output.status.success(), "{output:?}");
+        said += std::str::from_utf8(&output.stdout)?;
+    }
+    ensure!(said.matches("unpacking into").count() == 1, "{said}");
     Ok(())
 }
 
@@ -185,9 +249,15 @@ impl Machine {
 
     /// What `tests/setup` says. `unheard-of` is left out of the list: what is installed is this machine's.
     fn setup(&self, of: &str) -> Result<String> {
+        stdout_of(&mut self.setup_command(of)?, "")
+    }
+
+    fn setup_command(&self, of: &str) -> Result<Command> {
         let list = self.path("to-unpack.txt");
         fs::write(&list, PACKAGES.replace("demo   install unheard-of", "#"))?;
-        stdout_of(self.command().arg(of).arg(list), "")
+        let mut command = self.command();
+        command.arg(of).arg(list);
+        Ok(command)
     }
 
     fn missing(&self, of: &str) -> Result<String> {
