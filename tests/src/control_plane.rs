@@ -144,7 +144,7 @@ fn process(lab: &Lab, name: &str, host: &Host) -> Result<ProcessSpec> {
 }
 
 fn etcd(lab: &Lab, host: &Host, members: &[&Host]) -> Result<ProcessSpec> {
-    let data = lab.state().subdir(&process_name(ETCD, host))?;
+    let data = lab.state().data_dir()?.join(process_name(ETCD, host));
     let spec = process(lab, ETCD, host)?
         .arg(format!("--data-dir={}", data.display()))
         // The data goes with the lab; a power cut does not matter.

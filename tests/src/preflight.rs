@@ -6,11 +6,15 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::statvfs;
 
+use crate::control_plane::Placement;
 use crate::debian;
 use crate::lab::NodeKind;
 use crate::state::DATA_ROOT;
 
 const MB: u64 = 1_000_000;
+
+/// What a member of etcd writes: two files of 64 MiB that are to become its log, before anything is in them.
+const ETCD: u64 = 150 * MB;
 
 /// A program and the package of Debian and Ubuntu that has it.
 pub type Program = (&'static str, &'static str);
@@ -70,13 +74,13 @@ pub fn check(more: &[Program]) -> Result<()> {
     check_kernel()
 }
 
-/// Fails if the disk has no room for what the lab's nodes write.
-pub(crate) fn check_room(kind: NodeKind, nodes: u8) -> Result<()> {
+/// Fails if the disk has no room for what the lab writes.
+pub(crate) fn check_room(kind: NodeKind, nodes: u8, control_plane: Placement) -> Result<()> {
     let data = existing(Path::new(DATA_ROOT));
     let disk =
         statvfs(data).with_context(|| format!("cannot ask for the room in {}", data.display()))?;
     ensure_room(
-        u64::from(nodes) * room_of(kind),
+        room_of(kind, nodes.into(), control_plane),
         disk.f_bavail * disk.f_frsize,
     )
 }
@@ -84,7 +88,7 @@ pub(crate) fn check_room(kind: NodeKind, nodes: u8) -> Result<()> {
 fn ensure_room(needed: u64, free: u64) -> Result<()> {
     ensure!(
         free >= needed,
-        "the lab's nodes write {} MB into {DATA_ROOT}, and {} MB are free there: make room \
+        "the lab writes {} MB into {DATA_ROOT}, and {} MB are free there: make room \
          (`make clean-lab` and `cargo clean` remove what was built)",
         needed / MB,
         free / MB
@@ -92,12 +96,18 @@ fn ensure_room(needed: u64, free: u64) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that a node writes: images, as they are and unpacked.
-const fn room_of(kind: NodeKind) -> u64 {
-    match kind {
+/// Bytes that a lab writes.
+const fn room_of(kind: NodeKind, nodes: u64, control_plane: Placement) -> u64 {
+    // Images, as they are and unpacked.
+    let node = match kind {
         NodeKind::Real => 200 * MB,
         NodeKind::Hollow => 0,
-    }
+    };
+    let members = match control_plane {
+        Placement::Apart => 1,
+        Placement::OnNodes => nodes,
+    };
+    nodes * node + members * ETCD
 }
 
 /// The path, or the nearest folder above it that is there.
@@ -148,10 +158,23 @@ mod tests {
         let error = ensure_room(600 * MB, 599 * MB).unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "the lab's nodes write 600 MB into /var/lib/ferrolb-lab, and 599 MB are free there"
+                "the lab writes 600 MB into /var/lib/ferrolb-lab, and 599 MB are free there"
             ),
             "{error}"
         );
+    }
+
+    #[test]
+    fn each_member_of_etcd_needs_room_and_each_real_node() {
+        use NodeKind::{Hollow, Real};
+        for (kind, control_plane, needed) in [
+            (Hollow, Placement::Apart, ETCD),
+            (Hollow, Placement::OnNodes, 3 * ETCD),
+            (Real, Placement::Apart, 600 * MB + ETCD),
+            (Real, Placement::OnNodes, 600 * MB + 3 * ETCD),
+        ] {
+            assert_eq!(room_of(kind, 3, control_plane), needed, "{control_plane:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!   logs/ pki/ … whatever the parts of the lab keep; goes with the lab
 //! ```
 //!
-//! `/var/lib/ferrolb-lab/NAME/` holds what is large, the nodes' file systems.
+//! `/var/lib/ferrolb-lab/NAME/` holds what is large, the nodes' file systems and what etcd keeps.
 //!
 //! What needs no line, since it is known by where it is: mounts below this directory, processes in
 //! the lab's network namespaces and cgroups.
@@ -32,7 +32,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use remove::remove_cgroup;
+pub(crate) use remove::{KILL_WAIT, remove_cgroup};
 pub use remove::{remove_dead_labs, remove_lab};
 
 /// Where all labs of this machine keep their state. `/run`: a reboot forgets it, as it forgets

@@ -141,7 +141,7 @@ impl Builder {
                 Err(error) => Progress::Shown.say(format_args!("  {error:#}")),
             }
         }
-        preflight::check_room(self.kind, self.nodes)?;
+        preflight::check_room(self.kind, self.nodes, self.control_plane)?;
         let name = match self.exactly {
             true => self.name.clone(),
             false => format!("{}-{}", self.name, std::process::id()),

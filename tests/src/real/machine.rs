@@ -12,6 +12,7 @@ use crate::debian;
 use crate::lab::Lab;
 use crate::net::Host;
 use crate::process::{ProcessId, ProcessSpec, end_all};
+use crate::state::KILL_WAIT;
 use crate::wait::wait_until;
 
 /// Becomes process 1 of the node.
@@ -19,9 +20,6 @@ const BOOT: &str = include_str!("boot.sh");
 
 /// Ten mounts take 20 ms.
 const BOOT_WITHIN: Duration = Duration::from_secs(30);
-
-/// After SIGKILL only the kernel's own work is left.
-const KILL_WAIT: Duration = Duration::from_secs(10);
 
 /// One node of a lab.
 pub(super) struct Machine<'a> {

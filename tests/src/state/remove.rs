@@ -5,16 +5,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 
 use super::{DATA_ROOT, State, data, data_dir, lab_dir, lab_names, lock_all_labs};
 use crate::process::{self, ProcessId};
+use crate::wait::wait_until;
 
-/// After SIGKILL only the kernel's own work is left.
-const KILL_WAIT: Duration = Duration::from_secs(10);
+/// After SIGKILL only the kernel's own work is left, which takes a busy machine a while.
+pub(crate) const KILL_WAIT: Duration = Duration::from_secs(60);
+
+/// A process that has ended is in its cgroup for a moment yet.
+const LEAVE_WAIT: Duration = Duration::from_secs(10);
 
 /// Removes what dead labs left: those whose owner is gone without having cleaned up. Returns their
 /// names, each with how that went.
@@ -126,12 +130,18 @@ fn mounts_below(dir: &Path) -> Vec<PathBuf> {
 
 /// Deletes the folder of this cgroup and those below it in every hierarchy.
 pub(crate) fn remove_cgroup(path: &str) -> Vec<anyhow::Error> {
+    let deadline = Instant::now() + LEAVE_WAIT;
     let mut errors = Vec::new();
     for folder in process::cgroup_folders(path) {
         for inner in process::folders_below(&folder).iter().rev() {
-            if let Err(error) = fs::remove_dir(inner) {
-                errors.push(anyhow!("cannot remove cgroup {}: {error}", inner.display()));
-            }
+            let is_removed = || match fs::remove_dir(inner) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(false),
+                other => Ok(other.map(|()| true)?),
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let removed = wait_until(left, is_removed, || Ok(()))
+                .with_context(|| format!("cannot remove cgroup {}", inner.display()));
+            errors.extend(removed.err());
         }
     }
     errors
