@@ -1,6 +1,8 @@
 //! A lab, and the stage on which what a user does to it is told: each command as it is typed, then what
 //! it printed.
 
+use std::cell::Cell;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use crate::stage::Stage;
 use crate::wait::wait_until;
 use crate::walk::{self, PATIENCE};
 use crate::workspace;
+
+/// Of a page that is asked for.
+const LONGEST_TRY: Duration = Duration::from_secs(2);
 
 /// What happens to one lab, told on one stage.
 pub(crate) struct Scene<'a> {
@@ -129,13 +134,23 @@ impl Scene<'_> {
     /// address, port or endpoint up to a second later. It fetches no page, so it is not counted.
     pub(crate) fn until_answered(&self, address: Ipv4Addr, port: u16) -> Result<()> {
         let to = SocketAddr::new(IpAddr::V4(address), port);
-        let answers = || {
-            let page = http_get(to, "/readyz", Duration::from_millis(100));
-            Ok(page.is_ok_and(|page| page.status == 200))
+        let wait = || {
+            // Short at first: what was sent to a node that is gone is lost, and the kernel sends it again only
+            // after a second. But a slow machine takes its time to answer.
+            let patience = Cell::new(Duration::from_millis(100));
+            let answers = || {
+                let page = http_get(to, "/readyz", patience.get());
+                let is_late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+                if page.as_ref().is_err_and(is_late) {
+                    patience.set(LONGEST_TRY.min(patience.get() * 2));
+                }
+                Ok(page.is_ok_and(|page| page.status == 200))
+            };
+            wait_until(PATIENCE, answers, || Ok(()))
         };
         self.lab
             .client()?
-            .enter(|| wait_until(PATIENCE, answers, || Ok(())))?
+            .enter(wait)?
             .with_context(|| format!("waiting for {to} to answer"))
     }
 

@@ -14,6 +14,8 @@ use ferrolb_tests::walk::{PATIENCE, in_workspace};
 const NAMESPACE: &str = "metallb-system";
 /// Objects in every form that MetalLB's documentation shows.
 const OBJECTS: &str = include_str!("crds/objects.yaml");
+/// That the definitions define.
+const KINDS: usize = 9;
 /// The one warning that MetalLB's users know.
 const DEPRECATED: &str = "v1beta1 BGPPeer is deprecated";
 
@@ -27,6 +29,10 @@ fn the_charts_definitions_take_metallbs_objects_and_policies_say_what_is_wrong_w
             helm(lab, &["install", "ferrolb", "charts/ferrolb"])?;
             let wait = ["wait", "--for=condition=Established", "crd", "--all"];
             lab.kubectl(&[&wait[..], &["--timeout=60s"]].concat())?;
+            // What is established is listed a moment later.
+            let list = ["api-resources", "--api-group=metallb.io", "-o", "name"];
+            let all_listed = || Ok(lab.kubectl(&list)?.lines().count() == KINDS);
+            wait_until(PATIENCE, all_listed, || Ok(()))?;
 
             every_object_is_accepted(lab)?;
             columns_are_metallbs(lab)?;
@@ -41,7 +47,7 @@ fn the_charts_definitions_take_metallbs_objects_and_policies_say_what_is_wrong_w
 
             helm(lab, &["uninstall", "ferrolb", "--wait"])?;
             let left = lab.kubectl(&["get", "crd", "-o", "name"])?;
-            assert_eq!(left.matches(".metallb.io").count(), 9, "{left}");
+            assert_eq!(left.matches(".metallb.io").count(), KINDS, "{left}");
             let pools = lab.kubectl(&["-n", NAMESPACE, "get", "ipaddresspools", "-o", "name"])?;
             ensure!(pools.contains("/lan"), "no pool is deleted: {pools}");
             // Newer definitions go over those that are there.
@@ -50,7 +56,7 @@ fn the_charts_definitions_take_metallbs_objects_and_policies_say_what_is_wrong_w
             let applied = stdout_of(&mut kubectl, &manifests::definitions()?)?;
             assert_eq!(
                 applied.matches("serverside-applied").count(),
-                9,
+                KINDS,
                 "{applied}"
             );
             Ok(())
@@ -324,9 +330,7 @@ fn entries_are_judged_as_the_daemons_judge_them(lab: &Lab) -> Result<()> {
         let accepted = !matches!(config::parse(&text), Outcome::Refused(_));
         assert_eq!(accepted, good, "the daemons and {entry}");
     }
-    // A policy counts a moment after it was created.
-    let seen = || Ok(complaints(lab, &pool("seen", "[nonsense]"))?.contains("nonsense"));
-    wait_until(PATIENCE, seen, || Ok(()))?;
+    until_complained(lab, &pool("seen", "[nonsense]"), "nonsense")?;
     let pools = of_both
         .clone()
         .enumerate()
@@ -355,7 +359,15 @@ fn complaints(lab: &Lab, yaml: &str) -> Result<String> {
     Ok(said.complaints)
 }
 
+/// A policy counts a moment after it was created.
+fn until_complained(lab: &Lab, yaml: &str, complaint: &str) -> Result<()> {
+    let is_heard = || Ok(complaints(lab, yaml)?.contains(complaint));
+    wait_until(PATIENCE, is_heard, || Ok(())).with_context(|| format!("waiting for {complaint:?}"))
+}
+
 fn overlaps_are_seen_between_all_forms(lab: &Lab) -> Result<()> {
+    let of_lan = pool("new", "['192.168.64.5']");
+    until_complained(lab, &of_lan, "overlaps with IPAddressPool lan (")?;
     // With pools of OBJECTS: 192.168.64.0/28, and 192.168.65.10-192.168.65.30 with fd00:65::10-fd00:65::ff.
     for (entry, other) in [
         ("192.168.0.0/16", Some("lan")),
@@ -400,6 +412,9 @@ fn overlaps_are_seen_between_all_forms(lab: &Lab) -> Result<()> {
 }
 
 fn other_namespaces_are_named(lab: &Lab) -> Result<()> {
+    const SENTENCE: &str = "in its own namespace only, which is metallb-system";
+    let elsewhere = object("Community", "v1beta1", "default", "{}");
+    until_complained(lab, &elsewhere, SENTENCE)?;
     for (kind, version, spec) in [
         ("IPAddressPool", "v1beta1", "{addresses: [192.168.64.0/28]}"),
         ("L2Advertisement", "v1beta1", "{}"),
@@ -413,14 +428,17 @@ fn other_namespaces_are_named(lab: &Lab) -> Result<()> {
         ("Community", "v1beta1", "{}"),
     ] {
         let said = complaints(lab, &object(kind, version, "default", spec))?;
-        ensure!(
-            said.contains("in its own namespace only, which is metallb-system"),
-            "{kind}: {said}"
-        );
+        ensure!(said.contains(SENTENCE), "{kind}: {said}");
         // Two pools may have the same addresses if one of them is not ours.
         ensure!(!said.contains("overlaps"), "{said}");
     }
     Ok(())
+}
+
+/// A binding counts a moment after it was changed.
+fn until_refused(lab: &Lab, yaml: &str) -> Result<()> {
+    let is_refused = || Ok(!apply(lab, yaml, DRY)?.succeeded);
+    wait_until(PATIENCE, is_refused, || Ok(()))
 }
 
 fn what_is_refused_is_refused_only_if_asked_for(lab: &Lab) -> Result<()> {
@@ -437,12 +455,11 @@ fn what_is_refused_is_refused_only_if_asked_for(lab: &Lab) -> Result<()> {
         ],
     )?;
     let another = pool("another", "[10.9.0.9-10.9.0.1]");
-    let is_refused = || Ok(!apply(lab, &another, DRY)?.succeeded);
-    wait_until(PATIENCE, is_refused, || Ok(()))?;
+    until_refused(lab, &another).context("what is wrong")?;
     let said = apply(lab, &another, DRY)?.complaints;
     ensure!(said.contains("ends before it starts"), "{said}");
     let elsewhere = object("L2Advertisement", "v1beta1", "default", "{}");
-    ensure!(!apply(lab, &elsewhere, DRY)?.succeeded, "another namespace");
+    until_refused(lab, &elsewhere).context("another namespace")?;
     // What is there already can still be labelled, and deleted.
     let pool = [
         "-n",

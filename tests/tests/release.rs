@@ -98,8 +98,8 @@ fn the_same_programs_give_the_same_archive_for_all_machines() -> Result<()> {
 fn a_registry_gets_each_image_for_all_machines_under_the_digest_that_was_said_and_the_chart()
 -> Result<()> {
     let (folder, said) = made()?;
-    let place = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-    let server = Server::start(&place)?;
+    let server = Server::start()?;
+    let place = server.place.clone();
     let to = format!("{place}/some/path");
     let pushing = Registry {
         place: &to,
@@ -284,11 +284,21 @@ fn get(url: &str) -> Result<String> {
 /// A registry on the loopback interface. It ends with this value.
 struct Server {
     process: Child,
+    place: String,
     _folder: TempDir,
 }
 
 impl Server {
-    fn start(place: &str) -> Result<Self> {
+    /// Where nobody listens. Before it does, somebody else may: then it is tried elsewhere.
+    fn start() -> Result<Self> {
+        let start = || {
+            let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            Self::start_at(&free.to_string())
+        };
+        start().or_else(|_| start()).or_else(|_| start())
+    }
+
+    fn start_at(place: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config = registry::write_config(folder.path(), place)?;
         let log = fs::File::create(folder.path().join("log"))?;
@@ -302,6 +312,7 @@ impl Server {
             process: command
                 .spawn()
                 .context("cannot start docker-registry: `make setup` brings it")?,
+            place: place.to_owned(),
             _folder: folder,
         };
         let process = RefCell::new(&mut server.process);

@@ -31,17 +31,17 @@ pub(crate) struct Browser<'a> {
     /// `/session/ID`
     session: String,
     /// What it writes goes there, and is gone with it.
-    _profile: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl<'a> Browser<'a> {
     /// `looks`: options of chromium.
     pub(crate) fn start(host: &'a Host, looks: &[&str]) -> Result<Self> {
-        let profile = tempfile::tempdir()?;
+        let folder = tempfile::tempdir()?;
         let mut command = host.command("chromedriver");
         let driver = command
             .arg(format!("--port={PORT}"))
-            .env("HOME", profile.path())
+            .env("HOME", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -50,14 +50,21 @@ impl<'a> Browser<'a> {
             host,
             driver,
             session: String::new(),
-            _profile: profile,
+            folder,
         };
         let answers = || Ok(browser.send("GET", "/status", &Value::Null).is_ok());
         wait_until(PATIENCE, answers, || Ok(())).context("chromedriver does not answer")?;
-        let data = format!(
-            "--user-data-dir={}",
-            browser._profile.path().join("data").display()
-        );
+        // It does not come up now and then.
+        let id = browser.begin("data", looks);
+        let id = id.or_else(|_| browser.begin("data-again", looks))?;
+        browser.session = format!("/session/{id}");
+        Ok(browser)
+    }
+
+    /// A session of a browser whose profile is this folder: its id.
+    fn begin(&self, profile: &str, looks: &[&str]) -> Result<String> {
+        let data = self.folder.path().join(profile);
+        let data = format!("--user-data-dir={}", data.display());
         let usual = [
             "--headless=new",
             "--no-sandbox",
@@ -70,10 +77,9 @@ impl<'a> Browser<'a> {
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let session = browser.send("POST", "/session", &wanted)?;
+        let session = self.send("POST", "/session", &wanted)?;
         let id = session["sessionId"].as_str().context("no session")?;
-        browser.session = format!("/session/{id}");
-        Ok(browser)
+        Ok(id.to_owned())
     }
 
     /// Loads a page.
