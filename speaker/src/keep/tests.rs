@@ -214,11 +214,15 @@ fn a_keeper_that_does_not_answer_holds_nobody_up_for_longer_than_a_beat_and_once
     assert_eq!(pod.take().len(), 1, "it may yet do it");
     let waited = began.elapsed();
     assert!(waited >= PATIENCE, "{waited:?}");
-    let began = Now::now();
-    for _ in 0..20 {
-        pod.take();
-    }
-    assert!(began.elapsed() < PATIENCE, "it is not waited for again");
+    let mut is_quick = || {
+        let began = Now::now();
+        for _ in 0..20 {
+            pod.take();
+        }
+        began.elapsed() < PATIENCE
+    };
+    // Meanwhile somebody else may have the cores, but not each time.
+    assert!((0..5).any(|_| is_quick()), "it is not waited for again");
     // It catches up.
     let numbers = keeper.heard().len() as u32;
     for number in 1..=numbers {
@@ -247,10 +251,13 @@ fn without_a_keeper_or_with_one_that_cannot_nothing_is_kept_and_nobody_waits() {
     });
     newer.turn(T);
     for pod in [&mut alone, &mut unable, &mut newer] {
-        let began = Now::now();
-        assert_eq!(pod.take(), []);
-        assert_eq!(pod.keeper.kept(T).count(), 0);
-        assert!(began.elapsed() < PATIENCE);
+        let mut is_quick = || {
+            let began = Now::now();
+            assert_eq!(pod.take(), []);
+            assert_eq!(pod.keeper.kept(T).count(), 0);
+            began.elapsed() < PATIENCE
+        };
+        assert!((0..5).any(|_| is_quick()));
     }
 }
 

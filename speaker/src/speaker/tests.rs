@@ -229,6 +229,20 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// What is left of the first round that takes less than `limit`, of three: in another one somebody else may
+/// have had the cores.
+async fn ends_within<T>(limit: Duration, mut round: impl AsyncFnMut() -> (Duration, T)) -> T {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let (took, left) = round().await;
+        if took < limit {
+            return left;
+        }
+        all.push(took);
+    }
+    panic!("it took {all:?}");
+}
+
 #[tokio::test]
 async fn whatever_the_api_server_does_at_first_the_address_is_announced_and_one_event_says_so() {
     let lan = Lan::default();
@@ -265,6 +279,8 @@ async fn only_slices_of_services_of_ours_are_asked_for_and_a_new_service_is_serv
     api.set(&format!("{SLICES}/foreign-1"), slice_of("foreign"));
     let speaker = Running::new(&lan, &api, 1).await;
     assert_eq!(settle(&[&speaker]).await, 1);
+    let asked = async |count| api.asked("endpointslices?").len() >= count;
+    until("a list and a watch", async || asked(2).await).await;
     let mut second = api.get(WEB).unwrap();
     second["status"]["loadBalancer"]["ingress"][0]["ip"] = address(201).to_string().into();
     api.set(&WEB.replace("/web", "/new"), second);
@@ -276,6 +292,7 @@ async fn only_slices_of_services_of_ours_are_asked_for_and_a_new_service_is_serv
             .is_some_and(|vip| vip.announced_here)
     })
     .await;
+    until("a list and a watch for each", async || asked(4).await).await;
     let asked = api.asked("endpointslices?");
     assert_eq!(asked.len(), 4, "a list and a watch for each: {asked:?}");
     for (request, name) in asked.iter().zip(["web", "web", "new", "new"]) {
@@ -379,32 +396,38 @@ async fn while_the_server_stalls_what_is_announced_stays_and_status_is_answered(
 
 #[tokio::test]
 async fn told_to_stop_before_anything_is_listed_it_ends_at_once_and_has_said_nothing() {
-    let lan = Lan::default();
-    let api = api(&[1]).await;
-    for _ in 0..8 {
-        api.script("GET ", Fault::Stalled);
-    }
-    let mut speaker = Running::new(&lan, &api, 1).await;
-    sleep(Duration::from_millis(200)).await;
-    assert!(speaker.terminate().await < LEAVING / 2);
+    let round = async || {
+        let lan = Lan::default();
+        let api = api(&[1]).await;
+        for _ in 0..8 {
+            api.script("GET ", Fault::Stalled);
+        }
+        let mut speaker = Running::new(&lan, &api, 1).await;
+        sleep(Duration::from_millis(200)).await;
+        (speaker.terminate().await, lan)
+    };
+    let lan = ends_within(LEAVING / 2, round).await;
     assert!(lan.frames_of(1).is_empty());
 }
 
 #[tokio::test]
 async fn told_to_stop_while_it_gathers_what_it_has_to_know_it_ends_at_once_and_has_said_nothing() {
-    let lan = Lan::default();
-    let api = api(&[1]).await;
-    // Listed, and without a look at the keys it may not join.
-    let mut speaker = Running::without_keys(&lan, &api, 1).await;
-    until("all is listed", async || {
-        speaker.status().await.waiting_for.as_deref() == Some("the other speakers")
-    })
-    .await;
-    let status = speaker.status().await;
-    let line = status.vip(vip()).unwrap();
-    assert_eq!(line.reason, Some(Reason::Joining.into()));
-    assert_eq!(line.announcements, []);
-    assert!(speaker.terminate().await < LEAVING / 2);
+    let round = async || {
+        let lan = Lan::default();
+        let api = api(&[1]).await;
+        // Listed, and without a look at the keys it may not join.
+        let mut speaker = Running::without_keys(&lan, &api, 1).await;
+        until("all is listed", async || {
+            speaker.status().await.waiting_for.as_deref() == Some("the other speakers")
+        })
+        .await;
+        let status = speaker.status().await;
+        let line = status.vip(vip()).unwrap();
+        assert_eq!(line.reason, Some(Reason::Joining.into()));
+        assert_eq!(line.announcements, []);
+        (speaker.terminate().await, lan)
+    };
+    let lan = ends_within(LEAVING / 2, round).await;
     assert!(lan.frames_of(1).is_empty());
 }
 
@@ -420,10 +443,13 @@ async fn owner_and_other(lan: &Lan, api: &ApiServer) -> (Running, Running) {
 
 #[tokio::test]
 async fn told_to_stop_while_it_holds_an_address_it_leaves_that_to_its_kernel_and_nobody_takes_it() {
-    let lan = Lan::default();
-    let api = api(&[1, 2]).await;
-    let (mut goes, stays) = owner_and_other(&lan, &api).await;
-    assert!(goes.terminate().await < LEAVING);
+    let round = async || {
+        let lan = Lan::default();
+        let api = api(&[1, 2]).await;
+        let (mut goes, stays) = owner_and_other(&lan, &api).await;
+        (goes.terminate().await, (api, goes, stays))
+    };
+    let (_api, _goes, stays) = ends_within(LEAVING, round).await;
     for _ in 0..10 {
         sleep(Duration::from_millis(100)).await;
         assert!(!stays.announces().await);
@@ -432,11 +458,11 @@ async fn told_to_stop_while_it_holds_an_address_it_leaves_that_to_its_kernel_and
 
 #[tokio::test]
 async fn told_to_stop_during_a_hand_over_it_ends_once_the_other_one_announces() {
-    let lan = Lan::default();
-    let api = api(&[1, 2]).await;
-    let (mut goes, stays) = owner_and_other(&lan, &api).await;
-    // Cordoned: it hands over, and is told to stop as soon as it has heard of that.
-    let drained = async {
+    let round = async || {
+        let lan = Lan::default();
+        let api = api(&[1, 2]).await;
+        let (mut goes, stays) = owner_and_other(&lan, &api).await;
+        // Cordoned: it hands over, and is told to stop as soon as it has heard of that.
         api.set(&node_path(goes.number), node(goes.number, true));
         let asked = async || {
             let status = goes.status().await;
@@ -444,9 +470,9 @@ async fn told_to_stop_during_a_hand_over_it_ends_once_the_other_one_announces() 
             line.is_none_or(|line| !line.announced_here || line.drawback.is_some())
         };
         until("it has heard", asked).await;
+        (goes.terminate().await, (api, goes, stays))
     };
-    drained.await;
-    assert!(goes.terminate().await < LEAVING);
+    let (_api, goes, stays) = ends_within(LEAVING, round).await;
     until("the other one announces", async || stays.announces().await).await;
     assert!(
         !goes.has_series(),

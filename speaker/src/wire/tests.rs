@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use ferrolb_core::ownership::Cause;
 use ferrolb_core::wire::{MacAddr, announcement, question};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -17,18 +18,21 @@ const STRANGER: u8 = 99;
 struct Bench {
     lan: Lan,
     host: Host,
+    clock: Clock,
     wire: Wire,
     heard: events::UnboundedReceiver<Heard>,
     metrics: Arc<Metrics>,
 }
 
-/// With so long between probes: whoever contends has that time to do so, however busy the machine is.
+/// With so long between probes: whoever contends has that time to do so, however busy the machine is. After
+/// a conflict four times as long.
 fn settings(probe_spacing: Duration) -> Settings {
+    let conflict_retry = 4 * probe_spacing;
     Settings {
         spacing: Duration::from_millis(40),
         probe_spacing,
-        conflict_retry: probe_spacing,
-        conflict_retry_at_most: probe_spacing,
+        conflict_retry,
+        conflict_retry_at_most: conflict_retry,
         defend_interval: Duration::from_millis(100),
         ..Settings::default()
     }
@@ -65,11 +69,12 @@ impl Bench {
     fn with(pulse: Pulse, probe_spacing: Duration) -> Self {
         let lan = Lan::default();
         let host = lan.host(1);
+        let clock = Clock::start();
         let metrics = Arc::new(Metrics::new());
         let (wire, heard) = Wire::spawn(
             host.clone(),
             settings(probe_spacing),
-            Clock::start(),
+            clock,
             pulse,
             Arc::clone(&metrics),
         )
@@ -77,10 +82,22 @@ impl Bench {
         Self {
             lan,
             host,
+            clock,
             wire,
             heard,
             metrics,
         }
+    }
+
+    /// The peers' thread, which is well until this is aborted.
+    fn beat(&self, pulse: &Pulse) -> JoinHandle<()> {
+        let (clock, pulse) = (self.clock, pulse.clone());
+        tokio::spawn(async move {
+            loop {
+                pulse.beat(true, clock.now());
+                sleep(QUICKLY).await;
+            }
+        })
     }
 
     fn set_links(&self) {
@@ -229,7 +246,8 @@ async fn frames_that_are_refused_or_lost_are_counted_and_announced_again() {
 #[tokio::test]
 async fn a_socket_that_cannot_be_opened_is_tried_again_and_answers_then() {
     let bench = Bench::new();
-    bench.lan.fail_to_open(&[ErrorKind::PermissionDenied]);
+    // It tries once a second: for so long there is time to look.
+    bench.lan.fail_to_open(&[ErrorKind::PermissionDenied; 3]);
     bench.set_links();
     bench.wire.set_wanted(wanted(Cause::Orphan, false));
     bench.comes_to(Some(Progress::Announced)).await;
@@ -257,7 +275,7 @@ async fn a_socket_that_reports_errors_is_read_on() {
 
 #[tokio::test]
 async fn another_host_keeps_an_address_silent_until_it_is_gone_and_none_that_comes_late_does() {
-    let mut bench = Bench::probing_each(Duration::from_millis(500));
+    let mut bench = Bench::probing_each(Duration::from_millis(750));
     bench.set_links();
     bench.wire.set_wanted(wanted(Cause::New, true));
     let probed = async {
@@ -314,14 +332,15 @@ async fn another_host_keeps_an_address_silent_until_it_is_gone_and_none_that_com
 async fn frames_that_wait_while_the_peers_thread_has_stopped_are_not_answered() {
     let pulse = Pulse::default();
     let mut bench = Bench::with(pulse.clone(), QUICKLY);
+    let beating = bench.beat(&pulse);
     bench.set_links();
     bench.wire.set_wanted(wanted(Cause::Orphan, false));
     bench.is_announced(Cause::Orphan).await;
     bench.answers_at_last().await;
-    // That thread has beaten at the start and never since.
+    beating.abort();
     sleep(Duration::from_millis(1_200)).await;
     assert!(!bench.answers().await, "others may have taken over by now");
-    pulse.beat(true, Instant::from_millis(1_500));
+    bench.beat(&pulse);
     bench.answers_at_last().await;
 }
 
