@@ -79,9 +79,12 @@ pub(crate) fn get(to: SocketAddr, path: &str, limit: Duration) -> io::Result<Str
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut part)? {
-            0 => return Ok(String::from_utf8_lossy(&answer).into_owned()),
-            length => answer.extend_from_slice(&part[..length]),
+        match stream.read(&mut part) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&answer).into_owned()),
+            Ok(length) => answer.extend_from_slice(&part[..length]),
+            // This process was stopped for a while.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
