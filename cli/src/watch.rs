@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_gives_up_says_why_and_looks_once_more_at_the_end() {
-        let (seen, told) = after(usize::MAX, Some(Duration::from_millis(50))).await;
+        let (seen, told) = after(usize::MAX, Some(LOOK_AGAIN * 9 / 10)).await;
         assert_eq!(seen.unwrap_err().to_string(), "no answer to question 2");
         assert_eq!(told.len(), 1);
     }

@@ -20,7 +20,7 @@ fn node(host: u8) -> IpAddr {
 }
 
 fn is_served(at: SocketAddr) -> bool {
-    get(at, "/healthz", Duration::from_secs(1)).is_ok_and(|answer| answer.ends_with("ok\n"))
+    get(at, "/healthz", SOON).is_ok_and(|answer| answer.ends_with("ok\n"))
 }
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {

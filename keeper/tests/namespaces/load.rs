@@ -1,6 +1,6 @@
 //! Servers that echo, and connections that are held open across a move.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,7 +109,7 @@ impl Held {
         let answered = self
             .0
             .into_iter()
-            .filter_map(|mut stream| stream.read(&mut [0]).ok());
+            .filter_map(|mut stream| read(&mut stream, &mut [0]).ok());
         answered.filter(|length| *length == 0).count()
     }
 
@@ -124,12 +124,22 @@ impl Held {
         let mut buffer = vec![0; 64 << 10];
         let mut read = 0;
         while read < length as usize {
-            match stream.read(&mut buffer) {
+            match self::read(stream, &mut buffer) {
                 Ok(more) if more > 0 => read += more,
                 _ => break,
             }
         }
         read
+    }
+}
+
+/// Reads on if this process was stopped meanwhile.
+pub(crate) fn read(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(to) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keeper's real program on a node, and what a speaker says to it.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use ferrolb_core::keep::{Entry, Station};
 use tempfile::TempDir;
 
 use crate::lan::Lan;
+use crate::load::read;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -89,7 +90,7 @@ impl Keeper {
             (self.stream, self.frames) = (connect(&self.folder), Frames::default());
             // While it has not noticed that the other connection ended, it refuses a second one.
             let mut byte = [0];
-            match self.stream.read(&mut byte) {
+            match read(&mut self.stream, &mut byte) {
                 Ok(1) => break self.frames.push(&byte),
                 _ => assert!(Instant::now() < deadline, "it takes no new speaker"),
             }
@@ -151,7 +152,7 @@ impl Keeper {
     /// Whether it has hung up.
     pub(crate) fn has_hung_up(&mut self) -> bool {
         let mut byte = [0];
-        matches!(self.stream.read(&mut byte), Ok(0) | Err(_))
+        matches!(read(&mut self.stream, &mut byte), Ok(0) | Err(_))
     }
 
     fn hear(&mut self) -> Answer {
@@ -160,7 +161,7 @@ impl Keeper {
                 return Answer::decode(&frame).unwrap();
             }
             let mut buffer = [0; 4_096];
-            let length = self.stream.read(&mut buffer).unwrap();
+            let length = read(&mut self.stream, &mut buffer).unwrap();
             assert_ne!(length, 0, "the keeper hung up");
             self.frames.push(&buffer[..length]);
         }

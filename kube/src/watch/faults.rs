@@ -225,6 +225,7 @@ async fn while_the_server_stalls_nothing_is_told_and_nothing_is_taken_back() {
     let mut bench = Bench::new().await;
     bench.api.script(WATCHED, Fault::Stalled);
     assert_eq!(bench.listed().await, ["a"]);
+    bench.watches_again(0).await;
     bench.goes_on(Duration::from_millis(500)).await;
     assert_eq!((bench.lists(), bench.watches()), (1, 1));
 }

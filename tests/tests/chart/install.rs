@@ -133,6 +133,15 @@ fn each_value_is_seen_in_the_live_objects(lab: &Lab, with_chart: &Helm<'_>) {
         "--timeout=60s",
     ])
     .unwrap();
+    // What is established is listed a moment later.
+    let list = [
+        "api-resources",
+        "--api-group=monitoring.coreos.com",
+        "-o",
+        "name",
+    ];
+    let all_listed = || Ok(lab.kubectl(&list)?.lines().count() == 3);
+    wait_until(PATIENCE, all_listed, || Ok(())).unwrap();
     let (changes, values) = values::together();
     let values = serde_yaml::to_string(&values).unwrap();
     with_chart("upgrade", &values).unwrap();
