@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ferrolb_tests::Lab;
 use ferrolb_tests::rotation::{
     REMOVE, connections_while_cut, install, pause, readiness, victim, wait_until_all_ready,
 };
+use ferrolb_tests::wait::wait_until;
+use ferrolb_tests::walk::PATIENCE;
 
 /// Kubernetes marks nodes NotReady after 50 s.
 const CUT: Duration = Duration::from_secs(70);
@@ -46,6 +48,7 @@ fn connections_reach_living_pods_again_within_seconds_of_a_nodes_death_and_nothi
         lab.heal(&node)?;
         wait_until_all_ready(lab)?;
         a_power_cut_is_healed_by_the_kubelet(lab, &node)?;
+        check_misses_the_policy_once_it_is_gone(lab)?;
         uninstall_leaves_nothing(lab)
     })
 }
@@ -56,6 +59,18 @@ fn a_power_cut_is_healed_by_the_kubelet(lab: &Lab, node: &str) -> Result<()> {
     pause(Duration::from_secs(10))?;
     lab.start_node(node)?;
     wait_until_all_ready(lab)
+}
+
+fn check_misses_the_policy_once_it_is_gone(lab: &Lab) -> Result<()> {
+    let is_missed = || {
+        let checked = lab.plugin(&["check"])?;
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        Ok(said.contains("no policy limits the right to patch pods/status"))
+    };
+    ensure!(!is_missed()?, "it is there");
+    let binding = "validatingadmissionpolicybinding/pods.metallb-system.ferrolb";
+    lab.kubectl(&["delete", binding])?;
+    wait_until(PATIENCE, is_missed, || Ok(())).context("check does not miss it")
 }
 
 fn uninstall_leaves_nothing(lab: &Lab) -> Result<()> {

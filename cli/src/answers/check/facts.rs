@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use ferrolb_core::names::{DEFAULT_CONFIG_NAME, DEFAULT_NAMESPACE};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::ListParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
 use super::leftovers::{self, Leftovers};
 use crate::cluster::Cluster;
@@ -33,6 +36,9 @@ pub(crate) struct Facts {
     pub(super) config: Option<Option<ConfigMap>>,
     /// What a MetalLB that is there, or was, means for its objects.
     pub(super) leftovers: Leftovers,
+    /// Whether a policy limits what can be changed of `pods/status`; `None` if nobody may write it, or if that
+    /// cannot be read.
+    pub(super) limits_pod_status: Option<bool>,
     /// What the daemons say; `None` if it cannot be read where they are.
     pub(super) picture: Option<Picture>,
     /// What could not be read, and why.
@@ -83,6 +89,15 @@ pub(crate) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
     let config = map(&namespace, DEFAULT_CONFIG_NAME).await;
     let leftovers = leftovers::gather(&cluster.client, &mut unread).await;
     let picture = picture.map_err(|error| unread.push(causes(&error))).ok();
+    let limits_pod_status = match &picture {
+        Some(picture) if marks_pods(picture) => limits_pod_status(client()).await,
+        _ => Ok(None),
+    };
+    let limits_pod_status = limits_pod_status.unwrap_or_else(|error| {
+        let what = causes(&error.into());
+        unread.push(format!("ValidatingAdmissionPolicies: {what}"));
+        None
+    });
     Ok(Facts {
         version: (number(&version.major), number(&version.minor)),
         namespace,
@@ -92,7 +107,50 @@ pub(crate) async fn gather(cluster: &Cluster) -> anyhow::Result<Facts> {
         kube_proxy,
         config,
         leftovers,
+        limits_pod_status,
         picture,
         unread,
+    })
+}
+
+/// Whether the controller takes pods of dead nodes out of rotation.
+pub(super) fn marks_pods(picture: &Picture) -> bool {
+    let controller = picture.controller.as_ref();
+    controller.is_ok_and(|controller| controller.dead_nodes.is_some())
+}
+
+/// Whether a policy that is bound to deny covers `pods/status`.
+async fn limits_pod_status(client: Client) -> kube::Result<Option<bool>> {
+    let all = ListParams::default();
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let policies = match policies.list(&all).await {
+        Ok(list) => list.items,
+        // Before Kubernetes 1.30 there are none.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Some(false)),
+        Err(error) => return Err(error),
+    };
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client);
+    let bindings = bindings.list(&all).await?.items;
+    Ok(Some(policies.iter().any(|policy| {
+        covers_pod_status(policy) && denies(&policy.name_any(), &bindings)
+    })))
+}
+
+fn covers_pod_status(policy: &ValidatingAdmissionPolicy) -> bool {
+    let spec = policy.spec.as_ref();
+    let matches = spec.and_then(|spec| spec.match_constraints.as_ref());
+    let rules = matches.and_then(|matches| matches.resource_rules.as_ref());
+    let mut resources = rules
+        .into_iter()
+        .flatten()
+        .flat_map(|rule| rule.resources.iter().flatten());
+    resources.any(|resource| resource == "pods/status")
+}
+
+fn denies(policy: &str, bindings: &[ValidatingAdmissionPolicyBinding]) -> bool {
+    let mut specs = bindings.iter().filter_map(|binding| binding.spec.as_ref());
+    specs.any(|spec| {
+        let mut actions = spec.validation_actions.iter().flatten();
+        spec.policy_name.as_deref() == Some(policy) && actions.any(|action| action == "Deny")
     })
 }

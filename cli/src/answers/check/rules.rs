@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::ResourceExt;
 use serde_yaml::Value;
 
-use super::facts::Facts;
+use super::facts::{Facts, marks_pods};
 use super::{Finding, Verdict, leftovers};
 use crate::daemons::Component;
 use crate::output::{counted, page};
@@ -253,22 +253,34 @@ pub(super) fn of_the_daemons(facts: &Facts) -> Vec<Finding> {
             remedy: None,
         }));
     }
-    findings.extend(of_votes(facts, picture));
+    if marks_pods(picture) {
+        findings.extend(of_votes(facts));
+        findings.extend(of_policy(facts));
+    }
     findings
 }
 
 /// A token names its node from Kubernetes 1.32 on: by it a policy binds votes on dead nodes to their writer.
 const TOKENS_NAME_NODES: (u32, u32) = (1, 32);
 
-fn of_votes(facts: &Facts, picture: &Picture) -> Option<Finding> {
-    let controller = picture.controller.as_ref().ok()?;
-    let are_used = controller.dead_nodes.is_some() && facts.version < TOKENS_NAME_NODES;
-    are_used.then(|| {
+fn of_votes(facts: &Facts) -> Option<Finding> {
+    (facts.version < TOKENS_NAME_NODES).then(|| {
         Finding::bad(
             Verdict::Warning,
             "deadNodes.endpoints is remove, and before Kubernetes 1.32 a compromised speaker can forge the votes \
              of others",
             "upgrade Kubernetes; docs/security.md says what such a vote can do",
+        )
+    })
+}
+
+fn of_policy(facts: &Facts) -> Option<Finding> {
+    (facts.limits_pod_status == Some(false)).then(|| {
+        Finding::bad(
+            Verdict::Warning,
+            "deadNodes.endpoints is remove, and no policy limits the right to patch pods/status: with the \
+             controller's token labels and addresses of any pod can be changed",
+            "on Kubernetes 1.30 or later take deadNodes.withoutPolicy out of the values; docs/security.md says more",
         )
     })
 }

@@ -165,6 +165,27 @@ fn where_votes_on_dead_nodes_are_not_bound_to_their_writer_that_is_said() {
 }
 
 #[test]
+fn where_no_policy_limits_who_marks_pods_that_is_said() {
+    let with = |limits, dead| {
+        let mut facts = healthy();
+        facts.version = (1, 34);
+        facts.limits_pod_status = limits;
+        facts.picture = Some(picture_with(|heard| {
+            heard.controller.as_mut().unwrap().dead_nodes = dead;
+        }));
+        complaints(&facts)
+    };
+    let used = || Some(ferrolb_core::dead::DeadNodesStatus::default());
+    let said = with(Some(false), used());
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].0, Verdict::Warning);
+    assert!(said[0].1.contains("no policy limits"), "{said:?}");
+    assert_eq!(with(Some(true), used()), []);
+    assert_eq!(with(None, used()), []);
+    assert_eq!(with(None, None), []);
+}
+
+#[test]
 fn an_enforced_level_an_old_cluster_and_a_broken_configuration_are_problems() {
     let labels = [(ENFORCE.to_owned(), "baseline".to_owned())].into();
     assert_eq!(
