@@ -1,7 +1,7 @@
 //! The loop against an API server that fails over HTTP, and SIGTERM at each stage.
 
 use clap::Parser as _;
-use ferrolb_kube::scripted::{ApiServer, Fault};
+use ferrolb_kube::scripted::{ApiServer, Fault, ends_within};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -107,20 +107,6 @@ async fn asked_to_write(api: &ApiServer) {
         }
     };
     timeout(SOON, asked).await.expect("it writes");
-}
-
-/// What is left of the first round that takes less than `limit`, of three: in another one somebody else may
-/// have had the cores.
-async fn ends_within<T>(limit: Duration, mut round: impl AsyncFnMut() -> (Duration, T)) -> T {
-    let mut all = Vec::new();
-    for _ in 0..3 {
-        let (took, left) = round().await;
-        if took < limit {
-            return left;
-        }
-        all.push(took);
-    }
-    panic!("it took {all:?}");
 }
 
 #[tokio::test]

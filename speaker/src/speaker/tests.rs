@@ -5,7 +5,7 @@ use ferrolb_core::announce::Settings;
 use ferrolb_core::conflict::Report;
 use ferrolb_core::elect::ExcludeLabel;
 use ferrolb_core::ownership::{FAST, PORT};
-use ferrolb_kube::scripted::{ApiServer, Fault};
+use ferrolb_kube::scripted::{ApiServer, Fault, ends_within};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -227,20 +227,6 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(began.elapsed() < SOON, "never: {what}");
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// What is left of the first round that takes less than `limit`, of three: in another one somebody else may
-/// have had the cores.
-async fn ends_within<T>(limit: Duration, mut round: impl AsyncFnMut() -> (Duration, T)) -> T {
-    let mut all = Vec::new();
-    for _ in 0..3 {
-        let (took, left) = round().await;
-        if took < limit {
-            return left;
-        }
-        all.push(took);
-    }
-    panic!("it took {all:?}");
 }
 
 #[tokio::test]
