@@ -1,10 +1,11 @@
 //! One lab: its network, its control plane, its nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use crate::preflight::Program;
 use crate::real;
 use crate::state::State;
 use crate::tools::{Module, Tools};
+use crate::wait::wait_until;
 
 mod builder;
 mod processes;
@@ -27,6 +29,9 @@ mod spawner;
 
 pub use builder::Builder;
 use spawner::Spawner;
+
+/// A kind that is served is listed within seconds.
+const LISTED: Duration = Duration::from_secs(120);
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,6 +271,20 @@ impl Lab {
             true => stdout_of(&mut kubectl, &format!("---\n{yaml}")),
             false => stdout_of(&mut kubectl, yaml),
         }
+    }
+
+    /// Waits until the API server serves each kind that is defined, and lists it, which is a moment later.
+    pub fn wait_for_kinds(&self) -> Result<()> {
+        let established = ["wait", "--for=condition=Established", "crd", "--all"];
+        self.kubectl(&[&established[..], &["--timeout=60s"]].concat())?;
+        let defined = self.kubectl(&["get", "crd", "-o", "name"])?;
+        let names = || defined.lines().filter_map(|line| line.split('/').nth(1));
+        let all_listed = || {
+            let listed = self.kubectl(&["api-resources", "-o", "name"])?;
+            let listed: BTreeSet<_> = listed.lines().collect();
+            Ok(names().all(|name| listed.contains(name)))
+        };
+        wait_until(LISTED, all_listed, || Ok(())).context("not every kind is listed")
     }
 
     fn children(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {

@@ -19,7 +19,9 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-pub use find::{cgroup_folders, cgroup_hierarchies, folders_below, in_cgroups, in_netns};
+pub use find::{
+    cgroup_folders, cgroup_hierarchies, folders_below, in_cgroups, in_netns, runs_from,
+};
 
 /// How a process is started: enough to start it again.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use clap::ValueEnum as _;
 use sha2::{Digest, Sha256};
 
 use crate::kubernetes::Version;
+use crate::process;
 use crate::progress::Step;
 
 #[cfg(test)]
@@ -288,7 +289,7 @@ fn remove_outdated(module: Module, cache: &Path, now: SystemTime) {
         }
         let asked_for = entry.metadata().and_then(|about| about.modified());
         let age = asked_for.map(|at| now.duration_since(at).unwrap_or_default());
-        if age.is_ok_and(|age| age > KEPT) && !has_running(&folder) {
+        if age.is_ok_and(|age| age > KEPT) && !process::runs_from(&folder) {
             // Renamed first: an interrupted removal leaves nothing that looks whole.
             let aside = folder.with_added_extension("building");
             let _ = fs::remove_dir_all(&aside);
@@ -305,14 +306,6 @@ fn is_built_of(module: Module, name: &str) -> bool {
     let hash = rest.and_then(|rest| rest.strip_prefix('-'));
     hash.is_some_and(|hash| {
         hash.len() == 16 && hash.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-/// Whether a program in this folder runs.
-fn has_running(folder: &Path) -> bool {
-    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.any(|process| {
-        fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(folder))
     })
 }
 

@@ -27,12 +27,7 @@ fn the_charts_definitions_take_metallbs_objects_and_policies_say_what_is_wrong_w
         .kind(NodeKind::Hollow)
         .run(|lab| {
             helm(lab, &["install", "ferrolb", "charts/ferrolb"])?;
-            let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-            lab.kubectl(&[&wait[..], &["--timeout=60s"]].concat())?;
-            // What is established is listed a moment later.
-            let list = ["api-resources", "--api-group=metallb.io", "-o", "name"];
-            let all_listed = || Ok(lab.kubectl(&list)?.lines().count() == KINDS);
-            wait_until(PATIENCE, all_listed, || Ok(()))?;
+            lab.wait_for_kinds()?;
 
             every_object_is_accepted(lab)?;
             columns_are_metallbs(lab)?;

@@ -54,9 +54,7 @@ fn define_kinds(lab: &Lab) -> Result<()> {
     std::fs::write(&file, manifests::definitions()?)?;
     let file = file.to_string_lossy();
     lab.kubectl(&["apply", "--server-side", "-f", &file])?;
-    let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-    lab.kubectl(&[&wait[..], &["--timeout=60s"]].concat())?;
-    Ok(())
+    lab.wait_for_kinds()
 }
 
 /// A cluster of three nodes where these objects were there before any daemon.

@@ -105,8 +105,7 @@ fn migrate(lab: &Lab, files: &[&str]) -> Result<String> {
 
 fn objects_are_read_in_a_cluster_as_they_are_in_a_file(lab: &Lab) -> Result<()> {
     // The chart has their definitions.
-    let established = ["wait", "--for=condition=Established", "crd", "--all"];
-    lab.kubectl(&[&established[..], &["--timeout=60s"]].concat())?;
+    lab.wait_for_kinds()?;
     let file = format!("{}/{OBJECTS}", env!("CARGO_MANIFEST_DIR"));
     // Of an object that is yet to be created nobody knows a version.
     let objects = fs::read_to_string(&file)?;

@@ -34,6 +34,12 @@ fn all_pids() -> impl Iterator<Item = i32> {
         .filter(move |pid| *pid != me)
 }
 
+/// Whether a program in this folder runs.
+pub fn runs_from(folder: &Path) -> bool {
+    let mut programs = all_pids().map(|pid| fs::read_link(format!("/proc/{pid}/exe")));
+    programs.any(|program| program.is_ok_and(|program| program.starts_with(folder)))
+}
+
 /// All processes in these cgroups and in those below them.
 pub fn in_cgroups(paths: &[String]) -> Vec<ProcessId> {
     let mut found = Vec::new();

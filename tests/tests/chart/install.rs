@@ -125,23 +125,7 @@ type Helm<'a> = dyn Fn(&str, &str) -> anyhow::Result<String> + 'a;
 
 fn each_value_is_seen_in_the_live_objects(lab: &Lab, with_chart: &Helm<'_>) {
     lab.apply(OPERATOR).unwrap();
-    lab.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd",
-        "--all",
-        "--timeout=60s",
-    ])
-    .unwrap();
-    // What is established is listed a moment later.
-    let list = [
-        "api-resources",
-        "--api-group=monitoring.coreos.com",
-        "-o",
-        "name",
-    ];
-    let all_listed = || Ok(lab.kubectl(&list)?.lines().count() == 3);
-    wait_until(PATIENCE, all_listed, || Ok(())).unwrap();
+    lab.wait_for_kinds().unwrap();
     let (changes, values) = values::together();
     let values = serde_yaml::to_string(&values).unwrap();
     with_chart("upgrade", &values).unwrap();

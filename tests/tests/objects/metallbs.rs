@@ -90,8 +90,7 @@ fn define_metallbs_kinds(lab: &Lab, version: &str) -> Result<Vec<String>> {
     let mut kubectl = lab.kubectl_command()?;
     kubectl.args(["apply", "--server-side", "-f", "-"]);
     stdout_of(&mut kubectl, &rendered)?;
-    let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-    lab.kubectl(&[&wait[..], &["--timeout=60s"]].concat())?;
+    lab.wait_for_kinds()?;
     let path =
         "jsonpath={range .items[*]}{.metadata.name} {.spec.conversion.strategy}{\"\\n\"}{end}";
     let kinds = lab.kubectl(&["get", "crd", "-o", path])?;

@@ -71,8 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         std::fs::write(&definitions, manifests::definitions()?)?;
         let definitions = definitions.to_string_lossy();
         lab.kubectl(&["apply", "--server-side", "-f", &definitions])?;
-        let wait = ["wait", "--for=condition=Established", "crd", "--all"];
-        lab.kubectl(&[&wait[..], &["--timeout=60s"]].concat())?;
+        lab.wait_for_kinds()?;
         bench.create_objects().await?;
         bench.until_source("objects").await?;
         let of_objects = bench.memory("objects").await?;

@@ -84,8 +84,7 @@ impl MetalLb {
         let mut kubectl = lab.kubectl_command()?;
         kubectl.args(["apply", "--server-side", "-f", "-"]);
         stdout_of(&mut kubectl, &self.definitions()?)?;
-        let established = ["wait", "--for=condition=Established", "crd", "--all"];
-        lab.kubectl(&[&established[..], &["--timeout=60s"]].concat())?;
+        lab.wait_for_kinds()?;
         let object = |kind: &str, spec: Value| {
             json!({ "apiVersion": "metallb.io/v1beta1", "kind": kind, "spec": spec,
                     "metadata": { "name": "lan", "namespace": NAMESPACE } })
